@@ -1,0 +1,53 @@
+"""Variational autoencoders as Pyro programs, with exact baselines beside them.
+
+Names are imported when they are first used (PEP 562), so that `import pyro_vae` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyro_vae.config import Config, build
+    from pyro_vae.data import DataSet, Split, load_dataset
+    from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide
+    from pyro_vae.likelihoods import LIKELIHOODS
+    from pyro_vae.models import GenerativeModel
+    from pyro_vae.networks import MLP, Standardize, mlp_decoder, mlp_encoder
+    from pyro_vae.objectives import ELBO, estimate_elbo
+    from pyro_vae.priors import StandardNormal
+    from pyro_vae.runs import load_run
+    from pyro_vae.training import Callback, Schedule, fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "config": ("Config", "build"),
+    "data": ("DataSet", "Split", "load_dataset"),
+    "guides": ("AmortizedGuide", "DiagonalNormalGuide"),
+    "likelihoods": ("LIKELIHOODS",),
+    "models": ("GenerativeModel",),
+    "networks": ("MLP", "Standardize", "mlp_decoder", "mlp_encoder"),
+    "objectives": ("ELBO", "estimate_elbo"),
+    "priors": ("StandardNormal",),
+    "runs": ("load_run",),
+    "training": ("Callback", "Schedule", "fit"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022
+    "AmortizedGuide", "Callback", "Config", "DataSet", "DiagonalNormalGuide", "ELBO", "GenerativeModel",
+    "LIKELIHOODS", "MLP", "Schedule", "Split", "Standardize", "StandardNormal", "build", "estimate_elbo", "fit",
+    "load_dataset", "load_run", "mlp_decoder", "mlp_encoder",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"pyro_vae.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'pyro_vae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,114 @@
+"""What a model and a guide share: modules that are Pyro programs."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro.params import param_with_module_name
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.runtime import am_i_wrapped
+from torch import Tensor, nn
+
+__all__ = ["Program", "local_parameters", "network_in_chunks", "num_inputs", "parameters_of"]
+
+_names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+_numbers = itertools.count()
+
+
+def _unique_name(module: nn.Module) -> str:
+    """Return a name that this instance alone has: a copy or a reloaded module gets another."""
+    if module not in _names:
+        _names[module] = f"{type(module).__name__}_{next(_numbers)}"
+    return _names[module]
+
+
+class Program(nn.Module):
+    """An `nn.Module` whose call is a Pyro program.
+
+    Under Pyro's handlers a call offers the parameters to Pyro, so that `pyro.infer.SVI` trains them, under a
+    name unique to the instance: with one fixed name the second instance of a process, or a deepcopy, would
+    silently stand still, because Pyro's store would answer with the first one's parameters.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if am_i_wrapped():
+            name = _unique_name(self)
+            for parameter_name, parameter in self.named_parameters():
+                if parameter.requires_grad:
+                    pyro.param(param_with_module_name(name, parameter_name), parameter)
+        return super().__call__(*args, **kwargs)
+
+
+class _OwnParameters(Messenger):
+    """Answers `pyro.param` for a module's parameter with that parameter; Pyro's store does not see it."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        initial = msg["args"][1] if len(msg["args"]) > 1 else None
+        if isinstance(initial, nn.Parameter):
+            msg["value"] = initial
+            msg["done"] = True
+
+
+@contextmanager
+def local_parameters() -> Iterator[None]:
+    """Run Pyro programs on the parameters of their own modules, leaving Pyro's store and checks as they were.
+
+    Validation of each site is off inside: data is checked once, where it enters.
+    """
+    with pyro.settings.context(module_local_params=True), pyro.validation_enabled(False), _OwnParameters():
+        yield
+
+
+def parameters_of(model: Any, guide: Any, *data: Tensor) -> list[Tensor]:
+    """Return all that can be trained: the modules' parameters, and what plain functions get by `pyro.param`.
+
+    Each tensor stands once, also where model and guide share it. Functions are run once on `data` to see
+    their parameters; the random state is put back.
+    """
+    found: dict[int, Tensor] = {}
+    for program in (model, guide):
+        if isinstance(program, nn.Module):
+            found |= {id(p): p for p in program.parameters() if p.requires_grad}
+    devices = sorted({t.device.index or 0 for t in data if t.is_cuda})
+    with torch.random.fork_rng(devices=devices), local_parameters(), torch.no_grad():
+        for program in (guide, model):
+            if not isinstance(program, nn.Module) or isinstance(program, pyro.nn.PyroModule):
+                found |= {id(p): p for p in _traced_parameters(program, *data)}
+    return list(found.values())
+
+
+def _traced_parameters(program: Any, *data: Tensor) -> list[Tensor]:
+    trace = pyro.poutine.trace(program).get_trace(*data)
+    values = [trace.nodes[name]["value"] for name in trace.param_nodes]
+    return [v if isinstance(v, nn.Parameter) else v.unconstrained() for v in values]
+
+
+@torch.no_grad()
+def network_in_chunks(network: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
+    """Return `network(inputs)` without gradients, computed `batch_size` rows at a time.
+
+    Args:
+        network: Takes (..., features).
+        inputs: Shape (N, features).
+        batch_size: Rows a chunk.
+    """
+    first = next(network.parameters(), None)
+    if first is not None:
+        inputs = inputs.to(first)
+    return torch.cat([network(chunk) for chunk in inputs.split(batch_size)])
+
+
+def num_inputs(program: Callable[..., Any]) -> int | None:
+    """Return how many positional arguments a program takes, or None where it takes any number."""
+    target = program.forward if isinstance(program, nn.Module) else program
+    parameters = inspect.signature(target).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

@@ -1,0 +1,292 @@
+"""An experiment by name: dataclasses that become the command line, and what builds programs from them.
+
+Nothing heavy is imported here, so that `--help` answers at once. The choices in the types are literals; a
+test holds them equal to the registries of the modules that implement them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pyro_vae.guides import DiagonalNormalGuide
+    from pyro_vae.models import GenerativeModel
+
+__all__ = ["Config", "DataConfig", "ModelConfig", "RunConfig", "TrainingConfig", "build", "from_json", "to_json"]
+
+LikelihoodName = Literal[
+    "gaussian", "gaussian-shared", "gaussian-isotropic", "gaussian-fixed", "laplace", "bernoulli"
+]
+ActivationName = Literal["relu", "tanh", "softplus", "elu", "gelu", "silu"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which rows, and how they become x."""
+
+    dataset: str = "digits"
+    """digits, mnist, fashion-mnist, binarized-mnist, frey-face, or a path to your own: a .npy, .npz, .csv
+    (with a header) or .amat file, or a folder of images."""
+    data_root: Path | None = None
+    """Folder that holds the data sets by name; PYRO_VAE_DATA where it is set, else ./data."""
+    binarize: Literal["none", "static", "dynamic"] = "none"
+    """For a binary likelihood on grey data: draw each pixel once (static) or anew each epoch (dynamic)."""
+    dequantize: Literal["auto", "none"] = "auto"
+    """For a continuous likelihood on whole numbers: add uniform noise (auto), or scale as they are (none)."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The generative model and the guide."""
+
+    likelihood: LikelihoodName = "gaussian"
+    """p(x | z): gaussian has a location and a scale for each column, both from z; gaussian-shared one scale a
+    column; gaussian-isotropic one scale; gaussian-fixed a given one; laplace is L1; bernoulli is for 0 and 1."""
+    latent_dim: int = 16
+    """Size of z."""
+    hidden: tuple[int, ...] = (400, 400)
+    """Widths of the encoder's hidden layers; the decoder has them in reverse."""
+    activation: ActivationName = "relu"
+    """Between the layers."""
+    scale_floor: float | None = None
+    """Smallest scale of a learned one, in data units; chosen from the data where not given, and printed."""
+    fixed_scale: float | None = None
+    """The scale of gaussian-fixed, in data units; chosen from the data where not given, and printed."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Stochastic variational inference."""
+
+    epochs: int | None = None
+    """Passes over the training rows; chosen from their number where not given."""
+    batch_size: int = 128
+    """Rows a step."""
+    lr: float = 1e-3
+    """Peak learning rate of Adam."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate over time."""
+    warmup: float = 0.0
+    """Share of all steps in which the learning rate rises to its peak."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient; not clipped where not given."""
+    patience: int | None = None
+    """Epochs without a better validation ELBO after which training ends; never where not given."""
+    num_particles: int = 1
+    """Samples of z for each row and step."""
+    seed: int = 0
+    """Of the first weights, the order of the rows and all noise of training."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where the run is kept."""
+
+    out: Path | None = None
+    """Folder of the run, which must not hold one yet; a new numbered folder under runs/ where not given."""
+    resume: Path | None = None
+    """Folder of a run to go on with; its configuration is the default, and --epochs, --device, --out may change."""
+    checkpoint_seconds: float = 30.0
+    """Time between two checkpoints; one is always written when training stops."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a variational autoencoder, written as a Pyro model and guide, by stochastic variational inference."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def check(self) -> None:
+        """Check every value that needs no data.
+
+        Raises:
+            InputError: On the first value that cannot be used.
+        """
+        model, training = self.model, self.training
+        check(len(model.hidden) > 0, "Expected --hidden with at least one width, such as --hidden 400 400; got none.")
+        for width in model.hidden:
+            check_integer(width, "every width of --hidden")
+        check_integer(model.latent_dim, "--latent-dim")
+        check_integer(training.batch_size, "--batch-size")
+        check_integer(training.num_particles, "--num-particles")
+        check_integer(training.seed, "--seed", minimum=0)
+        check_positive(training.lr, "--lr")
+        check_positive(self.run.checkpoint_seconds, "--checkpoint-seconds", zero=True)
+        check(0 <= training.warmup < 1, f"Expected --warmup in [0, 1), a share of all steps; got {training.warmup}.")
+        for name, value in (("--epochs", training.epochs), ("--patience", training.patience)):
+            if value is not None:
+                check_integer(value, name)
+        for name, number in (
+            ("--clip-norm", training.clip_norm),
+            ("--scale-floor", model.scale_floor),
+            ("--fixed-scale", model.fixed_scale),
+        ):
+            if number is not None:
+                check_positive(number, name)
+
+
+def from_command_line(config_type: type[Config] = Config, args: list[str] | None = None) -> Config:
+    """Parse the command line into a checked configuration; with `--resume` the saved one is the default.
+
+    Args:
+        config_type: What to parse into.
+        args: Arguments without the program's name; the process's own where None.
+
+    Raises:
+        InputError: If a value cannot be used, or `--resume` meets settings that differ from the saved ones.
+    """
+    flat: Any = Annotated[config_type, tyro.conf.OmitArgPrefixes]
+    config: Config = tyro.cli(flat, args=args)
+    if config.run.resume is not None:
+        from pyro_vae.runs import saved_config
+
+        saved = saved_config(config.run.resume)
+        given: Config = tyro.cli(flat, args=args, default=saved)
+        config = _resumed(saved, given)
+    config.check()
+    return config
+
+
+def _resumed(saved: Config, given: Config) -> Config:
+    """Return the configuration to go on with, or raise where a setting differs that may not."""
+    may_change = {"epochs", "device", "out", "resume", "data_root", "checkpoint_seconds"}
+    before, after = _flat(saved), _flat(given)
+    changed = [name for name in before if before[name] != after[name] and name not in may_change]
+    if changed:
+        told = ", ".join(f"--{n.replace('_', '-')} {before[n]} (now {after[n]})" for n in changed)
+        raise InputError(
+            f"A resumed run keeps its settings, but these differ: {told}. "
+            "Leave them out, or start a new run without --resume."
+        )
+    return given
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    return {name: value for part in dataclasses.asdict(config).values() for name, value in part.items()}
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Return a configuration as plain JSON values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(part) for name, part in value.items()}
+        if isinstance(value, tuple):
+            return list(value)
+        return str(value) if isinstance(value, Path) else value
+
+    values: dict[str, Any] = plain(dataclasses.asdict(config))
+    return values
+
+
+def from_json(values: Any) -> Config:
+    """Return the configuration that `to_json` wrote.
+
+    Raises:
+        InputError: If a part, a name or a type is not as expected.
+    """
+    try:
+        parts = {f.name: f.default_factory for f in dataclasses.fields(Config)}  # type: ignore[misc]
+        made = {name: _part(type(default()), values[name]) for name, default in parts.items()}
+        check(set(values) == set(parts), f"Expected the parts {sorted(parts)}; got {sorted(values)}.")
+        config = Config(**made)
+        config.check()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"Expected a saved configuration; it does not read as one ({error}).") from None
+    return config
+
+
+def _part(kind: type[Any], values: dict[str, Any]) -> Any:
+    converted = dict(values)
+    for name in ("data_root", "out", "resume"):
+        if converted.get(name) is not None:
+            converted[name] = Path(converted[name])
+    if "hidden" in converted:
+        converted["hidden"] = tuple(converted["hidden"])
+    return kind(**converted)
+
+
+def build(
+    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0
+) -> tuple[GenerativeModel, DiagonalNormalGuide]:
+    """Return the model and the guide that a configuration names, with fresh weights.
+
+    Args:
+        config: With `scale_floor` and `fixed_scale` resolved where the likelihood needs them.
+        mean: Mean of each column of the training split, shape (data_dim,), in data units.
+        std: Standard deviation of each column, shape (data_dim,).
+        seed: Of the first weights; the random state is put back.
+    """
+    import torch
+
+    from pyro_vae.guides import DiagonalNormalGuide
+    from pyro_vae.likelihoods import LIKELIHOODS, typical_scale
+    from pyro_vae.models import GenerativeModel
+    from pyro_vae.networks import mlp_decoder, mlp_encoder
+    from pyro_vae.priors import StandardNormal
+
+    check_choice(config.likelihood, LIKELIHOODS, "likelihood")
+    settings = {name: getattr(config, name) for name in _scale_settings(config.likelihood)}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
+        encoder_scale = torch.where(std > 0, std, typical_scale(std))
+        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
+        encoder = mlp_encoder(
+            mean, encoder_scale, config.hidden, DiagonalNormalGuide.num_outputs(config.latent_dim), config.activation
+        )
+        model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
+        return model, DiagonalNormalGuide(encoder)
+
+
+def _scale_settings(likelihood: str) -> tuple[str, ...]:
+    """Return which settings of `ModelConfig` a likelihood takes besides the data's mean and scale."""
+    if likelihood == "gaussian-fixed":
+        return ("fixed_scale",)
+    return () if likelihood == "bernoulli" else ("scale_floor",)
+
+
+def resolve(config: Config, num_rows: int, std: Tensor, device: str) -> Config:
+    """Return the configuration with every value that was left to the program filled in.
+
+    Args:
+        config: As given.
+        num_rows: Rows of the training split.
+        std: Standard deviation of each column of the training split, shape (data_dim,), in data units.
+        device: The device that "auto" stands for.
+    """
+    from pyro_vae.likelihoods import typical_scale
+
+    chosen = {"scale_floor": 0.01 * typical_scale(std), "fixed_scale": 0.5 * typical_scale(std)}
+    needed = _scale_settings(config.model.likelihood)
+    for name, value in chosen.items():
+        if getattr(config.model, name) is not None and name not in needed:
+            raise InputError(
+                f"Expected no --{name.replace('_', '-')} with --likelihood {config.model.likelihood}, "
+                f"which does not use one; got {getattr(config.model, name)}."
+            )
+        if getattr(config.model, name) is None and name in needed:
+            config = dataclasses.replace(config, model=dataclasses.replace(config.model, **{name: float(f"{value:.3g}")}))
+    epochs = config.training.epochs or default_epochs(num_rows, config.training.batch_size)
+    training = dataclasses.replace(config.training, epochs=epochs, device=device)
+    return dataclasses.replace(config, training=training)
+
+
+def default_epochs(num_rows: int, batch_size: int) -> int:
+    """Return the number of epochs that makes about 10 000 steps, between 20 and 1000."""
+    steps = -(-num_rows // batch_size)
+    return min(max(round(10_000 / steps), 20), 1000)

@@ -1,0 +1,124 @@
+"""The main job: from a configuration to a finished run folder."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from functools import partial
+from typing import Any
+
+import torch
+
+from pyro_vae._checks import NonFiniteLossError
+from pyro_vae.checkpoint import StorageError, save_weights, write_json
+from pyro_vae.config import Config, build, resolve
+from pyro_vae.data import DataSet, Split
+from pyro_vae.objectives import ELBO, ElboEstimate, estimate_elbo
+from pyro_vae.report import closing_table, opening_lines, write_figures
+from pyro_vae.runs import Checkpoints, RunFolder, StopOnSignal, load_data, open_folder, restore
+from pyro_vae.training import FitResult, ProgressBar, Schedule, Trainer, make_trainer, resolve_device
+
+__all__ = ["train"]
+
+EVALUATION_PARTICLES = 10
+"""Samples of z for each row in the final ELBO: its Monte Carlo error is then small beside that from rows."""
+
+
+def train(config: Config) -> int:
+    """Train what a configuration names, write its run folder and print its table.
+
+    Args:
+        config: As parsed; what it leaves open is chosen from the data.
+
+    Returns:
+        The exit status: 0, or 128 + the signal that stopped training.
+
+    Raises:
+        InputError: If the data or a setting is not usable, or the folder cannot be written.
+        NonFiniteLossError: If training met a loss that is not finite.
+    """
+    dataset = load_data(config)
+    device = resolve_device(config.training.device)
+    mean, std = dataset.statistics()
+    config = resolve(config, len(dataset.train), std, device.type)
+    folder = open_folder(config, dataset)
+    print("\n".join(opening_lines(config, dataset, folder.path)), flush=True)
+
+    model, guide = build(config.model, mean, std, config.training.seed)
+    signals = StopOnSignal()
+    checkpoints = Checkpoints(folder, config.run.checkpoint_seconds)
+    trainer = _trainer(config, dataset, model, guide, (ProgressBar(), signals, checkpoints))
+    restore(trainer, folder)
+    result = _run(trainer, checkpoints, folder)
+    if signals.received is not None:
+        return _interrupted(signals.received, folder)
+
+    save_weights(folder.weights, model, guide)
+    estimates = {
+        split.name: _estimate(model, guide, split, device)
+        for split in (dataset.train, dataset.validation, dataset.test)
+    }
+    write_json(folder.summary, _summary(config, dataset, estimates["test"], result))
+    write_figures(folder.figures, model, guide, dataset, result.history)
+    print(closing_table(config, dataset, estimates, result, folder.path))
+    return 0
+
+
+def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any, callbacks: Any) -> Trainer:
+    settings = config.training
+    return make_trainer(
+        model,
+        guide,
+        dataset.train,
+        dataset.validation,
+        objective=ELBO(settings.num_particles),
+        batch_size=settings.batch_size,
+        device=settings.device,
+        seed=settings.seed,
+        epochs=settings.epochs,
+        optimizer=partial(torch.optim.Adam, lr=settings.lr, fused=True),
+        schedule=Schedule(settings.schedule, settings.warmup),
+        clip_norm=settings.clip_norm,
+        patience=settings.patience,
+        callbacks=callbacks,
+    )
+
+
+def _run(trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> FitResult:
+    """Train; leave a checkpoint behind however training ends, and tell how to go on where it ends early."""
+    try:
+        result = trainer.run()
+        checkpoints.save(trainer)
+    except NonFiniteLossError:
+        checkpoints.save(trainer)
+        raise
+    except StorageError as error:
+        raise StorageError(f"{error} Then go on with --resume {folder.path}.") from None
+    return result
+
+
+def _interrupted(received: signal.Signals, folder: RunFolder) -> int:
+    print(f"Stopped by {received.name} and saved. Go on with: {sys.argv[0]} --resume {folder.path}", flush=True)
+    return 128 + received
+
+
+def _estimate(model: Any, guide: Any, split: Split, device: torch.device) -> ElboEstimate:
+    blocks = ((block,) for block in split.blocks(device=device))
+    return estimate_elbo(model, guide, blocks, num_particles=EVALUATION_PARTICLES)
+
+
+def _summary(config: Config, dataset: DataSet, test: ElboEstimate, result: FitResult) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "split": "test",
+        "num_examples": len(dataset.test),
+        "unit": "nats per example",
+        "preprocessing": dataset.preprocessing.description,
+        "likelihood": config.model.likelihood,
+        "seed": config.training.seed,
+        "elbo": {"mean": test.mean, "se": test.se},
+        "train_seconds": round(result.seconds, 3),
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
+    }

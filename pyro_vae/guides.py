@@ -1,0 +1,78 @@
+"""Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae._programs import Program, network_in_chunks
+
+__all__ = ["AmortizedGuide", "DiagonalNormalGuide"]
+
+# softplus(UNIT) = 1: an encoder output of zero means the standard normal.
+UNIT = math.log(math.e - 1)
+
+
+class AmortizedGuide(Program):
+    """A guide whose parameters are a function of x: `q(z | x) = family(encoder(x))`, row by row.
+
+    A subclass says in `family` what the encoder's output means.
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., outputs that the family takes).
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the member of the family that the encoder's `outputs` name."""
+        raise NotImplementedError
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """Return q(z | x), batch shape (..., N), event shape (latent_dim,).
+
+        Args:
+            x: Rows, shape (..., N, data_dim), in data units.
+        """
+        return self.family(self.encoder(x))
+
+    def forward(self, x: Tensor, *_: Any) -> Tensor:
+        """Run the program on the rows `x`, shape (N, data_dim); return z, shape (N, latent_dim)."""
+        posterior = self.posterior(x)
+        with pyro.plate("data", x.shape[-2], dim=-1):
+            # z ~ q(z | x)
+            return pyro.sample("z", posterior)
+
+    def encode(self, x: Tensor, batch_size: int = 1000) -> dist.TorchDistribution:
+        """Return q(z | x) for the rows of `x`, shape (N, data_dim); in chunks, without gradients."""
+        return self.family(network_in_chunks(self.encoder, x, batch_size))
+
+
+class DiagonalNormalGuide(AmortizedGuide):
+    """`z | x ~ N(loc(x), diag(scale(x)^2))` (Kingma & Welling 2014, eq. 9).
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., 2 latent_dim): locations, then raw scales.
+        scale_floor: The smallest scale, in units of z: it keeps the density finite in single precision.
+    """
+
+    def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
+        super().__init__(encoder)
+        self.scale_floor = scale_floor
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the diagonal normal that `outputs`, shape (..., 2 latent_dim), name."""
+        loc, raw_scale = outputs.chunk(2, dim=-1)
+        return dist.Normal(loc, self.scale_floor + softplus(raw_scale + UNIT)).to_event(1)
+
+    @staticmethod
+    def num_outputs(latent_dim: int) -> int:
+        """Return how many outputs the encoder gives: a location and a scale for each dimension of z."""
+        return 2 * latent_dim

@@ -1,0 +1,115 @@
+"""Neural networks from tensors to tensors; nothing here knows Pyro.
+
+Every network acts on the last dimension and takes any leading ones, `(*samples, N, features)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check, check_choice, check_integer, check_rows
+
+__all__ = ["ACTIVATIONS", "MLP", "Standardize", "mlp_decoder", "mlp_encoder"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+class MLP(nn.Sequential):
+    """A multilayer perceptron, `h -> W_L a(... a(W_1 h + b_1)) + b_L`.
+
+    The last layer starts at a tenth of PyTorch's usual weights and at zero bias, so that what it feeds
+    starts near the point that its zero output means (the prior, or the data's own mean and scale).
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        hidden: Widths of the hidden layers; empty for a linear map.
+        out_features: Size of the last dimension of the output.
+        activation: One of `ACTIVATIONS`.
+
+    Raises:
+        InputError: If a width is not a positive whole number, or the activation is unknown.
+    """
+
+    def __init__(
+        self, in_features: int, hidden: Sequence[int], out_features: int, activation: str = "relu"
+    ) -> None:
+        check_choice(activation, ACTIVATIONS, "activation")
+        widths = [check_integer(width, "every layer's width") for width in (in_features, *hidden, out_features)]
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
+            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+        last = nn.Linear(widths[-2], widths[-1])
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.zero_()
+        super().__init__(*layers, last)
+
+
+class Standardize(nn.Module):
+    """`x -> (x - loc) / scale`, with constants that are saved with the weights but not trained.
+
+    Args:
+        loc: Subtracted, shape (data_dim,).
+        scale: Divided by, shape (data_dim,), all above 0.
+
+    Raises:
+        InputError: If the shapes differ or a scale is not above 0.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, loc: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        check(
+            loc.ndim == 1 and loc.shape == scale.shape,
+            f"Expected loc and scale of one shape (data_dim,); got {tuple(loc.shape)} and {tuple(scale.shape)}.",
+        )
+        check(bool((scale > 0).all()), "Expected every scale to be above 0; give constant columns a scale of 1.")
+        self.register_buffer("loc", loc.to(torch.get_default_dtype()))
+        self.register_buffer("scale", scale.to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the standardized rows, shape (..., data_dim)."""
+        check_rows(x, self.loc.shape[0])
+        return (x - self.loc) / self.scale
+
+    def extra_repr(self) -> str:
+        return f"{self.loc.shape[0]}"
+
+
+def mlp_encoder(
+    loc: Tensor, scale: Tensor, hidden: Sequence[int], out_features: int, activation: str = "relu"
+) -> nn.Sequential:
+    """Return an encoder network: standardize x, then an `MLP`.
+
+    Args:
+        loc: What is subtracted from x, shape (data_dim,): the training split's mean.
+        scale: What x is divided by, shape (data_dim,).
+        hidden: Widths of the hidden layers.
+        out_features: Outputs, `guide.num_outputs` of the guide that it feeds.
+        activation: One of `ACTIVATIONS`.
+    """
+    return nn.Sequential(Standardize(loc, scale), MLP(loc.shape[0], hidden, out_features, activation))
+
+
+def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activation: str = "relu") -> MLP:
+    """Return a decoder network, an `MLP` with the hidden widths in reverse: the mirror of its encoder.
+
+    Args:
+        latent_dim: Size of z.
+        hidden: Widths of the encoder's hidden layers, from x inwards.
+        out_features: Outputs, `likelihood.num_outputs` of the likelihood that it feeds.
+        activation: One of `ACTIVATIONS`.
+    """
+    return MLP(latent_dim, tuple(reversed(hidden)), out_features, activation)

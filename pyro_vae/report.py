@@ -1,0 +1,164 @@
+"""What a run says of itself: the lines before, the table after, and the figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import plots
+from pyro_vae.config import Config
+from pyro_vae.data import DataSet
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models import GenerativeModel
+from pyro_vae.objectives import ElboEstimate
+from pyro_vae.training import FitResult
+
+__all__ = ["bits_per_dim", "closing_table", "format_table", "opening_lines", "write_figures"]
+
+SHOWN_ROWS = 5000
+"""Rows that the latent space is drawn from."""
+
+
+def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
+    """Return what is to be known before training: the data, how it is prepared, what was chosen."""
+    model, training = config.model, config.training
+    splits = (dataset.train, dataset.validation, dataset.test)
+    scale = {
+        "scale floor": model.scale_floor,
+        "fixed scale": model.fixed_scale,
+    }
+    chosen = "".join(f", {name} {value:.3g} in data units" for name, value in scale.items() if value is not None)
+    rows = " / ".join(str(len(split)) for split in splits)
+    widths = "-".join(map(str, model.hidden))
+    return [
+        f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
+        f"x          {dataset.preprocessing.description}",
+        *(f"note       {note}" for note in dataset.notes),
+        f"likelihood {model.likelihood}{chosen}",
+        f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}",
+        f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g} "
+        f"({training.schedule}), seed {training.seed}, {training.device}",
+        f"run        {folder}",
+    ]
+
+
+def closing_table(
+    config: Config, dataset: DataSet, estimates: dict[str, ElboEstimate], result: FitResult, folder: Path
+) -> str:
+    """Return the table that ends a run.
+
+    Args:
+        config: Resolved.
+        dataset: What was trained on.
+        estimates: The ELBO of each split, by its name.
+        result: What `fit` returned.
+        folder: Where the run lies.
+    """
+    levels = dataset.preprocessing.levels
+    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + (["bits/dim"] if levels else [])
+    rows = []
+    for name, estimate in estimates.items():
+        numbers = (estimate.mean, estimate.se, float(estimate.reconstruction.mean()), float(estimate.kl.mean()))
+        row = [name, str(len(estimate.value)), *(f"{number:.2f}" for number in numbers)]
+        rows.append(row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else []))
+    elbo = "ELBO at the best epoch's weights" if result.stopped in ("epochs", "patience") else "ELBO"
+    return "\n".join(
+        [
+            "",
+            f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
+            f"latent {config.model.latent_dim}; nats per example",
+            format_table([header, *rows]),
+            f"{elbo} (epoch {result.best_epoch} of {len(result.history)}, ended by {result.stopped}); "
+            f"trained in {result.seconds:.1f} s",
+            f"run in {folder}",
+        ]
+    )
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of text as an aligned table, the first row as its header, the first column to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:
+    """Return a bound on the bits per dimension of integers from a bound on their dequantized density.
+
+    -(elbo / data_dim - log(levels)) / log 2 (Theis, van den Oord & Bethge 2016, section 3.1).
+
+    Args:
+        elbo: Nats per example of x in [0, 1).
+        data_dim: Size of one row.
+        levels: Number of integer levels.
+    """
+    return (math.log(levels) - elbo / data_dim) / math.log(2)
+
+
+@torch.no_grad()
+def write_figures(
+    folder: Path,
+    model: GenerativeModel,
+    guide: AmortizedGuide,
+    dataset: DataSet,
+    history: list[dict[str, Any]],
+) -> None:
+    """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind."""
+    folder.mkdir(exist_ok=True)
+    plots.save(plots.training_curves(history), folder / "training_curves.png")
+    x, labels = _first_rows(dataset, SHOWN_ROWS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _latent_figures(folder, guide, x, labels, dataset)
+        (_image_figures if dataset.is_image else _table_figures)(folder, model, guide, dataset, x)
+
+
+def _first_rows(dataset: DataSet, count: int) -> tuple[Tensor, Tensor | None]:
+    """Return the first test rows under their fixed draw, and their labels where there are any."""
+    blocks = dataset.test.blocks(size=min(count, len(dataset.test)))
+    labels = dataset.test.labels
+    return next(blocks), None if labels is None else labels[:count]
+
+
+def _latent_figures(
+    folder: Path, guide: AmortizedGuide, x: Tensor, labels: Tensor | None, dataset: DataSet
+) -> None:
+    z = guide.encode(x).mean
+    names = dataset.class_names
+    dims = plots.widest_dimensions(z, 3)
+    if len(dims) == 3:
+        _save(plots.latent_space_3d(z, labels, names, dims=dims), folder / "latent_space_3d.png")
+    _save(plots.latent_space(z, labels, names, dims=dims[:2]), folder / "latent_space.png")
+
+
+def _image_figures(
+    folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
+) -> None:
+    shape, shown = dataset.data_shape, x[:20]
+    _save(plots.reconstructions(shown, model.reconstruct(shown, guide), shape), folder / "reconstructions.png")
+    means = model.decode(model.prior().sample((100,))).mean
+    _save(plots.samples(means, shape), folder / "samples.png")
+    if model.latent_dim >= 2:
+        dims = plots.widest_dimensions(guide.encode(x).mean, 2)
+        decode = lambda z: model.decode(torch.as_tensor(z)).mean  # noqa: E731
+        _save(plots.traversal_grid(decode, model.latent_dim, shape, dims=dims), folder / "traversal.png")
+
+
+def _table_figures(
+    folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
+) -> None:
+    drawn = model.sample(max(len(x), 1000))
+    plots.save(plots.marginals(x, drawn, dataset.column_names), folder / "marginals.png")
+    plots.save(plots.pair_plot(x, drawn, dataset.column_names), folder / "pair_plot.png")
+
+
+def _save(ax: Any, path: Path) -> None:
+    plots.save(ax.figure, path)

@@ -1,0 +1,8 @@
+"""Stochastic variational inference over batches. The loop knows no particular model or objective."""
+
+from pyro_vae.training.callbacks import Callback, ProgressBar
+from pyro_vae.training.fit import fit, make_trainer, resolve_device
+from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.trainer import FitResult, Trainer
+
+__all__ = ["Callback", "FitResult", "ProgressBar", "Schedule", "Trainer", "fit", "make_trainer", "resolve_device"]

@@ -1,0 +1,73 @@
+"""What is called as training goes."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+if TYPE_CHECKING:
+    from pyro_vae.training.trainer import Trainer
+
+__all__ = ["Callback", "ProgressBar"]
+
+
+class Callback:
+    """Called by the trainer; a subclass overrides what it needs, and may call `trainer.stop(reason)`."""
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Called once, before the first step."""
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Called after each step."""
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Called after each epoch, when its line stands in `trainer.history`."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Called once at the end, also when training was stopped or failed."""
+
+
+class ProgressBar(Callback):
+    """A bar on stderr, in rows: ELBO and KL of the running epoch, and rows per second.
+
+    Args:
+        interval: Seconds between two readings of the running sums (on a GPU each waits for the device).
+    """
+
+    def __init__(self, interval: float = 1.0) -> None:
+        self.interval = interval
+        self._read_at = 0.0
+
+    def on_start(self, trainer: Trainer) -> None:
+        self.bar = tqdm(
+            total=trainer.epochs * trainer.train.num_examples,
+            initial=self._rows(trainer),
+            unit=" rows",
+            unit_scale=True,
+            mininterval=0.5,
+        )
+
+    def on_step(self, trainer: Trainer) -> None:
+        self.bar.update(self._rows(trainer) - self.bar.n)
+        now = time.monotonic()
+        if now - self._read_at >= self.interval:
+            self._read_at = now
+            self._show(trainer)
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.bar.update(self._rows(trainer) - self.bar.n)
+        self.bar.close()
+
+    def _show(self, trainer: Trainer) -> None:
+        terms = trainer.running_terms()
+        text = f"elbo {terms['elbo']:.2f}, kl {terms['kl']:.2f}"
+        if trainer.history and "validation" in trainer.history[-1]:
+            text += f", validation elbo {trainer.history[-1]['validation']['elbo']:.2f}"
+        self.bar.set_description_str(f"epoch {trainer.epoch + 1}/{trainer.epochs}", refresh=False)
+        self.bar.set_postfix_str(text)
+
+    @staticmethod
+    def _rows(trainer: Trainer) -> int:
+        return trainer.epoch * trainer.train.num_examples + trainer.rows_done

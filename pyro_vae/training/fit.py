@@ -1,0 +1,124 @@
+"""`fit`: train a model and a guide on rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from pyro_vae._checks import InputError, check, check_choice, check_integer
+from pyro_vae.data.adapters import as_blocks, as_training_batches
+from pyro_vae.objectives import ELBO
+from pyro_vae.training.callbacks import Callback, ProgressBar
+from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.trainer import FitResult, OptimizerFactory, Trainer
+
+__all__ = ["fit", "make_trainer", "resolve_device"]
+
+
+def fit(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    train: Any,
+    validation: Any = None,
+    *,
+    objective: ELBO | None = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    optimizer: OptimizerFactory | None = None,
+    schedule: Schedule | None = None,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    device: str = "auto",
+    seed: int | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
+
+    Both end with the weights of the epoch with the best validation ELBO (the last epoch's where there is no
+    validation split), on the device that was used, in evaluation mode. The random state stays as it was, and
+    so does Pyro's parameter store, save for what plain functions ask of it by `pyro.param`.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites.
+        train: Array or tensor of shape (N, data_dim), `Split`, `Dataset` or `DataLoader`.
+        validation: Likewise, or None.
+        objective: What is maximised; `ELBO()` by default.
+        epochs: Passes over the training rows.
+        batch_size: Rows a step (a `DataLoader` brings its own).
+        optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
+        schedule: The learning rate over time; half a cosine down to 0 by default.
+        clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
+        patience: Epochs without a better validation ELBO after which training ends; None for no early stopping.
+        callbacks: Called after steps and epochs; see `Callback`.
+        device: "auto", "cpu" or "cuda".
+        seed: Of the order of rows and of all noise; drawn from torch's random state where None.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        The history and why training ended; see `FitResult`.
+
+    Raises:
+        InputError: If an argument or the data is not usable.
+        NonFiniteLossError: If the loss or a gradient is not finite; the weights are those of the step before.
+    """
+    trainer = make_trainer(
+        model,
+        guide,
+        train,
+        validation,
+        objective=objective or ELBO(),
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer or partial(torch.optim.Adam, lr=1e-3, fused=True),
+        schedule=schedule or Schedule(),
+        clip_norm=clip_norm,
+        patience=patience,
+        callbacks=(*callbacks, ProgressBar()) if progress else callbacks,
+        device=device,
+        seed=int(torch.randint(2**62, ())) if seed is None else check_integer(seed, "seed", 0),
+    )
+    return trainer.run()
+
+
+def make_trainer(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    train: Any,
+    validation: Any,
+    *,
+    objective: ELBO,
+    batch_size: int,
+    device: str,
+    seed: int,
+    **settings: Any,
+) -> Trainer:
+    """Return the trainer that `fit` runs, for whoever wants to save and restore its state."""
+    check(
+        validation is not None or settings.get("patience") is None,
+        "Expected validation data, which patience needs to know when to stop; got none. Leave out patience.",
+    )
+    place = resolve_device(device)
+    loss = objective(model, guide).to(place)
+    batches = as_training_batches(train, batch_size, seed, place)
+    blocks = None if validation is None else as_blocks(validation, place)
+    return Trainer(loss, batches, blocks, seed=seed, **settings)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the torch device for "auto" (CUDA where there is one), "cpu" or "cuda".
+
+    Raises:
+        InputError: If CUDA is asked for and missing, or the name is unknown.
+    """
+    check_choice(device.partition(":")[0], ("auto", "cpu", "cuda"), "device")
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if device.startswith("cuda") and not available:
+        raise InputError("Expected a CUDA device for --device cuda; torch finds none. Use --device cpu or auto.")
+    return torch.device(device)

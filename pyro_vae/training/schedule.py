@@ -1,0 +1,39 @@
+"""The learning rate over time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pyro_vae._checks import check, check_choice
+
+__all__ = ["Schedule"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate as a share of its peak: a linear warm-up, then constant or half a cosine down to 0.
+
+    Args:
+        kind: "constant" or "cosine".
+        warmup: Share of all steps in which the rate rises from 0 to its peak, in [0, 1).
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    kind: str = "cosine"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice(self.kind, ("constant", "cosine"), "schedule")
+        check(0 <= self.warmup < 1, f"Expected warmup in [0, 1), a share of all steps; got {self.warmup}.")
+
+    def __call__(self, step: int, total: int) -> float:
+        """Return the share of the peak rate at `step`, counted from 0, of `total` steps."""
+        warmup = self.warmup * total
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if self.kind == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))

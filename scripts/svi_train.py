@@ -1,0 +1,23 @@
+"""Train a variational autoencoder by stochastic variational inference and leave a run folder behind.
+
+python scripts/svi_train.py --likelihood gaussian
+python scripts/svi_train.py --dataset my_table.csv --latent-dim 4
+python scripts/svi_train.py --resume runs/digits-gaussian-001
+"""
+
+from pyro_vae._environment import calm_threads, run_script
+from pyro_vae.config import from_command_line
+
+calm_threads()
+
+
+def main() -> int:
+    """Parse the command line, then train; torch is loaded only after parsing."""
+    config = from_command_line()
+    from pyro_vae.experiment import train
+
+    return train(config)
+
+
+if __name__ == "__main__":
+    run_script(main)
