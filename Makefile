@@ -1,0 +1,55 @@
+# Two commands from a bare clone: `make train` and `make test`. Both make the virtual environment where it is missing.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# torch's waiting threads spin; with a busy neighbour on the same cores that costs a factor of ten and more.
+ifeq ($(OMP_WAIT_POLICY),)
+export GOMP_SPINCOUNT ?= 3000
+endif
+
+.PHONY: help install train test lint types tests format clean
+
+help:
+	@echo "make train               train on the embedded digits, leaving a run in runs/"
+	@echo "make train ARGS='...'    the same with arguments of scripts/svi_train.py, such as --dataset mnist"
+	@echo "make test                lint, types and tests"
+	@echo "make format              let ruff mend the layout"
+	@echo "make clean               remove the virtual environment and all caches"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Expected Python 3.11 or later; $(PYTHON) is `$(PYTHON) -V`. Name another: make PYTHON=/path/to/python3.11"; exit 2; }
+	@echo "Making the virtual environment $(VENV) with `$(PYTHON) -V` (once; a minute or two, some GB for torch) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+train: install
+	@$(BIN)/python scripts/svi_train.py $(ARGS)
+
+test: lint types tests
+
+lint: install
+	@echo "Lint and layout (ruff) ..."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: install
+	@echo "Types (mypy) ..."
+	@$(BIN)/mypy
+
+tests: install
+	@echo "Tests (pytest) ..."
+	@$(BIN)/python -m pytest $(ARGS)
+
+format: install
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

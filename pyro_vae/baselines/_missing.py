@@ -1,0 +1,133 @@
+"""Rows with missing values: grouped by which values are missing, and the exact E-step over those groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_vae.baselines._gaussian import BLOCK, Array
+
+Indices = NDArray[np.intp]
+
+
+class Groups(NamedTuple):
+    """Equal rows of a boolean matrix: `first[p]` is a row with pattern p, `inverse[n]` the pattern of row n."""
+
+    first: Indices
+    inverse: Indices
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Groups:
+        """Group the rows of `mask`, shape (N, D)."""
+        packed = np.packbits(mask, axis=1)
+        _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+        return cls(first, inverse.reshape(-1))
+
+    def by_size(self) -> Iterator[tuple[Indices, Indices]]:
+        """Yield (patterns (p,), members (p, m)): the patterns with m members each, for every m that occurs.
+
+        So a pattern of many rows and many patterns of one row each are both one batch of matrix products.
+        """
+        sizes = np.bincount(self.inverse)
+        order, starts = np.argsort(self.inverse, kind="stable"), np.cumsum(sizes) - sizes
+        for size in np.unique(sizes):
+            patterns = np.flatnonzero(sizes == size)
+            yield patterns, order[starts[patterns][:, None] + np.arange(size)]
+
+
+class Block(NamedTuple):
+    """p patterns with m rows each.
+
+    `rows` (p, m) are their places in the data, `observed` (p, F) tells by 1 or 0 which groups of columns they have,
+    `values` (p, m, D) are x - mean, zero where missing.
+    """
+
+    rows: Indices
+    observed: Array
+    values: Array
+
+
+class Incomplete:
+    """Rows of shape (N, D) with NaN where a value is missing, cut into blocks of equal patterns.
+
+    Columns that are missing in the same rows are grouped too: what depends on the pattern alone costs as much as
+    there are different patterns, so next to nothing where nothing is missing.
+
+    Args:
+        x: Shape (N, D).
+        mean: Taken off the values, shape (D,).
+        rank: The latent size q, for which memory is planned.
+    """
+
+    def __init__(self, x: Array, mean: Array, rank: int) -> None:
+        self.x, self.mean, self.rank = x, mean, rank
+        self.mask = ~np.isnan(x)
+        self.rows = Groups.of(self.mask)
+        patterns = self.mask[self.rows.first]
+        self.columns = Groups.of(patterns.T)
+        self.observed = patterns[:, self.columns.first].astype(np.float64)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield blocks whose values, and p matrices of size q x q, fit in the cache."""
+        size, square = self.x.shape[1], (self.rank + 1) ** 2
+        deep = max(1, BLOCK // size)
+        for patterns, members in self.rows.by_size():
+            wide = max(1, BLOCK // (size * min(deep, members.shape[1]) + square))
+            for p in range(0, len(patterns), wide):
+                for m in range(0, members.shape[1], deep):
+                    rows = members[p : p + wide, m : m + deep]
+                    values = np.nan_to_num(self.x[rows] - self.mean)
+                    yield Block(rows, self.observed[patterns[p : p + wide]], values)
+
+
+class Posterior(NamedTuple):
+    """p(z given the observed part of x) of a block, z's precision being M / σ².
+
+    `loc` (p, m, q); `inverse` M⁻¹ (p, q, q); `log_det` log|M| (p,); `explained` yᵀ M⁻¹ y (p, m).
+    """
+
+    loc: Array
+    inverse: Array
+    log_det: Array
+    explained: Array
+
+
+class Loadings:
+    """W (q, D), an offset mu (D,) and σ², with W Wᵀ and W mu summed over each group of columns beforehand."""
+
+    def __init__(self, components: Array, offset: Array, noise_variance: float, columns: Groups) -> None:
+        self.components, self.noise_variance = components, noise_variance
+        q, count = len(components), len(columns.first)
+        self.gram = np.zeros((count, q * q))
+        self.shift = np.zeros((count, q))
+        self.sizes = np.bincount(columns.inverse).astype(np.float64)
+        for groups, members in columns.by_size():
+            part = components.T[members]
+            self.gram[groups] = (part.swapaxes(1, 2) @ part).reshape(len(groups), -1)
+            self.shift[groups] = (part * offset[members][..., None]).sum(axis=1)
+
+    def posterior(self, block: Block) -> Posterior:
+        """The E-step of one block: M = σ² I + W_o W_oᵀ, y = W_o (x_o - mu_o), over the observed columns o."""
+        q = len(self.components)
+        precision = (block.observed @ self.gram).reshape(-1, q, q) + self.noise_variance * np.eye(q)
+        y = block.values.reshape(-1, block.values.shape[-1]) @ self.components.T
+        y = y.reshape(*block.rows.shape, q) - (block.observed @ self.shift)[:, None]
+        inverse = np.linalg.inv(precision)
+        loc = y @ inverse
+        return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], np.einsum("pmq,pmq->pm", y, loc))
+
+    def log_prob(self, block: Block, posterior: Posterior, squares: Array) -> Array:
+        """log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).
+
+        -1/2 (n_o log 2π + (n_o - q) log σ² + log|M| + (|x_o - mu_o|² - yᵀ M⁻¹ y) / σ²) with n_o observed values.
+        """
+        observed = (block.observed @ self.sizes)[:, None]
+        log_det = (observed - len(self.components)) * math.log(self.noise_variance) + posterior.log_det[
+            :, None
+        ]
+        distance = (squares - posterior.explained) / self.noise_variance
+        return -0.5 * (observed * math.log(2 * math.pi) + log_det + distance)

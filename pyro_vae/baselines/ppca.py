@@ -1,0 +1,128 @@
+"""Probabilistic PCA by maximum likelihood, in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pyro_vae._checks import check
+from pyro_vae.baselines._base import (
+    LinearGaussian,
+    check_finite,
+    check_num_components,
+    mean_and_check,
+    read_rows,
+)
+from pyro_vae.baselines._gaussian import Array
+from pyro_vae.baselines._moments import Covariance, Moments, SecondMoment, second_moment
+
+
+class PPCA(LinearGaussian):
+    """Probabilistic PCA: x = z W + mean + noise, z ~ N(0, I_q), noise ~ N(0, σ² I), fitted in closed form.
+
+    With the eigenvalues λ₁ >= ... >= λ_D and unit eigenvectors u_k of the covariance of the rows (normalised by N,
+    as maximum likelihood has it; scikit-learn's `PCA` divides by N - 1):
+
+        σ² = mean of λ_{q+1}, ..., λ_D  (eq. 8),        row k of W = sqrt(λ_k - σ²) u_k  (eq. 7, R = I).
+
+    The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the largest. Columns
+    that are constant are taken as any other. Rows alike, or a σ² of zero, at which the density is infinite, are
+    refused.
+
+    Args:
+        n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic Gaussian). None
+            takes the largest q with a positive noise variance: that rank minus one.
+
+    Attributes:
+        components_: W, shape (q, D): principal axes times sqrt(λ_k - σ²).
+        mean_: Shape (D,).
+        noise_variance_: σ², a float, in squared units of x.
+        explained_variance_: λ₁, ..., λ_q, shape (q,), in squared units of x.
+        loglike_: One entry: the log-likelihood of all training rows, in nats.
+        n_iter_: 1.
+        n_samples_seen_: The number of rows fitted.
+        n_features_in_, feature_names_in_: As in scikit-learn.
+
+    References:
+        Tipping & Bishop (1999), Probabilistic principal component analysis, J. R. Statist. Soc. B 61(3).
+    """
+
+    def __init__(self, n_components: int | None = None) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: ArrayLike, y: Any = None) -> PPCA:
+        """Fit rows X of shape (N, D); y is ignored. What `partial_fit` has seen before is forgotten.
+
+        Raises:
+            InputError: On a single row, NaN or infinity, or an n_components that is not below the rank.
+        """
+        X = read_rows(self, X, reset=True)
+        mean = mean_and_check(X)
+        vars(self).pop("_moments", None)
+        return self._solve(second_moment(X, mean), mean, len(X))
+
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
+        """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
+
+        The result equals `fit` on all chunks together. Each call ends with a D x D eigenproblem, so chunks of several
+        times D rows are cheapest. The model is unfitted until more than q + 1 rows have been seen.
+
+        Raises:
+            InputError: On NaN or infinity, after `fit`, or where the rows seen have a rank of at most n_components.
+        """
+        first = not hasattr(self, "_moments")
+        check(
+            not (first and hasattr(self, "components_")),
+            "Expected partial_fit on a PPCA that was not fitted by fit, which keeps no scatter matrix; got one that "
+            "was. Start from sklearn.base.clone(ppca).",
+        )
+        X = read_rows(self, X, reset=first)
+        with np.errstate(invalid="ignore", over="ignore"):
+            check_finite(X, X.mean(axis=0))
+        if first:
+            self._moments = Moments(X.shape[1])
+        seen = self._moments.update(X)
+        if seen.count > (self.n_components or 0) + 1:
+            self._solve(Covariance(seen.scatter / seen.count), seen.mean.copy(), seen.count)
+        return self
+
+    def _solve(self, covariance: SecondMoment, mean: Array, num_rows: int) -> PPCA:
+        size = len(mean)
+        wanted = (
+            None if self.n_components is None else check_num_components(self.n_components, (num_rows, size))
+        )
+        values, axes = covariance.eigenpairs(min(num_rows, size) if wanted is None else wanted + 1)
+        rank = np.count_nonzero(values > _rounding(values, num_rows, size))
+        check(
+            rank > 0,
+            "Expected X to vary; got rows that are all alike, whose density is infinite. Add other rows.",
+        )
+        q = rank - 1 if wanted is None else wanted
+        check(
+            q < rank,
+            f"Expected n_components below the rank of the centred rows, {rank}; got {q}. The noise variance would be "
+            f"zero and the density infinite: choose at most {rank - 1}.",
+        )
+        self.mean_, self.n_samples_seen_, self.n_iter_ = mean, num_rows, 1
+        self.explained_variance_ = values[:q]
+        discarded = max(covariance.diagonal.sum() - values[:q].sum(), values[q:].sum())
+        self.noise_variance_ = float(discarded) / (size - q)
+        self.components_ = np.sqrt(np.maximum(values[:q] - self.noise_variance_, 0.0))[:, None] * axes[:q]
+        self.loglike_ = [self._training_log_likelihood()]
+        return self
+
+    def _training_log_likelihood(self) -> float:
+        """-N/2 (D log 2π + log|C| + D): at the optimum tr(C⁻¹ S) is D."""
+        size = len(self.mean_)
+        log_det = np.log(self.explained_variance_).sum() + (size - len(self.explained_variance_)) * math.log(
+            self.noise_variance_
+        )
+        return -0.5 * self.n_samples_seen_ * (size * math.log(2 * math.pi) + log_det + size)
+
+
+def _rounding(values: Array, num_rows: int, num_features: int) -> float:
+    """Below this an eigenvalue of a covariance can't be told from zero."""
+    return float(values.max(initial=0.0)) * max(num_rows, num_features) * np.finfo(float).eps

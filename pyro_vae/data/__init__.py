@@ -1,0 +1,28 @@
+"""Data sets by name or by path, their splits, how stored rows become x, and batches of them."""
+
+from pyro_vae.data.batches import Batches
+from pyro_vae.data.loading import load_dataset
+from pyro_vae.data.named import DATASETS
+from pyro_vae.data.preprocessing import (
+    AsFloat,
+    BinarizeDynamic,
+    BinarizeStatic,
+    Dequantize,
+    Preprocessing,
+    Rescale,
+)
+from pyro_vae.data.splits import DataSet, Split
+
+__all__ = [
+    "DATASETS",
+    "AsFloat",
+    "Batches",
+    "BinarizeDynamic",
+    "BinarizeStatic",
+    "DataSet",
+    "Dequantize",
+    "Preprocessing",
+    "Rescale",
+    "Split",
+    "load_dataset",
+]

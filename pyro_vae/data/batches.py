@@ -1,0 +1,80 @@
+"""Mini-batches whose order and noise are a pure function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check_integer
+
+__all__ = ["Batches", "uniform_noise"]
+
+WORD = 4  # 16-bit noises in one 64-bit random word
+
+
+class Batches:
+    """The batches of a training split, reshuffled each epoch; the last partial one is kept.
+
+    Order and noise depend on (seed, epoch, step) alone, so an epoch can be entered at any step without
+    saved state and gives the same batches to the bit.
+
+    Args:
+        fetch: Gives x (n, D) on the device for row numbers (n,), drawing its noise from the generator.
+        index: The row numbers of the split, int64 (N,), where `fetch` wants them.
+        batch_size: Rows in a batch.
+        seed: The run's seed.
+        device: Where x lies.
+
+    Attributes:
+        num_examples: N, the number of rows that one epoch goes through.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Tensor, torch.Generator], Tensor],
+        index: Tensor,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.fetch = fetch
+        self.index = index
+        self.batch_size = check_integer(batch_size, "batch_size")
+        self.seed = check_integer(seed, "seed", 0)
+        self.device = device
+        self.num_examples = len(index)
+
+    def __len__(self) -> int:
+        return math.ceil(self.num_examples / self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the batches `(x,)` of one epoch, x float32 (n, D), leaving out the first `start`."""
+        order = self.index[self._permutation(epoch).to(self.index.device)]
+        generator = torch.Generator(self.device)
+        for step in range(start, len(self)):
+            generator.manual_seed(_word(self.seed, epoch, 1 + step))
+            yield (self.fetch(order[step * self.batch_size : (step + 1) * self.batch_size], generator),)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed(_word(self.seed, epoch, 0))
+        return torch.randperm(self.num_examples, generator=generator)
+
+
+def _word(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def uniform_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Draw u ~ U(0, 1), float32 of `shape`: the midpoints of 2^16 cells, on the generator's device.
+
+    Integers have 8 bits or a few more and float32 has 24, so 16 are enough; four to a random word cost less
+    than half of `torch.rand`, which is most of the price of a batch.
+    """
+    count = math.prod(shape)
+    words = torch.empty(-(-count // WORD), dtype=torch.int64, device=generator.device)
+    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)
+    return bits[:count].view(shape).float().add_(2**15 + 0.5).mul_(2.0**-16)

@@ -1,0 +1,182 @@
+"""How stored rows become x: small frozen values, each naming itself for the reader of a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor
+
+__all__ = ["AsFloat", "BinarizeDynamic", "BinarizeStatic", "Dequantize", "Preprocessing", "Rescale"]
+
+
+class Preprocessing(Protocol):
+    """A map from stored rows to x, which may draw noise u ~ U[0, 1), one per entry."""
+
+    @property
+    def description(self) -> str:
+        """What was done, in words: "dequantized, 17 levels, x in [0, 1)"."""
+
+    @property
+    def random(self) -> bool:
+        """Whether noise is drawn."""
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether training draws the noise anew each epoch; otherwise one fixed draw serves throughout."""
+
+    @property
+    def levels(self) -> int | None:
+        """The number of integer levels where bits per dimension make sense (dequantized data), else None."""
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return x, float32 of shape (N, D), from stored `rows` (N, D) and `noise` (N, D) in [0, 1)."""
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Carry mean and variance (D,) of the stored rows over to x, in expectation over the noise."""
+
+
+@dataclass(frozen=True)
+class AsFloat:
+    """x = stored values as float32."""
+
+    description: str = "as stored"
+    random: ClassVar[bool] = False
+    redrawn: ClassVar[bool] = False
+    levels: ClassVar[None] = None
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the rows (N, D) as float32."""
+        return rows.float()
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both unchanged."""
+        return mean, variance
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """x = (stored - low + u) / levels with u ~ U[0, 1), so that x lies in [0, 1).
+
+    A density p(x) then bounds the probability of the integers: log P(k) >= E_u[log p(x)] - D log(levels)
+    (Theis, van den Oord & Bethge 2016, equation 7).
+
+    Args:
+        levels: Number of integers from the lowest to the highest.
+        low: The lowest integer.
+    """
+
+    levels: int
+    low: int = 0
+    random: ClassVar[bool] = True
+    redrawn: ClassVar[bool] = True
+
+    @property
+    def description(self) -> str:
+        """For example "dequantized, 17 levels, x in [0, 1)"."""
+        start = f" from {self.low}" if self.low else ""
+        return f"dequantized, {self.levels} levels{start}, x in [0, 1)"
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return x, float32 of shape (N, D), for integer `rows` (N, D) and `noise` (N, D) in [0, 1)."""
+        assert noise is not None
+        # float32 has 24 bits: near the top k + u would round up to k + 1 and x to 1. With u kept `edge` away
+        # from 0 and 1 (four units in the last place of `levels`), floor(levels x) is k again for every u.
+        edge = self.levels * 2.0**-22
+        lowest = _shifted(rows, self.low).float() + edge
+        return lowest.add_(noise, alpha=1 - 2 * edge).div_(self.levels)
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (mean - low + 1/2) / levels and (variance + 1/12) / levels^2, those of U[0, 1) added."""
+        return (mean - self.low + 1 / 2) / self.levels, (variance + 1 / 12) / self.levels**2
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """x = (stored - low) / (high - low): integers as they are on [0, 1], without noise.
+
+    A density of such x is unbounded above (Theis, van den Oord & Bethge 2016, section 3.1); published
+    settings on x / 255 use it.
+
+    Args:
+        high: The highest integer.
+        low: The lowest integer.
+    """
+
+    high: int
+    low: int = 0
+    random: ClassVar[bool] = False
+    redrawn: ClassVar[bool] = False
+    levels: ClassVar[None] = None
+
+    @property
+    def description(self) -> str:
+        """For example "x / 255"."""
+        top = f"(x {'-' if self.low > 0 else '+'} {abs(self.low)})" if self.low else "x"
+        return f"{top} / {_span(self.low, self.high)}"
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return x, float32 of shape (N, D), for integer `rows` (N, D)."""
+        return _shifted(rows, self.low).float().div_(_span(self.low, self.high))
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (mean - low) / (high - low) and variance / (high - low)^2."""
+        span = _span(self.low, self.high)
+        return (mean - self.low) / span, variance / span**2
+
+
+@dataclass(frozen=True)
+class _Binarize:
+    """x = 1 where u < grey = (stored - low) / (high - low), else 0, with u ~ U[0, 1)."""
+
+    high: int
+    low: int = 0
+    random: ClassVar[bool] = True
+    levels: ClassVar[None] = None
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return x of zeros and ones, float32 (N, D), for `rows` (N, D) and `noise` (N, D) in [0, 1)."""
+        assert noise is not None
+        return (noise < Rescale(self.high, self.low)(rows)).float()
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return grey's mean m and m (1 - m), the moments of a Bernoulli variable."""
+        grey, _ = Rescale(self.high, self.low).moments(mean, variance)
+        return grey, grey * (1 - grey)
+
+
+@dataclass(frozen=True)
+class BinarizeStatic(_Binarize):
+    """x = 1 where u < grey = (stored - low) / (high - low), else 0; one draw for good, also in training.
+
+    Args:
+        high: The value that is always 1.
+        low: The value that is always 0.
+    """
+
+    redrawn: ClassVar[bool] = False
+    description: ClassVar[str] = "static binarization, own seed 0 (not Larochelle's)"
+
+
+@dataclass(frozen=True)
+class BinarizeDynamic(_Binarize):
+    """x = 1 where u < grey = (stored - low) / (high - low), else 0; drawn anew each epoch of training.
+
+    Validation and test have one fixed draw (Salakhutdinov & Murray 2008 binarize each time a row is used).
+
+    Args:
+        high: The value that is always 1.
+        low: The value that is always 0.
+    """
+
+    redrawn: ClassVar[bool] = True
+    description: ClassVar[str] = "dynamic binarization (one fixed draw, own seed 0, outside training)"
+
+
+def _span(low: int, high: int) -> int:
+    return max(high - low, 1)  # constant data: all of it becomes 0
+
+
+def _shifted(rows: Tensor, low: int) -> Tensor:
+    # Subtracted among int64: in the stored type it may overflow, in float32 it would lose digits.
+    return rows.long() - low if low else rows

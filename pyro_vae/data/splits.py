@@ -1,0 +1,206 @@
+"""Training, validation and test rows, and the one fixed draw that every model is compared on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check, check_integer
+from pyro_vae.data.batches import Batches, uniform_noise
+from pyro_vae.data.preprocessing import Preprocessing
+from pyro_vae.data.stored import MappedRows, Rows, Stored, chunks
+
+__all__ = ["DATA_SEED", "DataSet", "Split", "draw_splits", "fixed_noise"]
+
+DATA_SEED = 0  # of splits and fixed draws: never the run's seed, so that all runs are compared on the same x
+
+
+def fixed_noise(index: NDArray[np.int64], data_dim: int) -> Tensor:
+    """Return the fixed u in [0, 1), float32 (n, D), of rows `index` (n,) of the stored data.
+
+    Row i is the stream of the counter-based generator Philox (Salmon et al. 2011) under the key
+    (data seed, i), so it depends on nothing else: not on the split, the block size or the order.
+    """
+    philox = np.random.Philox(key=np.array([DATA_SEED, 0], np.uint64))
+    generator, state = np.random.Generator(philox), philox.state
+    noise = np.empty((len(index), data_dim), np.float32)
+    for row, i in zip(noise, index, strict=True):
+        state["state"]["key"][1] = i
+        philox.state = state
+        generator.random(dtype=np.float32, out=row)
+    return torch.from_numpy(noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of one split as stored, and how they become x.
+
+    Attributes:
+        name: "train", "validation" or "test".
+        rows: The rows of the whole stored data.
+        index: Which of them belong to the split, int64 (N,).
+        preprocessing: How they become x.
+        labels: Their classes, int64 (N,), or None.
+    """
+
+    name: str
+    rows: Rows
+    index: NDArray[np.int64]
+    preprocessing: Preprocessing
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def data_dim(self) -> int:
+        """D, the number of entries of a row."""
+        return self.rows.data_dim
+
+    def batches(self, batch_size: int, *, seed: int, device: torch.device | str = "cpu") -> Batches:
+        """Return the batches that training iterates, reshuffled, and with their noise redrawn, each epoch.
+
+        Args:
+            batch_size: Rows in a batch.
+            seed: The run's seed; order and noise are a function of (seed, epoch, step).
+            device: Where the rows (unless memory-mapped) and the batches lie.
+        """
+        rows, preprocessing = self.rows.to(device), self.preprocessing
+        mapped = isinstance(rows, MappedRows)
+        index = torch.from_numpy(self.index).to("cpu" if mapped else device)
+
+        def drawn(index: Tensor, generator: torch.Generator) -> Tensor:
+            taken = rows.take(index)
+            noise = uniform_noise(taken.shape, generator) if preprocessing.random else None
+            return preprocessing(taken, noise)
+
+        def fixed(index: Tensor, generator: torch.Generator) -> Tensor:
+            return self._fixed(index.numpy()).to(device)
+
+        if preprocessing.redrawn or not preprocessing.random:
+            return Batches(drawn, index, batch_size, seed, device)
+        if mapped:
+            return Batches(fixed, index, batch_size, seed, device)
+        binary = torch.cat([block.to(torch.uint8) for block in self.blocks(device=device)])
+        return Batches(
+            lambda index, generator: binary[index].float(),
+            torch.arange(len(self), device=device),
+            batch_size,
+            seed,
+            device,
+        )
+
+    def blocks(self, size: int = 1000, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+        """Yield x in order under the fixed draw, float32 blocks of shape (at most `size`, D)."""
+        check_integer(size, "size")
+        for start in range(0, len(self), size):
+            yield self._fixed(self.index[start : start + size]).to(device)
+
+    def tensor(self) -> Tensor:
+        """Return all of x under the fixed draw, float32 (N, D)."""
+        return torch.cat(list(self.blocks()))
+
+    def _fixed(self, index: NDArray[np.int64]) -> Tensor:
+        noise = fixed_noise(index, self.data_dim) if self.preprocessing.random else None
+        return self.preprocessing(self.rows.take(torch.from_numpy(index)), noise)
+
+    @cached_property
+    def stored_moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance (divided by N) of the stored rows, float64 (D,), in one pass over chunks.
+
+        Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1; a constant column has variance 0
+        to the bit.
+        """
+        mean, scatter = torch.zeros(2, self.data_dim, dtype=torch.float64)
+        low, high = torch.tensor([[np.inf], [-np.inf]], dtype=torch.float64).expand(2, self.data_dim)
+        for part in chunks(len(self), self.data_dim):
+            block = self.rows.take(torch.from_numpy(self.index[part])).double()
+            low, high = torch.minimum(low, block.amin(0)), torch.maximum(high, block.amax(0))
+            block_mean, weight = block.mean(0), len(block) / part.stop
+            apart = block_mean - mean
+            scatter += (block - block_mean).square().sum(0) + apart.square() * weight * part.start
+            mean += apart * weight
+        return torch.where(low == high, low, mean), torch.where(low == high, 0.0, scatter / len(self))
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Three splits of one data set, and what is known about it.
+
+    Attributes:
+        name: The name or path it was asked for by.
+        train: Rows to learn from.
+        validation: Rows to stop by.
+        test: Rows to report on.
+        data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
+        preprocessing: How stored rows become x.
+        class_names: Names of classes 0, 1, ..., or None.
+        column_names: Names of the D columns, or None.
+        sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
+        notes: Sentences on what was noticed.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    data_shape: tuple[int, ...]
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    column_names: tuple[str, ...] | None
+    sha256: str
+    notes: tuple[str, ...]
+
+    @property
+    def data_dim(self) -> int:
+        """D, the number of entries of a row."""
+        return self.train.data_dim
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a row is a grey (height, width) or coloured (3 or 4, height, width) image."""
+        return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (3, 4))
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of x over the training split, float64 (D,) each.
+
+        They are those of the stored rows carried over in closed form, in expectation over the noise: exact
+        for dequantized integers, the Bernoulli moments of the grey values for binarized ones.
+        """
+        mean, variance = self.preprocessing.moments(*self.train.stored_moments)
+        return mean, variance.sqrt()
+
+
+def draw_splits(stored: Stored) -> dict[str, NDArray[np.int64]]:
+    """Return the row numbers of "train", "validation" and "test", ascending.
+
+    Splits that the data itself makes are kept; those missing are drawn from its training rows under the data
+    seed, `stored.drawn` rows or else a tenth of the training rows, and at least one.
+
+    Raises:
+        InputError: Where fewer rows than splits are left.
+    """
+    train = stored.given["train"]
+    tenth = max(1, len(train) // 10)
+    names = [name for name in ("test", "validation") if name not in stored.given]
+    missing = {name: stored.drawn.get(name, tenth) for name in names}
+    if len(train) <= sum(missing.values()):
+        drawn = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
+        raise InputError(
+            f"Expected at least {1 + sum(missing.values())} training rows in {stored.name}{drawn}; "
+            f"got {len(train)}."
+        )
+    order = np.random.default_rng(DATA_SEED).permutation(train)
+    splits = dict(stored.given)
+    for name, size in missing.items():
+        splits[name], order = np.sort(order[:size]), order[size:]
+    splits["train"] = np.sort(order)
+    for name, index in splits.items():
+        check(len(index) > 0, f"Expected at least one {name} row in {stored.name}; got none.")
+    return splits

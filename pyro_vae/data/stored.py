@@ -1,0 +1,224 @@
+"""Data as it is stored: what every reader returns, the one pass that checks it, and rows as tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check
+
+__all__ = ["MappedRows", "Rows", "Stored", "Survey", "TensorRows", "chunks", "ranges", "rows_of", "survey"]
+
+CHUNK = 2**22  # entries read at a time: 32 MiB as float64
+INTEGERS = (np.uint8, np.int16, np.int32, np.int64)  # the integer types that torch computes with
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Data as a reader found it.
+
+    Attributes:
+        name: What messages call it.
+        array: Numbers of shape (N, *data_shape), possibly memory-mapped.
+        labels: Classes, int64 (N,), or None.
+        given: The rows of the splits that the file itself makes, by name; {"train": all} where it makes none.
+        class_names: Names of classes 0, 1, ...
+        column_names: Names of the D columns.
+        levels: Number of integer levels, where more is known than the values show.
+        drawn: Sizes of the splits to draw, by name, where a tenth is not what is customary.
+        description: How it was prepared, where it is binary and that has a name.
+        notes: Sentences on what was noticed.
+    """
+
+    name: str
+    array: NDArray
+    labels: NDArray[np.int64] | None = None
+    given: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    column_names: tuple[str, ...] | None = None
+    levels: int | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
+    description: str = "binary as stored"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_array(self.array, self.name)
+        if self.labels is not None:
+            _check_labels(self.labels, len(self.array), self.class_names, self.name)
+        if not self.given:
+            self.given["train"] = np.arange(len(self.array))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over all entries found: lowest and highest, whether all are whole, and the hash."""
+
+    low: float
+    high: float
+    whole: bool
+    sha256: str
+
+    @property
+    def binary(self) -> bool:
+        """Whether every entry is 0 or 1."""
+        return self.whole and self.low >= 0 and self.high <= 1
+
+
+def _check_array(array: NDArray, name: str) -> None:
+    kinds = {"O": "Python objects", "c": "complex numbers", "V": "records", "U": "text", "S": "text"}
+    wrong = kinds.get(array.dtype.kind, "" if array.dtype.kind in "biuf" else str(array.dtype))
+    check(not wrong, f"Expected numbers in {name}; got {wrong} (dtype {array.dtype}). Store real numbers.")
+    check(
+        array.ndim >= 2,
+        f"Expected {name} of shape (N, D) or (N, height, width); got {array.shape}. "
+        "A single column is x.reshape(-1, 1).",
+    )
+    check(len(array) > 0, f"Expected rows in {name}; got none (shape {array.shape}).")
+    check(array.size > 0, f"Expected at least one column in {name}; got shape {array.shape}.")
+
+
+def _check_labels(labels: NDArray[np.int64], rows: int, names: tuple[str, ...] | None, name: str) -> None:
+    check(
+        labels.shape == (rows,),
+        f"Expected one label for each of the {rows} rows of {name}; got labels of shape {labels.shape}.",
+    )
+    check(
+        names is None or 0 <= labels.min() <= labels.max() < len(names),
+        f"Expected labels of {name} from 0 to {len(names or ()) - 1}, one for each class name; "
+        f"got {labels.min()} to {labels.max()}.",
+    )
+
+
+def ranges(parts: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
+    """Return the row numbers of each part in the concatenation of all."""
+    stops = np.cumsum([len(part) for part in parts.values()])
+    spans = zip(parts.items(), stops, strict=True)
+    return {name: np.arange(stop - len(part), stop) for (name, part), stop in spans}
+
+
+def chunks(count: int, data_dim: int) -> Iterator[slice]:
+    """Cut `count` rows of `data_dim` entries into slices small enough to convert."""
+    size = max(1, CHUNK // data_dim)
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def survey(stored: Stored) -> Survey:
+    """Read all entries once, in chunks: find their range, refuse what is not finite, hash everything.
+
+    Raises:
+        InputError: At NaN, at infinite values and at values beyond float32 (integers: int64).
+    """
+    array, floats = stored.array, stored.array.dtype.kind == "f"
+    digest = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
+    low, high, whole = np.inf, -np.inf, True
+    for part in chunks(len(array), array[0].size):
+        block = np.ascontiguousarray(array[part])
+        if floats and not np.isfinite(block).all():
+            raise InputError(_not_finite(stored))
+        low, high = min(low, block.min().item()), max(high, block.max().item())
+        whole = whole and (not floats or bool((block == np.floor(block)).all()))
+        digest.update(block.data)
+    limit = float(np.finfo(np.float32).max) if floats else np.iinfo(np.int64).max
+    largest = max(-low, high)
+    check(
+        largest <= limit,
+        f"Expected values of {stored.name} up to {limit:.3g}; got {largest:.3g}. Rescale them first.",
+    )
+    for name, extra in {"labels": stored.labels, **stored.given}.items():
+        if extra is not None:
+            digest.update(f"{name} {len(extra)}".encode() + extra.tobytes())
+    return Survey(low, high, whole, digest.hexdigest())
+
+
+def _not_finite(stored: Stored) -> str:
+    count, first = 0, None
+    for part in chunks(len(stored.array), stored.array[0].size):
+        block = stored.array[part].reshape(part.stop - part.start, -1)
+        broken = np.argwhere(~np.isfinite(block))
+        if len(broken) and first is None:
+            row, column = (int(i) for i in broken[0])
+            first = f"{block[row, column]} in row {part.start + row}, column {column}"
+            first += f" ({stored.column_names[column]!r})" if stored.column_names else ""
+        count += len(broken)
+    return (
+        f"Expected finite values in {stored.name}; got {first} (counted from 0), {count} such in all. "
+        "Drop or fill them first."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRows:
+    """Rows held in memory as one tensor (N, D) of the smallest type that fits."""
+
+    tensor: Tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    @property
+    def data_dim(self) -> int:
+        """D, the number of entries of a row."""
+        return self.tensor.shape[1]
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return rows `index` (n,), as stored, of shape (n, D), on the device of the rows."""
+        return self.tensor.index_select(0, index)
+
+    def to(self, device: torch.device | str) -> TensorRows:
+        """Return the rows on `device`."""
+        return TensorRows(self.tensor.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class MappedRows:
+    """Rows of a memory-mapped array (N, ...): only those asked for are read."""
+
+    array: NDArray
+    dtype: np.dtype
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def data_dim(self) -> int:
+        """D, the number of entries of a row."""
+        return math.prod(self.array.shape[1:])
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return rows `index` (n,), as stored, of shape (n, D), on the device."""
+        wanted = index.numpy()
+        order = np.argsort(wanted)  # read in the order of the file, then put back
+        rows = np.empty((len(wanted), self.data_dim), self.dtype)
+        rows[order] = self.array[wanted[order]].reshape(rows.shape)
+        return torch.from_numpy(rows).to(self.device)
+
+    def to(self, device: torch.device | str) -> MappedRows:
+        """Return rows that are handed out on `device`."""
+        return MappedRows(self.array, self.dtype, device)
+
+
+Rows = TensorRows | MappedRows
+
+
+def rows_of(array: NDArray, low: float, high: float) -> Rows:
+    """Return the rows of `array` (N, ...) flattened, in memory unless it is memory-mapped.
+
+    Floats become float32, integers the smallest type that holds `low` to `high`.
+    """
+    dtype = np.dtype(np.float32) if array.dtype.kind == "f" else _smallest(low, high)
+    if isinstance(array, np.memmap):
+        return MappedRows(array, dtype)
+    rows = np.ascontiguousarray(array.reshape(len(array), -1), dtype=dtype)
+    return TensorRows(torch.from_numpy(rows if rows.flags.writeable else rows.copy()))
+
+
+def _smallest(low: float, high: float) -> np.dtype:
+    return np.dtype(next(t for t in INTEGERS if np.iinfo(t).min <= low and high <= np.iinfo(t).max))

@@ -1,0 +1,24 @@
+"""Pictures of a training run: arrays in, matplotlib Axes and Figures out.
+
+No function touches pyplot, the backend or `rcParams`; a figure is freed with its last reference. Draw into
+your own axes with `ax=` (or `figure=` for pictures of several panels), or let the function make a figure.
+"""
+
+from pyro_vae.plots._canvas import save
+from pyro_vae.plots.curves import training_curves
+from pyro_vae.plots.images import reconstructions, samples, traversal_grid
+from pyro_vae.plots.latent import latent_space, latent_space_3d, widest_dimensions
+from pyro_vae.plots.tables import marginals, pair_plot
+
+__all__ = [
+    "latent_space",
+    "latent_space_3d",
+    "marginals",
+    "pair_plot",
+    "reconstructions",
+    "samples",
+    "save",
+    "training_curves",
+    "traversal_grid",
+    "widest_dimensions",
+]

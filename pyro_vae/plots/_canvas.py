@@ -1,0 +1,100 @@
+"""What all pictures share: arrays from anything, colours, new axes, and the file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pyro_vae._checks import InputError, check
+
+BLUE, VERMILION = "#0072B2", "#D55E00"
+"""Two colours of Okabe & Ito (2008) that remain apart in every common colour blindness."""
+
+CLASS_COLORS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+"""Ten colours chosen for colour-blind readers (Petroff 2021, arXiv:2107.02270)."""
+
+
+def to_array(x: Any) -> np.ndarray:
+    """Return `x` (array, tensor on any device, table, list) as a numpy array; floats become float64."""
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        x = (x.double() if x.is_floating_point() else x).numpy()  # numpy knows no bfloat16
+    array = np.asarray(x)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def to_rows(x: Any, name: str) -> np.ndarray:
+    """Return `x` as finite floats of shape (N, D), N and D at least 1, or raise."""
+    try:
+        rows = to_array(x).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected {name} to hold numbers only; {error}.") from None
+    check(
+        rows.ndim == 2 and rows.size > 0,
+        f"Expected {name} of shape (N, D) with at least one row and one column; got {rows.shape}.",
+    )
+    check(
+        bool(np.isfinite(rows).all()),
+        f"Expected {name} to be finite; got {np.count_nonzero(~np.isfinite(rows))} infinite or NaN values. "
+        "Drop or impute those rows first.",
+    )
+    return rows
+
+
+def thin(total: int, count: int) -> np.ndarray:
+    """Return the numbers of at most `count` of `total` rows, evenly spaced: a plot of more is only ink."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+
+
+def shuffle(rows: np.ndarray) -> np.ndarray:
+    """Return the rows in a fixed random order, so that no group of points lies on top of the others."""
+    return np.random.default_rng(0).permutation(rows)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of `width` x `height` inches that pyplot knows nothing of."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return `ax`, or the axes of a new figure of `width` x `height` inches."""
+    return new_figure(width, height).add_subplot() if ax is None else ax
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write `figure` to `path` as a PNG at 150 dots per inch, whole or not at all.
+
+    Args:
+        figure: The figure; of axes `ax` it is `ax.figure`.
+        path: A name that ends in `.png`. Missing folders are made; a file of that name is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: The name does not end in `.png`.
+    """
+    path = Path(path)
+    check(
+        path.suffix.lower() == ".png",
+        f"Expected a file name ending in .png; got {path.name}. Change the ending.",
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

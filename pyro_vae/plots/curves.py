@@ -1,0 +1,100 @@
+"""How a training run went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pyro_vae._checks import check
+from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure
+
+Record = Mapping[str, Any]
+
+PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction: E[log p(x|z)]", "kl": "KL(q(z|x) || p(z))"}
+STYLES: dict[str, dict[str, Any]] = {
+    "train": {"color": BLUE, "linestyle": "--"},
+    "validation": {"color": VERMILION},
+}
+
+
+def training_curves(history: Sequence[Record], *, figure: Figure | None = None) -> Figure:
+    """Draw the ELBO and its two parts, ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)), against the epoch.
+
+    The best epoch (by validation ELBO, by training ELBO where there is no validation) is marked, the band is
+    one standard error on either side. The first tenth of the epochs does not stretch the vertical axes.
+
+    Args:
+        history: A record an epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
+            "kl"}, "validation": {"elbo", "reconstruction", "kl", "elbo_se"}}`. `"validation"` may be missing
+            or None in any record, `"elbo_se"` missing too; other keys are ignored.
+        figure: Where to draw; a new figure by default.
+
+    Returns:
+        The figure, of three panels.
+
+    Raises:
+        InputError: The history is empty.
+    """
+    check(len(history) > 0, "Expected a history of at least one epoch; got an empty one. Train first.")
+    figure = new_figure(13, 3.8) if figure is None else figure
+    splits = [split for split in STYLES if any(record.get(split) for record in history)]
+    best = best_record(history, splits[-1])
+    for ax, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for split in splits:
+            _curve(ax, history, split, key)
+        ax.set(title=title, xlabel="epoch", ylabel="nats per example")
+        ax.set_ylim(_settled_limits(history, best, splits, key))
+        ax.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        ax.axvline(best["epoch"], color="0.5", linewidth=1, linestyle=":", zorder=0)
+    _mark_best(figure.axes[0], best, splits[-1])
+    return figure
+
+
+def best_record(history: Sequence[Record], split: str) -> Record:
+    """Return the record of the largest finite ELBO on `split`, or the first record where none is finite."""
+    return max(history, key=lambda record: np.nan_to_num(_value(record, split, "elbo"), nan=-math.inf))
+
+
+def _value(record: Record, split: str, key: str) -> float:
+    """Return one number of a record, NaN where it was not measured or is not finite."""
+    value = float((record.get(split) or {}).get(key, math.nan))
+    return value if math.isfinite(value) else math.nan
+
+
+def _curve(ax: Axes, history: Sequence[Record], split: str, key: str) -> None:
+    points = [
+        (r["epoch"], _value(r, split, key), _value(r, split, f"{key}_se")) for r in history if r.get(split)
+    ]
+    epoch, value, se = np.array(points, dtype=float).T
+    marker = "o" if len(points) <= 20 else None
+    ax.plot(epoch, value, label=split, marker=marker, markersize=4, linewidth=1.8, **STYLES[split])
+    if np.isfinite(se).any():
+        ax.fill_between(epoch, value - se, value + se, color=STYLES[split]["color"], alpha=0.2, linewidth=0)
+
+
+def _mark_best(ax: Axes, best: Record, split: str) -> None:
+    value = _value(best, split, "elbo")
+    label = f"best: {value:.1f} at epoch {best['epoch']}"
+    ax.plot(best["epoch"], value, "*", color="black", markersize=11, linestyle="none", label=label)
+    ax.legend(loc="best")
+
+
+def _settled_limits(
+    history: Sequence[Record], best: Record, splits: Sequence[str], key: str
+) -> tuple[float, float] | None:
+    """Return limits from what follows the first tenth of the epochs (and from the best epoch on)."""
+    skipped = math.ceil(len(history) / 10) if len(history) >= 4 else 0
+    settled = history[min(skipped, history.index(best)) :]
+    values = np.array([_value(record, split, key) for record in settled for split in splits])
+    values = values[np.isfinite(values)]
+    if not values.size or np.ptp(values) == 0:
+        return None
+    margin = 0.08 * np.ptp(values)
+    return float(values.min() - margin), float(values.max() + margin)

@@ -1,0 +1,209 @@
+"""The latent space, coloured by what is known of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae.plots._canvas import (
+    BLUE,
+    CLASS_COLORS,
+    axes_or_new,
+    new_figure,
+    shuffle,
+    thin,
+    to_array,
+    to_rows,
+)
+
+MAX_POINTS = 4000
+MARKERS = "o^"  # the second ten classes repeat the ten colours with another marker
+
+
+def widest_dimensions(z: Any, count: int) -> tuple[int, ...]:
+    """Return the dimensions in which the latents spread most.
+
+    A dimension that the model ignores has a posterior mean of 0 in every row; these are the ones it uses.
+
+    Args:
+        z: Latents, posterior means as a rule, shape (N, latent_dim).
+        count: How many; fewer come back where z has fewer.
+
+    Returns:
+        Dimensions of z in falling order of their variance over rows.
+    """
+    variance = to_rows(z, "z").var(axis=0)
+    return tuple(np.argsort(-variance, kind="stable")[: check_integer(count, "count")].tolist())
+
+
+def latent_space(
+    z: Any,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+    dims: Sequence[int] = (0, 1),
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw two dimensions of the latents, or a histogram by class where z has one.
+
+    Up to twenty classes get colours and a legend; more of them, and labels that are floats, a colour bar. Of
+    more than 4000 rows, 4000 evenly spaced ones are drawn.
+
+    Args:
+        z: Latents, posterior means as a rule, shape (N, latent_dim).
+        labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
+        class_names: The name of each class; the labels are then whole numbers from 0.
+        dims: The two dimensions to draw, as `widest_dimensions` finds them.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: The labels don't fit z or the names, or a dimension is not one of z's.
+    """
+    z = to_rows(z, "z")
+    coloring = Coloring.of(labels, class_names, len(z))
+    ax = axes_or_new(ax, 6.4, 5.2)
+    ax.set_title("Latent space")
+    if z.shape[1] == 1:
+        _histogram(ax, z[:, 0], coloring if coloring.names else Coloring.of(None, None, len(z)))
+        return ax
+    _scatter(ax, z, coloring, _check_dims(dims, 2, z.shape[1]))
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def latent_space_3d(
+    z: Any,
+    labels: Any = None,
+    class_names: Sequence[str] | None = None,
+    dims: Sequence[int] = (0, 1, 2),
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw three dimensions of the latents; colours as in `latent_space`.
+
+    Args:
+        z: Latents, shape (N, latent_dim) with a latent_dim of at least 3.
+        labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
+        class_names: The name of each class; the labels are then whole numbers from 0.
+        dims: The three dimensions to draw.
+        ax: Axes of projection "3d" to draw into; a new figure by default.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: As in `latent_space`, or the axes are flat.
+    """
+    z = to_rows(z, "z")
+    coloring = Coloring.of(labels, class_names, len(z))
+    dims = _check_dims(dims, 3, z.shape[1])
+    ax = new_figure(7, 5.6).add_subplot(projection="3d") if ax is None else ax
+    check(ax.name == "3d", f'Expected axes of projection "3d"; got {ax.name}. Add them with projection="3d".')
+    ax.set_title("Latent space")
+    _scatter(ax, z, coloring, dims)
+    return ax
+
+
+@dataclass(frozen=True)
+class Coloring:
+    """What colours the rows: classes with names, or a quantity without.
+
+    Attributes:
+        values: Shape (N,): the number of each row's class, or its quantity.
+        names: The names of the classes; empty for a quantity, one empty name where there are no labels.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: Any, class_names: Sequence[str] | None, count: int) -> Coloring:
+        """Return the colouring that fits the labels of `count` rows."""
+        if labels is None:
+            return cls(np.zeros(count, dtype=int), ("",))
+        labels = to_array(labels)
+        check(
+            labels.shape == (count,), f"Expected labels of shape ({count},), one a row; got {labels.shape}."
+        )
+        if class_names is not None:
+            names, numbers = np.asarray(class_names), _check_numbers(labels, len(class_names))
+        elif labels.dtype.kind == "f":
+            return cls(labels, ())
+        else:
+            labels = labels.astype(str) if labels.dtype == object else labels  # mixed types have no order
+            names, numbers = np.unique(labels, return_inverse=True)
+        if len(names) > len(MARKERS) * len(CLASS_COLORS):
+            return cls(labels if labels.dtype.kind in "iu" else numbers, ())
+        return cls(numbers, tuple(map(str, names)))
+
+    def color(self, number: int) -> str:
+        """Return the colour of a class."""
+        return BLUE if len(self.names) == 1 else CLASS_COLORS[number % len(CLASS_COLORS)]
+
+
+def _check_numbers(labels: np.ndarray, count: int) -> np.ndarray:
+    wrong = labels if labels.dtype.kind not in "biu" else labels[(labels < 0) | (labels >= count)]
+    check(
+        len(wrong) == 0,
+        f"Expected labels to be whole numbers from 0 to {count - 1}, one for each of the class_names; "
+        f"got {wrong[:1].tolist()}.",
+    )
+    return labels.astype(int)
+
+
+def _check_dims(dims: Sequence[int], count: int, latent_dim: int) -> list[int]:
+    check(
+        len(dims) == count == len(set(dims)) and all(0 <= d < latent_dim for d in dims),
+        f"Expected dims to be {count} different dimensions of z, from 0 to {latent_dim - 1}; "
+        f"got {tuple(dims)}.",
+    )
+    return list(dims)
+
+
+def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int]) -> None:
+    """Draw points on flat axes or 3D ones."""
+    shown = shuffle(thin(len(z), MAX_POINTS))
+    z, values = z[shown][:, dims], coloring.values[shown]
+    style: dict[str, Any] = {"s": float(np.clip(20000 / len(shown), 5, 40)), "linewidths": 0, "alpha": 0.8}
+    ax.set(**{f"{axis}label": f"z[{dim}]" for axis, dim in zip("xyz", dims, strict=False)})
+    if not coloring.names:
+        points = ax.scatter(*z.T, c=values, **style)
+        ax.figure.colorbar(points, ax=ax, label="label", shrink=0.8, pad=0.1 if len(dims) == 3 else 0.02)
+        return
+    for k, marker in enumerate(MARKERS):
+        rows = values // len(CLASS_COLORS) == k
+        ax.scatter(*z[rows].T, c=[coloring.color(number) for number in values[rows]], marker=marker, **style)
+    for number, name in enumerate(coloring.names):
+        marker = MARKERS[number // len(CLASS_COLORS)]
+        ax.plot([], [], color=coloring.color(number), marker=marker, linestyle="", label=name)
+    _legend(ax, coloring)
+
+
+def _histogram(ax: Axes, z: np.ndarray, coloring: Coloring) -> None:
+    """Draw how the rows spread over the only dimension of z, the classes stacked."""
+    edges = np.histogram_bin_edges(z, bins=50)
+    base = np.zeros(len(edges) - 1)
+    for number, name in enumerate(coloring.names):
+        top = base + np.histogram(z[coloring.values == number], edges)[0]
+        style: dict[str, Any] = {
+            "facecolor": coloring.color(number),
+            "hatch": "///" if number >= len(CLASS_COLORS) else None,
+        }
+        ax.stairs(top, edges, baseline=base, fill=True, label=name, **style)
+        base = top
+    ax.set(xlabel="z[0]", ylabel="rows")
+    _legend(ax, coloring)
+
+
+def _legend(ax: Any, coloring: Coloring) -> None:
+    if len(coloring.names) > 1:
+        side, columns = (1.12 if ax.name == "3d" else 1.01, 0.5), 1 + len(coloring.names) // 13
+        ax.legend(loc="center left", bbox_to_anchor=side, frameon=False, ncols=columns, handletextpad=0.4)

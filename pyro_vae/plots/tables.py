@@ -1,0 +1,134 @@
+"""Rows of data that are no images: does the model put its mass where the data is?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pyro_vae._checks import check
+from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, thin, to_rows
+
+MAX_MARGINALS, MAX_PAIRS, MAX_POINTS, BINS = 12, 5, 250, 30
+
+
+def marginals(
+    data: Any, samples: Any, column_names: Sequence[str] | None = None, *, figure: Figure | None = None
+) -> Figure:
+    """Draw each column's histogram, data filled and model samples as a line; the first twelve columns.
+
+    Args:
+        data: Shape (N, D), in data units.
+        samples: Drawn from the model, shape (M, D), in the same units.
+        column_names: D names; `x[0]`, `x[1]`, ... by default.
+        figure: Where to draw; a new figure by default.
+
+    Returns:
+        The figure, a panel a column.
+
+    Raises:
+        InputError: Data, samples and names differ in their number of columns.
+    """
+    data, samples, names = _check_table(data, samples, column_names, MAX_MARGINALS)
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = new_figure(max(4.5, 2.6 * columns), 2.1 * rows + 0.5) if figure is None else figure
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for j, (ax, name) in enumerate(zip(panels, names, strict=False)):
+        _histograms(ax, data[:, j], samples[:, j])
+        ax.set_xlabel(name)
+    for ax in panels[len(names) :]:
+        ax.remove()
+    figure.supylabel("density")
+    _legend(figure)
+    return figure
+
+
+def pair_plot(
+    data: Any, samples: Any, column_names: Sequence[str] | None = None, *, figure: Figure | None = None
+) -> Figure:
+    """Draw each pair of columns, data and model samples over each other; the first five columns.
+
+    Args:
+        data: Shape (N, D), in data units; at most 250 rows of either are drawn, equally many.
+        samples: Drawn from the model, shape (M, D), in the same units.
+        column_names: D names; `x[0]`, `x[1]`, ... by default.
+        figure: Where to draw; a new figure by default.
+
+    Returns:
+        The figure: scatters below the diagonal, histograms on it.
+
+    Raises:
+        InputError: Data, samples and names differ in their number of columns.
+    """
+    data, samples, names = _check_table(data, samples, column_names, MAX_PAIRS)
+    size = len(names)
+    figure = new_figure(max(4.5, 1.6 * size + 0.6), 1.45 * size + 0.8) if figure is None else figure
+    panels = figure.subplots(size, size, sharex="col", squeeze=False)
+    for i in range(size):
+        for j in range(size):
+            _pair(panels[i, j], data, samples, i, j)
+        panels[i, 0].set_ylabel(names[i], fontsize="small")
+        panels[-1, i].set_xlabel(names[i], fontsize="small")
+    _legend(figure)
+    return figure
+
+
+def _check_table(
+    data: Any, samples: Any, names: Sequence[str] | None, limit: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the first `limit` columns of both tables, and their names."""
+    data, samples = to_rows(data, "data"), to_rows(samples, "samples")
+    names = [f"x[{j}]" for j in range(data.shape[1])] if names is None else list(map(str, names))
+    check(
+        data.shape[1] == samples.shape[1] == len(names),
+        f"Expected data, samples and column_names of equally many columns; "
+        f"got {data.shape[1]}, {samples.shape[1]} and {len(names)}.",
+    )
+    return data[:, :limit], samples[:, :limit], names[:limit]
+
+
+def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """Return a range that holds the data and all but the outermost samples: one wild sample hides nothing."""
+    low = min(data.min(), np.quantile(samples, 0.01))
+    high = max(data.max(), np.quantile(samples, 0.99))
+    margin = 0.04 * (high - low) or 0.5 * max(1.0, abs(high))
+    return float(low - margin), float(high + margin)
+
+
+def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:
+    low, high = _limits(data, samples)
+    edges = np.linspace(low, high, BINS + 1).tolist()
+    # Weights rather than density=True, so that samples outside the range still count in the whole.
+    weights = [np.full(len(x), BINS / (high - low) / len(x)) for x in (data, samples)]
+    ax.hist(data, edges, weights=weights[0], color=BLUE, alpha=0.45)
+    ax.hist(samples, edges, weights=weights[1], color=VERMILION, histtype="step", linewidth=1.6)
+    ax.set(xlim=(low, high), yticks=[])
+
+
+def _pair(ax: Axes, data: np.ndarray, samples: np.ndarray, i: int, j: int) -> None:
+    if i < j:
+        ax.remove()
+        return
+    if i == j:
+        _histograms(ax, data[:, i], samples[:, i])
+        return
+    count = min(len(data), len(samples), MAX_POINTS)  # equally many of both, or one would seem the denser
+    points = np.concatenate([x[thin(len(x), count)][:, [j, i]] for x in (data, samples)])
+    order, colors = shuffle(np.arange(2 * count)), np.repeat([BLUE, VERMILION], count)
+    ax.scatter(points[order, 0], points[order, 1], c=colors[order], s=5, linewidths=0)
+    ax.set(xlim=_limits(data[:, j], samples[:, j]), ylim=_limits(data[:, i], samples[:, i]))
+    ax.tick_params(labelleft=j == 0)
+
+
+def _legend(figure: Figure) -> None:
+    """Say once for all panels which colour is which."""
+    handles = [
+        Patch(color=BLUE, alpha=0.5, label="data"),
+        Patch(color=VERMILION, label="samples from the model"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)

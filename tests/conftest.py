@@ -1,0 +1,21 @@
+"""Settings of the test run, and what many tests start from."""
+
+from pyro_vae._environment import calm_threads
+
+calm_threads()  # before anything imports torch
+
+import matplotlib as mpl
+import pyro
+import pytest
+import torch
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Give each test the same random state and an empty parameter store, and no validation left switched."""
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    yield
+    pyro.clear_param_store()

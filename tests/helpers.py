@@ -1,0 +1,33 @@
+"""Assertions that several tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: float = 4.0) -> None:
+    """Assert |estimate - truth| <= sigmas * standard_error, entry by entry; the message gives the numbers.
+
+    Args:
+        estimate: A Monte Carlo estimate, number or array.
+        truth: What it estimates, of a shape that broadcasts against it.
+        standard_error: Of the estimate, likewise; zero means equal.
+        sigmas: How many standard errors are allowed: 4 fail once in 16000 entries.
+    """
+    estimate, truth, standard_error = (
+        np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
+        for value in (estimate, truth, standard_error)
+    )
+    assert np.isfinite(estimate).all() and np.isfinite(standard_error).all(), "an estimate or its error is not finite"
+    estimate, truth, standard_error = np.broadcast_arrays(estimate, truth, standard_error)
+    off = np.abs(estimate - truth)
+    failed = off > sigmas * standard_error
+    if failed.any():
+        worst = np.unravel_index(np.argmax(np.where(failed, off / np.maximum(standard_error, 1e-300), 0)), off.shape)
+        raise AssertionError(
+            f"{failed.sum()} of {failed.size} entries are off by more than {sigmas} standard errors; the worst, at "
+            f"{tuple(map(int, worst))}: estimate {estimate[worst]:.6g}, truth {truth[worst]:.6g}, standard error "
+            f"{standard_error[worst]:.3g}"
+        )

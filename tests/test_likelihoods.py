@@ -1,0 +1,92 @@
+"""Likelihoods against scipy, their start from the data, and their floors."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from programs import DATA_DIM, rows
+
+from pyro_vae._checks import InputError
+from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
+
+FLOOR = 0.01
+SETTINGS = {"gaussian-fixed": {"fixed_scale": 0.5}, "bernoulli": {}}
+
+
+def make(name, x):
+    settings = SETTINGS.get(name, {"scale_floor": FLOOR})
+    return LIKELIHOODS[name](x.double().mean(0), x.double().std(0, correction=0), **settings)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_zero_outputs_mean_the_independent_distribution_of_the_data(name):
+    x = rows(name, 400)
+    likelihood = make(name, x)
+    p = likelihood(torch.zeros(likelihood.num_outputs))
+    torch.testing.assert_close(p.mean, x.mean(0), rtol=0, atol=1e-3)
+    if name in ("gaussian", "gaussian-shared", "laplace"):
+        torch.testing.assert_close(p.stddev, x.std(0), rtol=0, atol=0.02)
+    if name == "gaussian-isotropic":
+        torch.testing.assert_close(p.stddev, x.var(0).mean().sqrt().expand(DATA_DIM), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle"),
+    [
+        ("gaussian", lambda x, loc, scale: scipy.stats.norm.logpdf(x, loc, scale)),
+        ("gaussian-shared", lambda x, loc, scale: scipy.stats.norm.logpdf(x, loc, scale)),
+        ("gaussian-isotropic", lambda x, loc, scale: scipy.stats.norm.logpdf(x, loc, scale)),
+        ("gaussian-fixed", lambda x, loc, scale: scipy.stats.norm.logpdf(x, loc, 0.5)),
+        ("laplace", lambda x, loc, scale: scipy.stats.laplace.logpdf(x, loc, scale / math.sqrt(2))),
+        ("bernoulli", lambda x, loc, scale: scipy.stats.bernoulli.logpmf(x, loc)),
+    ],
+)
+def test_log_prob_is_scipys(name, oracle):
+    x = rows(name)
+    likelihood = make(name, x)
+    p = likelihood(torch.randn(len(x), likelihood.num_outputs))
+    loc, scale = (value.detach().double().numpy() for value in (p.mean, p.stddev))
+    expected = oracle(x.double().numpy(), loc, scale).sum(1)
+    np.testing.assert_allclose(p.log_prob(x).detach().numpy(), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-shared", "gaussian-isotropic", "laplace"])
+@pytest.mark.parametrize("raw", [-1e4, -50.0])
+def test_the_scale_never_falls_below_its_floor(name, raw):
+    likelihood = make(name, rows())
+    with torch.no_grad():
+        for parameter in likelihood.parameters():
+            parameter.fill_(raw)
+    p = likelihood(torch.full((likelihood.num_outputs,), raw))
+    assert p.stddev.min().item() == pytest.approx(FLOOR, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_constant_columns_have_a_finite_density_at_the_start(name):
+    x = rows(name)
+    x[:, 0] = 1
+    likelihood = make(name, x)
+    assert torch.isfinite(likelihood(torch.zeros(likelihood.num_outputs)).log_prob(x)).all()
+
+
+def test_all_columns_constant_have_the_typical_scale_one():
+    assert typical_scale(torch.zeros(3)) == 1
+    assert typical_scale(torch.tensor([3.0, 4.0])) == pytest.approx(math.sqrt(12.5))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: GaussianLikelihood(torch.zeros(3), torch.ones(2), 0.1), r"one shape .* got \(3,\) and \(2,\)"),
+        (lambda: GaussianLikelihood(torch.zeros(3), torch.full((3,), -1.0), 0.1), "at least 0"),
+        (lambda: GaussianLikelihood(torch.full((3,), torch.nan), torch.ones(3), 0.1), "finite means"),
+        (lambda: GaussianLikelihood(torch.zeros(3), torch.ones(3), 0.0), "scale_floor to be a finite number above 0"),
+        (lambda: LIKELIHOODS["gaussian-fixed"](torch.zeros(3), torch.ones(3), fixed_scale=-1), "fixed_scale"),
+        (lambda: LIKELIHOODS["bernoulli"](torch.full((3,), 2.0), torch.ones(3)), r"column means in \[0, 1\]"),
+    ],
+)
+def test_bad_settings_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

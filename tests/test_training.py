@@ -1,0 +1,313 @@
+"""The training loop: exact averages, seeds, kinds of data, early stopping, failures, and its saved state."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from programs import copied, rows, small_vae
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from pyro_vae import ELBO, Callback, Schedule, fit
+from pyro_vae._checks import InputError, NonFiniteLossError
+from pyro_vae.training import make_trainer, resolve_device
+
+quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}
+
+
+def trainer_of(pair, x, validation=None, callbacks=(), **changes):
+    settings = {
+        "objective": ELBO(),
+        "batch_size": 10,
+        "device": "cpu",
+        "seed": 0,
+        "epochs": 4,
+        "optimizer": partial(torch.optim.Adam, lr=1e-2),
+        "schedule": Schedule("cosine", 0.2),
+        "clip_norm": 5.0,
+        "patience": None,
+        "callbacks": callbacks,
+    }
+    return make_trainer(*pair, x, validation, **settings | changes)
+
+
+class OneColumn(torch.nn.Module):
+    """A model whose log-likelihood of a row is minus its value: the mean over rows is known exactly."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+            pyro.factor("x", -x[:, 0] + 0 * self.weight * z[:, 0])
+
+
+def prior_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 10, 64])
+def test_the_last_partial_batch_counts_by_its_rows(batch_size):
+    x = torch.arange(10.0).reshape(10, 1) ** 2
+    result = fit(OneColumn(), prior_guide, x, x, epochs=2, batch_size=batch_size, progress=False)
+    for line in result.history:
+        assert line["train"]["elbo"] == pytest.approx(-x.mean().item(), rel=1e-6)
+        assert line["validation"]["elbo"] == pytest.approx(-x.mean().item(), rel=1e-6)
+
+
+class Rows(Dataset):
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.x[i], 7
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(rows())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: x,
+        lambda x: x.numpy(),
+        lambda x: x.double().numpy(),
+        lambda x: x.requires_grad_(),
+        lambda x: TensorDataset(x),
+        lambda x: TensorDataset(x, torch.arange(len(x))),
+        Rows,
+        lambda x: DataLoader(TensorDataset(x), batch_size=10, shuffle=True),
+        lambda x: DataLoader(Rows(x), batch_size=10),
+    ],
+)
+def test_fit_takes_what_holds_rows(wrap):
+    model, guide = small_vae()
+    data = wrap(rows(count=25))
+    result = fit(model, guide, data, data, **quick)
+    assert [line["epoch"] for line in result.history] == [1, 2, 3]
+    assert all(math.isfinite(line["validation"]["elbo"]) for line in result.history)
+    assert result.stopped == "epochs"
+    assert not model.training
+
+
+def test_fit_climbs():
+    model, guide = small_vae()
+    x = rows(count=500)
+    adam = partial(torch.optim.Adam, lr=1e-2)
+    result = fit(model, guide, x, x, epochs=40, batch_size=50, progress=False, seed=0, optimizer=adam)
+    assert result.history[-1]["train"]["elbo"] > result.history[0]["train"]["elbo"] + 1
+
+
+def test_a_seed_makes_runs_repeat_and_the_random_state_is_put_back():
+    x, state = rows(), torch.get_rng_state()
+    finals = []
+    for seed in (0, 0, 1):
+        model, guide = small_vae()
+        fit(model, guide, x, x, **quick | {"seed": seed})
+        finals.append(copied(model))
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
+    assert not all(torch.equal(finals[0][name], finals[2][name]) for name in finals[0])
+
+
+def test_without_a_seed_torchs_own_decides():
+    finals = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        model, guide = small_vae()
+        fit(model, guide, rows(), **quick | {"seed": None})
+        finals.append(copied(model))
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
+
+
+def test_a_double_model_trains_in_double():
+    model, guide = small_vae()
+    model.double(), guide.double()
+    fit(model, guide, rows(), rows(), **quick)
+    assert next(model.parameters()).dtype == torch.float64
+
+
+def test_the_best_weights_are_kept():
+    """Training on other data than it is validated on, so that validation soon falls."""
+    model, guide = small_vae()
+    result = fit(model, guide, 5 * rows(count=50), rows(count=50, seed=1), **quick | {"epochs": 12})
+    best = max(result.history, key=lambda line: line["validation"]["elbo"])
+    assert result.best_epoch == best["epoch"]
+    trainer = trainer_of((model, guide), rows(), rows(count=50, seed=1))
+    assert trainer._validate(trainer.validation).mean == pytest.approx(best["validation"]["elbo"], rel=1e-6)
+
+
+def test_patience_stops_early():
+    model, guide = small_vae()
+    result = fit(model, guide, 5 * rows(count=50), rows(count=50, seed=1), **quick | {"epochs": 200, "patience": 2})
+    assert result.stopped == "patience"
+    assert len(result.history) == result.best_epoch + 2
+
+
+@pytest.mark.parametrize("kind", ["constant", "cosine"])
+def test_the_schedule_rises_and_falls(kind):
+    schedule = Schedule(kind, warmup=0.1)
+    shares = [schedule(step, 1000) for step in range(1000)]
+    assert all(0 < share <= 1 for share in shares)
+    assert shares[:100] == sorted(shares[:100])
+    assert shares[100] == 1
+    assert shares[-1] == (1 if kind == "constant" else pytest.approx(0, abs=1e-4))
+    assert shares[100:] == sorted(shares[100:], reverse=True)
+
+
+def test_a_clipped_gradient_has_the_norm_asked_for():
+    norms = []
+
+    class Watch(Callback):
+        def on_step(self, trainer):
+            norms.append(math.sqrt(sum(p.grad.square().sum().item() for p in trainer.parameters)))
+
+    trainer = trainer_of(small_vae(), rows(), callbacks=(Watch(),), clip_norm=0.01)
+    trainer.run()
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 9, 12])
+def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_after):
+    x = rows(count=25)  # three batches an epoch
+    whole = trainer_of(small_vae(), x, x)
+    expected = whole.run()
+
+    class Stop(Callback):
+        steps = 0
+
+        def on_step(self, trainer):
+            self.steps += 1
+            if self.steps == stop_after:
+                trainer.stop("test")
+
+    first = trainer_of(small_vae(), x, x, callbacks=(Stop(),))
+    assert first.run().stopped == "test"
+    state = first.state_dict()
+    second = trainer_of(small_vae(seed=3), x, x)
+    second.load_state_dict(state)
+    result = second.run()
+    assert [line["train"] for line in result.history] == [line["train"] for line in expected.history]
+    assert result.best_epoch == expected.best_epoch
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters, second.parameters, strict=True))
+
+
+def test_a_loss_that_is_not_finite_names_where_and_keeps_the_step_before():
+    model, guide = small_vae()
+    x = rows(count=20)
+    seen = []
+
+    class Poison(Callback):
+        def on_step(self, trainer):
+            seen.append(copied(model))
+            if len(seen) == 3:
+                model.likelihood.mean.fill_(torch.inf)
+
+    message = r"epoch 2, step 2: first at site 'x', first bad gradient at parameter '(model|guide)\."
+    with pytest.raises(NonFiniteLossError, match=message):
+        fit(model, guide, x, callbacks=[Poison()], **quick)
+    assert all(torch.equal(value, seen[-1][name]) for name, value in model.named_parameters())
+
+
+def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
+    class Root(OneColumn):
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+                pyro.factor("x", (0 * z[:, 0] + self.weight).abs().sqrt())
+
+    model = Root()
+    with pytest.raises(NonFiniteLossError, match=r"'none \(the gradient alone.*parameter 'model.weight'"):
+        fit(model, prior_guide, torch.ones(4, 1), **quick)
+    assert model.weight.item() == 0
+
+
+def test_a_callback_that_fails_leaves_the_others_ended():
+    ended = []
+
+    class Fail(Callback):
+        def on_step(self, trainer):
+            raise RuntimeError("boom")
+
+        def on_end(self, trainer):
+            ended.append(True)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fit(*small_vae(), rows(), callbacks=[Fail()], **quick)
+    assert ended == [True]
+
+
+def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys):
+    fit(*small_vae(), rows(), rows(), epochs=3, batch_size=10)
+    err = capsys.readouterr().err
+    assert "elbo" in err
+    assert "kl" in err
+    assert "rows/s" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": torch.zeros(4, 2, 3)}, r"rows of shape \(N, data_dim\); got \(4, 2, 3\)"),
+        ({"train": torch.zeros(4, 5)}, r"x of shape \(N, 6\); got \(4, 5\)"),
+        ({"train": torch.zeros(0, 6)}, "at least one row of data; got none"),
+        ({"train": np.full((3, 6), np.nan)}, "finite data; got NaN or infinity"),
+        ({"train": [1, 2, 3]}, "a Dataset or a DataLoader; got list"),
+        ({"train": Stream()}, "Dataset with a length; got an iterable one"),
+        ({"train": TensorDataset(torch.zeros(0, 6))}, "at least one row"),
+        ({"validation": {"a": 1}}, "or a DataLoader; got dict"),
+        ({"epochs": 0}, "epochs to be a whole number of at least 1; got 0"),
+        ({"batch_size": -1}, "batch_size to be a whole number of at least 1; got -1"),
+        ({"batch_size": 2.5}, "batch_size to be a whole number of at least 1; got 2.5"),
+        ({"seed": -1}, "seed to be a whole number of at least 0; got -1"),
+        ({"clip_norm": 0.0}, "clip_norm to be a finite number above 0; got 0.0"),
+        ({"patience": 0, "validation": torch.zeros(3, 6)}, "patience to be a whole number of at least 1; got 0"),
+        ({"patience": 3}, "validation data, which patience needs"),
+        ({"device": "tpu"}, "device to be one of auto, cpu, cuda; got 'tpu'"),
+    ],
+)
+def test_bad_arguments_end_in_one_sentence(change, message):
+    arguments = {"train": rows(), "validation": None} | quick | change
+    with pytest.raises(InputError, match=message):
+        fit(*small_vae(), **arguments)
+
+
+def test_schedules_out_of_range_are_refused():
+    with pytest.raises(InputError, match=r"warmup in \[0, 1\)"):
+        Schedule(warmup=1.0)
+    with pytest.raises(InputError, match="schedule to be one of constant, cosine; got 'step'"):
+        Schedule("step")
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(InputError, match="with parameters to train; got none"):
+        fit(prior_guide, prior_guide, rows(), **quick)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_without_cuda_is_refused():
+    with pytest.raises(InputError, match="a CUDA device for --device cuda; torch finds none"):
+        fit(*small_vae(), rows(), **quick | {"device": "cuda"})
+    assert resolve_device("auto").type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_fit_on_cuda_moves_both_programs_and_repeats():
+    finals = []
+    for _ in range(2):
+        model, guide = small_vae()
+        fit(model, guide, rows(), rows(), **quick | {"device": "cuda"})
+        assert next(guide.parameters()).is_cuda
+        finals.append(copied(model))
+    assert all(torch.equal(finals[0][name], finals[1][name]) for name in finals[0])
