@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,14 +35,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: If the disk is full or the folder cannot be written; the old file stays.
     """
-    temporary: Path | None = None
+    # One name, so that what a killed process leaves behind is overwritten by the next write.
+    temporary = path.with_name(f".{path.name}.partial")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
         _flush(path.parent)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -54,8 +50,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
             "make the folder writable."
         ) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

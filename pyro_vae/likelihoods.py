@@ -69,7 +69,7 @@ class Likelihood(nn.Module):
         )
         self.data_dim = mean.shape[0]
         dtype = torch.get_default_dtype()
-        self.register_buffer("mean", mean.to(dtype))
+        self.register_buffer("mean", mean.to(dtype, copy=True))
         self.register_buffer("std", torch.where(std > 0, std, typical_scale(std)).to(dtype))
 
     @property

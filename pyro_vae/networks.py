@@ -76,8 +76,9 @@ class Standardize(nn.Module):
             f"Expected loc and scale of one shape (data_dim,); got {tuple(loc.shape)} and {tuple(scale.shape)}.",
         )
         check(bool((scale > 0).all()), "Expected every scale to be above 0; give constant columns a scale of 1.")
-        self.register_buffer("loc", loc.to(torch.get_default_dtype()))
-        self.register_buffer("scale", scale.to(torch.get_default_dtype()))
+        # Copies of its own: a tensor shared with another module would be taken for a shared weight.
+        self.register_buffer("loc", loc.to(torch.get_default_dtype(), copy=True))
+        self.register_buffer("scale", scale.to(torch.get_default_dtype(), copy=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the standardized rows, shape (..., data_dim)."""
