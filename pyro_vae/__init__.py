@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyro_vae.config import Config, build
+    from pyro_vae.building import build
+    from pyro_vae.config import Config
     from pyro_vae.data import DataSet, Split, load_dataset
     from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide
     from pyro_vae.likelihoods import LIKELIHOODS
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "config": ("Config", "build"),
+    "building": ("build",),
+    "config": ("Config",),
     "data": ("DataSet", "Split", "load_dataset"),
     "guides": ("AmortizedGuide", "DiagonalNormalGuide"),
     "likelihoods": ("LIKELIHOODS",),

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
 
-__all__ = ["StorageError", "load_state", "load_weights", "save_state", "save_weights", "write_atomically", "write_json"]
+__all__ = [
+    "StorageError",
+    "load_state",
+    "load_weights",
+    "save_state",
+    "save_weights",
+    "write_atomically",
+    "write_json",
+]
 
 FORMAT = "pyro_vae training state, version 1"
 
@@ -126,7 +134,9 @@ def load_weights(path: Path, model: nn.Module, guide: nn.Module) -> None:
     programs = _programs(model, guide)
     own = programs.state_dict()
     unique = _unique_names(programs)
-    different = set(tensors) ^ set(unique) | {n for n in unique if n in tensors and tensors[n].shape != own[n].shape}
+    different = set(tensors) ^ set(unique) | {
+        n for n in unique if n in tensors and tensors[n].shape != own[n].shape
+    }
     if different:
         raise InputError(
             f"Expected weights of this model and guide in {path}; {len(different)} tensors differ in name or shape, "

@@ -1,4 +1,4 @@
-"""An experiment by name: dataclasses that become the command line, and what builds programs from them.
+"""An experiment by name: dataclasses that become the command line and the saved configuration.
 
 Nothing heavy is imported here, so that `--help` answers at once. The choices in the types are literals; a
 test holds them equal to the registries of the modules that implement them.
@@ -9,19 +9,22 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
+from pyro_vae._checks import InputError, check, check_integer, check_positive
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pyro_vae.guides import DiagonalNormalGuide
-    from pyro_vae.models import GenerativeModel
-
-__all__ = ["Config", "DataConfig", "ModelConfig", "RunConfig", "TrainingConfig", "build", "from_json", "to_json"]
+__all__ = [
+    "Config",
+    "DataConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrainingConfig",
+    "from_command_line",
+    "from_json",
+    "to_json",
+]
 
 LikelihoodName = Literal[
     "gaussian", "gaussian-shared", "gaussian-isotropic", "gaussian-fixed", "laplace", "bernoulli"
@@ -117,7 +120,10 @@ class Config:
             InputError: On the first value that cannot be used.
         """
         model, training = self.model, self.training
-        check(len(model.hidden) > 0, "Expected --hidden with at least one width, such as --hidden 400 400; got none.")
+        check(
+            len(model.hidden) > 0,
+            "Expected --hidden with at least one width, such as --hidden 400 400; got none.",
+        )
         for width in model.hidden:
             check_integer(width, "every width of --hidden")
         check_integer(model.latent_dim, "--latent-dim")
@@ -126,7 +132,10 @@ class Config:
         check_integer(training.seed, "--seed", minimum=0)
         check_positive(training.lr, "--lr")
         check_positive(self.run.checkpoint_seconds, "--checkpoint-seconds", zero=True)
-        check(0 <= training.warmup < 1, f"Expected --warmup in [0, 1), a share of all steps; got {training.warmup}.")
+        check(
+            0 <= training.warmup < 1,
+            f"Expected --warmup in [0, 1), a share of all steps; got {training.warmup}.",
+        )
         for name, value in (("--epochs", training.epochs), ("--patience", training.patience)):
             if value is not None:
                 check_integer(value, name)
@@ -200,14 +209,20 @@ def from_json(values: Any) -> Config:
         InputError: If a part, a name or a type is not as expected.
     """
     try:
-        parts = {f.name: f.default_factory for f in dataclasses.fields(Config)}  # type: ignore[misc]
-        made = {name: _part(type(default()), values[name]) for name, default in parts.items()}
-        check(set(values) == set(parts), f"Expected the parts {sorted(parts)}; got {sorted(values)}.")
-        config = Config(**made)
+        check(set(values) == set(_PARTS), f"Expected the parts {sorted(_PARTS)}; got {sorted(values)}.")
+        config = Config(**{name: _part(kind, values[name]) for name, kind in _PARTS.items()})
         config.check()
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"Expected a saved configuration; it does not read as one ({error}).") from None
     return config
+
+
+_PARTS: dict[str, type[Any]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+    "run": RunConfig,
+}
 
 
 def _part(kind: type[Any], values: dict[str, Any]) -> Any:
@@ -218,75 +233,3 @@ def _part(kind: type[Any], values: dict[str, Any]) -> Any:
     if "hidden" in converted:
         converted["hidden"] = tuple(converted["hidden"])
     return kind(**converted)
-
-
-def build(
-    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0
-) -> tuple[GenerativeModel, DiagonalNormalGuide]:
-    """Return the model and the guide that a configuration names, with fresh weights.
-
-    Args:
-        config: With `scale_floor` and `fixed_scale` resolved where the likelihood needs them.
-        mean: Mean of each column of the training split, shape (data_dim,), in data units.
-        std: Standard deviation of each column, shape (data_dim,).
-        seed: Of the first weights; the random state is put back.
-    """
-    import torch
-
-    from pyro_vae.guides import DiagonalNormalGuide
-    from pyro_vae.likelihoods import LIKELIHOODS, typical_scale
-    from pyro_vae.models import GenerativeModel
-    from pyro_vae.networks import mlp_decoder, mlp_encoder
-    from pyro_vae.priors import StandardNormal
-
-    check_choice(config.likelihood, LIKELIHOODS, "likelihood")
-    settings = {name: getattr(config, name) for name in _scale_settings(config.likelihood)}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
-        encoder_scale = torch.where(std > 0, std, typical_scale(std))
-        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
-        encoder = mlp_encoder(
-            mean, encoder_scale, config.hidden, DiagonalNormalGuide.num_outputs(config.latent_dim), config.activation
-        )
-        model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
-        return model, DiagonalNormalGuide(encoder)
-
-
-def _scale_settings(likelihood: str) -> tuple[str, ...]:
-    """Return which settings of `ModelConfig` a likelihood takes besides the data's mean and scale."""
-    if likelihood == "gaussian-fixed":
-        return ("fixed_scale",)
-    return () if likelihood == "bernoulli" else ("scale_floor",)
-
-
-def resolve(config: Config, num_rows: int, std: Tensor, device: str) -> Config:
-    """Return the configuration with every value that was left to the program filled in.
-
-    Args:
-        config: As given.
-        num_rows: Rows of the training split.
-        std: Standard deviation of each column of the training split, shape (data_dim,), in data units.
-        device: The device that "auto" stands for.
-    """
-    from pyro_vae.likelihoods import typical_scale
-
-    chosen = {"scale_floor": 0.01 * typical_scale(std), "fixed_scale": 0.5 * typical_scale(std)}
-    needed = _scale_settings(config.model.likelihood)
-    for name, value in chosen.items():
-        if getattr(config.model, name) is not None and name not in needed:
-            raise InputError(
-                f"Expected no --{name.replace('_', '-')} with --likelihood {config.model.likelihood}, "
-                f"which does not use one; got {getattr(config.model, name)}."
-            )
-        if getattr(config.model, name) is None and name in needed:
-            config = dataclasses.replace(config, model=dataclasses.replace(config.model, **{name: float(f"{value:.3g}")}))
-    epochs = config.training.epochs or default_epochs(num_rows, config.training.batch_size)
-    training = dataclasses.replace(config.training, epochs=epochs, device=device)
-    return dataclasses.replace(config, training=training)
-
-
-def default_epochs(num_rows: int, batch_size: int) -> int:
-    """Return the number of epochs that makes about 10 000 steps, between 20 and 1000."""
-    steps = -(-num_rows // batch_size)
-    return min(max(round(10_000 / steps), 20), 1000)

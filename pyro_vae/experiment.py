@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from pyro_vae._checks import NonFiniteLossError
+from pyro_vae.building import build, resolve
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
-from pyro_vae.config import Config, build, resolve
+from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
 from pyro_vae.objectives import ELBO, ElboEstimate, estimate_elbo
 from pyro_vae.report import closing_table, opening_lines, write_figures
@@ -40,7 +41,7 @@ def train(config: Config) -> int:
     dataset = load_data(config)
     device = resolve_device(config.training.device)
     mean, std = dataset.statistics()
-    config = resolve(config, len(dataset.train), std, device.type)
+    config = resolve(config, dataset, std, device.type)
     folder = open_folder(config, dataset)
     print("\n".join(opening_lines(config, dataset, folder.path)), flush=True)
 
@@ -98,7 +99,9 @@ def _run(trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> FitRe
 
 
 def _interrupted(received: signal.Signals, folder: RunFolder) -> int:
-    print(f"Stopped by {received.name} and saved. Go on with: {sys.argv[0]} --resume {folder.path}", flush=True)
+    print(
+        f"Stopped by {received.name} and saved. Go on with: {sys.argv[0]} --resume {folder.path}", flush=True
+    )
     return 128 + received
 
 

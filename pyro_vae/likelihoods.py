@@ -25,6 +25,7 @@ __all__ = [
     "GaussianWithSharedScale",
     "LaplaceLikelihood",
     "Likelihood",
+    "fill_constant",
     "typical_scale",
 ]
 
@@ -41,13 +42,23 @@ def typical_scale(std: Tensor) -> float:
     return float(std.double().square().mean().sqrt()) or 1.0
 
 
+def fill_constant(std: Tensor) -> Tensor:
+    """Return the standard deviations with the 0 of a constant column replaced by the smallest of the others.
+
+    Args:
+        std: Standard deviation of each column, shape (data_dim,); all become 1 where all are 0.
+    """
+    positive = std[std > 0]
+    return torch.where(std > 0, std, positive.min() if len(positive) else 1.0)
+
+
 class Likelihood(nn.Module):
     """What all likelihoods share: the data's mean and scale, kept with the weights.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,); a constant column's 0 is replaced by the
-            typical scale of the others.
+            smallest of the others.
 
     Raises:
         InputError: If the shapes differ, or a value is not finite, or a standard deviation is below 0.
@@ -70,7 +81,7 @@ class Likelihood(nn.Module):
         self.data_dim = mean.shape[0]
         dtype = torch.get_default_dtype()
         self.register_buffer("mean", mean.to(dtype, copy=True))
-        self.register_buffer("std", torch.where(std > 0, std, typical_scale(std)).to(dtype))
+        self.register_buffer("std", fill_constant(std).to(dtype))
 
     @property
     def num_outputs(self) -> int:
@@ -82,6 +93,7 @@ class Likelihood(nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
         return f"{self.data_dim}"
 
 
@@ -104,6 +116,7 @@ class _WithFloor(Likelihood):
         return self.scale_floor + self.std * softplus(raw + UNIT)
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
         return f"{self.data_dim}, scale_floor={float(self.scale_floor):.3g}"
 
 
@@ -210,6 +223,7 @@ class GaussianWithFixedScale(Likelihood):
         return dist.Normal(self.mean + self.std * outputs, scale).to_event(1)
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
         return f"{self.data_dim}, fixed_scale={float(self.fixed_scale):.3g}"
 
 

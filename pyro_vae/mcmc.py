@@ -21,9 +21,7 @@ __all__ = ["HMC", "HMCInfo", "HMCSamples", "HMCState", "LogDensity", "init", "le
 
 LogDensity = Callable[[Tensor], Tensor]
 
-# Nats between the extreme energies of a trajectory beyond which it is divergent. Stan measures from the start;
-# this is the same for the reversed trajectory, so rejecting by it keeps detailed balance.
-MAX_ENERGY_SPREAD = 1000.0
+MAX_ENERGY_ERROR = 1000.0  # nats; a trajectory that gains more is called divergent, as in Stan
 
 
 class HMCState(NamedTuple):
@@ -38,7 +36,7 @@ class HMCInfo(NamedTuple):
     """What happened in one step."""
 
     accept_prob: Tensor  # Metropolis acceptance probability, shape (*chains, N)
-    divergent: Tensor  # whether the trajectory lost its energy or the finite numbers, shape (*chains, N)
+    divergent: Tensor  # whether the energy rose beyond bounds or was not finite, shape (*chains, N)
 
 
 class HMCSamples(NamedTuple):
@@ -140,8 +138,9 @@ class HMC:
     ) -> tuple[HMCState, Tensor]:
         """Find each row's step sizes, the same for all of its chains, by dual averaging.
 
-        With `diagonal_mass`, a quarter of the warm-up goes to where the mass is, a half measures the standard
-        deviations there, and the last quarter finds the step size in units of them.
+        A quarter of the warm-up goes to where the mass is, each chain at its own step size, or one that starts
+        far out would reject for ever what suits the others. Half of it measures standard deviations there; the
+        last quarter finds the step size, with `diagonal_mass` in units of them.
 
         Args:
             log_density: The targets.
@@ -162,13 +161,13 @@ class HMC:
             return hmc.step(log_density, state, step_size, generator)
 
         scale = torch.ones_like(_over_chains(state.z, 2))
-        step_size = self.step_size * scale[:, 0]
-        if self.diagonal_mass and steps >= 4:
-            state, step_size, _ = self._search(move, state, step_size, scale, steps // 4)
-            state, _, scale = self._search(move, state, step_size, scale, steps // 2)
-            step_size, steps = torch.ones_like(step_size), steps - steps // 4 - steps // 2
-        if steps:
-            state, step_size, _ = self._search(move, state, step_size, scale, steps)
+        step_size = torch.full_like(state.log_density, self.step_size)
+        state, step_size, _ = self._search(move, state, step_size, scale, steps // 4)
+        step_size = _over_chains(step_size.log(), 1).exp()
+        state, step_size, spread = self._search(move, state, step_size, scale, steps // 2)
+        if self.diagonal_mass and steps // 2 > 0:
+            step_size, scale = torch.ones_like(step_size), spread
+        state, step_size, _ = self._search(move, state, step_size, scale, steps - steps // 4 - steps // 2)
         return state, step_size.unsqueeze(-1) * scale
 
     def sample(
@@ -208,12 +207,18 @@ class HMC:
     def _search(
         self, move: Move, state: HMCState, step_size: Tensor, scale: Tensor, num_steps: int
     ) -> tuple[HMCState, Tensor, Tensor]:
-        """Return the state, step sizes (N,) in units of `scale`, and standard deviations (N, latent_dim)."""
+        """Adapt `step_size`, shape (N,) or (*chains, N), in units of `scale`.
+
+        Returns:
+            State, step sizes, and the standard deviations on the way, shape (N, latent_dim).
+        """
+        if num_steps == 0:
+            return state, step_size, scale
         tuner = DualAveraging.start(self._first_step(move, state, step_size, scale))
         origin, first, second = _over_chains(state.z, 2), torch.zeros_like(scale), torch.zeros_like(scale)
         for _ in range(num_steps):
             state, info = move(self, state, tuner.log_step.exp().unsqueeze(-1) * scale)
-            tuner = tuner.update(self.target_accept - _over_chains(info.accept_prob, 1))
+            tuner = tuner.update(self.target_accept - _over_chains(info.accept_prob, step_size.ndim))
             first += _over_chains(state.z - origin, 2) / num_steps
             second += _over_chains((state.z - origin).square(), 2) / num_steps
         return state, tuner.average.exp(), _spread(second - first.square(), num_steps)
@@ -223,7 +228,9 @@ class HMC:
         probe, direction, moving = replace(self, num_leapfrog=1), None, step_size > 0
         for _ in range(60):  # 2^60 is further than any two scales are apart
             _, info = move(probe, state, step_size.unsqueeze(-1) * scale)
-            wanted = torch.where(_over_chains(info.accept_prob, 1) > 0.5, 1.0, -1.0).to(step_size)
+            wanted = torch.where(_over_chains(info.accept_prob, step_size.ndim) > 0.5, 1.0, -1.0).to(
+                step_size
+            )
             direction = wanted if direction is None else direction
             moving = moving & (wanted == direction)
             if not moving.any():
@@ -253,9 +260,9 @@ class DualAveraging(NamedTuple):
     def update(self, shortfall: Tensor) -> DualAveraging:
         """Return the next state, given target minus acceptance probability.
 
-        t0 and kappa are the paper's. Its gamma of 0.05 lets the step size swing so far that the averaged one is
-        too short (Gaussian rows then accepted 0.91 to 0.95 for a target of 0.8, after 200 steps; with 0.3 they
-        accept 0.81 to 0.84). A start of the right order lets the slower gamma, and mu = log epsilon_0, do.
+        t0 and kappa are the paper's. Its gamma of 0.05 lets the step size swing so far that the averaged one
+        is too short (Gaussian rows then accepted 0.91 to 0.95 for a target of 0.8 after 200 steps; with 0.3
+        they accept 0.81 to 0.84). The slower gamma needs a start of the right order, and there mu stays.
         """
         gamma, t0, kappa, steps = 0.3, 10, 0.75, self.steps + 1
         error = self.error + (shortfall - self.error) / (steps + t0)
@@ -273,16 +280,17 @@ def _transition(
 ) -> tuple[HMCState, HMCInfo]:
     """Go to the end of a trajectory with probability min(1, exp(H_0 - H_L)), row by row; else stay."""
     proposal, (momentum, uniform) = state, noise
-    start = lowest = highest = energy = _energy(state, momentum)
-    divergent = torch.zeros_like(start, dtype=torch.bool)
+    start = energy = _energy(state, momentum)
+    lost = torch.zeros_like(start, dtype=torch.bool)
     for _ in range(num_leapfrog):
         proposal, momentum = leapfrog(log_density, proposal, momentum, step_size)
         energy = _energy(proposal, momentum)
-        lowest, highest = torch.minimum(lowest, energy), torch.maximum(highest, energy)
-        divergent = divergent | ~(highest - lowest <= MAX_ENERGY_SPREAD)  # so is NaN
-        proposal = _where(divergent, state, proposal)
-    accept_prob = torch.where(divergent, 0.0, (start - energy).clamp(max=0).exp())
-    return _where(uniform < accept_prob, proposal, state), HMCInfo(accept_prob, divergent)
+        # Reversed, a trajectory meets the same points: rejecting it for one of them keeps detailed balance.
+        lost = lost | ~energy.isfinite()
+        proposal = _where(lost, state, proposal)
+    error = torch.where(lost, math.inf, energy - start)
+    accept_prob = (-error).clamp(max=0).exp()
+    return _where(uniform < accept_prob, proposal, state), HMCInfo(accept_prob, error > MAX_ENERGY_ERROR)
 
 
 def _energy(state: HMCState, momentum: Tensor) -> Tensor:

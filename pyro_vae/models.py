@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -9,6 +11,10 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer, check_rows
 from pyro_vae._programs import Program, network_in_chunks
+from pyro_vae.likelihoods import Likelihood
+
+if TYPE_CHECKING:
+    from pyro_vae.guides import AmortizedGuide
 
 __all__ = ["GenerativeModel"]
 
@@ -24,7 +30,7 @@ class GenerativeModel(Program):
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
 
-    def __init__(self, prior: nn.Module, decoder: nn.Module, likelihood: nn.Module) -> None:
+    def __init__(self, prior: nn.Module, decoder: nn.Module, likelihood: Likelihood) -> None:
         super().__init__()
         self.prior = prior
         self.decoder = decoder
@@ -78,7 +84,7 @@ class GenerativeModel(Program):
         z = self.prior().sample((num_rows,))
         return torch.cat([self.decode(chunk).sample() for chunk in z.split(batch_size)])
 
-    def reconstruct(self, x: Tensor, guide: Program, batch_size: int = 1000) -> Tensor:
+    def reconstruct(self, x: Tensor, guide: AmortizedGuide, batch_size: int = 1000) -> Tensor:
         """Return the mean of p(x | z) at the mean of q(z | x), row by row.
 
         Args:

@@ -5,6 +5,7 @@ Every network acts on the last dimension and takes any leading ones, `(*samples,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -44,9 +45,11 @@ class MLP(nn.Sequential):
         self, in_features: int, hidden: Sequence[int], out_features: int, activation: str = "relu"
     ) -> None:
         check_choice(activation, ACTIVATIONS, "activation")
-        widths = [check_integer(width, "every layer's width") for width in (in_features, *hidden, out_features)]
+        widths = [
+            check_integer(width, "every layer's width") for width in (in_features, *hidden, out_features)
+        ]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
+        for n_in, n_out in itertools.pairwise(widths[:-1]):
             layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
         last = nn.Linear(widths[-2], widths[-1])
         with torch.no_grad():
@@ -75,7 +78,9 @@ class Standardize(nn.Module):
             loc.ndim == 1 and loc.shape == scale.shape,
             f"Expected loc and scale of one shape (data_dim,); got {tuple(loc.shape)} and {tuple(scale.shape)}.",
         )
-        check(bool((scale > 0).all()), "Expected every scale to be above 0; give constant columns a scale of 1.")
+        check(
+            bool((scale > 0).all()), "Expected every scale to be above 0; give constant columns a scale of 1."
+        )
         # Copies of its own: a tensor shared with another module would be taken for a shared weight.
         self.register_buffer("loc", loc.to(torch.get_default_dtype(), copy=True))
         self.register_buffer("scale", scale.to(torch.get_default_dtype(), copy=True))
@@ -86,6 +91,7 @@ class Standardize(nn.Module):
         return (x - self.loc) / self.scale
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
         return f"{self.loc.shape[0]}"
 
 

@@ -46,7 +46,7 @@ class RowLogProbs(NamedTuple):
 
     @property
     def log_weights(self) -> Tensor:
-        """log p(x, z) - log q(z | x), the logarithm of the importance weight."""
+        """Log p(x, z) - log q(z | x), the logarithm of the importance weight."""
         return self.likelihood + self.prior - self.guide
 
 

@@ -36,4 +36,5 @@ class StandardNormal(nn.Module):
         return dist.Normal(self.loc, self.scale).to_event(1)
 
     def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
         return f"{self.latent_dim}"

@@ -32,7 +32,9 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
         "scale floor": model.scale_floor,
         "fixed scale": model.fixed_scale,
     }
-    chosen = "".join(f", {name} {value:.3g} in data units" for name, value in scale.items() if value is not None)
+    chosen = "".join(
+        f", {name} {value:.3g} in data units" for name, value in scale.items() if value is not None
+    )
     rows = " / ".join(str(len(split)) for split in splits)
     widths = "-".join(map(str, model.hidden))
     return [
@@ -63,9 +65,16 @@ def closing_table(
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + (["bits/dim"] if levels else [])
     rows = []
     for name, estimate in estimates.items():
-        numbers = (estimate.mean, estimate.se, float(estimate.reconstruction.mean()), float(estimate.kl.mean()))
+        numbers = (
+            estimate.mean,
+            estimate.se,
+            float(estimate.reconstruction.mean()),
+            float(estimate.kl.mean()),
+        )
         row = [name, str(len(estimate.value)), *(f"{number:.2f}" for number in numbers)]
-        rows.append(row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else []))
+        rows.append(
+            row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
+        )
     elbo = "ELBO at the best epoch's weights" if result.stopped in ("epochs", "patience") else "ELBO"
     return "\n".join(
         [
@@ -84,7 +93,10 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text as an aligned table, the first row as its header, the first column to the left."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
-        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -143,7 +155,9 @@ def _image_figures(
     folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
 ) -> None:
     shape, shown = dataset.data_shape, x[:20]
-    _save(plots.reconstructions(shown, model.reconstruct(shown, guide), shape), folder / "reconstructions.png")
+    _save(
+        plots.reconstructions(shown, model.reconstruct(shown, guide), shape), folder / "reconstructions.png"
+    )
     means = model.decode(model.prior().sample((100,))).mean
     _save(plots.samples(means, shape), folder / "samples.png")
     if model.latent_dim >= 2:

@@ -16,8 +16,17 @@ import torch
 
 from pyro_vae import __version__
 from pyro_vae._checks import InputError, check
-from pyro_vae.checkpoint import StorageError, load_state, load_weights, save_state, save_weights, write_atomically, write_json
-from pyro_vae.config import Config, build, from_json, to_json
+from pyro_vae.building import build
+from pyro_vae.checkpoint import (
+    StorageError,
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+    write_atomically,
+    write_json,
+)
+from pyro_vae.config import Config, from_json, to_json
 from pyro_vae.data import DataSet, load_dataset
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -80,7 +89,9 @@ class RunFolder:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise StorageError(f"Could not write {self.metrics}: {error.strerror}. Free some space.") from error
+            raise StorageError(
+                f"Could not write {self.metrics}: {error.strerror}. Free some space."
+            ) from error
 
 
 class Run(NamedTuple):
@@ -113,7 +124,9 @@ def write_config(folder: RunFolder, config: Config, dataset: DataSet) -> None:
 def _read_config(path: Path) -> dict[str, Any]:
     file = RunFolder(path).config
     if not file.is_file():
-        raise InputError(f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path.")
+        raise InputError(
+            f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path."
+        )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         values["config"], values["data"]["sha256"], values["data"]["data_shape"]
@@ -190,22 +203,24 @@ class Checkpoints(Callback):
         self._best_epoch = 0
 
     def on_start(self, trainer: Trainer) -> None:
-        # A run that goes on: lines of epochs that its state has not seen are cut off.
+        """Cut the lines of epochs that a resumed state has not seen."""
         lines = "".join(json.dumps(line) + "\n" for line in trainer.history)
         with write_atomically(self.folder.metrics) as temporary:
             temporary.write_text(lines, encoding="utf-8")
 
     def on_step(self, trainer: Trainer) -> None:
+        """Save when it is time."""
         if time.monotonic() - self._saved_at >= self.seconds:
             self.save(trainer)
 
     def on_epoch(self, trainer: Trainer) -> None:
+        """Add the epoch's line."""
         self.folder.append_metrics(trainer.history[-1])
 
     def save(self, trainer: Trainer) -> None:
         """Write the state, and the best weights where there are new ones."""
         if trainer.best.epoch > self._best_epoch:
-            save_weights(self.folder.weights, trainer.loss.model, trainer.loss.guide, trainer.best.weights)
+            save_weights(self.folder.weights, *trainer.modules(), trainer.best.weights)
             self._best_epoch = trainer.best.epoch
         save_state(self.folder.state, trainer.state_dict())
         self._saved_at = time.monotonic()
@@ -221,13 +236,16 @@ class StopOnSignal(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def on_start(self, trainer: Trainer) -> None:
+        """Take the signals over."""
         self._before = {number: signal.signal(number, self._receive) for number in self.signals}
 
     def on_step(self, trainer: Trainer) -> None:
+        """Stop training where a signal has come."""
         if self.received is not None:
             trainer.stop(self.received.name)
 
     def on_end(self, trainer: Trainer) -> None:
+        """Give the signals back."""
         self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -281,5 +299,3 @@ def open_folder(config: Config, dataset: DataSet) -> RunFolder:
             shutil.copytree(source, target, dirs_exist_ok=True)
     write_config(folder, config, dataset)
     return folder
-
-

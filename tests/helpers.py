@@ -1,10 +1,15 @@
-"""Assertions that several tests share."""
+"""Assertions that several tests share, and scripts run in this process."""
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: float = 4.0) -> None:
@@ -20,14 +25,30 @@ def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: 
         np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
         for value in (estimate, truth, standard_error)
     )
-    assert np.isfinite(estimate).all() and np.isfinite(standard_error).all(), "an estimate or its error is not finite"
+    assert np.isfinite(estimate).all() and np.isfinite(standard_error).all(), (
+        "an estimate or its error is not finite"
+    )
     estimate, truth, standard_error = np.broadcast_arrays(estimate, truth, standard_error)
     off = np.abs(estimate - truth)
     failed = off > sigmas * standard_error
     if failed.any():
-        worst = np.unravel_index(np.argmax(np.where(failed, off / np.maximum(standard_error, 1e-300), 0)), off.shape)
+        worst = np.unravel_index(
+            np.argmax(np.where(failed, off / np.maximum(standard_error, 1e-300), 0)), off.shape
+        )
         raise AssertionError(
             f"{failed.sum()} of {failed.size} entries are off by more than {sigmas} standard errors; the worst, at "
             f"{tuple(map(int, worst))}: estimate {estimate[worst]:.6g}, truth {truth[worst]:.6g}, standard error "
             f"{standard_error[worst]:.3g}"
         )
+
+
+def script(*args: Any, name: str = "svi_train.py") -> int:
+    """Run a script of `scripts/` in this process, as its command line would; return its exit status."""
+    argv, sys.argv = sys.argv, [name, *map(str, args)]
+    try:
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+    raise AssertionError("the script did not exit")

@@ -11,7 +11,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.config import ModelConfig, build
+from pyro_vae.building import build
+from pyro_vae.config import ModelConfig
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models import GenerativeModel
@@ -28,7 +29,9 @@ def rows(likelihood: str = "gaussian", count: int = 32, seed: int = 0) -> Tensor
     return (values > 0.2).float() if LIKELIHOODS[likelihood].kind == "binary" else 3 + values
 
 
-def small_vae(likelihood: str = "gaussian", seed: int = 0, latent_dim: int = 2) -> tuple[GenerativeModel, DiagonalNormalGuide]:
+def small_vae(
+    likelihood: str = "gaussian", seed: int = 0, latent_dim: int = 2
+) -> tuple[GenerativeModel, DiagonalNormalGuide]:
     """Return a model and a guide for `rows(likelihood)`, with fresh weights."""
     x = rows(likelihood, 500).double()
     config = ModelConfig(

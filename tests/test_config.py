@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 import pyro_vae
 from pyro_vae import config as configuration
 from pyro_vae._checks import InputError
-from pyro_vae.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig, from_json, resolve, to_json
-from pyro_vae.data import DATASETS
+from pyro_vae.building import resolve
+from pyro_vae.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    from_json,
+    to_json,
+)
+from pyro_vae.data import DATASETS, load_dataset
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS
 
@@ -112,7 +121,11 @@ def test_a_damaged_configuration_is_refused(damage):
     [
         ("model", {"latent_dim": 0}, "--latent-dim to be a whole number of at least 1; got 0"),
         ("model", {"hidden": ()}, "--hidden with at least one width"),
-        ("model", {"hidden": (400, -1)}, "every width of --hidden to be a whole number of at least 1; got -1"),
+        (
+            "model",
+            {"hidden": (400, -1)},
+            "every width of --hidden to be a whole number of at least 1; got -1",
+        ),
         ("model", {"scale_floor": 0.0}, "--scale-floor to be a finite number above 0; got 0.0"),
         ("model", {"fixed_scale": float("nan")}, "--fixed-scale to be a finite number above 0; got nan"),
         ("training", {"epochs": 0}, "--epochs to be a whole number of at least 1; got 0"),
@@ -133,23 +146,26 @@ def test_values_out_of_range_are_refused(part, change, message):
 
 
 def test_everything_left_open_is_chosen():
-    std = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    dataset = load_dataset("digits")
+    _, std = dataset.statistics()
     for likelihood in LIKELIHOODS:
-        config = resolve(Config(model=ModelConfig(likelihood=likelihood)), 60000, std, "cpu")
+        config = resolve(Config(model=ModelConfig(likelihood=likelihood)), dataset, std, "cpu")
         assert config.training.device == "cpu"
         assert config.training.epochs is not None
         uses_floor = likelihood not in ("bernoulli", "gaussian-fixed")
         assert (config.model.scale_floor is not None) == uses_floor
         assert (config.model.fixed_scale is not None) == (likelihood == "gaussian-fixed")
-        assert resolve(config, 60000, std, "cpu") == config
+        assert resolve(config, dataset, std, "cpu") == config
 
 
 def test_a_scale_that_would_not_be_used_is_refused():
     config = Config(model=ModelConfig(likelihood="bernoulli", scale_floor=0.1))
     with pytest.raises(InputError, match="no --scale-floor with --likelihood bernoulli"):
-        resolve(config, 100, torch.ones(3), "cpu")
+        resolve(config, load_dataset("digits"), torch.ones(64), "cpu")
 
 
 def test_flags_are_flat_and_have_no_namesakes():
-    flags = [field.name for part in (DataConfig, ModelConfig, TrainingConfig, RunConfig) for field in fields(part)]
+    flags = [
+        field.name for part in (DataConfig, ModelConfig, TrainingConfig, RunConfig) for field in fields(part)
+    ]
     assert len(flags) == len(set(flags))

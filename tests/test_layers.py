@@ -14,6 +14,7 @@ LAYERS = [
     {"models", "guides", "compiled", "mcmc"},
     {"training", "checkpoint", "evaluate"},
     {"gaps", "monte_carlo_em", "config"},
+    {"building"},
     {"runs"},
     {"report"},
     {"experiment"},
@@ -48,11 +49,15 @@ def imports(path):
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pyro_vae."))
+            yield from (
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pyro_vae.")
+            )
 
 
 def files():
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE)
+    return sorted(
+        path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py" or path.parent != PACKAGE
+    )
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -65,5 +70,7 @@ def test_imports_point_downwards(path):
 
 
 def test_layers_hold_what_is_there():
-    there = {p.stem if p.is_file() else p.name for p in PACKAGE.iterdir() if not p.name.startswith(("__", "."))}
+    there = {
+        p.stem if p.is_file() else p.name for p in PACKAGE.iterdir() if not p.name.startswith(("__", "."))
+    }
     assert there - {"py"} <= set(LEVEL)

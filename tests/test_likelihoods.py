@@ -79,10 +79,16 @@ def test_all_columns_constant_have_the_typical_scale_one():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: GaussianLikelihood(torch.zeros(3), torch.ones(2), 0.1), r"one shape .* got \(3,\) and \(2,\)"),
+        (
+            lambda: GaussianLikelihood(torch.zeros(3), torch.ones(2), 0.1),
+            r"one shape .* got \(3,\) and \(2,\)",
+        ),
         (lambda: GaussianLikelihood(torch.zeros(3), torch.full((3,), -1.0), 0.1), "at least 0"),
         (lambda: GaussianLikelihood(torch.full((3,), torch.nan), torch.ones(3), 0.1), "finite means"),
-        (lambda: GaussianLikelihood(torch.zeros(3), torch.ones(3), 0.0), "scale_floor to be a finite number above 0"),
+        (
+            lambda: GaussianLikelihood(torch.zeros(3), torch.ones(3), 0.0),
+            "scale_floor to be a finite number above 0",
+        ),
         (lambda: LIKELIHOODS["gaussian-fixed"](torch.zeros(3), torch.ones(3), fixed_scale=-1), "fixed_scale"),
         (lambda: LIKELIHOODS["bernoulli"](torch.full((3,), 2.0), torch.ones(3)), r"column means in \[0, 1\]"),
     ],

@@ -83,7 +83,9 @@ def test_chunks_make_no_difference(likelihood):
     torch.testing.assert_close(whole.stddev, chunked.stddev)
     z = whole.mean
     torch.testing.assert_close(model.decode(z, batch_size=100).mean, model.decode(z, batch_size=5).mean)
-    torch.testing.assert_close(model.reconstruct(x, guide, batch_size=100), model.reconstruct(x, guide, batch_size=4))
+    torch.testing.assert_close(
+        model.reconstruct(x, guide, batch_size=100), model.reconstruct(x, guide, batch_size=4)
+    )
     assert not z.requires_grad
     assert model.sample(23, batch_size=5).shape == (23, DATA_DIM)
 
@@ -142,7 +144,10 @@ def test_a_network_without_hidden_layers_is_linear():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, g: m(torch.zeros(4, 2, 3)), r"x of shape \(N, 6\); got \(4, 2, 3\)\. Flatten images first\."),
+        (
+            lambda m, g: m(torch.zeros(4, 2, 3)),
+            r"x of shape \(N, 6\); got \(4, 2, 3\)\. Flatten images first\.",
+        ),
         (lambda m, g: m(torch.zeros(4, 5)), r"x of shape \(N, 6\); got \(4, 5\)\.$"),
         (lambda m, g: m(torch.zeros(6)), r"x of shape \(N, 6\); got \(6,\)\.$"),
         (lambda m, g: g(torch.zeros(4, 5)), r"x of shape \(N, 6\); got \(4, 5\)\.$"),

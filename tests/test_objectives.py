@@ -62,7 +62,9 @@ def test_loss_and_gradients_are_those_of_trace_elbo(likelihood, num_particles):
 
 def test_gradients_are_the_hand_derived_ones():
     """One latent, one column: x | z ~ N(w z + b, s^2), z | x ~ N(m, t^2), with z = m + t e."""
-    w, b, s, m, t = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, -0.2, 0.5, 0.3, 0.4))
+    w, b, s, m, t = (
+        torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.7, -0.2, 0.5, 0.3, 0.4)
+    )
     x = torch.tensor([[1.1]], dtype=torch.float64)
 
     def model(x):

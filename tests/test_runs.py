@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import SCRIPTS, script
 from safetensors.torch import load_file
 
 from pyro_vae import checkpoint, load_run
@@ -21,21 +21,8 @@ from pyro_vae.checkpoint import StorageError, load_state, save_state, write_atom
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.runs import RunFolder, load_data, saved_config
 
-ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "scripts" / "svi_train.py"
+TRAIN = SCRIPTS / "svi_train.py"
 SMALL = ["--epochs", "6", "--hidden", "16", "--latent-dim", "2", "--batch-size", "64"]
-
-
-def script(*args, capsys=None):
-    """Run the training script in this process; return its exit status."""
-    argv, sys.argv = sys.argv, ["svi_train.py", *map(str, args)]
-    try:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    except SystemExit as end:
-        return end.code
-    finally:
-        sys.argv = argv
-    raise AssertionError("the script did not exit")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +77,9 @@ def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finis
 
 
 @pytest.mark.parametrize("steps", [1, 7, 21, 50])
-def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(steps, finished, tmp_path, monkeypatch, capsys):
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
+    steps, finished, tmp_path, monkeypatch, capsys
+):
     from pyro_vae.runs import StopOnSignal
 
     count = 0
@@ -116,7 +105,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(steps, finished, 
 def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
     """Three real kills of a process that checkpoints as often as it can."""
     folder = tmp_path / "run"
-    command = [sys.executable, str(SCRIPT), *SMALL, "--checkpoint-seconds", "0", "--out", str(folder)]
+    command = [sys.executable, str(TRAIN), *SMALL, "--checkpoint-seconds", "0", "--out", str(folder)]
     for number in range(3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -126,7 +115,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
         process.kill()
         process.wait()
         load_state(folder / "checkpoint" / "state.pt")
-        command = [sys.executable, str(SCRIPT), "--resume", str(folder)]
+        command = [sys.executable, str(TRAIN), "--resume", str(folder)]
     assert script("--resume", folder) == 0
     assert same_weights(folder, finished)
     assert not list(folder.rglob(".*"))
@@ -161,7 +150,11 @@ def overwrite(name, content):
         (overwrite("config.json", b'{"config": {'), [], "the file is damaged"),
         (overwrite("config.json", b"[]"), [], "the file is damaged"),
         (lambda f: (f / "config.json").unlink(), [], "there is no config.json in"),
-        (overwrite("checkpoint/state.pt", b"PK\x03\x04 nonsense"), [], "the file is damaged or something else"),
+        (
+            overwrite("checkpoint/state.pt", b"PK\x03\x04 nonsense"),
+            [],
+            "the file is damaged or something else",
+        ),
         (overwrite("checkpoint/state.pt", b""), [], "the file is damaged or something else"),
         (lambda f: torch.save({"a": 1}, f / "checkpoint" / "state.pt"), [], "the file holds something else"),
         (
@@ -174,9 +167,13 @@ def overwrite(name, content):
         (lambda f: None, ["--seed", "5"], "--seed 0"),
     ],
 )
-def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(finished, tmp_path, capsys, damage, arguments, message):
+def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(
+    finished, tmp_path, capsys, damage, arguments, message
+):
     folder = broken_copy(finished, tmp_path, damage)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "config.json"}
+    before = {
+        path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "config.json"
+    }
     assert script("--resume", folder, *arguments) == 2
     import re
 
@@ -250,7 +247,9 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(StorageError, match=r"Could not write .*: No space left on device\. What stood there before"):
+    with pytest.raises(
+        StorageError, match=r"Could not write .*: No space left on device\. What stood there before"
+    ):
         save_state(path, {"a": torch.ones(3)})
     assert path.read_bytes() == before
 

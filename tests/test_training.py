@@ -150,7 +150,9 @@ def test_the_best_weights_are_kept():
 
 def test_patience_stops_early():
     model, guide = small_vae()
-    result = fit(model, guide, 5 * rows(count=50), rows(count=50, seed=1), **quick | {"epochs": 200, "patience": 2})
+    result = fit(
+        model, guide, 5 * rows(count=50), rows(count=50, seed=1), **quick | {"epochs": 200, "patience": 2}
+    )
     assert result.stopped == "patience"
     assert len(result.history) == result.best_epoch + 2
 
@@ -272,7 +274,10 @@ def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys):
         ({"batch_size": 2.5}, "batch_size to be a whole number of at least 1; got 2.5"),
         ({"seed": -1}, "seed to be a whole number of at least 0; got -1"),
         ({"clip_norm": 0.0}, "clip_norm to be a finite number above 0; got 0.0"),
-        ({"patience": 0, "validation": torch.zeros(3, 6)}, "patience to be a whole number of at least 1; got 0"),
+        (
+            {"patience": 0, "validation": torch.zeros(3, 6)},
+            "patience to be a whole number of at least 1; got 0",
+        ),
         ({"patience": 3}, "validation data, which patience needs"),
         ({"device": "tpu"}, "device to be one of auto, cpu, cuda; got 'tpu'"),
     ],

@@ -118,7 +118,10 @@ class Loadings:
         y = y.reshape(*block.rows.shape, q) - (block.observed @ self.shift)[:, None]
         inverse = np.linalg.inv(precision)
         loc = y @ inverse
-        return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], np.einsum("pmq,pmq->pm", y, loc))
+        loc += (y - loc @ precision) @ inverse
+        # This form errs by the square of what is left of the error in loc; y . loc would err by that itself.
+        explained = np.einsum("pmq,pmq->pm", 2 * y - loc @ precision, loc)
+        return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], explained)
 
     def log_prob(self, block: Block, posterior: Posterior, squares: Array) -> Array:
         """log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).

@@ -230,14 +230,16 @@ class _Statistics:
         Parameter expansion lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there is little
         noise, plain EM would need many steps to stretch W.
         """
-        weights = np.empty_like(self.cross)
+        weights, fitted = np.empty_like(self.cross), np.empty_like(self.cross)
         normal = self.outer.reshape(-1, self.q + 1, self.q + 1)
         for groups, members in columns.by_size():
             right = self.cross[members].swapaxes(1, 2)
-            weights[members] = np.linalg.solve(normal[groups], right).swapaxes(1, 2)
+            solution = np.linalg.solve(normal[groups], right)
+            weights[members] = solution.swapaxes(1, 2)
+            fitted[members] = (normal[groups] @ solution).swapaxes(1, 2)
         loc = self.latent[:-1, -1] / self.latent[-1, -1]
         scale = np.linalg.cholesky(self.latent[:-1, :-1] / self.latent[-1, -1] - np.outer(loc, loc))
-        residual = squares - float(np.vdot(weights, self.cross))
+        residual = squares - float(np.vdot(weights, 2 * self.cross - fitted))
         return scale.T @ weights[:, :-1].T, weights[:, -1] + weights[:, :-1] @ loc, residual
 
 

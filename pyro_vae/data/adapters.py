@@ -136,10 +136,16 @@ def as_blocks(data: Any, device: torch.device | str = "cpu", size: int = 1000) -
 
 def rows_as_split(rows: np.ndarray | Tensor) -> Split:
     """Return plain rows, taken as they are, as a split; rows that are not finite are refused."""
-    check(rows.ndim == 2, f"Expected rows of shape (N, data_dim); got {tuple(rows.shape)}. Flatten images first.")
+    check(
+        rows.ndim == 2,
+        f"Expected rows of shape (N, data_dim); got {tuple(rows.shape)}. Flatten images first.",
+    )
     check(len(rows) > 0, "Expected at least one row of data; got none.")
     values = torch.as_tensor(rows).detach().cpu().float()
-    check(bool(torch.isfinite(values).all()), "Expected finite data; got NaN or infinity. Impute or drop those rows.")
+    check(
+        bool(torch.isfinite(values).all()),
+        "Expected finite data; got NaN or infinity. Impute or drop those rows.",
+    )
     return Split("data", TensorRows(values), np.arange(len(values)), AsFloat())
 
 

@@ -5,4 +5,13 @@ from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.trainer import FitResult, Trainer
 
-__all__ = ["Callback", "FitResult", "ProgressBar", "Schedule", "Trainer", "fit", "make_trainer", "resolve_device"]
+__all__ = [
+    "Callback",
+    "FitResult",
+    "ProgressBar",
+    "Schedule",
+    "Trainer",
+    "fit",
+    "make_trainer",
+    "resolve_device",
+]

@@ -41,6 +41,7 @@ class ProgressBar(Callback):
         self._read_at = 0.0
 
     def on_start(self, trainer: Trainer) -> None:
+        """Open the bar, at the rows that a resumed run has done."""
         self.bar = tqdm(
             total=trainer.epochs * trainer.train.num_examples,
             initial=self._rows(trainer),
@@ -50,6 +51,7 @@ class ProgressBar(Callback):
         )
 
     def on_step(self, trainer: Trainer) -> None:
+        """Move on, and read the running sums now and then."""
         self.bar.update(self._rows(trainer) - self.bar.n)
         now = time.monotonic()
         if now - self._read_at >= self.interval:
@@ -57,6 +59,7 @@ class ProgressBar(Callback):
             self._show(trainer)
 
     def on_end(self, trainer: Trainer) -> None:
+        """Close the bar."""
         self.bar.update(self._rows(trainer) - self.bar.n)
         self.bar.close()
 

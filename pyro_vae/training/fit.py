@@ -120,5 +120,7 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if available else "cpu")
     if device.startswith("cuda") and not available:
-        raise InputError("Expected a CUDA device for --device cuda; torch finds none. Use --device cpu or auto.")
+        raise InputError(
+            "Expected a CUDA device for --device cuda; torch finds none. Use --device cpu or auto."
+        )
     return torch.device(device)

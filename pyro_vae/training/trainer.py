@@ -133,6 +133,13 @@ class Trainer:
         reconstruction, kl = (self._sums / max(self.rows_done, 1)).tolist()
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
+    def modules(self) -> tuple[nn.Module, nn.Module]:
+        """Return model and guide where both are modules; functions keep their parameters in Pyro's store."""
+        model, guide = self.loss.model, self.loss.guide
+        assert isinstance(model, nn.Module)
+        assert isinstance(guide, nn.Module)
+        return model, guide
+
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of all that is trained and of the modules' buffers, by name."""
         named = self.loss.state_dict() | dict(enumerate_named("param", self._outside_modules()))
@@ -203,7 +210,9 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         self.rows_done += len(terms.kl)
-        self._sums += torch.stack([part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)])
+        self._sums += torch.stack(
+            [part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)]
+        )
 
     def _measure_epoch(self) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -229,7 +238,9 @@ class Trainer:
         blocks = (self._inputs(block) for block in validation)
         nesting = self.loss.objective.max_plate_nesting
         # The same noise every epoch: two epochs then differ by their weights alone.
-        estimate = estimate_elbo(self.loss.model, self.loss.guide, blocks, max_plate_nesting=nesting, seed=self.seed)
+        estimate = estimate_elbo(
+            self.loss.model, self.loss.guide, blocks, max_plate_nesting=nesting, seed=self.seed
+        )
         self.loss.train()
         return estimate
 

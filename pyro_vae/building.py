@@ -1,0 +1,93 @@
+"""From a configuration to the programs that it names, and what it leaves open chosen from the data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_choice
+from pyro_vae.config import Config, ModelConfig
+from pyro_vae.data import DataSet
+from pyro_vae.guides import DiagonalNormalGuide
+from pyro_vae.likelihoods import LIKELIHOODS, fill_constant, typical_scale
+from pyro_vae.models import GenerativeModel
+from pyro_vae.networks import mlp_decoder, mlp_encoder
+from pyro_vae.priors import StandardNormal
+
+__all__ = ["build", "default_epochs", "resolve"]
+
+SCALE_SETTINGS = {"gaussian-fixed": "fixed_scale", "bernoulli": None}
+"""Which setting of a likelihood's scale it takes; all others take "scale_floor"."""
+
+
+def build(
+    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0
+) -> tuple[GenerativeModel, DiagonalNormalGuide]:
+    """Return the model and the guide that a configuration names, with fresh weights.
+
+    Args:
+        config: With `scale_floor` or `fixed_scale` given where the likelihood needs it.
+        mean: Mean of each column of the training split, shape (data_dim,), in data units.
+        std: Standard deviation of each column, shape (data_dim,).
+        seed: Of the first weights; the random state is put back.
+    """
+    check_choice(config.likelihood, LIKELIHOODS, "likelihood")
+    setting = SCALE_SETTINGS.get(config.likelihood, "scale_floor")
+    settings = {setting: getattr(config, setting)} if setting else {}
+    num_outputs = DiagonalNormalGuide.num_outputs(config.latent_dim)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
+        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
+        encoder = mlp_encoder(mean, fill_constant(std), config.hidden, num_outputs, config.activation)
+    model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
+    return model, DiagonalNormalGuide(encoder)
+
+
+def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Config:
+    """Return the configuration with everything that was left open filled in.
+
+    Args:
+        config: As given.
+        dataset: What will be trained on.
+        std: Standard deviation of each column of the training split, shape (data_dim,), in data units.
+        device: The device that "auto" stands for.
+
+    Raises:
+        InputError: If a scale is given that the likelihood does not use.
+    """
+    needed = SCALE_SETTINGS.get(config.model.likelihood, "scale_floor")
+    for name in ("scale_floor", "fixed_scale"):
+        given = getattr(config.model, name)
+        check(
+            given is None or name == needed,
+            f"Expected no --{name.replace('_', '-')} with --likelihood {config.model.likelihood}, which does not use "
+            f"one; got {given}. Leave it out.",
+        )
+        if given is None and name == needed:
+            chosen: Any = {name: float(f"{_scale(name, dataset, std):.3g}")}
+            config = replace(config, model=replace(config.model, **chosen))
+    epochs = config.training.epochs or default_epochs(len(dataset.train), config.training.batch_size)
+    place = cast(Literal["cpu", "cuda"], device)
+    return replace(config, training=replace(config.training, epochs=epochs, device=place))
+
+
+def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
+    """Return the scale that is used where none is given, in data units.
+
+    The floor is a hundredth of a typical column's standard deviation where all columns have one unit, as
+    pixels have, and of the least varying column's where each has its own.
+    """
+    one_unit = dataset.is_image or dataset.preprocessing.levels is not None
+    if name == "fixed_scale":
+        return 0.5 * typical_scale(std)
+    return 0.01 * (typical_scale(std) if one_unit else float(fill_constant(std).min()))
+
+
+def default_epochs(num_rows: int, batch_size: int) -> int:
+    """Return the number of epochs that makes about 5000 steps, at least 20 and at most 1000."""
+    steps = -(-num_rows // batch_size)
+    return min(max(round(5_000 / steps), 20), 1000)
