@@ -26,14 +26,15 @@ def check(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
-def check_integer(value: Any, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int, or raise where it is not a whole number of at least `minimum`."""
+def check_integer(value: Any, name: str, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
+    """Return `value` as an int, or raise where it is not a whole number from `minimum` to `maximum`."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         number = None
     if number is None or number < minimum:
         raise InputError(f"Expected {name} to be a whole number of at least {minimum}; got {value!r}.")
+    check(number <= maximum, f"Expected {name} to be at most {maximum}; got {value!r}.")
     return number
 
 

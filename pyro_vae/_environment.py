@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -32,6 +33,16 @@ def run_script(main: Callable[[], int]) -> None:
     except NonFiniteLossError as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
+    except (MemoryError, RuntimeError) as error:  # what NumPy and torch raise for want of memory
+        if "allocate" not in str(error):
+            raise
+        amount = re.search(r"allocate ([\d.]+ \w+)", str(error))
+        print(
+            f"error: Not enough memory: {amount[1] if amount else 'what is needed'} could not be had. "
+            "Choose a smaller --hidden, --latent-dim, --batch-size or --num-particles.",
+            file=sys.stderr,
+        )
+        status = 2
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         status = 130

@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 FORMAT = "pyro_vae training state, version 1"
+PARTIAL = ".partial"
+"""Ending of what a killed process may leave behind; no file of this name is ever read."""
 
 
 class StorageError(InputError):
@@ -44,7 +46,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
         StorageError: If the disk is full or the folder cannot be written; the old file stays.
     """
     # One name, so that what a killed process leaves behind is overwritten by the next write.
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}{PARTIAL}")
     try:
         yield temporary
         _flush(temporary)
@@ -76,14 +78,15 @@ def _reason(error: Exception) -> str:
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as indented JSON, atomically; numbers that are not finite become null."""
     with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(_finite(values), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(nulled(values), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _finite(values: Any) -> Any:
+def nulled(values: Any) -> Any:
+    """Return plain values with None for numbers that are not finite, which JSON does not know."""
     if isinstance(values, dict):
-        return {name: _finite(value) for name, value in values.items()}
+        return {name: nulled(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
+        return [nulled(value) for value in values]
     return None if isinstance(values, float) and not abs(values) < float("inf") else values
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from pyro_vae._checks import InputError, check, check_integer, check_positive
+from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
 
 __all__ = [
     "Config",
@@ -30,6 +30,11 @@ LikelihoodName = Literal[
     "gaussian", "gaussian-shared", "gaussian-isotropic", "gaussian-fixed", "laplace", "bernoulli"
 ]
 ActivationName = Literal["relu", "tanh", "softplus", "elu", "gelu", "silu"]
+
+LARGEST_SIZE = 10**9
+"""The bytes of a matrix of this size can still be counted in 63 bits, so that memory decides."""
+SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
+"""float32 holds them with room to spare; beyond, a scale becomes zero or infinite."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class ModelConfig:
     """Size of z."""
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the encoder's hidden layers; the decoder has them in reverse."""
-    activation: ActivationName = "relu"
+    activation: ActivationName = "silu"
     """Between the layers."""
     scale_floor: float | None = None
     """Smallest scale of a learned one, in data units; chosen from the data where not given, and printed."""
@@ -125,10 +130,10 @@ class Config:
             "Expected --hidden with at least one width, such as --hidden 400 400; got none.",
         )
         for width in model.hidden:
-            check_integer(width, "every width of --hidden")
-        check_integer(model.latent_dim, "--latent-dim")
-        check_integer(training.batch_size, "--batch-size")
-        check_integer(training.num_particles, "--num-particles")
+            check_integer(width, "every width of --hidden", maximum=LARGEST_SIZE)
+        check_integer(model.latent_dim, "--latent-dim", maximum=LARGEST_SIZE)
+        check_integer(training.batch_size, "--batch-size", maximum=LARGEST_SIZE)
+        check_integer(training.num_particles, "--num-particles", maximum=LARGEST_SIZE)
         check_integer(training.seed, "--seed", minimum=0)
         check_positive(training.lr, "--lr")
         check_positive(self.run.checkpoint_seconds, "--checkpoint-seconds", zero=True)
@@ -146,6 +151,10 @@ class Config:
         ):
             if number is not None:
                 check_positive(number, name)
+                check(
+                    SMALLEST_SCALE <= number <= LARGEST_SCALE,
+                    f"Expected {name} from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}; got {number:g}.",
+                )
 
 
 def from_command_line(config_type: type[Config] = Config, args: list[str] | None = None) -> Config:
@@ -227,6 +236,9 @@ _PARTS: dict[str, type[Any]] = {
 
 def _part(kind: type[Any], values: dict[str, Any]) -> Any:
     converted = dict(values)
+    for name, hint in get_type_hints(kind).items():
+        if get_origin(hint) is Literal and name in converted:
+            check_choice(converted[name], get_args(hint), name)
     for name in ("data_root", "out", "resume"):
         if converted.get(name) is not None:
             converted[name] = Path(converted[name])

@@ -12,8 +12,10 @@ import torch
 from pyro_vae._checks import NonFiniteLossError
 from pyro_vae.building import build, resolve
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
+from pyro_vae.comparison import Entry, linear_baselines
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
+from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import ELBO, ElboEstimate, estimate_elbo
 from pyro_vae.report import closing_table, opening_lines, write_figures
 from pyro_vae.runs import Checkpoints, RunFolder, StopOnSignal, load_data, open_folder, restore
@@ -42,30 +44,46 @@ def train(config: Config) -> int:
     device = resolve_device(config.training.device)
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, device.type)
+    model, guide = build(config.model, mean, std, config.training.seed)
+    trainer = _trainer(config, dataset, model, guide)
+    if config.run.resume is not None:
+        restore(trainer, config.run.resume, dataset)
+
+    # Nothing is written until all that can be refused has been looked at.
     folder = open_folder(config, dataset)
     print("\n".join(opening_lines(config, dataset, folder.path)), flush=True)
+    try:
+        return _fill(folder, config, dataset, model, guide, trainer)
+    except StorageError as error:
+        raise StorageError(f"{error} Then go on with --resume {folder.path}.") from None
 
-    model, guide = build(config.model, mean, std, config.training.seed)
-    signals = StopOnSignal()
-    checkpoints = Checkpoints(folder, config.run.checkpoint_seconds)
-    trainer = _trainer(config, dataset, model, guide, (ProgressBar(), signals, checkpoints))
-    restore(trainer, folder)
-    result = _run(trainer, checkpoints, folder)
+
+def _fill(
+    folder: RunFolder, config: Config, dataset: DataSet, model: Any, guide: Any, trainer: Trainer
+) -> int:
+    """Train and write all that a run leaves behind; return the exit status."""
+    signals, checkpoints = StopOnSignal(), Checkpoints(folder, config.run.checkpoint_seconds)
+    trainer.callbacks = (ProgressBar(), signals, checkpoints)
+    result = _run(trainer, checkpoints)
     if signals.received is not None:
         return _interrupted(signals.received, folder)
 
     save_weights(folder.weights, model, guide)
+    device = torch.device(config.training.device)
     estimates = {
         split.name: _estimate(model, guide, split, device)
         for split in (dataset.train, dataset.validation, dataset.test)
     }
-    write_json(folder.summary, _summary(config, dataset, estimates["test"], result))
+    _check_finite(estimates)
+    continuous = LIKELIHOODS[config.model.likelihood].kind == "continuous"
+    baselines = linear_baselines(dataset, config.model.latent_dim) if continuous else {}
+    write_json(folder.summary, _summary(config, dataset, estimates["test"], baselines, result))
     write_figures(folder.figures, model, guide, dataset, result.history)
-    print(closing_table(config, dataset, estimates, result, folder.path))
+    print(closing_table(config, dataset, estimates, baselines, result, folder.path))
     return 0
 
 
-def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any, callbacks: Any) -> Trainer:
+def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any) -> Trainer:
     settings = config.training
     return make_trainer(
         model,
@@ -81,20 +99,17 @@ def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any, callbacks
         schedule=Schedule(settings.schedule, settings.warmup),
         clip_norm=settings.clip_norm,
         patience=settings.patience,
-        callbacks=callbacks,
     )
 
 
-def _run(trainer: Trainer, checkpoints: Checkpoints, folder: RunFolder) -> FitResult:
-    """Train; leave a checkpoint behind however training ends, and tell how to go on where it ends early."""
+def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
+    """Train; leave a checkpoint behind however training ends."""
     try:
         result = trainer.run()
         checkpoints.save(trainer)
     except NonFiniteLossError:
         checkpoints.save(trainer)
         raise
-    except StorageError as error:
-        raise StorageError(f"{error} Then go on with --resume {folder.path}.") from None
     return result
 
 
@@ -110,7 +125,23 @@ def _estimate(model: Any, guide: Any, split: Split, device: torch.device) -> Elb
     return estimate_elbo(model, guide, blocks, num_particles=EVALUATION_PARTICLES)
 
 
-def _summary(config: Config, dataset: DataSet, test: ElboEstimate, result: FitResult) -> dict[str, Any]:
+def _check_finite(estimates: dict[str, ElboEstimate]) -> None:
+    bad = {name: int((~estimate.value.isfinite()).sum()) for name, estimate in estimates.items()}
+    told = ", ".join(f"{count} {name} rows" for name, count in bad.items() if count)
+    if told:
+        raise NonFiniteLossError(
+            f"The ELBO at the best epoch's weights is not finite for {told}. The weights are kept. "
+            "Look for values in those rows that lie far outside those of the other training rows."
+        )
+
+
+def _summary(
+    config: Config,
+    dataset: DataSet,
+    test: ElboEstimate,
+    baselines: dict[str, Entry | str],
+    result: FitResult,
+) -> dict[str, Any]:
     return {
         "dataset": dataset.name,
         "split": "test",
@@ -120,6 +151,10 @@ def _summary(config: Config, dataset: DataSet, test: ElboEstimate, result: FitRe
         "likelihood": config.model.likelihood,
         "seed": config.training.seed,
         "elbo": {"mean": test.mean, "se": test.se},
+        "baselines": {
+            key: {"not_fitted": entry} if isinstance(entry, str) else dict(zip(("mean", "se"), entry.test, strict=True))
+            for key, entry in baselines.items()
+        },
         "train_seconds": round(result.seconds, 3),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,

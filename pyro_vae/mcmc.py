@@ -20,6 +20,7 @@ from pyro_vae._checks import check, check_integer, check_positive
 __all__ = ["HMC", "HMCInfo", "HMCSamples", "HMCState", "LogDensity", "init", "leapfrog"]
 
 LogDensity = Callable[[Tensor], Tensor]
+Noise = tuple[Tensor, Tensor]  # normal momentum of the shape of z, and a uniform for each row
 
 MAX_ENERGY_ERROR = 1000.0  # nats; a trajectory that gains more is called divergent, as in Stan
 
@@ -138,9 +139,9 @@ class HMC:
     ) -> tuple[HMCState, Tensor]:
         """Find each row's step sizes, the same for all of its chains, by dual averaging.
 
-        A quarter of the warm-up goes to where the mass is, each chain at its own step size, or one that starts
-        far out would reject for ever what suits the others. Half of it measures standard deviations there; the
-        last quarter finds the step size, with `diagonal_mass` in units of them.
+        A quarter of the warm-up goes to where the mass is, half of it measures standard deviations there, and
+        the last quarter finds the step size, with `diagonal_mass` in units of them. Until then each chain has
+        a step size of its own: one that starts far out would reject for ever what suits the others.
 
         Args:
             log_density: The targets.
@@ -163,9 +164,9 @@ class HMC:
         scale = torch.ones_like(_over_chains(state.z, 2))
         step_size = torch.full_like(state.log_density, self.step_size)
         state, step_size, _ = self._search(move, state, step_size, scale, steps // 4)
-        step_size = _over_chains(step_size.log(), 1).exp()
         state, step_size, spread = self._search(move, state, step_size, scale, steps // 2)
-        if self.diagonal_mass and steps // 2 > 0:
+        step_size = _over_chains(step_size.log(), 1).exp()
+        if self.diagonal_mass and steps >= 2:
             step_size, scale = torch.ones_like(step_size), spread
         state, step_size, _ = self._search(move, state, step_size, scale, steps - steps // 4 - steps // 2)
         return state, step_size.unsqueeze(-1) * scale
@@ -207,11 +208,7 @@ class HMC:
     def _search(
         self, move: Move, state: HMCState, step_size: Tensor, scale: Tensor, num_steps: int
     ) -> tuple[HMCState, Tensor, Tensor]:
-        """Adapt `step_size`, shape (N,) or (*chains, N), in units of `scale`.
-
-        Returns:
-            State, step sizes, and the standard deviations on the way, shape (N, latent_dim).
-        """
+        """Adapt step sizes of shape (N,) or (*chains, N), in units of `scale`; also return z's spread."""
         if num_steps == 0:
             return state, step_size, scale
         tuner = DualAveraging.start(self._first_step(move, state, step_size, scale))
@@ -228,9 +225,7 @@ class HMC:
         probe, direction, moving = replace(self, num_leapfrog=1), None, step_size > 0
         for _ in range(60):  # 2^60 is further than any two scales are apart
             _, info = move(probe, state, step_size.unsqueeze(-1) * scale)
-            wanted = torch.where(_over_chains(info.accept_prob, step_size.ndim) > 0.5, 1.0, -1.0).to(
-                step_size
-            )
+            wanted = 2 * (_over_chains(info.accept_prob, step_size.ndim) > 0.5).to(step_size) - 1
             direction = wanted if direction is None else direction
             moving = moving & (wanted == direction)
             if not moving.any():
@@ -260,9 +255,9 @@ class DualAveraging(NamedTuple):
     def update(self, shortfall: Tensor) -> DualAveraging:
         """Return the next state, given target minus acceptance probability.
 
-        t0 and kappa are the paper's. Its gamma of 0.05 lets the step size swing so far that the averaged one
-        is too short (Gaussian rows then accepted 0.91 to 0.95 for a target of 0.8 after 200 steps; with 0.3
-        they accept 0.81 to 0.84). The slower gamma needs a start of the right order, and there mu stays.
+        The paper's gamma of 0.05 lets the step size swing so far that the averaged one is too short: Gaussian
+        rows accepted 0.91 to 0.95 for a target of 0.8 after 200 steps, with 0.3 they accept 0.80 to 0.84. The
+        slower gamma needs the start of Algorithm 4, and mu stays there. t0 and kappa are the paper's.
         """
         gamma, t0, kappa, steps = 0.3, 10, 0.75, self.steps + 1
         error = self.error + (shortfall - self.error) / (steps + t0)
@@ -272,11 +267,7 @@ class DualAveraging(NamedTuple):
 
 
 def _transition(
-    log_density: LogDensity,
-    state: HMCState,
-    step_size: Tensor,
-    noise: tuple[Tensor, Tensor],
-    num_leapfrog: int,
+    log_density: LogDensity, state: HMCState, step_size: Tensor, noise: Noise, num_leapfrog: int
 ) -> tuple[HMCState, HMCInfo]:
     """Go to the end of a trajectory with probability min(1, exp(H_0 - H_L)), row by row; else stay."""
     proposal, (momentum, uniform) = state, noise
@@ -327,14 +318,13 @@ def _checked_start(log_density: LogDensity, z0: Tensor) -> HMCState:
         z0.ndim >= 2 and z0.is_floating_point() and z0.numel() > 0,
         f"Expected z0 of floats and shape (*chains, N, latent_dim); got {z0.dtype}, {tuple(z0.shape)}.",
     )
-    with torch.no_grad():
-        shape = tuple(log_density(z0).shape)
+    state = init(log_density, z0)
+    shape = tuple(state.log_density.shape)
     check(
         shape == z0.shape[:-1],
         f"Expected log_density to return one value a row, shape {tuple(z0.shape[:-1])}; got {shape}. "
         "Sum over the latent dimension only.",
     )
-    state = init(log_density, z0)
     lost = ~(state.log_density.isfinite() & state.gradient.isfinite().all(-1))
     check(
         not bool(lost.any()),

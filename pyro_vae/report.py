@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import plots
+from pyro_vae.checkpoint import StorageError
+from pyro_vae.comparison import NAMES, Entry, LinearVAE
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet
 from pyro_vae.guides import AmortizedGuide
@@ -40,7 +42,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.preprocessing.description}",
-        *(f"note       {note}" for note in dataset.notes),
+        *(f"note       {note}" for note in noticed(config, dataset)),
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g} "
@@ -50,7 +52,12 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
 
 
 def closing_table(
-    config: Config, dataset: DataSet, estimates: dict[str, ElboEstimate], result: FitResult, folder: Path
+    config: Config,
+    dataset: DataSet,
+    estimates: dict[str, ElboEstimate],
+    baselines: Mapping[str, Entry | str],
+    result: FitResult,
+    folder: Path,
 ) -> str:
     """Return the table that ends a run.
 
@@ -58,6 +65,7 @@ def closing_table(
         config: Resolved.
         dataset: What was trained on.
         estimates: The ELBO of each split, by its name.
+        baselines: Exact log-likelihoods of linear models, or why there are none.
         result: What `fit` returned.
         folder: Where the run lies.
     """
@@ -84,9 +92,67 @@ def closing_table(
             format_table([header, *rows]),
             f"{elbo} (epoch {result.best_epoch} of {len(result.history)}, ended by {result.stopped}); "
             f"trained in {result.seconds:.1f} s",
+            *_baseline_lines(baselines, config.model.latent_dim),
+            *(f"note: {note}" for note in noticed(config, dataset)),
             f"run in {folder}",
         ]
     )
+
+
+def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:
+    """Return the exact log-likelihoods that stand beside the test ELBO, or the reasons why there are none."""
+    fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
+    told = "; ".join(f"{entry.name} {entry.test[0]:.2f} ± {entry.test[1]:.2f}" for entry in fitted)
+    lines = [f"exact log p(x) of the same test rows, latent {latent_dim}: {told}"] if fitted else []
+    return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
+
+
+def comparison_table(
+    dataset: DataSet, latent_dim: int, entries: Mapping[str, Entry], linear: LinearVAE
+) -> str:
+    """Return the table of a comparison, and how to read the linear VAE's gap.
+
+    Args:
+        dataset: What was fitted.
+        latent_dim: Size of z in every model.
+        entries: What was fitted, by key.
+        linear: The linear VAE among them.
+    """
+    header = ["model", "value", "test", "± se", "train", "parameters", "iterations", "seconds"]
+    rows = [
+        [
+            entry.name,
+            {"exact": "log p(x)", "ELBO": "ELBO"}[entry.kind],
+            *(f"{number:.2f}" for number in (*entry.test, entry.train)),
+            str(entry.parameters),
+            str(entry.iterations),
+            f"{entry.seconds:.3g}",
+        ]
+        for entry in entries.values()
+    ]
+    return "\n".join(
+        [
+            "",
+            f"{dataset.name}, {dataset.preprocessing.description}; latent {latent_dim}; {len(dataset.test)} test rows; "
+            "nats per example",
+            format_table([header, *rows]),
+            f"The linear VAE's training ELBO is {linear.optimum - linear.entry.train:.3f} nats below the exact optimum "
+            f"({linear.optimum:.3f}):",
+            f"  {linear.parameter_gap:.3f} because training stopped short of the best parameters, and",
+            f"  {linear.posterior_gap:.3f} because its guide is not the exact posterior.",
+        ]
+    )
+
+
+def noticed(config: Config, dataset: DataSet) -> list[str]:
+    """Return sentences on what is odd about the data, and about the settings beside it."""
+    latents, columns = config.model.latent_dim, dataset.data_dim
+    batch, rows = config.training.batch_size, len(dataset.train)
+    odd = {
+        f"z has {latents} dimensions, more than the {columns} of x.": latents > columns,
+        f"A batch of {batch} holds all {rows} training rows: an epoch is one step.": batch > rows,
+    }
+    return [*dataset.notes, *(sentence for sentence, holds in odd.items() if holds)]
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -123,14 +189,24 @@ def write_figures(
     dataset: DataSet,
     history: list[dict[str, Any]],
 ) -> None:
-    """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind."""
-    folder.mkdir(exist_ok=True)
-    plots.save(plots.training_curves(history), folder / "training_curves.png")
+    """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
+
+    Raises:
+        StorageError: If one cannot be written.
+    """
     x, labels = _first_rows(dataset, SHOWN_ROWS)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        _latent_figures(folder, guide, x, labels, dataset)
-        (_image_figures if dataset.is_image else _table_figures)(folder, model, guide, dataset, x)
+    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it drew
+        leftover.unlink()
+    try:
+        plots.save(plots.training_curves(history), folder / "training_curves.png")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            _latent_figures(folder, guide, x, labels, dataset)
+            (_image_figures if dataset.is_image else _table_figures)(folder, model, guide, dataset, x)
+    except OSError as error:
+        raise StorageError(
+            f"Could not write figures to {folder}: {error.strerror}. Free some space."
+        ) from error
 
 
 def _first_rows(dataset: DataSet, count: int) -> tuple[Tensor, Tensor | None]:

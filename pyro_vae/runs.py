@@ -18,9 +18,11 @@ from pyro_vae import __version__
 from pyro_vae._checks import InputError, check
 from pyro_vae.building import build
 from pyro_vae.checkpoint import (
+    PARTIAL,
     StorageError,
     load_state,
     load_weights,
+    nulled,
     save_state,
     save_weights,
     write_atomically,
@@ -63,7 +65,7 @@ class RunFolder:
             if path is not None:
                 path.mkdir(parents=True, exist_ok=True)
                 check(
-                    not any(path.iterdir()),
+                    not any(entry.suffix != PARTIAL for entry in path.iterdir()),
                     f"Expected a new or empty folder for --out; {path} holds files. Choose another, or go on with "
                     f"that run by --resume {path}.",
                 )
@@ -87,7 +89,7 @@ class RunFolder:
         """Add one epoch's line."""
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(nulled(line)) + "\n")
         except OSError as error:
             raise StorageError(
                 f"Could not write {self.metrics}: {error.strerror}. Free some space."
@@ -123,13 +125,15 @@ def write_config(folder: RunFolder, config: Config, dataset: DataSet) -> None:
 
 def _read_config(path: Path) -> dict[str, Any]:
     file = RunFolder(path).config
-    if not file.is_file():
-        raise InputError(
-            f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path."
-        )
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         values["config"], values["data"]["sha256"], values["data"]["data_shape"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path."
+        ) from None
+    except OSError as error:
+        raise InputError(f"Could not read {file}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"Expected a configuration in {file}; the file is damaged ({error}).") from None
     checked: dict[str, Any] = values
@@ -204,7 +208,7 @@ class Checkpoints(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Cut the lines of epochs that a resumed state has not seen."""
-        lines = "".join(json.dumps(line) + "\n" for line in trainer.history)
+        lines = "".join(json.dumps(nulled(line)) + "\n" for line in trainer.history)
         with write_atomically(self.folder.metrics) as temporary:
             temporary.write_text(lines, encoding="utf-8")
 
@@ -258,12 +262,19 @@ class StopOnSignal(Callback):
         self._before = {}
 
 
-def restore(trainer: Trainer, folder: RunFolder) -> None:
-    """Put a trainer where the run's last checkpoint was taken; without a checkpoint it starts anew.
+def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
+    """Put a trainer where the last checkpoint of the run in `source` was taken; without one it starts anew.
 
     Raises:
-        InputError: If the checkpoint is damaged or belongs to other settings.
+        InputError: If the checkpoint is damaged or belongs to other settings, or the run had other data.
     """
+    was = saved_info(source)["data"]["sha256"]
+    check(
+        was == dataset.sha256,
+        f"Expected the data that {source} was trained on; {dataset.name} has changed since (SHA-256 "
+        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or start a new run.",
+    )
+    folder = RunFolder(source)
     if not folder.state.exists():
         return
     state = load_state(folder.state)
@@ -280,22 +291,31 @@ def open_folder(config: Config, dataset: DataSet) -> RunFolder:
     """Return the folder to write to: a new one, the resumed one, or a copy of the resumed one.
 
     Raises:
-        InputError: If the folder cannot be used, or the resumed run was trained on other data.
+        InputError: If the folder cannot be used.
     """
     source, target = config.run.resume, config.run.out
     if source is None:
         name = Path(config.data.dataset).stem or "run"
         folder = RunFolder.create(target, f"{name}-{config.model.likelihood}")
     else:
-        was = saved_info(source)["data"]["sha256"]
-        check(
-            was == dataset.sha256,
-            f"Expected the data that {source} was trained on; {dataset.name} has changed since (SHA-256 "
-            f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or start a new run.",
-        )
         folder = RunFolder(source if target is None else target)
         if target is not None and target.resolve() != source.resolve():
-            RunFolder.create(target, "")
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            _copy(source, target)
     write_config(folder, config, dataset)
     return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run but for config.json, which makes a folder a run: a copy that is cut off is none."""
+    check(
+        source.resolve() not in target.resolve().parents,
+        f"Expected a folder for --out that lies outside of the run that it copies; {target} lies in {source}.",
+    )
+    RunFolder.create(target, "")
+    try:
+        shutil.copytree(
+            source, target, ignore=shutil.ignore_patterns("config.json", ".*"), dirs_exist_ok=True
+        )
+    except OSError as error:
+        reason = error.strerror or "not all files could be copied"
+        raise StorageError(f"Could not copy {source} to {target}: {reason}. Delete {target}.") from error

@@ -6,7 +6,6 @@ spread of the chains' averages over the square root of their number, whatever th
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -60,10 +59,14 @@ def z_scores(averages, truth):
 
 
 def assert_standard(scores, limit=5.0):
-    """That z-scores are about standard normal: none far out, and no bias that shows in all of them together."""
+    """That z-scores of shape (rows, ...) look standard normal: none far out, no bias shared by the rows.
+
+    Rows are independent: the root mean square over R of them is 1 with a standard error of at most 1/sqrt(2 R).
+    """
     worst, rms = scores.abs().max().item(), scores.square().mean().sqrt().item()
     assert worst < limit, f"a deviation of {worst:.1f} standard errors"
-    assert 0.7 < rms < 1.35, f"deviations of {rms:.2f} standard errors, root mean square of {scores.numel()}"
+    allowed = 1 + 4 / math.sqrt(2 * len(scores))
+    assert rms < allowed, f"{rms:.2f} standard errors, root mean square, over {allowed:.2f}"
 
 
 # --- the leapfrog ------------------------------------------------------------------------------------------
@@ -137,7 +140,7 @@ def test_step_sizes_by_dimension_are_a_diagonal_mass_matrix():
 
 
 def test_one_step_keeps_the_target_and_is_reversible():
-    """From exact draws: E[f(z0) g(z1)] = E[g(z0) f(z1)], E[exp(-dH)] = 1, and only because of the rejections."""
+    """From exact draws: E[f(z0) g(z1)] = E[g(z0) f(z1)], E[exp(-dH)] = 1, only because of rejections."""
     shape, rate, rows = 3.0, 2.0, 200_000
     exact = Gamma(torch.tensor(shape, dtype=F64), rate)
     with torch.random.fork_rng(devices=[]):
@@ -162,21 +165,28 @@ def test_one_step_keeps_the_target_and_is_reversible():
         score = values.mean() / (values.std() / math.sqrt(rows))
         assert abs(score) < 4, f"{name}: {score:.1f} standard errors"
 
-    proposal, momentum = state, randn(rows, 1, seed=2)
-    start = 0.5 * momentum[:, 0] ** 2 - state.log_density
-    for _ in range(3):
-        proposal, momentum = leapfrog(log_density, proposal, momentum, torch.tensor(0.75, dtype=F64))
-    weight = (start - 0.5 * momentum[:, 0] ** 2 + proposal.log_density).exp()
-    assert abs((weight.mean() - 1) / (weight.std() / math.sqrt(rows))) < 4
-    unfiltered = proposal.z[:, 0] ** 2 - a**2
+    unfiltered = _end(log_density, state, 0.75)[0][:, 0] ** 2 - a**2
     assert abs(unfiltered.mean() / (unfiltered.std() / math.sqrt(rows))) > 10
+    weight = (
+        -_end(log_density, state, 0.4)[1]
+    ).exp()  # a shorter step: at 0.75 its variance is without bounds
+    assert abs((weight.mean() - 1) / (weight.std() / math.sqrt(rows))) < 4
+
+
+def _end(log_density, state, step_size):
+    """Where three leapfrogs lead, accepted or not, and the energy they gain."""
+    momentum = randn(*state.z.shape, seed=2)
+    energy = 0.5 * momentum.square().sum(-1) - state.log_density
+    for _ in range(3):
+        state, momentum = leapfrog(log_density, state, momentum, torch.tensor(step_size, dtype=F64))
+    return state.z, 0.5 * momentum.square().sum(-1) - state.log_density - energy
 
 
 @pytest.mark.parametrize("diagonal_mass", [True, False])
 def test_posteriors_of_a_linear_model_with_scales_from_tiny_to_large(diagonal_mass):
     model = LinearGaussian(torch.logspace(-1.5, 1, 25))
     hmc = HMC(num_leapfrog=8, diagonal_mass=diagonal_mass)
-    drawn = hmc.sample(model.log_density, randn(48, 25, 3), 300, 150, seeded(4))
+    drawn = hmc.sample(model.log_density, randn(48, 25, 3), 150, 100, seeded(4))
     assert_standard(z_scores(drawn.z.mean(0), model.mean))
     away = drawn.z - model.mean
     products = (away.unsqueeze(-1) * away.unsqueeze(-2)).mean(0)
@@ -211,7 +221,7 @@ def test_jitter_breaks_periods():
 def test_dual_averaging_solves_for_the_target_per_row():
     """On a noiseless acceptance curve a(e) = exp(-(e / s)^2) the step must come to s sqrt(-log target)."""
     s = torch.logspace(-3, 3, 13, dtype=F64)
-    tuner = DualAveraging.start(s * torch.logspace(-1, 1, 13, dtype=F64).flip(0))
+    tuner = DualAveraging.start(s * torch.logspace(-0.5, 0.5, 13, dtype=F64).flip(0))
     for _ in range(400):
         tuner = tuner.update(0.8 - (-((tuner.log_step.exp() / s) ** 2)).exp())
     assert torch.allclose(tuner.average.exp(), s * math.sqrt(-math.log(0.8)), rtol=0.05)
@@ -232,7 +242,7 @@ def test_every_row_of_a_thousand_scales_reaches_its_acceptance(dtype):
     slope = (((x - x.mean()) * (log_ratio - log_ratio.mean())).mean() / x.var()).item()
     assert abs(slope) < 0.03, "step sizes grow in proportion to the scale"
     assert log_ratio.std() < 0.35
-    variance = (drawn.z / scale).square().mean((0, 1)) if False else (drawn.z / scale).square().mean(0)
+    variance = (drawn.z / scale).square().mean(0)
     assert abs(variance.mean() - 1) < 5 * variance.std() / math.sqrt(variance.numel())
 
 
@@ -260,11 +270,11 @@ def test_short_warm_ups_give_finite_step_sizes(num_warmup):
     assert ((step_size > 0) & step_size.isfinite()).all()
 
 
-# --- rows ----------------------------------------------------------------------------------------------------
+# --- rows --------------------------------------------------------------------------------------------------
 
 
 def test_a_row_moves_alike_whoever_stands_beside_it():
-    """The same noise for a row gives the same chain to the bit, alone or among rows of other scale that diverge."""
+    """The same noise gives a row the same step to the bit, alone or beside rows that diverge."""
     scale = torch.tensor([1.0, 1e-4, 3.0, 1e6], dtype=F64)[:, None]
     z, r, u = randn(5, 4, 3), randn(5, 4, 3, seed=1), torch.rand(5, 4, generator=seeded(2), dtype=F64)
 
@@ -325,7 +335,7 @@ def test_parameters_get_no_gradient_and_global_state_is_left_alone():
 @pytest.mark.parametrize("outside", [-math.inf, math.nan])
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_proposals_outside_the_support_are_rejected(outside, dtype):
-    """Gamma(3, 1) on z > 0, with minus infinity or NaN beyond: the mean is 3 and no NaN gets into the chain."""
+    """Gamma(3, 1) on z > 0, minus infinity or NaN beyond: the mean is 3, no NaN gets into the chain."""
 
     def log_density(z):
         inside = 2 * z.clamp_min(1e-30).log() - z
@@ -341,12 +351,18 @@ def test_proposals_outside_the_support_are_rejected(outside, dtype):
 
 
 def test_a_finite_density_with_a_broken_gradient_is_rejected():
-    def log_density(z):  # sqrt has slope infinity at 0, and where() multiplies it by 0: NaN left of 0
-        return torch.where(z < 0, torch.zeros_like(z), -z.clamp_min(0).sqrt() * 0 - z**2).sum(-1)
+    def log_density(z):  # where() hides the NaN of the square root, but its gradient is NaN left of 0
+        return torch.where(z < 0, 0.0, 0 * z.sqrt() - z**2).sum(-1)
 
     state = init(log_density, torch.full((50, 1), 0.5, dtype=F64))
-    for seed in range(20):
-        state, info = HMC(num_leapfrog=1).step(log_density, state, torch.tensor(1.0, dtype=F64), seeded(seed))
+    beyond = init(log_density, torch.full((1, 1), -0.5, dtype=F64))
+    assert beyond.log_density.isfinite().all()
+    assert beyond.gradient.isnan().all()
+    generator, lost = seeded(), 0
+    for _ in range(20):
+        state, info = HMC(num_leapfrog=1).step(log_density, state, torch.tensor(1.0, dtype=F64), generator)
+        lost += info.divergent.sum()
+    assert lost > 50
     assert state.gradient.isfinite().all()
     assert (state.z > 0).all()
 
@@ -366,47 +382,67 @@ def test_overflow_is_a_rejection_and_the_density_is_asked_at_finite_points_only(
 # --- against Pyro ------------------------------------------------------------------------------------------
 
 
+class SmallDecoder:
+    """z of two dimensions through a tanh layer: a skewed posterior, of two modes where the noise is small."""
+
+    def __init__(self, noise):
+        self.first, self.second, self.noise = randn(2, 8, seed=5) / 2, randn(8, 4, seed=6), noise
+        self.x = torch.tensor([0.9, -1.3, 0.4, 2.0], dtype=F64)
+
+    def log_density(self, z):
+        residual = (self.x - torch.tanh(z @ self.first) @ self.second) / self.noise
+        return -0.5 * z.square().sum(-1) - 0.5 * residual.square().sum(-1)
+
+
+def moments(z):
+    return torch.cat([z, z**2], -1)
+
+
+def test_a_nonlinear_posterior_of_two_modes_against_quadrature():
+    target = SmallDecoder(1.0)
+    grid = torch.linspace(-6, 6, 301, dtype=F64)
+    points = torch.cartesian_prod(grid, grid)
+    weights = torch.softmax(target.log_density(points), 0)
+    drawn = HMC(num_leapfrog=8).sample(target.log_density, randn(150, 1, 2), 150, 100, seeded())
+    assert_standard(z_scores(moments(drawn.z).mean(0), weights @ moments(points)), limit=4)
+
+
 def test_a_nonlinear_row_against_pyros_nuts():
-    """One row of a small neural decoder: means and standard deviations agree within their standard errors."""
+    """Means and second moments agree within their standard errors."""
     from pyro.infer import MCMC, NUTS
     from pyro.ops.stats import effective_sample_size
 
-    torch_weights = randn(2, 8, seed=5), randn(8, 4, seed=6)
-    x = torch.tensor([0.9, -1.3, 0.4, 2.0], dtype=F64)
-
-    def log_density(z):
-        loc = torch.tanh(z @ torch_weights[0]) @ torch_weights[1]
-        return -0.5 * z.square().sum(-1) - 0.5 * ((x - loc) / 0.7).square().sum(-1)
-
-    chains = HMC(num_leapfrog=8).sample(log_density, randn(100, 1, 2), 200, 150, seeded()).z[:, :, 0]
+    target = SmallDecoder(2.5)
+    ours = moments(
+        HMC(num_leapfrog=8).sample(target.log_density, randn(100, 1, 2), 150, 100, seeded()).z[:, :, 0]
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        kernel = NUTS(potential_fn=lambda params: -log_density(params["z"]), jit_compile=False)
-        run = MCMC(
-            kernel,
-            num_samples=700,
-            warmup_steps=150,
-            initial_params={"z": chains[-1, 0]},
-            disable_progbar=True,
-        )
+        kernel = NUTS(potential_fn=lambda params: -target.log_density(params["z"]))
+        start = {"z": torch.zeros(2, dtype=F64)}
+        run = MCMC(kernel, num_samples=300, warmup_steps=100, initial_params=start, disable_progbar=True)
         run.run()
-    nuts = run.get_samples()["z"]
-    for power in (1, 2):
-        ours, theirs = chains**power, nuts**power
-        se = math.sqrt(1 / len(chains[0])) * ours.mean(0).std(0)
-        se_nuts = theirs.std(0) / effective_sample_size(theirs[None]).sqrt()
-        score = (ours.mean((0, 1)) - theirs.mean(0)) / (se**2 + se_nuts**2).sqrt()
-        assert score.abs().max() < 4, f"E[z^{power}]: {score.tolist()} standard errors"
+    theirs = moments(run.get_samples()["z"])
+    variance = ours.mean(0).var(0) / 100 + theirs.var(0) / effective_sample_size(theirs[None])
+    score = (ours.mean((0, 1)) - theirs.mean(0)) / variance.sqrt()
+    assert score.abs().max() < 4, f"{score.tolist()} standard errors"
 
 
 def test_correlated_normal_in_twenty_dimensions():
-    root = randn(20, 20, seed=8) / 4 + torch.eye(20, dtype=F64)
+    root = randn(20, 20, seed=8) / 6 + torch.eye(20, dtype=F64)
     target = MultivariateNormal(torch.arange(20, dtype=F64), root @ root.T)
-    drawn = HMC(num_leapfrog=20).sample(
-        target.log_prob, torch.zeros(40, 2, 20, dtype=F64), 200, 200, seeded()
-    )
+    drawn = HMC().sample(target.log_prob, torch.zeros(40, 1, 20, dtype=F64), 120, 120, seeded())
     assert_standard(z_scores(drawn.z.mean(0), target.mean))
     assert_standard(z_scores((drawn.z - target.mean).square().mean(0), target.variance))
+
+
+def test_chains_that_start_far_out_come_in():
+    """At a step size that suits the other chains, one that starts where the slope is steep would never move."""
+    z0 = randn(20, 3, 2)
+    z0[0] = 60.0
+    drawn = HMC().sample(lambda z: -(z**4).sum(-1), z0, 50, 200, seeded())
+    assert drawn.z.abs().max() < 3
+    assert drawn.accept_rate.min() > 0.5
 
 
 # --- bad input ---------------------------------------------------------------------------------------------

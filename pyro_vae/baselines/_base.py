@@ -19,6 +19,10 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
     """An array, data frame or tensor as float64 of shape (N, D), checked against the fit unless `reset`."""
     if hasattr(X, "detach"):
         X = X.detach().cpu().double().numpy()
+    shape = getattr(X, "shape", (0, 0))
+    check(
+        len(shape) == 2, f"Expected X of shape (N, D); got {tuple(shape)}. Reshape your data to one row each."
+    )
     try:
         # Finiteness is read off the results, so that large data is not passed over once more for it.
         rows = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
@@ -41,12 +45,11 @@ def check_several_rows(num_rows: int) -> None:
     check(num_rows >= 2, f"Expected X of at least 2 rows; got n_samples={num_rows}. Give more rows.")
 
 
-def check_num_components(value: Any, shape: tuple[int, int]) -> int:
-    """Return the latent size `value`, or raise unless 0 <= value < min(N, D)."""
+def check_num_components(value: Any, shape: tuple[int, ...], bound: int) -> int:
+    """Return the latent size `value` for X of shape (N, D), or raise unless 0 <= value < bound."""
     number = check_integer(value, "n_components", minimum=0)
-    bound = min(shape)
-    message = f"Expected n_components below min(n_samples={shape[0]}, n_features={shape[1]}) = {bound}; got {number}."
-    check(number < bound, f"{message} Choose a smaller latent size.")
+    size = f"n_samples={shape[0]} and n_features={shape[1]}"
+    check(number < bound, f"Expected n_components below {bound} for {size}; got {number}. Choose fewer.")
     return number
 
 
@@ -86,7 +89,8 @@ class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         with np.errstate(invalid="ignore", over="ignore"):
             log_prob = self._log_prob(X)
         check_finite(X, log_prob)
-        return log_prob
+        # All values are finite, so what is not a number is a distance that overflowed.
+        return np.where(np.isnan(log_prob), -np.inf, log_prob)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples(X)` over rows X of shape (N, D), in nats per example; y is ignored."""

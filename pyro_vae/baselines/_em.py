@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,10 +13,14 @@ from pyro_vae.baselines._gaussian import Array
 
 # An extrapolation may be this many EM steps long at most; it only keeps the arithmetic finite.
 LONGEST = 1e6
+# Steps over which a gain is judged: SQUAREM's cycle and one more, as single steps of it gain unequally.
+WINDOW = 4
+TINY = float(np.finfo(float).tiny)
 
 Theta = TypeVar("Theta")
 
-# From theta to the EM update of theta and the log-likelihood AT theta, in nats per example, which the E-step gives.
+# From theta to the EM update of theta and the log-likelihood AT theta, in nats per example, which the
+# E-step gives.
 Step = Callable[[Theta], tuple[Theta, float]]
 
 
@@ -32,9 +35,10 @@ def plain(step: Step[Theta], theta: Theta) -> Iterator[tuple[Theta, float]]:
 def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
     """Yield (theta, its log-likelihood) along EM with squared extrapolation, SQUAREM of Varadhan & Roland (2008).
 
-    Two EM steps give the change r and its change v; the leap to theta + 2 a r + a² v, a = |r| / |v| (their scheme S3,
-    eq. 7-9), is kept only if its log-likelihood is not below the last one, else EM goes on from its second step. So
-    the sequence never falls, and its fixed points are EM's. One pair is yielded for each E-step, kept or not.
+    Two EM steps give the change r and its change v; the leap to theta + 2 a r + a² v, a = |r| / |v| (their
+    scheme S3, eq. 7-9), is kept only if its log-likelihood is not below the last one, else EM goes on from
+    its second step. So the sequence never falls, and its fixed points are EM's. One pair is yielded for
+    each E-step, kept or not.
     """
     first, loglike = step(theta)
     yield theta, loglike
@@ -42,7 +46,7 @@ def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
         second, loglike = step(first)
         yield first, loglike
         r, v = first - theta, second - 2 * first + theta
-        length = min(max(1.0, math.sqrt((r @ r) / max(v @ v, np.finfo(float).tiny))), LONGEST)
+        length = float(np.clip(np.linalg.norm(r) / max(float(np.linalg.norm(v)), TINY), 1.0, LONGEST))
         leap = theta + 2 * length * r + length**2 * v
         beyond, leap_loglike = step(leap)
         if leap_loglike >= loglike:
@@ -55,27 +59,34 @@ def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
             yield theta, loglike
 
 
-def climb(
-    sequence: Iterator[tuple[Theta, float]], *, tol: float, max_iter: int, name: str, window: int = 4
-) -> tuple[Theta, list[float]]:
-    """Follow an EM sequence until `window` steps together gain less than `tol` nats per example.
+class Run(NamedTuple, Generic[Theta]):
+    """Where an EM sequence ended, its log-likelihood at every step in nats per example, and whether it was done."""
 
-    Returns:
-        The last theta and the log-likelihood of every step, in nats per example. Warns with `ConvergenceWarning`
-        where `max_iter` steps did not suffice.
-    """
+    theta: Theta
+    history: list[float]
+    converged: bool
+
+
+def climb(sequence: Iterator[tuple[Theta, float]], *, tol: float, max_iter: int) -> Run[Theta]:
+    """Follow an EM sequence until `WINDOW` steps together gain less than `tol` nats per example."""
     history: list[float] = []
     for theta, loglike in sequence:
         history.append(loglike)
-        if len(history) > window and loglike - history[-1 - window] < tol:
-            return theta, history
-        if len(history) == max_iter:
-            break
-    gain = f"{history[-1] - history[max(0, len(history) - 1 - window)]:.2g} nats per example"
-    warnings.warn(
-        f"{name} did not converge: its last {window} steps gained {gain}, more than tol={tol:g}. "
-        f"Raise max_iter (now {max_iter}) or tol.",
-        ConvergenceWarning,
-        stacklevel=4,
-    )
-    return theta, history
+        converged = len(history) > WINDOW and loglike - history[-1 - WINDOW] < tol
+        if converged or len(history) == max_iter:
+            return Run(theta, history, converged)
+    raise AssertionError("an EM sequence has no end")
+
+
+def best(runs: Iterable[Run[Theta]], name: str) -> Run[Theta]:
+    """The run with the highest log-likelihood; warns with `ConvergenceWarning` where it stopped too early."""
+    run = max(runs, key=lambda run: run.history[-1])
+    if not run.converged:
+        gain = run.history[-1] - run.history[max(0, len(run.history) - 1 - WINDOW)]
+        warnings.warn(
+            f"{name} did not converge in max_iter={len(run.history)} steps: the last {WINDOW} still gained "
+            f"{gain:.2g} nats per example. Raise max_iter or tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    return run

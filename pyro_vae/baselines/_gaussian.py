@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
-# Values in a block of rows: 1 MiB of float64, so that what is centred is still in the cache when it is multiplied.
-BLOCK = 2**17
+# Values in a block of rows: 1 MiB of float64, so that what is centred is still in the cache when it is
+# multiplied.
+BLOCK = 2**19
 
 
 def row_blocks(num_rows: int, width: int) -> Iterator[slice]:
@@ -34,7 +35,8 @@ class LowRankGaussian:
     Args:
         mean: Shape (D,) or (K, D).
         components: W, shape (q, D) or (K, q, D).
-        noise_variance: The diagonal of Ψ, shape (D,) or (K, D), or (1,) or (K, 1) where it is the same for all D.
+        noise_variance: The diagonal of Ψ, shape (D,) or (K, D), or (1,) or (K, 1) where it is the same for
+        all D.
     """
 
     mean: Array
@@ -79,7 +81,7 @@ class LowRankGaussian:
         return residual, loc, self.log_normalizer[..., None] - 0.5 * distance
 
     def log_prob(self, x: Array) -> Array:
-        """log p(x) of rows of shape (N, D), in nats, shape (..., N)."""
+        """Log p(x) of rows of shape (N, D), in nats, shape (..., N)."""
         out = np.empty((*self.mean.shape[:-1], len(x)))
         for rows in row_blocks(len(x), self.mean.shape[-1]):
             out[..., rows] = self.infer(x[rows])[2]
@@ -115,8 +117,8 @@ class LowRankGaussian:
 def principal_axes(components: Array) -> Array:
     """W (..., q, D) turned to its principal axes, longest first, which leaves Wᵀ W as it is.
 
-    There M is diagonal, or nearly, and so is well inverted however unequal the axes are. Each axis has its largest
-    entry positive, so that results do not depend on LAPACK.
+    There M is diagonal, or nearly, and so is well inverted however unequal the axes are. Each axis has its
+    largest entry positive, so that results do not depend on LAPACK.
     """
     _, lengths, axes = np.linalg.svd(components, full_matrices=False)
     return lengths[..., None] * fixed_signs(axes)

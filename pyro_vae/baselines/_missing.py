@@ -42,8 +42,8 @@ class Groups(NamedTuple):
 class Block(NamedTuple):
     """p patterns with m rows each.
 
-    `rows` (p, m) are their places in the data, `observed` (p, F) tells by 1 or 0 which groups of columns they have,
-    `values` (p, m, D) are x - mean, zero where missing.
+    `rows` (p, m) are their places in the data, `observed` (p, F) tells by 1 or 0 which groups of columns
+    they have, `values` (p, m, D) are x - mean, zero where missing.
     """
 
     rows: Indices
@@ -54,8 +54,8 @@ class Block(NamedTuple):
 class Incomplete:
     """Rows of shape (N, D) with NaN where a value is missing, cut into blocks of equal patterns.
 
-    Columns that are missing in the same rows are grouped too: what depends on the pattern alone costs as much as
-    there are different patterns, so next to nothing where nothing is missing.
+    Columns that are missing in the same rows are grouped too: what depends on the pattern alone costs as
+    much as there are different patterns, so next to nothing where nothing is missing.
 
     Args:
         x: Shape (N, D).
@@ -107,13 +107,15 @@ class Loadings:
         self.sizes = np.bincount(columns.inverse).astype(np.float64)
         for groups, members in columns.by_size():
             part = components.T[members]
-            self.gram[groups] = (part.swapaxes(1, 2) @ part).reshape(len(groups), -1)
+            self.gram[groups] = (part.swapaxes(1, 2) @ part).reshape(len(groups), self.gram.shape[1])
             self.shift[groups] = (part * offset[members][..., None]).sum(axis=1)
 
     def posterior(self, block: Block) -> Posterior:
         """The E-step of one block: M = σ² I + W_o W_oᵀ, y = W_o (x_o - mu_o), over the observed columns o."""
         q = len(self.components)
-        precision = (block.observed @ self.gram).reshape(-1, q, q) + self.noise_variance * np.eye(q)
+        precision = (block.observed @ self.gram).reshape(
+            len(block.observed), q, q
+        ) + self.noise_variance * np.eye(q)
         y = block.values.reshape(-1, block.values.shape[-1]) @ self.components.T
         y = y.reshape(*block.rows.shape, q) - (block.observed @ self.shift)[:, None]
         inverse = np.linalg.inv(precision)
@@ -124,9 +126,10 @@ class Loadings:
         return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], explained)
 
     def log_prob(self, block: Block, posterior: Posterior, squares: Array) -> Array:
-        """log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).
+        """Log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).
 
-        -1/2 (n_o log 2π + (n_o - q) log σ² + log|M| + (|x_o - mu_o|² - yᵀ M⁻¹ y) / σ²) with n_o observed values.
+        -1/2 (n_o log 2π + (n_o - q) log σ² + log|M| + (|x_o - mu_o|² - yᵀ M⁻¹ y) / σ²) with n_o observed
+        values.
         """
         observed = (block.observed @ self.sizes)[:, None]
         log_det = (observed - len(self.components)) * math.log(self.noise_variance) + posterior.log_det[

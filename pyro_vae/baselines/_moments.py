@@ -13,7 +13,8 @@ from pyro_vae.baselines._gaussian import Array, fixed_signs
 class Moments:
     """Count, mean and scatter matrix Σ (x - mean)(x - mean)ᵀ of the rows seen so far, in O(D²) memory.
 
-    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which never subtracts large numbers.
+    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which never subtracts large
+    numbers.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -21,15 +22,18 @@ class Moments:
         self.mean = np.zeros(num_features)
         self.scatter = np.zeros((num_features, num_features))
 
-    def update(self, x: Array) -> Moments:
-        """Take in rows x of shape (n, D)."""
-        mean = column_means(x)
+    def update(self, x: Array, mean: Array) -> Moments:
+        """Take in rows x of shape (n, D), whose mean is `mean`."""
         total = self.count + len(x)
         shift = mean - self.mean
         self.scatter += scatter(x, mean) + np.outer(shift, shift * (self.count * len(x) / total))
         self.mean += shift * (len(x) / total)
         self.count = total
         return self
+
+    def covariance(self) -> Covariance:
+        """The covariance of the rows seen so far, normalised by their number."""
+        return Covariance(self.scatter / self.count)
 
 
 def column_means(x: Array) -> Array:
@@ -38,7 +42,7 @@ def column_means(x: Array) -> Array:
     In a plain mean of equal numbers the rounding would pass for a tiny variance.
     """
     means = x.mean(axis=0)
-    few = _few_rows(x)
+    few = x[:: 1 + len(x) // 1000]
     for column in np.flatnonzero((means != 0) & (few == few[0]).all(axis=0)):
         if (x[:, column] == x[0, column]).all():
             means[column] = x[0, column]
@@ -48,20 +52,17 @@ def column_means(x: Array) -> Array:
 def scatter(x: Array, mean: Array) -> Array:
     """Σ (x - mean)(x - mean)ᵀ over rows x of shape (n, D), shape (D, D).
 
-    Centring costs a copy, a fifth of the product's time. The copy is saved where the offset of every column is so
-    small beside its spread (judged from some of the rows) that xᵀx - n mean meanᵀ loses less than one digit.
+    Centring costs a copy, a fifth of the product's time. The copy is saved where every column's squared mean
+    is at most four times its variance: then xᵀx - n mean meanᵀ loses less than one digit.
     """
-    if (mean**2 <= 4 * _few_rows(x).var(axis=0)).all():
+    squares = np.einsum("nd,nd->d", x, x)
+    if (5 * len(x) * mean**2 <= 4 * squares).all():
         return x.T @ x - np.outer(len(x) * mean, mean)
     total = np.zeros((x.shape[1], x.shape[1]))
     for start in range(0, len(x), 4096):
         centred = x[start : start + 4096] - mean
         total += centred.T @ centred
     return total
-
-
-def _few_rows(x: Array) -> Array:
-    return x[:: 1 + len(x) // 1000]
 
 
 class SecondMoment(Protocol):

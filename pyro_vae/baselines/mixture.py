@@ -19,28 +19,30 @@ from pyro_vae.baselines._base import (
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._em import climb, plain
+from pyro_vae.baselines._em import best, climb, plain
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian, principal_axes, row_blocks
 from pyro_vae.baselines._moments import second_moment
 
-# A cluster whose responsibilities sum to less than this many rows is empty. Taking it out while the other weights
-# share its own changes the log-likelihood by about the square of this.
+# A cluster whose responsibilities sum to less than this many rows is empty. Taking it out while the other
+# weights share its own changes the log-likelihood by about the square of this.
 EMPTY = 1e-6
 
 
 class MixtureOfPPCA(ExactDensity):
     """Mixture of PPCAs: p(x) = Σ_k weight_k N(x; mean_k, W_kᵀ W_k + σ²_k I), by EM from a k-means start.
 
-    Each iteration takes the responsibilities R_nk = p(k given x_n) and then, in the two stages of Tipping & Bishop
-    (1999b, appendix C), first weights and means, and at the new means W_k and σ²_k (eq. C.14-15 there), all in one
-    pass of O(N D q n_clusters). The log-likelihood never falls.
+    Each iteration takes the responsibilities R_nk = p(k given x_n) and then, in the two stages of Tipping &
+    Bishop (1999b, appendix C), first weights and means, and at the new means W_k and σ²_k (eq. C.14-15
+    there), all in one pass of O(N D q n_clusters). The log-likelihood never falls.
 
-    A cluster that comes to hold no rows is taken out, as is one that k-means leaves empty, so `weights_` may have
-    fewer than n_clusters entries. As in any mixture the likelihood is unbounded where a cluster closes in on a few
-    rows, so each σ²_k is kept above `noise_floor` times the mean variance of the columns.
+    A cluster that comes to hold no rows is taken out, as is one that k-means leaves empty, so `weights_`
+    may have fewer than n_clusters entries. As in any mixture the likelihood is unbounded where a cluster
+    closes in on a few rows, so each σ²_k is kept above `noise_floor` times the mean variance of the
+    columns.
 
     Args:
-        n_components: The latent size q of each local model, 0 <= q < min(N, D). None takes 2, or less where N or D
+        n_components: The latent size q of each local model, 0 <= q < min(N, D). None takes 2, or less where
+        N or D
             leave no room.
         n_clusters: The number of local models K.
         n_init: Starts, of which the one with the highest training log-likelihood is kept.
@@ -59,7 +61,8 @@ class MixtureOfPPCA(ExactDensity):
         n_features_in_, feature_names_in_: As in scikit-learn.
 
     References:
-        Tipping & Bishop (1999b), Mixtures of probabilistic principal component analysers, Neural Computation 11(2).
+        Tipping & Bishop (1999b), Mixtures of probabilistic principal component analysers, Neural
+        Computation 11(2).
     """
 
     def __init__(
@@ -85,7 +88,8 @@ class MixtureOfPPCA(ExactDensity):
         """Fit rows X of shape (N, D); y is ignored.
 
         Raises:
-            InputError: On fewer than two rows or n_clusters rows, rows all alike, NaN or infinity, or an n_components
+            InputError: On fewer than two rows or n_clusters rows, rows all alike, NaN or infinity, or an
+            n_components
                 of min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
@@ -93,18 +97,14 @@ class MixtureOfPPCA(ExactDensity):
         X = read_rows(self, X, reset=True)
         problem = self._problem(X)
         rng = check_random_state(self.random_state)
-        runs = [
-            climb(plain(problem.step, problem.start(rng)), tol=tol, max_iter=max_iter, name="MixtureOfPPCA")
-            for _ in range(starts)
-        ]
-        best, history = max(runs, key=lambda run: run[1][-1])
-        self.weights_, self.means_, self.components_ = (
-            best.weights,
-            best.gaussians.mean,
-            best.gaussians.components,
+        runs = (
+            climb(plain(problem.step, problem.start(rng)), tol=tol, max_iter=max_iter) for _ in range(starts)
         )
-        self.noise_variance_ = best.gaussians.noise_variance[:, 0]
-        self.loglike_, self.n_iter_ = [len(X) * value for value in history], len(history)
+        run = best(runs, "MixtureOfPPCA")
+        self.weights_, gaussians = run.theta
+        self.means_, self.components_ = gaussians.mean, gaussians.components
+        self.noise_variance_ = gaussians.noise_variance[:, 0]
+        self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
         return self
 
     def _problem(self, X: Array) -> _Problem:
@@ -118,7 +118,7 @@ class MixtureOfPPCA(ExactDensity):
         q = (
             min(2, room - 1)
             if self.n_components is None
-            else check_num_components(self.n_components, X.shape)
+            else check_num_components(self.n_components, X.shape, room)
         )
         return _Problem(X, mean, q, clusters, share)
 
@@ -148,8 +148,8 @@ class MixtureOfPPCA(ExactDensity):
     def transform(self, X: ArrayLike) -> Array:
         """E[z given x] = Σ_k R_k E[z given x, k] of rows X of shape (N, D), shape (N, q).
 
-        The posterior mean under the responsibilities: where one cluster is certain it is the place in that cluster's
-        own axes. Places in different clusters are not comparable without `predict`.
+        The posterior mean under the responsibilities: where one cluster is certain it is the place in that
+        cluster's own axes. Places in different clusters are not comparable without `predict`.
         """
         responsibilities = self.predict_proba(X)
         return np.einsum(
@@ -182,7 +182,7 @@ class Mixture(NamedTuple):
     gaussians: LowRankGaussian
 
     def log_joint(self, x: Array) -> Array:
-        """log p(x, k) of rows of shape (N, D), in nats, shape (K, N)."""
+        """Log p(x, k) of rows of shape (N, D), in nats, shape (K, N)."""
         return self.gaussians.log_prob(x) + np.log(self.weights)[:, None]
 
 

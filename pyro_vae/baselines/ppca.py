@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pyro_vae._checks import check
+from pyro_vae._checks import InputError, check
 from pyro_vae.baselines._base import (
     LinearGaussian,
     check_finite,
@@ -17,23 +17,24 @@ from pyro_vae.baselines._base import (
     read_rows,
 )
 from pyro_vae.baselines._gaussian import Array
-from pyro_vae.baselines._moments import Covariance, Moments, SecondMoment, second_moment
+from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
 
 
 class PPCA(LinearGaussian):
     """Probabilistic PCA: x = z W + mean + noise, z ~ N(0, I_q), noise ~ N(0, σ² I), fitted in closed form.
 
-    With the eigenvalues λ₁ >= ... >= λ_D and unit eigenvectors u_k of the covariance of the rows (normalised by N,
-    as maximum likelihood has it; scikit-learn's `PCA` divides by N - 1):
+    With the eigenvalues λ₁ >= ... >= λ_D and unit eigenvectors u_k of the covariance of the rows
+    (normalised by N, as maximum likelihood has it; scikit-learn's `PCA` divides by N - 1):
 
         σ² = mean of λ_{q+1}, ..., λ_D  (eq. 8),        row k of W = sqrt(λ_k - σ²) u_k  (eq. 7, R = I).
 
-    The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the largest. Columns
-    that are constant are taken as any other. Rows alike, or a σ² of zero, at which the density is infinite, are
-    refused.
+    The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the
+    largest. Columns that are constant are taken as any other. Rows alike, or a σ² of zero, at which the
+    density is infinite, are refused.
 
     Args:
-        n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic Gaussian). None
+        n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic
+        Gaussian). None
             takes the largest q with a positive noise variance: that rank minus one.
 
     Attributes:
@@ -50,52 +51,63 @@ class PPCA(LinearGaussian):
         Tipping & Bishop (1999), Probabilistic principal component analysis, J. R. Statist. Soc. B 61(3).
     """
 
+    _moments: Moments | None  # what partial_fit goes on from; None after a fit to few rows
+
     def __init__(self, n_components: int | None = None) -> None:
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: Any = None) -> PPCA:
-        """Fit rows X of shape (N, D); y is ignored. What `partial_fit` has seen before is forgotten.
+        """Fit rows X of shape (N, D), forgetting those seen before; y is ignored.
 
         Raises:
             InputError: On a single row, NaN or infinity, or an n_components that is not below the rank.
         """
         X = read_rows(self, X, reset=True)
         mean = mean_and_check(X)
-        vars(self).pop("_moments", None)
-        return self._solve(second_moment(X, mean), mean, len(X))
+        if len(X) < X.shape[1]:
+            self._moments = None
+            return self._solve(CentredRows(X - mean), mean, len(X))
+        self._moments = Moments(X.shape[1]).update(X, mean)
+        return self._solve(self._moments.covariance(), mean, len(X))
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
         """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
 
-        The result equals `fit` on all chunks together. Each call ends with a D x D eigenproblem, so chunks of several
-        times D rows are cheapest. The model is unfitted until more than q + 1 rows have been seen.
+        The result equals `fit` on all rows since the last `fit`, its own included. Each call ends with a D
+        x D eigenproblem, so chunks of several times D rows are cheapest. The model is unfitted until more
+        than q + 1 rows have been seen.
 
         Raises:
-            InputError: On NaN or infinity, after `fit`, or where the rows seen have a rank of at most n_components.
+            InputError: On NaN or infinity, after a `fit` to fewer rows than columns (which makes no D x D
+            matrix
+                to go on from), or where the rows seen have a rank of at most n_components.
         """
         first = not hasattr(self, "_moments")
-        check(
-            not (first and hasattr(self, "components_")),
-            "Expected partial_fit on a PPCA that was not fitted by fit, which keeps no scatter matrix; got one that "
-            "was. Start from sklearn.base.clone(ppca).",
-        )
         X = read_rows(self, X, reset=first)
         with np.errstate(invalid="ignore", over="ignore"):
-            check_finite(X, X.mean(axis=0))
+            mean = column_means(X)
+        check_finite(X, mean)
         if first:
             self._moments = Moments(X.shape[1])
-        seen = self._moments.update(X)
+        if self._moments is None:
+            raise InputError(
+                "Expected partial_fit after a fit to at least as many rows as columns; got one to fewer, "
+                "which keeps no D x D matrix. Start from sklearn.base.clone(ppca)."
+            )
+        seen = self._moments.update(X, mean)
         if seen.count > (self.n_components or 0) + 1:
-            self._solve(Covariance(seen.scatter / seen.count), seen.mean.copy(), seen.count)
+            self._solve(seen.covariance(), seen.mean.copy(), seen.count)
         return self
 
     def _solve(self, covariance: SecondMoment, mean: Array, num_rows: int) -> PPCA:
         size = len(mean)
         wanted = (
-            None if self.n_components is None else check_num_components(self.n_components, (num_rows, size))
+            None
+            if self.n_components is None
+            else check_num_components(self.n_components, (num_rows, size), min(num_rows, size))
         )
         values, axes = covariance.eigenpairs(min(num_rows, size) if wanted is None else wanted + 1)
-        rank = np.count_nonzero(values > _rounding(values, num_rows, size))
+        rank = int(np.count_nonzero(values > _rounding(values, num_rows, size)))
         check(
             rank > 0,
             "Expected X to vary; got rows that are all alike, whose density is infinite. Add other rows.",
@@ -103,8 +115,8 @@ class PPCA(LinearGaussian):
         q = rank - 1 if wanted is None else wanted
         check(
             q < rank,
-            f"Expected n_components below the rank of the centred rows, {rank}; got {q}. The noise variance would be "
-            f"zero and the density infinite: choose at most {rank - 1}.",
+            f"Expected n_components below the rank of the centred rows, {rank}; got {q}. The noise "
+            f"variance would be zero and the density infinite: choose at most {rank - 1}.",
         )
         self.mean_, self.n_samples_seen_, self.n_iter_ = mean, num_rows, 1
         self.explained_variance_ = values[:q]

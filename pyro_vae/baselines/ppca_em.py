@@ -13,15 +13,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.baselines._base import LinearGaussian, check_num_components, check_several_rows, read_rows
-from pyro_vae.baselines._em import climb, squarem
-from pyro_vae.baselines._missing import Block, Groups, Incomplete, Loadings, Posterior
+from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
+from pyro_vae.baselines._missing import Block, Groups, Incomplete, Loadings, Posterior
 
 # The noise variance counts as zero below this share of the mean variance of a column: rounding in the M-step.
 ZERO_NOISE = 1e-12
 
-
-START = 1e-6
+# The share of noise to start from. With so little, the first steps rotate W to the leading axes as subspace
+# iteration does; from much noise, the weaker axes would first shrink away and have to grow again.
+START_NOISE = 1e-6
 
 
 class PPCAEM(LinearGaussian):
@@ -31,12 +32,14 @@ class PPCAEM(LinearGaussian):
 
         z given x_o ~ N(M⁻¹ y, σ² M⁻¹),  M = σ² I + W_o W_oᵀ,  y = W_o (x_o - mu_o)
 
-    (Tipping & Bishop 1999, eq. 25-26, on the observed columns). The M-step is one least-squares regression on (z, 1)
-    for each column over the rows that have it, which gives W and mu jointly, and σ² as their mean squared residual.
-    Rows with the same values missing share M, columns missing in the same rows share their normal equations.
-    The steps are accelerated by SQUAREM, which keeps a leap only where the log-likelihood does not fall.
+    (Tipping & Bishop 1999, eq. 25-26, on the observed columns). The M-step is one least-squares regression
+    on (z, 1) for each column over the rows that have it, which gives W and mu jointly, and σ² as their mean
+    squared residual. Rows with the same values missing share M, columns missing in the same rows share
+    their normal equations. The steps are accelerated by SQUAREM, which keeps a leap only where the
+    log-likelihood does not fall.
 
-    A row without any value adds nothing to the fit, and scores log p = 0; a column without any value is refused.
+    A row without any value adds nothing to the fit, and scores log p = 0; a column without any value is
+    refused.
 
     Args:
         n_components: The latent size q, 0 <= q < min(N - 1, D). None takes the largest, min(N - 1, D) - 1.
@@ -55,8 +58,9 @@ class PPCAEM(LinearGaussian):
 
     References:
         Tipping & Bishop (1999), Probabilistic principal component analysis, J. R. Statist. Soc. B 61(3).
-        Varadhan & Roland (2008), Simple and globally convergent methods for accelerating the convergence of any EM
-        algorithm, Scand. J. Statist. 35(2).
+        Liu, Rubin & Wu (1998), Parameter expansion to accelerate EM: the PX-EM algorithm, Biometrika 85(4).
+        Varadhan & Roland (2008), Simple and globally convergent methods for accelerating the convergence of
+        any EM algorithm, Scand. J. Statist. 35(2).
     """
 
     def __init__(
@@ -81,8 +85,8 @@ class PPCAEM(LinearGaussian):
         """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On a single row, infinity, a column without values, an n_components of min(N - 1, D) or
-                more, or data that so few components explain fully (noise variance zero).
+            InputError: On a single row, infinity, a column without values, rows all alike, an n_components
+                of min(N - 1, D) or more, or data that so few components explain fully (no noise left).
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter = check_integer(self.max_iter, "max_iter")
@@ -91,10 +95,9 @@ class PPCAEM(LinearGaussian):
         q = self._latent_size(X.shape)
         problem = _Problem(X, q)
         start = problem.start(check_random_state(self.random_state))
-        theta, history = climb(squarem(problem.step, start), tol=tol, max_iter=max_iter, name="PPCAEM")
-        self.loglike_ = [len(X) * value for value in history]
-        self.n_iter_ = len(history)
-        components, offset, self.noise_variance_ = problem.unpack(theta)
+        run = best([climb(squarem(problem.step, start), tol=tol, max_iter=max_iter)], "PPCAEM")
+        self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
+        components, offset, self.noise_variance_ = problem.unpack(run.theta)
         self.mean_ = problem.mean + offset
         self.components_ = principal_axes(components)
         self.explained_variance_ = (self.components_**2).sum(axis=1) + self.noise_variance_
@@ -102,8 +105,10 @@ class PPCAEM(LinearGaussian):
 
     def _latent_size(self, shape: tuple[int, int]) -> int:
         # N centred rows span N - 1 dimensions.
-        bound = (shape[0] - 1, shape[1])
-        return min(bound) - 1 if self.n_components is None else check_num_components(self.n_components, bound)
+        bound = min(shape[0] - 1, shape[1])
+        if self.n_components is None:
+            return bound - 1
+        return check_num_components(self.n_components, shape, bound)
 
     def _e_step(self, X: Array) -> Iterator[tuple[Block, Posterior, Array]]:
         """Yield blocks of rows, their posteriors and their log p(x_o), shape (p, m)."""
@@ -159,17 +164,16 @@ class _Problem:
         self.counts = self.data.mask.sum(axis=0).astype(np.float64)
         self.squares = float(sum(np.vdot(block.values, block.values) for block in self.blocks))
         mean_variance = self.squares / self.counts.sum()
-        check(self.squares > 0, "Expected X to vary; got columns that are all constant. Add other rows.")
         self.lowest, self.highest = math.log(ZERO_NOISE * mean_variance), math.log(mean_variance)
 
     def start(self, rng: np.random.RandomState) -> Array:
-        """W from random combinations of the rows, so its rows have the data's covariance; half the variance noise."""
+        """W from random combinations of the rows, which lean to the leading axes, and little noise."""
         components = np.zeros((self.q, len(self.mean)))
         for block in self.blocks:
             weights = rng.standard_normal((self.q, block.rows.size))
             components += weights @ block.values.reshape(block.rows.size, -1)
         components /= math.sqrt(len(self.data.x) * max(self.q, 1))
-        return self.pack(components, np.zeros_like(self.mean), math.exp(self.highest) * START)
+        return self.pack(components, np.zeros_like(self.mean), math.exp(self.highest) * START_NOISE)
 
     def pack(self, components: Array, offset: Array, noise_variance: float) -> Array:
         """(W, mu, log σ²) as one vector."""
@@ -198,8 +202,8 @@ class _Problem:
         noise_variance = residual / self.counts.sum()
         check(
             noise_variance > ZERO_NOISE * math.exp(self.highest),
-            f"Expected n_components below the rank of the data; {self.q} explain it fully, so the noise variance "
-            "goes to zero and the density to infinity. Choose fewer.",
+            f"Expected n_components below the rank of the data; {self.q} explain it fully, so the noise "
+            "variance goes to zero and the density to infinity. Choose fewer.",
         )
         return self.pack(rotation @ components, offset, noise_variance), loglike / len(self.data.x)
 
@@ -222,13 +226,13 @@ class _Statistics:
         self.outer += block.observed.T @ outer.reshape(len(outer), -1)
         self.latent += outer.sum(axis=0)
         # Columns are centred, so Σ x over rows, the last column of Σ x z̃ᵀ, is zero.
-        self.cross[:, :q] += block.values.reshape(-1, len(self.cross)).T @ loc.reshape(-1, q)
+        self.cross[:, :q] += block.values.reshape(-1, len(self.cross)).T @ loc.reshape(block.rows.size, q)
 
     def maximize(self, columns: Groups, squares: float) -> tuple[Array, Array, float]:
         """The M-step: W (q, D), mu (D,), and the sum of squared residuals over all values.
 
-        Parameter expansion lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there is little
-        noise, plain EM would need many steps to stretch W.
+        Parameter expansion (PX-EM) lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there
+        is little noise, plain EM would need many steps to stretch W.
         """
         weights, fitted = np.empty_like(self.cross), np.empty_like(self.cross)
         normal = self.outer.reshape(-1, self.q + 1, self.q + 1)
@@ -249,8 +253,10 @@ def _check_columns(X: Array) -> None:
     empty = np.flatnonzero(np.isnan(X).all(axis=0))
     check(
         len(empty) == 0,
-        f"Expected a value in every column of X; got none in columns {', '.join(map(str, empty[:5]))}. Drop them.",
+        f"Expected a value in every column of X; got none in columns {empty[:5].tolist()}. Drop them.",
     )
+    varies = np.nanmax(X, axis=0) > np.nanmin(X, axis=0)
+    check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
 
 
 def _check_no_infinity(X: Array) -> None:

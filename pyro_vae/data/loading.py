@@ -93,11 +93,18 @@ def _read(name: str, data_root: Path | None) -> Stored:
         return read_named(name, root)
     path = Path(name).expanduser()
     check(
-        path.exists(),
+        _exists(path),
         f"Expected a data set of the name {', '.join(DATASETS)}, or the path of a file ending in "
         f"{', '.join(READERS)} or of a folder of images; got {name!r}, which is neither.",
     )
     return read(path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long, or a folder that may not be entered
+        return False
 
 
 def _splits(stored: Stored, found: Survey, preprocessing: Preprocessing) -> tuple[Split, Split, Split]:

@@ -190,9 +190,15 @@ class Trainer:
             if self.stopped:
                 return
         line = self._measure_epoch()
+        elbo = line.get("validation", line["train"])["elbo"]
+        if not math.isfinite(elbo):
+            raise NonFiniteLossError(
+                f"The validation ELBO is {elbo} after epoch {self.epoch + 1}, though the training loss is finite. "
+                "Lower --lr, raise --scale-floor, or look for extreme values in the validation rows."
+            )
         self.seconds = before + time.monotonic() - started
         self.history.append(line | {"seconds": round(self.seconds, 3)})
-        self._close_epoch(line.get("validation", line["train"])["elbo"])
+        self._close_epoch(elbo)
         for callback in self.callbacks:
             callback.on_epoch(self)
 

@@ -1,0 +1,316 @@
+"""Kill training at random moments, resume it, and compare its weights with an uninterrupted run's, bit for bit.
+
+python scripts/check_resume.py
+python scripts/check_resume.py --kills 100 --dataset mnist --epochs 3
+"""
+
+from pyro_vae._environment import calm_threads, run_script
+
+calm_threads()
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import tyro
+
+from pyro_vae._checks import InputError, check, check_integer
+
+TICK = 0.005
+"""Seconds between two looks at the files of a run."""
+PHASES = ("starting", "before its first checkpoint", "training", "evaluation", "figures")
+TRAIN = Path(__file__).with_name("svi_train.py")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Kill training at random moments, resume it, and compare the weights bit for bit."""
+
+    kills: int = 20
+    """How often a run is ended by SIGKILL."""
+    dataset: str = "digits"
+    """As for svi_train.py."""
+    epochs: int = 100
+    """Passes over the training rows."""
+    hidden: tuple[int, ...] = (64,)
+    """Widths of the encoder's hidden layers."""
+    checkpoint_seconds: float = 0.2
+    """Time between two checkpoints."""
+    seed: int = 0
+    """Of the moments."""
+    full_disk: bool = True
+    """Also fill the disk under a run, where a small one may be mounted (Linux, root)."""
+
+    def command(self, *extra: str) -> list[str]:
+        """Return the command that trains, with `extra` arguments."""
+        return [sys.executable, str(TRAIN), *extra]
+
+    def new(self, folder: Path) -> list[str]:
+        """Return the command of a new run in `folder`."""
+        settings = {
+            "--dataset": self.dataset,
+            "--epochs": self.epochs,
+            "--checkpoint-seconds": self.checkpoint_seconds,
+            "--out": folder,
+        }
+        words = [str(word) for pair in settings.items() for word in pair]
+        return self.command(*words, "--hidden", *map(str, self.hidden))
+
+    def again(self, folder: Path) -> list[str]:
+        """Return the command that goes on with the run in `folder`, or starts it where it did not get that far."""
+        if (folder / "config.json").exists():
+            return self.command("--resume", str(folder))
+        return self.new(folder)
+
+
+def finish(command: list[str]) -> None:
+    """Run a command to its end."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise InputError(
+            f"Expected training to end well; it ended in {done.returncode}: {done.stderr[-500:]}"
+        )
+
+
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a command whose output is of no interest."""
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def time_phases(arguments: Arguments, folder: Path) -> dict[str, float]:
+    """Train without a stop; return the seconds spent in each phase."""
+    seconds = dict.fromkeys(PHASES, 0.0)
+    since = before = time.time()
+    with start(arguments.new(folder)) as process:
+        while process.poll() is None:
+            time.sleep(TICK)
+            seconds[phase(folder, since, arguments.epochs)] += time.time() - before
+            before = time.time()
+    check(process.returncode == 0, f"Expected training to end well; it ended in {process.returncode}.")
+    return seconds
+
+
+def killed(command: list[str], folder: Path, epochs: int, wanted: str, seconds: float) -> str | None:
+    """Run a command and kill it some seconds after it has reached a phase.
+
+    Returns:
+        The phase that it was in, or None where it had ended before.
+    """
+    since = time.time()
+    with start(command) as process:
+        while process.poll() is None:
+            if PHASES.index(phase(folder, since, epochs)) < PHASES.index(wanted):
+                time.sleep(TICK)
+                continue
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                break
+            process.kill()
+            process.wait()
+            return phase(folder, since, epochs)
+    check(process.returncode == 0, f"Expected training to end well; it ended in {process.returncode}.")
+    return None
+
+
+def phase(folder: Path, since: float, epochs: int) -> str:
+    """Return how far a process got, told by the files that it wrote."""
+
+    def written(name: str) -> bool:
+        path = folder / name
+        return path.exists() and path.stat().st_mtime >= since
+
+    if not written("metrics.jsonl"):
+        return "starting"
+    if written("summary.json"):
+        return "figures"
+    if not written("checkpoint/state.pt"):
+        return "before its first checkpoint"
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").count("\n")
+    return "evaluation" if lines == epochs else "training"
+
+
+def damaged(folder: Path) -> list[str]:
+    """Return the names of files that a kill has left half-written."""
+    from safetensors.torch import load_file
+
+    from pyro_vae.checkpoint import load_state
+
+    def load_json(path: Path) -> None:
+        json.loads(path.read_text(encoding="utf-8"))
+
+    readers = {
+        "config.json": load_json,
+        "summary.json": load_json,
+        "model.safetensors": load_file,
+        "checkpoint/state.pt": load_state,
+    }
+    bad = []
+    for name, read in readers.items():
+        try:
+            if (folder / name).exists():
+                read(folder / name)
+        except Exception:  # whatever the reader stumbles over, the file is not whole
+            bad.append(name)
+    return bad
+
+
+def differences(folder: Path, reference: Path) -> list[str]:
+    """Return in what a finished run differs from the uninterrupted one."""
+    import torch
+    from safetensors.torch import load_file
+
+    from pyro_vae.checkpoint import load_state
+
+    def equal(a: dict, b: dict) -> bool:
+        return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+    def losses(run: Path) -> list[tuple]:
+        lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+        return [(line["epoch"], line["train"], line["validation"]) for line in lines]
+
+    def names(run: Path) -> set[Path]:
+        return {path.relative_to(run) for path in run.rglob("*")}
+
+    runs = (folder, reference)
+    best = [load_file(run / "model.safetensors") for run in runs]
+    last = [load_state(run / "checkpoint" / "state.pt")["weights"] for run in runs]
+    same = {
+        "weights": equal(*best),
+        "the last checkpoint's weights": equal(*last),
+        "metrics": losses(folder) == losses(reference),
+        "files": names(folder) == names(reference),
+    }
+    return [name for name, holds in same.items() if not holds]
+
+
+@dataclass
+class Tally:
+    """What the kills have shown."""
+
+    phases: Counter[str]
+    damaged: list[str]
+    runs: int = 0
+    different: int = 0
+
+    def compare(self, folder: Path, reference: Path) -> None:
+        """Count a run that came to its end."""
+        found = differences(folder, reference)
+        self.runs += 1
+        self.different += bool(found)
+        print(f"  run {self.runs} came to its end: {', '.join(found) or 'nothing'} differs", flush=True)
+
+
+def kill_runs(arguments: Arguments, place: Path, reference: Path, seconds: dict[str, float]) -> Tally:
+    """Start runs, kill and resume each until it comes to its end, until all kills are spent.
+
+    The phases take turns, so that short ones are met too; the moment within a phase is random.
+    """
+    moments = random.Random(arguments.seed)
+    tally = Tally(Counter(), [])
+    folder = place / "run-1"
+    while tally.phases.total() < arguments.kills:
+        wanted = PHASES[tally.phases.total() % len(PHASES)]
+        moment = moments.uniform(0, seconds[wanted])
+        met = killed(arguments.again(folder), folder, arguments.epochs, wanted, moment)
+        if met is None:
+            tally.compare(folder, reference)
+            folder = place / f"run-{tally.runs + 1}"
+            continue
+        tally.phases[met] += 1
+        tally.damaged += damaged(folder)
+        print(f"  kill {tally.phases.total()}, {moment:.2f} s into {wanted}: {met}", flush=True)
+    finish(arguments.again(folder))
+    tally.compare(folder, reference)
+    return tally
+
+
+@contextmanager
+def small_disk(place: Path) -> Iterator[Path | None]:
+    """Mount a disk of 8 MB at `place`; give None where that is not allowed."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    try:
+        yield place if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write to a file until its disk is full."""
+    with suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def train_on_full_disk(arguments: Arguments, disk: Path, log: Path) -> tuple[int, str]:
+    """Train, fill the disk once there is a checkpoint; return the exit status and what was told on stderr."""
+    folder = disk / "run"
+    with (
+        log.open("w", encoding="utf-8") as stderr,
+        subprocess.Popen(arguments.new(folder), stdout=subprocess.DEVNULL, stderr=stderr) as process,
+    ):
+        while process.poll() is None:
+            if (folder / "checkpoint" / "state.pt").exists():
+                fill(disk / "filler")
+            time.sleep(0.01)
+    (disk / "filler").unlink(missing_ok=True)
+    return process.returncode, log.read_text(encoding="utf-8")
+
+
+def check_full_disk(arguments: Arguments, place: Path, reference: Path) -> list[str]:
+    """Return what went wrong when the disk filled up under a run and space was made later."""
+    with small_disk(place / "disk") as disk:
+        if disk is None:
+            print("full disk  not checked: a small disk may not be mounted here (it takes Linux and root)")
+            return []
+        status, told = train_on_full_disk(arguments, disk, place / "log")
+        last = told.splitlines()[-1] if told else ""
+        print(f"full disk  status {status}: {last}")
+        wrong = {
+            "status": status != 2,
+            "sentence": not last.startswith("error: Could not write") or "Traceback" in told,
+            "damaged file": bool(damaged(disk / "run")),
+        }
+        finish(arguments.again(disk / "run"))
+        wrong["weights"] = bool(differences(disk / "run", reference))
+    failed = [name for name, holds in wrong.items() if holds]
+    print(f"full disk  after space was made: {', '.join(failed) or 'nothing'} is wrong")
+    return failed
+
+
+def main() -> int:
+    """Train once without a stop, then with kills, then on a full disk; tell what differs."""
+    arguments = tyro.cli(Arguments)
+    check_integer(arguments.kills, "--kills")
+    with TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        reference = place / "uninterrupted"
+        seconds = time_phases(arguments, reference)
+        told = ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items())
+        print(f"{arguments.dataset}, {arguments.epochs} epochs without a stop: {told}", flush=True)
+        tally = kill_runs(arguments, place, reference, seconds)
+        failed = check_full_disk(arguments, place, reference) if arguments.full_disk else []
+    print()
+    for name in PHASES:
+        print(f"killed in {name:<33}{tally.phases[name]:>4}")
+    print(f"{'runs resumed to their end':<43}{tally.runs:>4}")
+    print(f"{'of them different in any bit':<43}{tally.different:>4}")
+    print(f"{'damaged files':<43}{len(tally.damaged):>4}")
+    return int(bool(tally.different or tally.damaged or failed))
+
+
+if __name__ == "__main__":
+    run_script(main)

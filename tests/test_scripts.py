@@ -1,0 +1,37 @@
+"""Every script is run here once, small, and answers `--help`; one that is not listed fails."""
+
+import pytest
+from helpers import SCRIPTS, script
+
+SMOKE = {
+    "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
+    "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
+    "check_resume.py": "--kills 1 --epochs 3 --hidden 8 --no-full-disk",
+    "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
+}
+
+TOLD = {
+    "svi_train.py": "nats per example",
+    "compare_baselines.py": "nats per example",
+    "check_resume.py": "different in any bit",
+    "check_stability.py": "failed:\n  none",
+}
+
+
+def test_every_script_is_listed():
+    assert {path.name for path in SCRIPTS.glob("*.py")} == set(SMOKE) == set(TOLD)
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_a_script_runs_to_its_end(name, tmp_path, capsys):
+    assert script(*SMOKE[name].format(place=tmp_path).split(), name=name) == 0
+    assert TOLD[name] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_a_script_answers_help(name, capsys):
+    assert script("--help", name=name) == 0
+    out = capsys.readouterr().out
+    assert "usage:" in out
+    for flag in SMOKE[name].split():
+        assert not flag.startswith("--") or flag.replace("--no-", "--") in out
