@@ -217,7 +217,8 @@ def _vae_entry(
     num_particles: int = 10,
 ) -> Entry:
     estimates = [
-        estimate_elbo(model, guide, ((block,) for block in rows.split(1000)), num_particles) for rows in (train, test)
+        estimate_elbo(model, guide, ((block,) for block in rows.split(1000)), num_particles)
+        for rows in (train, test)
     ]
     numbers = {id(p): p.numel() for p in (*model.parameters(), *guide.parameters())}
     path = [(line["seconds"], line["train"]["elbo"]) for line in result.history]
@@ -246,7 +247,9 @@ def linear_baselines(dataset: DataSet, latent_dim: int) -> dict[str, Entry | str
     """
     size = 8 * len(dataset.train) * dataset.data_dim
     if size > BASELINE_BYTES:
-        return {"ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"}
+        return {
+            "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
+        }
     train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
     estimators = {"ppca": PPCA(latent_dim), "factor_analysis": FactorAnalysis(latent_dim, n_init=1)}
     return {key: _entry_or_reason(estimator, key, train, test) for key, estimator in estimators.items()}

@@ -152,7 +152,9 @@ def _summary(
         "seed": config.training.seed,
         "elbo": {"mean": test.mean, "se": test.se},
         "baselines": {
-            key: {"not_fitted": entry} if isinstance(entry, str) else dict(zip(("mean", "se"), entry.test, strict=True))
+            key: {"not_fitted": entry}
+            if isinstance(entry, str)
+            else dict(zip(("mean", "se"), entry.test, strict=True))
             for key, entry in baselines.items()
         },
         "train_seconds": round(result.seconds, 3),

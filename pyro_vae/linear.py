@@ -64,7 +64,9 @@ class LinearGaussianModel(GenerativeModel):
         """
         loc = torch.from_numpy(np.array(baseline.mean_))
         scale = torch.from_numpy(np.atleast_1d(np.sqrt(baseline.noise_variance_)))
-        kind = GaussianWithIsotropicScale if np.ndim(baseline.noise_variance_) == 0 else GaussianWithSharedScale
+        kind = (
+            GaussianWithIsotropicScale if np.ndim(baseline.noise_variance_) == 0 else GaussianWithSharedScale
+        )
         floor = 1e-3 * float(scale.min())
         model = cls(len(baseline.components_), kind(loc, scale.expand(len(loc)), floor)).double()
         likelihood = model.likelihood
@@ -73,7 +75,9 @@ class LinearGaussianModel(GenerativeModel):
             likelihood.mean.copy_(loc)
             likelihood.std.copy_(scale.expand(len(loc)))
             likelihood.scale_floor.fill_(floor)
-            model.decoder.weight.copy_(torch.from_numpy(baseline.components_.T.copy()) / likelihood.std.unsqueeze(-1))
+            model.decoder.weight.copy_(
+                torch.from_numpy(baseline.components_.T.copy()) / likelihood.std.unsqueeze(-1)
+            )
             likelihood.raw_scale.copy_(_raw_scale(scale, floor).reshape(likelihood.raw_scale.shape))
         return model
 

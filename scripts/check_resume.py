@@ -27,6 +27,8 @@ from pyro_vae._checks import InputError, check, check_integer
 TICK = 0.005
 """Seconds between two looks at the files of a run."""
 PHASES = ("starting", "before its first checkpoint", "training", "evaluation", "figures")
+PLAN = ("starting", "before its first checkpoint", "training", "training", "evaluation", "figures")
+"""The phases in which each run is killed, in turn."""
 TRAIN = Path(__file__).with_name("svi_train.py")
 
 
@@ -209,26 +211,26 @@ class Tally:
 
 
 def kill_runs(arguments: Arguments, place: Path, reference: Path, seconds: dict[str, float]) -> Tally:
-    """Start runs, kill and resume each until it comes to its end, until all kills are spent.
+    """Start runs, kill and resume each in every phase, let it come to its end, until all kills are spent.
 
     The phases take turns, so that short ones are met too; the moment within a phase is random.
     """
     moments = random.Random(arguments.seed)
     tally = Tally(Counter(), [])
-    folder = place / "run-1"
     while tally.phases.total() < arguments.kills:
-        wanted = PHASES[tally.phases.total() % len(PHASES)]
-        moment = moments.uniform(0, seconds[wanted])
-        met = killed(arguments.again(folder), folder, arguments.epochs, wanted, moment)
-        if met is None:
-            tally.compare(folder, reference)
-            folder = place / f"run-{tally.runs + 1}"
-            continue
-        tally.phases[met] += 1
-        tally.damaged += damaged(folder)
-        print(f"  kill {tally.phases.total()}, {moment:.2f} s into {wanted}: {met}", flush=True)
-    finish(arguments.again(folder))
-    tally.compare(folder, reference)
+        folder = place / f"run-{tally.runs + 1}"
+        for wanted in PLAN:
+            if tally.phases.total() == arguments.kills:
+                break
+            moment = moments.uniform(0, seconds[wanted])
+            met = killed(arguments.again(folder), folder, arguments.epochs, wanted, moment)
+            if met is None:
+                break
+            tally.phases[met] += 1
+            tally.damaged += damaged(folder)
+            print(f"  kill {tally.phases.total()}, {moment:.2f} s into {wanted}: {met}", flush=True)
+        finish(arguments.again(folder))
+        tally.compare(folder, reference)
     return tally
 
 

@@ -25,9 +25,8 @@ def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: 
         np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)
         for value in (estimate, truth, standard_error)
     )
-    assert np.isfinite(estimate).all() and np.isfinite(standard_error).all(), (
-        "an estimate or its error is not finite"
-    )
+    assert np.isfinite(estimate).all(), "an estimate is not finite"
+    assert np.isfinite(standard_error).all(), "a standard error is not finite"
     estimate, truth, standard_error = np.broadcast_arrays(estimate, truth, standard_error)
     off = np.abs(estimate - truth)
     failed = off > sigmas * standard_error

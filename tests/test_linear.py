@@ -72,7 +72,9 @@ def test_the_gradient_of_the_elbo_is_that_of_the_log_likelihood(baseline, rows):
 
 def test_training_with_the_exact_guide_climbs_to_the_closed_form():
     generator = np.random.default_rng(3)
-    data = generator.normal(size=(300, 2)) @ generator.normal(size=(2, 5)) + 0.4 * generator.normal(size=(300, 5))
+    data = generator.normal(size=(300, 2)) @ generator.normal(size=(2, 5)) + 0.4 * generator.normal(
+        size=(300, 5)
+    )
     x = torch.from_numpy(data)
     likelihood = GaussianWithIsotropicScale(x.mean(0), x.std(0), scale_floor=1e-3)
     model = LinearGaussianModel(2, likelihood).double()

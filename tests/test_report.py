@@ -17,7 +17,9 @@ def test_bits_per_dimension_bound_the_entropy_of_the_integers():
     probabilities = [0.5, 0.25, 0.125, 0.125]
     # E log p(x) of the density 4 P(k) on [k / 4, (k + 1) / 4).
     elbo = sum(p * math.log(4 * p) for p in probabilities)
-    assert bits_per_dim(elbo, data_dim=1, levels=4) == pytest.approx(scipy.stats.entropy(probabilities, base=2))
+    assert bits_per_dim(elbo, data_dim=1, levels=4) == pytest.approx(
+        scipy.stats.entropy(probabilities, base=2)
+    )
 
 
 def test_tables_are_aligned():

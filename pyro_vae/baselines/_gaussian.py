@@ -26,92 +26,76 @@ def row_blocks(num_rows: int, width: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class LowRankGaussian:
-    """N(mean, Wᵀ W + diag(noise_variance)), or a stack of K of them, by Woodbury and the determinant lemma.
+    """N(mean, Wᵀ W + diag(noise_variance)) by Woodbury and the determinant lemma.
 
     With x = z W + mean + noise and z ~ N(0, I_q), the posterior of z has the precision M = I + W Ψ⁻¹ Wᵀ, and
 
         log p(x) = -1/2 (D log 2π + log|Ψ| + log|M| + rᵀ Ψ⁻¹ r - yᵀ M⁻¹ y),  r = x - mean,  y = W Ψ⁻¹ r.
 
     Args:
-        mean: Shape (D,) or (K, D).
-        components: W, shape (q, D) or (K, q, D).
-        noise_variance: The diagonal of Ψ, shape (D,) or (K, D), or (1,) or (K, 1) where it is the same for
-        all D.
+        mean: Shape (D,).
+        components: W, shape (q, D).
+        noise_variance: The diagonal of Ψ, shape (D,), or (1,) where it is the same for all D.
     """
 
     mean: Array
     components: Array
     noise_variance: Array
 
-    def __getitem__(self, index: Any) -> LowRankGaussian:
-        """One or some Gaussians of a stack."""
-        return LowRankGaussian(self.mean[index], self.components[index], self.noise_variance[index])
-
     @cached_property
     def weighted(self) -> Array:
-        """W Ψ⁻¹, shape (..., q, D)."""
-        return self.components / self.noise_variance[..., None, :]
+        """W Ψ⁻¹, shape (q, D)."""
+        return self.components / self.noise_variance
 
     @cached_property
     def posterior_precision(self) -> Array:
-        """M, shape (..., q, q)."""
-        return np.eye(self.components.shape[-2]) + self.weighted @ self.components.swapaxes(-1, -2)
+        """M, shape (q, q)."""
+        return np.eye(len(self.components)) + self.weighted @ self.components.T
 
     @cached_property
     def posterior_covariance(self) -> Array:
-        """M⁻¹, shape (..., q, q): the posterior's covariance, the same for every row."""
+        """M⁻¹, shape (q, q): the posterior's covariance, the same for every row."""
         return np.linalg.inv(self.posterior_precision)
 
     @cached_property
-    def log_normalizer(self) -> Array:
-        """-1/2 (D log 2π + log|Ψ| + log|M|) in nats, shape (...)."""
-        size = self.mean.shape[-1]
-        log_noise = size * np.log(self.noise_variance).mean(-1)
-        return -0.5 * (
-            size * math.log(2 * math.pi) + log_noise + np.linalg.slogdet(self.posterior_precision)[1]
-        )
-
-    def infer(self, x: Array) -> tuple[Array, Array, Array]:
-        """The E-step for rows x of shape (n, D): residuals r (..., n, D), posterior means (..., n, q), log p(x)."""
-        residual = x - self.mean[..., None, :]
-        information = residual @ self.weighted.swapaxes(-1, -2)
-        loc = information @ self.posterior_covariance
-        squares = np.einsum("...d,...d->...", residual, residual / self.noise_variance[..., None, :])
-        distance = squares - np.einsum("...q,...q->...", information, loc)
-        return residual, loc, self.log_normalizer[..., None] - 0.5 * distance
+    def log_normalizer(self) -> float:
+        """-1/2 (D log 2π + log|Ψ| + log|M|) in nats."""
+        log_det = np.linalg.slogdet(self.posterior_precision)[1]
+        return float(-0.5 * (len(self.mean) * np.log(2 * math.pi * self.noise_variance).mean() + log_det))
 
     def log_prob(self, x: Array) -> Array:
-        """Log p(x) of rows of shape (N, D), in nats, shape (..., N)."""
-        out = np.empty((*self.mean.shape[:-1], len(x)))
-        for rows in row_blocks(len(x), self.mean.shape[-1]):
-            out[..., rows] = self.infer(x[rows])[2]
+        """Log p(x) of rows of shape (N, D), in nats, shape (N,)."""
+        out = np.empty(len(x))
+        for rows in row_blocks(*x.shape):
+            residual = x[rows] - self.mean
+            information = residual @ self.weighted.T
+            squares = np.einsum("nd,nd->n", residual, residual / self.noise_variance)
+            explained = np.einsum("nq,nq->n", information, information @ self.posterior_covariance)
+            out[rows] = self.log_normalizer - 0.5 * (squares - explained)
         return out
 
     def posterior_mean(self, x: Array) -> Array:
-        """E[z given x] of rows of shape (N, D), shape (..., N, q)."""
-        gain = (self.posterior_covariance @ self.weighted).swapaxes(-1, -2)
-        out = np.empty((*self.mean.shape[:-1], len(x), gain.shape[-1]))
-        for rows in row_blocks(len(x), self.mean.shape[-1]):
-            out[..., rows, :] = (x[rows] - self.mean[..., None, :]) @ gain
+        """E[z given x] of rows of shape (N, D), shape (N, q)."""
+        gain = self.weighted.T @ self.posterior_covariance
+        out = np.empty((len(x), gain.shape[1]))
+        for rows in row_blocks(*x.shape):
+            out[rows] = (x[rows] - self.mean) @ gain
         return out
 
     def sample(self, num_samples: int, random_state: np.random.RandomState) -> Array:
-        """Draw rows, shape (num_samples, D), from a single Gaussian."""
+        """Draw rows, shape (num_samples, D)."""
         z = random_state.standard_normal((num_samples, len(self.components)))
         noise = random_state.standard_normal((num_samples, len(self.mean)))
         return z @ self.components + self.mean + np.sqrt(self.noise_variance) * noise
 
     def covariance(self) -> Array:
-        """Wᵀ W + Ψ, written out, shape (..., D, D)."""
-        return self.components.swapaxes(-1, -2) @ self.components + self._diagonal(self.noise_variance)
+        """Wᵀ W + Ψ, written out, shape (D, D)."""
+        return self.components.T @ self.components + np.eye(len(self.mean)) * self.noise_variance
 
     def precision(self) -> Array:
-        """(Wᵀ W + Ψ)⁻¹, written out, shape (..., D, D)."""
-        explained = self.weighted.swapaxes(-1, -2) @ self.posterior_covariance @ self.weighted
-        return self._diagonal(1 / self.noise_variance) - explained
-
-    def _diagonal(self, values: Array) -> Array:
-        return np.eye(self.mean.shape[-1]) * values[..., None, :]
+        """(Wᵀ W + Ψ)⁻¹, written out, shape (D, D)."""
+        explained = self.weighted.T @ self.posterior_covariance @ self.weighted
+        return np.eye(len(self.mean)) / self.noise_variance - explained
 
 
 def principal_axes(components: Array) -> Array:

@@ -69,7 +69,7 @@ class Incomplete:
         self.rows = Groups.of(self.mask)
         patterns = self.mask[self.rows.first]
         self.columns = Groups.of(patterns.T)
-        self.observed = patterns[:, self.columns.first].astype(np.float64)
+        self.observed = patterns[:, self.columns.first]
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks whose values, and p matrices of size q x q, fit in the cache."""
@@ -81,7 +81,8 @@ class Incomplete:
                 for m in range(0, members.shape[1], deep):
                     rows = members[p : p + wide, m : m + deep]
                     values = np.nan_to_num(self.x[rows] - self.mean)
-                    yield Block(rows, self.observed[patterns[p : p + wide]], values)
+                    observed = self.observed[patterns[p : p + wide]].astype(np.float64)
+                    yield Block(rows, observed, values)
 
 
 class Posterior(NamedTuple):

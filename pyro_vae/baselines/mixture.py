@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
-from sklearn.cluster import KMeans
+from scipy.special import logsumexp, softmax
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,12 +19,8 @@ from pyro_vae.baselines._base import (
     read_rows,
 )
 from pyro_vae.baselines._em import best, climb, plain
-from pyro_vae.baselines._gaussian import Array, LowRankGaussian, principal_axes, row_blocks
-from pyro_vae.baselines._moments import second_moment
-
-# A cluster whose responsibilities sum to less than this many rows is empty. Taking it out while the other
-# weights share its own changes the log-likelihood by about the square of this.
-EMPTY = 1e-6
+from pyro_vae.baselines._gaussian import Array, row_blocks
+from pyro_vae.baselines._mixture import Mixture, MixtureProblem
 
 
 class MixtureOfPPCA(ExactDensity):
@@ -89,8 +84,7 @@ class MixtureOfPPCA(ExactDensity):
 
         Raises:
             InputError: On fewer than two rows or n_clusters rows, rows all alike, NaN or infinity, or an
-            n_components
-                of min(N, D) or more.
+                n_components of min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter, starts = check_integer(self.max_iter, "max_iter"), check_integer(self.n_init, "n_init")
@@ -101,45 +95,51 @@ class MixtureOfPPCA(ExactDensity):
             climb(plain(problem.step, problem.start(rng)), tol=tol, max_iter=max_iter) for _ in range(starts)
         )
         run = best(runs, "MixtureOfPPCA")
-        self.weights_, gaussians = run.theta
-        self.means_, self.components_ = gaussians.mean, gaussians.components
-        self.noise_variance_ = gaussians.noise_variance[:, 0]
+        self.weights_, self.means_ = run.theta.weights, run.theta.means
+        self.components_, self.noise_variance_ = run.theta.components, run.theta.noise_variance
         self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
         return self
 
-    def _problem(self, X: Array) -> _Problem:
+    def _problem(self, X: Array) -> MixtureProblem:
         share = check_positive(self.noise_floor, "noise_floor")
         check(share < 1, f"Expected noise_floor below 1, a share of the variance; got {share}.")
         clusters = check_integer(self.n_clusters, "n_clusters")
         mean = mean_and_check(X)
         message = f"Expected n_clusters of at most n_samples={len(X)}; got {clusters}. Choose fewer clusters."
         check(clusters <= len(X), message)
-        room = min(X.shape)
-        q = (
-            min(2, room - 1)
-            if self.n_components is None
-            else check_num_components(self.n_components, X.shape, room)
-        )
-        return _Problem(X, mean, q, clusters, share)
+        bound = min(X.shape)
+        default = min(2, bound - 1)
+        q = default if self.n_components is None else check_num_components(self.n_components, X.shape, bound)
+        return MixtureProblem(X, mean, q, clusters, share)
 
     @property
     def _mixture(self) -> Mixture:
         check_is_fitted(self, "components_")
-        return Mixture(
-            self.weights_, LowRankGaussian(self.means_, self.components_, self.noise_variance_[:, None])
-        )
+        return Mixture(self.weights_, self.means_, self.components_, self.noise_variance_)
 
     def _log_prob(self, X: Array) -> Array:
-        return logsumexp(self._mixture.log_joint(X), axis=0)
+        mixture, out = self._mixture, np.empty(len(X))
+        for rows in row_blocks(len(X), X.shape[1]):
+            out[rows] = logsumexp(mixture.infer(X[rows])[2], axis=0)
+        return out
+
+    def _responsibilities(self, X: ArrayLike) -> tuple[Array, Array]:
+        """p(k given x) (N, K), and E[z given x], averaged over k by them, (N, q)."""
+        mixture = self._mixture
+        X = read_rows(self, X)
+        shares = np.empty((len(X), len(mixture.weights)))
+        places = np.empty((len(X), mixture.components.shape[1]))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for rows in row_blocks(len(X), X.shape[1]):
+                _, loc, joint = mixture.infer(X[rows])
+                shares[rows] = softmax(joint, axis=0).T
+                places[rows] = np.einsum("nk,knq->nq", shares[rows], loc)
+        check_finite(X, shares)
+        return shares, places
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """The responsibilities p(k given x) of rows X of shape (N, D), shape (N, K)."""
-        mixture = self._mixture
-        X = read_rows(self, X)
-        with np.errstate(invalid="ignore", over="ignore"):
-            joint = mixture.log_joint(X)
-            check_finite(X, joint)
-            return np.exp(joint - logsumexp(joint, axis=0)).T
+        return self._responsibilities(X)[0]
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """The most probable cluster of rows X of shape (N, D), shape (N,)."""
@@ -151,10 +151,7 @@ class MixtureOfPPCA(ExactDensity):
         The posterior mean under the responsibilities: where one cluster is certain it is the place in that
         cluster's own axes. Places in different clusters are not comparable without `predict`.
         """
-        responsibilities = self.predict_proba(X)
-        return np.einsum(
-            "nk,knq->nq", responsibilities, self._mixture.gaussians.posterior_mean(read_rows(self, X))
-        )
+        return self._responsibilities(X)[1]
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
         """Draw `n_samples` rows from the model, shape (n_samples, D); `random_state` as in scikit-learn."""
@@ -163,95 +160,15 @@ class MixtureOfPPCA(ExactDensity):
         labels = rng.choice(len(self.weights_), size=count, p=self.weights_)
         rows = np.empty((count, self.means_.shape[1]))
         for k in range(len(self.weights_)):
-            rows[labels == k] = mixture.gaussians[k].sample(int((labels == k).sum()), rng)
+            rows[labels == k] = mixture.local(k).sample(int((labels == k).sum()), rng)
         return rows
 
     def get_covariance(self) -> Array:
         """The covariance of each local model, shape (K, D, D)."""
-        return self._mixture.gaussians.covariance()
+        mixture = self._mixture
+        return np.stack([mixture.local(k).covariance() for k in range(len(self.weights_))])
 
     def get_precision(self) -> Array:
         """The inverse covariance of each local model, shape (K, D, D)."""
-        return self._mixture.gaussians.precision()
-
-
-class Mixture(NamedTuple):
-    """Weights (K,) and the K Gaussians."""
-
-    weights: Array
-    gaussians: LowRankGaussian
-
-    def log_joint(self, x: Array) -> Array:
-        """Log p(x, k) of rows of shape (N, D), in nats, shape (K, N)."""
-        return self.gaussians.log_prob(x) + np.log(self.weights)[:, None]
-
-
-class _Problem:
-    """The training rows, a start, and the EM step."""
-
-    def __init__(self, X: Array, mean: Array, q: int, num_clusters: int, share: float) -> None:
-        self.X, self.q, self.num_clusters = X, q, num_clusters
-        variance = second_moment(X, mean).diagonal.mean()
-        check(variance > 0, "Expected X to vary; got rows that are all alike. Add other rows.")
-        self.floor = share * variance
-
-    def start(self, rng: np.random.RandomState) -> Mixture:
-        """Weights and means by k-means; W and σ² in every cluster those of PPCA about the clusters' means."""
-        labels = KMeans(self.num_clusters, n_init=1, random_state=rng).fit_predict(self.X)
-        _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        means = np.stack([self.X[labels == k].mean(axis=0) for k in range(len(counts))])
-        within = second_moment(self.X - means[labels], np.zeros(means.shape[1]))
-        values, axes = within.eigenpairs(self.q)
-        noise = max((within.diagonal.sum() - values.sum()) / (len(axes.T) - self.q), self.floor)
-        components = np.sqrt(np.maximum(values - noise, 0.0))[:, None] * axes
-        stacked = np.repeat(components[None], len(counts), axis=0)
-        return Mixture(
-            counts / len(labels), LowRankGaussian(means, stacked, np.full((len(counts), 1), noise))
-        )
-
-    def step(self, theta: Mixture) -> tuple[Mixture, float]:
-        """The EM update of theta, and the log-likelihood at theta in nats per example."""
-        statistics = _Statistics(theta.gaussians)
-        loglike = 0.0
-        for rows in row_blocks(len(self.X), self.X.shape[1]):
-            residual, loc, log_prob = theta.gaussians.infer(self.X[rows])
-            joint = log_prob + np.log(theta.weights)[:, None]
-            evidence = logsumexp(joint, axis=0)
-            loglike += float(evidence.sum())
-            statistics.add(residual, loc, np.exp(joint - evidence))
-        return statistics.maximize(self.floor), loglike / len(self.X)
-
-
-class _Statistics:
-    """Sums over rows, weighted by their responsibilities, about the means of `gaussians`."""
-
-    def __init__(self, gaussians: LowRankGaussian) -> None:
-        self.gaussians = gaussians
-        clusters, q, size = gaussians.components.shape
-        self.counts, self.squares = np.zeros(clusters), np.zeros(clusters)
-        self.residuals = np.zeros((clusters, size))
-        self.cross = np.zeros((clusters, q, size))
-
-    def add(self, residual: Array, loc: Array, responsibilities: Array) -> None:
-        """Take in n rows: residuals (K, n, D), posterior means (K, n, q), responsibilities (K, n)."""
-        weighted = residual * responsibilities[..., None]
-        self.counts += responsibilities.sum(axis=1)
-        self.residuals += weighted.sum(axis=1)
-        self.squares += np.einsum("knd,knd->k", weighted, residual)
-        self.cross += loc.swapaxes(1, 2) @ weighted
-
-    def maximize(self, floor: float) -> Mixture:
-        """Both stages of the M-step; sums about the old means are carried over to the new ones."""
-        kept = self.counts > EMPTY
-        counts, old = self.counts[kept], self.gaussians[kept]
-        shift = self.residuals[kept] / counts[:, None]
-        gain = old.posterior_covariance @ old.weighted
-        moved = np.einsum("kqd,kd->kq", gain, shift)
-        cross = self.cross[kept] / counts[:, None, None] - moved[..., None] * shift[:, None]
-        second = old.posterior_covariance + gain @ cross.swapaxes(1, 2)
-        weights = np.linalg.solve(second, cross)
-        components = principal_axes(np.linalg.cholesky(second).swapaxes(1, 2) @ weights)
-        squares = self.squares[kept] / counts - np.einsum("kd,kd->k", shift, shift)
-        residual = squares - np.einsum("kqd,kqd->k", weights, cross)
-        noise = np.maximum(residual / shift.shape[1], floor)
-        return Mixture(counts / counts.sum(), LowRankGaussian(old.mean + shift, components, noise[:, None]))
+        mixture = self._mixture
+        return np.stack([mixture.local(k).precision() for k in range(len(self.weights_))])

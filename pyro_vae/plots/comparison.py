@@ -37,7 +37,9 @@ def climbs(paths: Mapping[str, Path], optimum: float, name: str, *, figure: Figu
         gaps.plot(seconds, np.where(reached < optimum, optimum - reached, np.nan), color=color, linewidth=2)
     values.axhline(optimum, color="black", linestyle="--", linewidth=1, label=name)
     values.set_ylim(_limits(list(paths.values()), optimum))
-    values.set(title="Climbing to the exact optimum", xlabel="seconds", ylabel="nats per example, training rows")
+    values.set(
+        title="Climbing to the exact optimum", xlabel="seconds", ylabel="nats per example, training rows"
+    )
     gaps.set(title="What is left to climb", xlabel="seconds", ylabel="nats below the optimum", yscale="log")
     # Where a road starts far off, its first steps would press the rest of the picture flat.
     gaps.set_ylim(top=3 * max(max(optimum - path[min(2, len(path) - 1)][1], 1e-9) for path in paths.values()))
