@@ -12,7 +12,7 @@ from pyro_vae._checks import check, check_choice
 from pyro_vae.config import Config, ModelConfig
 from pyro_vae.data import DataSet
 from pyro_vae.guides import DiagonalNormalGuide
-from pyro_vae.likelihoods import LIKELIHOODS, fill_constant, typical_scale
+from pyro_vae.likelihoods import LIKELIHOODS, Likelihood, fill_constant, typical_scale
 from pyro_vae.models import GenerativeModel
 from pyro_vae.networks import mlp_decoder, mlp_encoder
 from pyro_vae.priors import StandardNormal
@@ -42,9 +42,22 @@ def build(
         torch.manual_seed(seed)
         likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
         decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
-        encoder = mlp_encoder(mean, fill_constant(std), config.hidden, num_outputs, config.activation)
+        encoder = mlp_encoder(
+            mean, _encoder_scale(likelihood, std), config.hidden, num_outputs, config.activation
+        )
     model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
     return model, DiagonalNormalGuide(encoder)
+
+
+def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:
+    """Return what the encoder divides each column by.
+
+    Zeros and ones have one unit. Divided by its own standard deviation, a pixel that is set once in 10 000
+    rows would enter at 100, and the encoder would know training rows by their rare pixels.
+    """
+    if likelihood.kind == "binary":
+        return torch.full_like(std, typical_scale(std))
+    return fill_constant(std)
 
 
 def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Config:

@@ -18,7 +18,15 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import ELBO, ElboEstimate, estimate_elbo
 from pyro_vae.report import closing_table, opening_lines, write_figures
-from pyro_vae.runs import Checkpoints, RunFolder, StopOnSignal, load_data, open_folder, restore
+from pyro_vae.runs import (
+    Checkpoints,
+    RunFolder,
+    StopOnSignal,
+    load_data,
+    open_folder,
+    restore,
+    resume_notes,
+)
 from pyro_vae.training import FitResult, ProgressBar, Schedule, Trainer, make_trainer, resolve_device
 
 __all__ = ["train"]
@@ -50,8 +58,9 @@ def train(config: Config) -> int:
         restore(trainer, config.run.resume, dataset)
 
     # Nothing is written until all that can be refused has been looked at.
+    notes = resume_notes(config)
     folder = open_folder(config, dataset)
-    print("\n".join(opening_lines(config, dataset, folder.path)), flush=True)
+    print("\n".join(opening_lines(config, dataset, folder.path, notes)), flush=True)
     try:
         return _fill(folder, config, dataset, model, guide, trainer)
     except StorageError as error:

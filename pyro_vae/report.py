@@ -26,7 +26,7 @@ SHOWN_ROWS = 5000
 """Rows that the latent space is drawn from."""
 
 
-def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
+def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:
     """Return what is to be known before training: the data, how it is prepared, what was chosen."""
     model, training = config.model, config.training
     splits = (dataset.train, dataset.validation, dataset.test)
@@ -42,7 +42,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path) -> list[str]:
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.preprocessing.description}",
-        *(f"note       {note}" for note in noticed(config, dataset)),
+        *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g} "
@@ -195,8 +195,6 @@ def write_figures(
         StorageError: If one cannot be written.
     """
     x, labels = _first_rows(dataset, SHOWN_ROWS)
-    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it drew
-        leftover.unlink()
     try:
         plots.save(plots.training_curves(history), folder / "training_curves.png")
         with torch.random.fork_rng():

@@ -285,6 +285,24 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
             f"Expected a checkpoint of this run in {folder.state}; it belongs to other settings. "
             "Delete it to start this run anew, or start another run."
         ) from None
+    check(
+        trainer.epochs >= trainer.epoch,
+        f"Expected --epochs of at least the {trainer.epoch} that {source} has done; got {trainer.epochs}.",
+    )
+
+
+def resume_notes(config: Config) -> list[str]:
+    """Return sentences on what makes a resumed run differ from one that was never stopped."""
+    if config.run.resume is None:
+        return []
+    before, now = saved_config(config.run.resume).training, config.training
+    changed = [
+        f"--{name} {getattr(before, name)} (now {getattr(now, name)})"
+        for name in ("epochs", "device")
+        if getattr(before, name) != getattr(now, name)
+    ]
+    told = f"Resumed with another {' and '.join(changed)}: the result is not, to the bit, that of one run."
+    return [told] if changed else []
 
 
 def open_folder(config: Config, dataset: DataSet) -> RunFolder:

@@ -235,10 +235,10 @@ def kill_runs(arguments: Arguments, place: Path, reference: Path, seconds: dict[
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[Path | None]:
-    """Mount a disk of 8 MB at `place`; give None where that is not allowed."""
+def small_disk(place: Path, size: int) -> Iterator[Path | None]:
+    """Mount a disk of `size` bytes at `place`; give None where that is not allowed."""
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     try:
         mounted = subprocess.run(mount, capture_output=True).returncode == 0
     except OSError:
@@ -274,7 +274,8 @@ def train_on_full_disk(arguments: Arguments, disk: Path, log: Path) -> tuple[int
 
 def check_full_disk(arguments: Arguments, place: Path, reference: Path) -> list[str]:
     """Return what went wrong when the disk filled up under a run and space was made later."""
-    with small_disk(place / "disk") as disk:
+    used = sum(path.stat().st_size for path in reference.rglob("*"))
+    with small_disk(place / "disk", 4 * used) as disk:
         if disk is None:
             print("full disk  not checked: a small disk may not be mounted here (it takes Linux and root)")
             return []

@@ -127,9 +127,10 @@ def test_a_finished_run_resumed_changes_nothing(finished, tmp_path):
     assert same_weights(copy, finished)
 
 
-def test_more_epochs_go_on_in_another_folder(finished, tmp_path):
+def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     out = tmp_path / "longer"
     assert script("--resume", finished, "--epochs", 8, "--out", out) == 0
+    assert "--epochs 6 (now 8): the result is not, to the bit, that of one run" in capsys.readouterr().out
     assert [line["epoch"] for line in lines(out)] == list(range(1, 9))
     assert [line["epoch"] for line in lines(finished)] == list(range(1, 7))
 
@@ -165,6 +166,7 @@ def overwrite(name, content):
         (lambda f: None, ["--latent-dim", "3"], r"these differ: --latent-dim 2 \(now 3\)"),
         (lambda f: None, ["--likelihood", "laplace"], "--likelihood gaussian"),
         (lambda f: None, ["--seed", "5"], "--seed 0"),
+        (lambda f: None, ["--epochs", "3"], "--epochs of at least the 6 that .* has done; got 3"),
     ],
 )
 def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(

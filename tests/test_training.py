@@ -235,6 +235,21 @@ def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
     assert model.weight.item() == 0
 
 
+def test_the_parameter_named_is_the_one_whose_gradient_is_bad():
+    class TwoParameters(OneColumn):
+        def __init__(self):
+            super().__init__()
+            self.other = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+                pyro.factor("x", 0 * z[:, 0] + self.weight + self.other.abs().sqrt())
+
+    with pytest.raises(NonFiniteLossError, match=r"parameter 'model.other'"):
+        fit(TwoParameters(), prior_guide, torch.ones(4, 1), **quick | {"clip_norm": 1.0})
+
+
 def test_a_callback_that_fails_leaves_the_others_ended():
     ended = []
 

@@ -69,10 +69,16 @@ class LowRankGaussian:
         for rows in row_blocks(*x.shape):
             residual = x[rows] - self.mean
             information = residual @ self.weighted.T
-            squares = np.einsum("nd,nd->n", residual, residual / self.noise_variance)
+            squares = self._weighted_squares(residual)
             explained = np.einsum("nq,nq->n", information, information @ self.posterior_covariance)
             out[rows] = self.log_normalizer - 0.5 * (squares - explained)
         return out
+
+    def _weighted_squares(self, residual: Array) -> Array:
+        """Diagonal of r Ψ⁻¹ rᵀ for residuals r (n, D), shape (n,)."""
+        if len(self.noise_variance) == 1:  # a pass over the residuals less
+            return np.einsum("nd,nd->n", residual, residual) / self.noise_variance
+        return np.einsum("nd,nd->n", residual, residual / self.noise_variance)
 
     def posterior_mean(self, x: Array) -> Array:
         """E[z given x] of rows of shape (N, D), shape (N, q)."""

@@ -9,9 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vae.baselines._gaussian import BLOCK, Array
+from pyro_vae.baselines._gaussian import Array
 
 Indices = NDArray[np.intp]
+
+# Values in a block, 32 MiB of float64. Blocks bound the memory of what is made for each pattern of missing values;
+# smaller ones would only add calls.
+BLOCK = 2**22
 
 
 class Groups(NamedTuple):
@@ -72,7 +76,7 @@ class Incomplete:
         self.observed = patterns[:, self.columns.first]
 
     def blocks(self) -> Iterator[Block]:
-        """Yield blocks whose values, and p matrices of size q x q, fit in the cache."""
+        """Yield blocks of at most `BLOCK` values, those of the p matrices of size q x q included."""
         size, square = self.x.shape[1], (self.rank + 1) ** 2
         deep = max(1, BLOCK // size)
         for patterns, members in self.rows.by_size():
@@ -114,9 +118,8 @@ class Loadings:
     def posterior(self, block: Block) -> Posterior:
         """The E-step of one block: M = σ² I + W_o W_oᵀ, y = W_o (x_o - mu_o), over the observed columns o."""
         q = len(self.components)
-        precision = (block.observed @ self.gram).reshape(
-            len(block.observed), q, q
-        ) + self.noise_variance * np.eye(q)
+        precision = (block.observed @ self.gram).reshape(len(block.observed), q, q)
+        precision += self.noise_variance * np.eye(q)
         y = block.values.reshape(-1, block.values.shape[-1]) @ self.components.T
         y = y.reshape(*block.rows.shape, q) - (block.observed @ self.shift)[:, None]
         inverse = np.linalg.inv(precision)
@@ -133,8 +136,6 @@ class Loadings:
         values.
         """
         observed = (block.observed @ self.sizes)[:, None]
-        log_det = (observed - len(self.components)) * math.log(self.noise_variance) + posterior.log_det[
-            :, None
-        ]
+        log_noise = (observed - len(self.components)) * math.log(self.noise_variance)
         distance = (squares - posterior.explained) / self.noise_variance
-        return -0.5 * (observed * math.log(2 * math.pi) + log_det + distance)
+        return -0.5 * (observed * math.log(2 * math.pi) + log_noise + posterior.log_det[:, None] + distance)

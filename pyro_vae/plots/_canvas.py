@@ -88,7 +88,8 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         f"Expected a file name ending in .png; got {path.name}. Change the ending.",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One name, so that what a killed process leaves behind is overwritten by the next picture.
+    temporary = path.with_name(f".{path.name}.partial")
     try:
         with temporary.open("wb") as file:
             figure.savefig(file, format="png", dpi=150, bbox_inches="tight")

@@ -207,9 +207,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.loss.terms(*batch)
         terms.loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if not torch.isfinite(norm + terms.loss.detach()):
             raise self._non_finite(batch, noise)
+        # Clipped only now: scaling by a norm that is not finite would spoil every gradient, the good ones too.
+        nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         share = self.schedule(self.epoch * len(self.train) + self.step, self.epochs * len(self.train))
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * share
