@@ -86,6 +86,21 @@ def test_the_closed_form_and_em_meet_on_digits(digits):
     assert closed.parameters == em.parameters == 64 * 8 + 64 + 1
 
 
+def test_a_small_table_with_two_factors_is_learned_and_does_not_collapse(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(1000, 2)) @ generator.normal(size=(2, 4)) + 0.3 * generator.normal(
+        size=(1000, 4)
+    )
+    np.save(tmp_path / "table.npy", rows)
+    table = load_dataset(str(tmp_path / "table.npy"))
+    config = Config(
+        model=ModelConfig(latent_dim=2, hidden=(50,)),
+        training=TrainingConfig(epochs=150, device="cpu", lr=3e-3),
+    )
+    vae, exact = fit_vae(config, table), linear_baselines(table, 2)["factor_analysis"]
+    assert vae.test[0] > exact.test[0] - 0.2
+
+
 def test_where_a_baseline_is_not_defined_the_reason_is_given(digits):
     baselines = linear_baselines(digits, 64)
     assert set(baselines) == {"ppca", "factor_analysis"}

@@ -19,10 +19,8 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
     """An array, data frame or tensor as float64 of shape (N, D), checked against the fit unless `reset`."""
     if hasattr(X, "detach"):
         X = X.detach().cpu().double().numpy()
-    shape = getattr(X, "shape", (0, 0))
-    check(
-        len(shape) == 2, f"Expected X of shape (N, D); got {tuple(shape)}. Reshape your data to one row each."
-    )
+    shape = tuple(getattr(X, "shape", (0, 0)))
+    check(len(shape) == 2, f"Expected X of shape (N, D); got {shape}. Reshape your data to one row each.")
     try:
         # Finiteness is read off the results, so that large data is not passed over once more for it.
         rows = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)

@@ -82,8 +82,8 @@ class FactorAnalysis(LinearGaussian):
         """Fit rows X of shape (N, D); y is ignored.
 
         Raises:
-            InputError: On a single row, rows all alike, NaN or infinity, or an n_components of min(N, D) or
-            more.
+            InputError: On a single row, rows all alike, NaN or infinity, or an n_components of min(N, D)
+                or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter, starts = check_integer(self.max_iter, "max_iter"), check_integer(self.n_init, "n_init")
@@ -116,7 +116,7 @@ class _Problem:
         self.covariance, self.q = covariance, q
         diagonal = covariance.diagonal
         varies = diagonal > 0
-        check(bool(varies.any()), "Expected X to vary; got columns that are all constant. Add other rows.")
+        check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
         self.variances = np.where(varies, diagonal, diagonal[varies].min())
         self.floor = share * self.variances
 

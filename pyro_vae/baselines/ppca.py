@@ -73,14 +73,13 @@ class PPCA(LinearGaussian):
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
         """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
 
-        The result equals `fit` on all rows since the last `fit`, its own included. Each call ends with a D
-        x D eigenproblem, so chunks of several times D rows are cheapest. The model is unfitted until more
-        than q + 1 rows have been seen.
+        The result equals `fit` on all rows since the last `fit`, its own included. Each call ends with an
+        eigenproblem of size D, so chunks of several times D rows are cheapest. The model is unfitted until
+        more than q + 1 rows have been seen.
 
         Raises:
             InputError: On NaN or infinity, after a `fit` to fewer rows than columns (which makes no D x D
-            matrix
-                to go on from), or where the rows seen have a rank of at most n_components.
+                matrix to go on from), or where the rows seen have a rank of at most n_components.
         """
         first = not hasattr(self, "_moments")
         X = read_rows(self, X, reset=first)
@@ -101,18 +100,17 @@ class PPCA(LinearGaussian):
 
     def _solve(self, covariance: SecondMoment, mean: Array, num_rows: int) -> PPCA:
         size = len(mean)
-        wanted = (
-            None
-            if self.n_components is None
-            else check_num_components(self.n_components, (num_rows, size), min(num_rows, size))
-        )
-        values, axes = covariance.eigenpairs(min(num_rows, size) if wanted is None else wanted + 1)
+        bound = min(num_rows, size)
+        q = bound
+        if self.n_components is not None:
+            q = check_num_components(self.n_components, (num_rows, size), bound)
+        values, axes = covariance.eigenpairs(min(q + 1, bound))
         rank = int(np.count_nonzero(values > _rounding(values, num_rows, size)))
         check(
             rank > 0,
             "Expected X to vary; got rows that are all alike, whose density is infinite. Add other rows.",
         )
-        q = rank - 1 if wanted is None else wanted
+        q = rank - 1 if self.n_components is None else q
         check(
             q < rank,
             f"Expected n_components below the rank of the centred rows, {rank}; got {q}. The noise "
@@ -129,9 +127,8 @@ class PPCA(LinearGaussian):
     def _training_log_likelihood(self) -> float:
         """-N/2 (D log 2π + log|C| + D): at the optimum tr(C⁻¹ S) is D."""
         size = len(self.mean_)
-        log_det = np.log(self.explained_variance_).sum() + (size - len(self.explained_variance_)) * math.log(
-            self.noise_variance_
-        )
+        log_det = np.log(self.explained_variance_).sum()
+        log_det += (size - len(self.explained_variance_)) * math.log(self.noise_variance_)
         return -0.5 * self.n_samples_seen_ * (size * math.log(2 * math.pi) + log_det + size)
 
 
