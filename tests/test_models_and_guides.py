@@ -48,7 +48,7 @@ def test_the_first_loss_is_near_that_of_the_independent_distribution(likelihood)
     x = rows(likelihood, 2000)
     independent = model.likelihood(torch.zeros(model.likelihood.num_outputs)).log_prob(x).mean()
     loss_per_column = ELBO(10)(model, guide)(x).item() / DATA_DIM
-    assert loss_per_column == pytest.approx(-independent.item() / DATA_DIM, abs=0.15)
+    assert loss_per_column == pytest.approx(-independent.item() / DATA_DIM, abs=0.3)
 
 
 @every_likelihood

@@ -13,8 +13,7 @@ from pyro_vae.baselines._gaussian import Array, fixed_signs
 class Moments:
     """Count, mean and scatter matrix Σ (x - mean)(x - mean)ᵀ of the rows seen so far, in O(D²) memory.
 
-    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which never subtracts large
-    numbers.
+    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which cancels nothing large.
     """
 
     def __init__(self, num_features: int) -> None:

@@ -30,13 +30,12 @@ class FactorAnalysis(LinearGaussian):
     rows if they are fewer than the columns): an iteration costs one eigenproblem of the smaller size.
 
     The likelihood may rise without bound as one noise variance goes to zero (a Heywood case), so each is
-    kept above `noise_floor` times its column's variance. A constant column has the floor itself for its
-    noise variance, taken from the smallest variance among the other columns.
+    kept above `noise_floor` times its column's variance. A constant column gets `noise_floor` times the
+    smallest variance among the other columns.
 
     Args:
         n_components: The latent size q, 0 <= q < min(N, D). None takes the largest q that leaves the model
-        fewer
-            parameters than a full covariance, (D - q)² >= D + q (the Ledermann bound), and at most N - 1.
+            fewer parameters than a full covariance, (D - q)² >= D + q (the Ledermann bound), at most N - 1.
         n_init: Starts, of which the one with the highest training log-likelihood is kept; it may have several
             maxima. The first start is Ψ = diag(S), the others are 1 to 10 times that, at random for each
             column.

@@ -37,8 +37,7 @@ class MixtureOfPPCA(ExactDensity):
 
     Args:
         n_components: The latent size q of each local model, 0 <= q < min(N, D). None takes 2, or less where
-        N or D
-            leave no room.
+            N or D leave no room.
         n_clusters: The number of local models K.
         n_init: Starts, of which the one with the highest training log-likelihood is kept.
         tol: EM stops when four steps together gain less than this, in nats per example.

@@ -29,13 +29,12 @@ class PPCA(LinearGaussian):
         σ² = mean of λ_{q+1}, ..., λ_D  (eq. 8),        row k of W = sqrt(λ_k - σ²) u_k  (eq. 7, R = I).
 
     The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the
-    largest. Columns that are constant are taken as any other. Rows alike, or a σ² of zero, at which the
-    density is infinite, are refused.
+    largest, and log-densities to rounding times λ₁ / σ² nats. Columns that are constant are taken as any
+    other. Rows alike, or a σ² of zero, at which the density is infinite, are refused.
 
     Args:
         n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic
-        Gaussian). None
-            takes the largest q with a positive noise variance: that rank minus one.
+            Gaussian). None takes the largest q with a positive noise variance: that rank minus one.
 
     Attributes:
         components_: W, shape (q, D): principal axes times sqrt(λ_k - σ²).
