@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pyro_vae.data import DataSet, Split, load_dataset
     from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide
     from pyro_vae.likelihoods import LIKELIHOODS
+    from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
     from pyro_vae.models import GenerativeModel
+    from pyro_vae.monte_carlo_em import MonteCarloEM
     from pyro_vae.networks import MLP, Standardize, mlp_decoder, mlp_encoder
     from pyro_vae.objectives import ELBO, estimate_elbo
     from pyro_vae.priors import StandardNormal
@@ -29,7 +31,9 @@ _HOMES = {
     "data": ("DataSet", "Split", "load_dataset"),
     "guides": ("AmortizedGuide", "DiagonalNormalGuide"),
     "likelihoods": ("LIKELIHOODS",),
+    "linear": ("ExactLinearGuide", "LinearGaussianModel"),
     "models": ("GenerativeModel",),
+    "monte_carlo_em": ("MonteCarloEM",),
     "networks": ("MLP", "Standardize", "mlp_decoder", "mlp_encoder"),
     "objectives": ("ELBO", "estimate_elbo"),
     "priors": ("StandardNormal",),
@@ -38,11 +42,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: RUF022
-    "AmortizedGuide", "Callback", "Config", "DataSet", "DiagonalNormalGuide", "ELBO", "GenerativeModel",
-    "LIKELIHOODS", "MLP", "Schedule", "Split", "Standardize", "StandardNormal", "build", "estimate_elbo", "fit",
-    "load_dataset", "load_run", "mlp_decoder", "mlp_encoder",
-]  # fmt: skip
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
