@@ -22,12 +22,11 @@ LAYERS = [
     {"experiment"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# Helpers of a layer that its other modules stand on, and the two names that cross upwards with their reason.
+# What a module may import from its own layer, and what crosses upwards, with the reason.
 WITHIN = {
     "data": {"_checks"},
     "_environment": {"_checks"},
     "objectives": {"_programs"},
-    "config": set(),
 }
 UPWARDS = {
     # `--resume` reads the saved configuration; imported inside the function that needs it.
