@@ -196,7 +196,7 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
         dataset.validation,
         epochs=training.epochs,
         batch_size=training.batch_size,
-        optimizer=partial(torch.optim.Adam, lr=training.lr, fused=True),
+        optimizer=partial(torch.optim.AdamW, lr=training.lr, weight_decay=training.weight_decay, fused=True),
         schedule=Schedule(training.schedule, training.warmup),
         device=training.device,
         seed=training.seed,

@@ -83,6 +83,8 @@ class TrainingConfig:
     """Peak learning rate of Adam."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Learning rate over time."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay (AdamW), for long training on few rows."""
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises to its peak."""
     clip_norm: float | None = None
@@ -136,6 +138,7 @@ class Config:
         check_integer(training.num_particles, "--num-particles", maximum=LARGEST_SIZE)
         check_integer(training.seed, "--seed", minimum=0)
         check_positive(training.lr, "--lr")
+        check_positive(training.weight_decay, "--weight-decay", zero=True)
         check_positive(self.run.checkpoint_seconds, "--checkpoint-seconds", zero=True)
         check(
             0 <= training.warmup < 1,

@@ -104,7 +104,7 @@ def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any) -> Traine
         device=settings.device,
         seed=settings.seed,
         epochs=settings.epochs,
-        optimizer=partial(torch.optim.Adam, lr=settings.lr, fused=True),
+        optimizer=partial(torch.optim.AdamW, lr=settings.lr, weight_decay=settings.weight_decay, fused=True),
         schedule=Schedule(settings.schedule, settings.warmup),
         clip_norm=settings.clip_norm,
         patience=settings.patience,

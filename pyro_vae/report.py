@@ -38,6 +38,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f", {name} {value:.3g} in data units" for name, value in scale.items() if value is not None
     )
     rows = " / ".join(str(len(split)) for split in splits)
+    decay = f", weight decay {training.weight_decay:g}" if training.weight_decay else ""
     widths = "-".join(map(str, model.hidden))
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
@@ -45,7 +46,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}",
-        f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g} "
+        f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
         f"({training.schedule}), seed {training.seed}, {training.device}",
         f"run        {folder}",
     ]

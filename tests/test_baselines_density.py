@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -91,6 +94,17 @@ def test_ppca_equals_scikit_learn(load, sizes):
         np.testing.assert_allclose(cosines, 1, rtol=1e-9)
         unadjusted = PCA(q, svd_solver="full").fit(rows).score(rows)
         assert ours.score(rows) > unadjusted
+
+
+@pytest.mark.skipif("PYRO_VAE_DATA" not in os.environ, reason="PYRO_VAE_DATA names no folder with MNIST")
+def test_ppca_equals_scikit_learn_on_mnist():
+    path = Path(os.environ["PYRO_VAE_DATA"], "MNIST", "raw", "train-images-idx3-ubyte")
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    rows = np.fromfile(path, dtype=np.uint8)[16:].reshape(-1, 784)[:3000] / 255
+    for q in (20, 200):
+        ours, theirs = PPCA(q).fit(rows), scikit_learn_ppca(rows, q)
+        np.testing.assert_allclose(ours.score_samples(rows), theirs.score_samples(rows), rtol=1e-8)
 
 
 def test_ppca_is_the_optimum():

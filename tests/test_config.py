@@ -131,6 +131,7 @@ def test_a_damaged_configuration_is_refused(damage):
         ("training", {"epochs": 0}, "--epochs to be a whole number of at least 1; got 0"),
         ("training", {"batch_size": 0}, "--batch-size to be a whole number"),
         ("training", {"lr": float("inf")}, "--lr to be a finite number above 0; got inf"),
+        ("training", {"weight_decay": -0.1}, "--weight-decay to be a finite number of at least 0; got -0.1"),
         ("training", {"warmup": 1.5}, r"--warmup in \[0, 1\)"),
         ("training", {"patience": -2}, "--patience to be a whole number"),
         ("training", {"clip_norm": -1.0}, "--clip-norm to be a finite number above 0"),
