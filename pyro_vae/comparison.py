@@ -20,8 +20,7 @@ from pyro_vae.config import Config
 from pyro_vae.data import DataSet
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import GaussianWithIsotropicScale, typical_scale
-from pyro_vae.linear import LinearGaussianModel
-from pyro_vae.networks import mlp_encoder
+from pyro_vae.linear import LinearEncoder, LinearGaussianModel
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.training import Callback, FitResult, Schedule, fit
 
@@ -172,8 +171,8 @@ def _linear_vae(train: Tensor, latent_dim: int) -> tuple[LinearGaussianModel, Di
     mean, scale = train.double().mean(0), typical_scale(train.double().std(0))
     same = torch.full_like(mean, scale)
     likelihood = GaussianWithIsotropicScale(mean, same, scale_floor=1e-4 * scale)
-    encoder = mlp_encoder(mean, same, (), DiagonalNormalGuide.num_outputs(latent_dim))
-    return LinearGaussianModel(latent_dim, likelihood), DiagonalNormalGuide(encoder)
+    guide = DiagonalNormalGuide(LinearEncoder(mean, same, latent_dim))
+    return LinearGaussianModel(latent_dim, likelihood), guide
 
 
 def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()) -> Entry:

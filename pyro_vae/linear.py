@@ -17,9 +17,10 @@ from pyro_vae.baselines import PPCA, FactorAnalysis
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import UNIT, GaussianWithIsotropicScale, GaussianWithSharedScale
 from pyro_vae.models import GenerativeModel
+from pyro_vae.networks import Standardize
 from pyro_vae.priors import StandardNormal
 
-__all__ = ["ExactLinearGuide", "LinearGaussianModel"]
+__all__ = ["ExactLinearGuide", "LinearEncoder", "LinearGaussianModel"]
 
 
 class LinearGaussianModel(GenerativeModel):
@@ -105,6 +106,30 @@ class LinearGaussianModel(GenerativeModel):
 def _raw_scale(scale: Tensor, floor: float) -> Tensor:
     """Return what the likelihood turns into `scale` where its own standard deviation is that scale."""
     return torch.log(torch.expm1((scale - floor) / scale)) - UNIT
+
+
+class LinearEncoder(nn.Module):
+    """The encoder of the linear VAE, `x -> (V (x - loc) / scale, constant)` (Lucas et al. 2019, eq. 8).
+
+    Feeds `DiagonalNormalGuide`: the posterior's location is linear in x, its scale the same for every row, as
+    they are in the linear Gaussian model.
+
+    Args:
+        loc: What is subtracted from x, shape (data_dim,).
+        scale: What x is divided by, shape (data_dim,).
+        latent_dim: Size of z.
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, latent_dim: int) -> None:
+        super().__init__()
+        self.standardize = Standardize(loc, scale)
+        self.linear = nn.Linear(len(loc), latent_dim)
+        self.raw_scale = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return locations and raw scales, shape (..., 2 latent_dim)."""
+        loc = self.linear(self.standardize(x))
+        return torch.cat([loc, self.raw_scale.expand_as(loc)], dim=-1)
 
 
 class ExactLinearGuide(AmortizedGuide):
