@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_choice
-from pyro_vae.config import Config, ModelConfig
+from pyro_vae.config import Config, ModelConfig, TrainingConfig
 from pyro_vae.data import DataSet
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood, fill_constant, typical_scale
 from pyro_vae.models import GenerativeModel
 from pyro_vae.networks import mlp_decoder, mlp_encoder
+from pyro_vae.objectives import ELBO
 from pyro_vae.priors import StandardNormal
+from pyro_vae.training import Schedule
 
-__all__ = ["build", "default_epochs", "resolve"]
+__all__ = ["build", "default_epochs", "fit_settings", "resolve"]
 
 SCALE_SETTINGS = {"gaussian-fixed": "fixed_scale", "bernoulli": None}
 """Which setting of a likelihood's scale it takes; all others take "scale_floor"."""
@@ -98,6 +101,23 @@ def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
     if name == "fixed_scale":
         return 0.5 * typical_scale(std)
     return 0.01 * (typical_scale(std) if one_unit else float(fill_constant(std).min()))
+
+
+def fit_settings(training: TrainingConfig) -> dict[str, Any]:
+    """Return what `fit` and `make_trainer` take from a resolved configuration, by the names of their arguments."""
+    return {
+        "objective": ELBO(training.num_particles),
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "optimizer": partial(
+            torch.optim.AdamW, lr=training.lr, weight_decay=training.weight_decay, fused=True
+        ),
+        "schedule": Schedule(training.schedule, training.warmup),
+        "clip_norm": training.clip_norm,
+        "patience": training.patience,
+        "device": training.device,
+        "seed": training.seed,
+    }
 
 
 def default_epochs(num_rows: int, batch_size: int) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
-from pyro_vae.building import build, resolve
+from pyro_vae.building import build, fit_settings, resolve
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet
 from pyro_vae.guides import DiagonalNormalGuide
@@ -185,22 +185,9 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     """
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, config.training.device)
-    training = config.training
-    assert training.epochs is not None
-    model, guide = build(config.model, mean, std, training.seed)
-    result = fit(
-        model,
-        guide,
-        dataset.train,
-        dataset.validation,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        optimizer=partial(torch.optim.AdamW, lr=training.lr, weight_decay=training.weight_decay, fused=True),
-        schedule=Schedule(training.schedule, training.warmup),
-        device=training.device,
-        seed=training.seed,
-        callbacks=callbacks,
-    )
+    model, guide = build(config.model, mean, std, config.training.seed)
+    settings = fit_settings(config.training)
+    result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
     name = f"nonlinear VAE ({config.model.likelihood})"
     entry = _vae_entry(name, model.cpu(), guide.cpu(), dataset.train.tensor(), dataset.test.tensor(), result)
     return replace(entry, iterations=result.best_epoch)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from functools import partial
 from typing import Any
 
 import torch
 
 from pyro_vae._checks import NonFiniteLossError
-from pyro_vae.building import build, resolve
+from pyro_vae.building import build, fit_settings, resolve
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
 from pyro_vae.comparison import Entry, linear_baselines
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.objectives import ELBO, ElboEstimate, estimate_elbo
-from pyro_vae.report import closing_table, opening_lines, write_figures
+from pyro_vae.objectives import ElboEstimate, estimate_elbo
+from pyro_vae.report import closing_table, opening_lines, test_facts, write_figures
 from pyro_vae.runs import (
     Checkpoints,
     RunFolder,
@@ -27,7 +26,7 @@ from pyro_vae.runs import (
     restore,
     resume_notes,
 )
-from pyro_vae.training import FitResult, ProgressBar, Schedule, Trainer, make_trainer, resolve_device
+from pyro_vae.training import FitResult, ProgressBar, Trainer, make_trainer, resolve_device
 
 __all__ = ["train"]
 
@@ -53,7 +52,7 @@ def train(config: Config) -> int:
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, device.type)
     model, guide = build(config.model, mean, std, config.training.seed)
-    trainer = _trainer(config, dataset, model, guide)
+    trainer = make_trainer(model, guide, dataset.train, dataset.validation, **fit_settings(config.training))
     if config.run.resume is not None:
         restore(trainer, config.run.resume, dataset)
 
@@ -90,25 +89,6 @@ def _fill(
     write_figures(folder.figures, model, guide, dataset, result.history)
     print(closing_table(config, dataset, estimates, baselines, result, folder.path))
     return 0
-
-
-def _trainer(config: Config, dataset: DataSet, model: Any, guide: Any) -> Trainer:
-    settings = config.training
-    return make_trainer(
-        model,
-        guide,
-        dataset.train,
-        dataset.validation,
-        objective=ELBO(settings.num_particles),
-        batch_size=settings.batch_size,
-        device=settings.device,
-        seed=settings.seed,
-        epochs=settings.epochs,
-        optimizer=partial(torch.optim.AdamW, lr=settings.lr, weight_decay=settings.weight_decay, fused=True),
-        schedule=Schedule(settings.schedule, settings.warmup),
-        clip_norm=settings.clip_norm,
-        patience=settings.patience,
-    )
 
 
 def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
@@ -151,12 +131,7 @@ def _summary(
     baselines: dict[str, Entry | str],
     result: FitResult,
 ) -> dict[str, Any]:
-    return {
-        "dataset": dataset.name,
-        "split": "test",
-        "num_examples": len(dataset.test),
-        "unit": "nats per example",
-        "preprocessing": dataset.preprocessing.description,
+    return test_facts(dataset) | {
         "likelihood": config.model.likelihood,
         "seed": config.training.seed,
         "elbo": {"mean": test.mean, "se": test.se},

@@ -177,7 +177,7 @@ class GaussianWithSharedScale(_WithFloor):
         return dist.Normal(self.mean + self.std * outputs, self.scale(self.raw_scale)).to_event(1)
 
 
-class GaussianWithIsotropicScale(_WithFloor):
+class GaussianWithIsotropicScale(GaussianWithSharedScale):
     """`x | z ~ N(loc(z), scale^2 I)`: one learned scale for all columns.
 
     With a linear decoder this is probabilistic PCA (Tipping & Bishop 1999).
@@ -196,10 +196,6 @@ class GaussianWithIsotropicScale(_WithFloor):
         """Return `floor + typical scale * softplus(raw + log(e - 1))`, one number for all columns."""
         typical = self.std.square().mean().sqrt()
         return (self.scale_floor + typical * softplus(raw + UNIT)).expand(self.data_dim)
-
-    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return p(x | z) from `outputs`, shape (..., data_dim)."""
-        return dist.Normal(self.mean + self.std * outputs, self.scale(self.raw_scale)).to_event(1)
 
 
 class GaussianWithFixedScale(Likelihood):

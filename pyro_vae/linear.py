@@ -32,12 +32,10 @@ class LinearGaussianModel(GenerativeModel):
             `GaussianWithSharedScale`, for factor analysis.
     """
 
-    likelihood: GaussianWithIsotropicScale | GaussianWithSharedScale
+    likelihood: GaussianWithSharedScale
     decoder: nn.Linear
 
-    def __init__(
-        self, latent_dim: int, likelihood: GaussianWithIsotropicScale | GaussianWithSharedScale
-    ) -> None:
+    def __init__(self, latent_dim: int, likelihood: GaussianWithSharedScale) -> None:
         super().__init__(StandardNormal(latent_dim), nn.Linear(latent_dim, likelihood.data_dim), likelihood)
         nn.init.zeros_(self.decoder.bias)
 

@@ -20,7 +20,7 @@ from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import ElboEstimate
 from pyro_vae.training import FitResult
 
-__all__ = ["bits_per_dim", "closing_table", "format_table", "opening_lines", "write_figures"]
+__all__ = ["bits_per_dim", "closing_table", "format_table", "opening_lines", "test_facts", "write_figures"]
 
 SHOWN_ROWS = 5000
 """Rows that the latent space is drawn from."""
@@ -106,6 +106,17 @@ def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> li
     told = "; ".join(f"{entry.name} {entry.test[0]:.2f} ± {entry.test[1]:.2f}" for entry in fitted)
     lines = [f"exact log p(x) of the same test rows, latent {latent_dim}: {told}"] if fitted else []
     return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
+
+
+def test_facts(dataset: DataSet) -> dict[str, Any]:
+    """Return what stands beside every number of the test split: data set, rows, unit and preprocessing."""
+    return {
+        "dataset": dataset.name,
+        "split": "test",
+        "num_examples": len(dataset.test),
+        "unit": "nats per example",
+        "preprocessing": dataset.preprocessing.description,
+    }
 
 
 def comparison_table(

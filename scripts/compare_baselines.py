@@ -113,12 +113,9 @@ def comparison_summary(dataset: Any, entries: dict[str, Any], linear: Any) -> di
     """Return the comparison as plain values."""
     from dataclasses import asdict
 
-    return {
-        "dataset": dataset.name,
-        "split": "test",
-        "num_examples": len(dataset.test),
-        "unit": "nats per example",
-        "preprocessing": dataset.preprocessing.description,
+    from pyro_vae.report import test_facts
+
+    return test_facts(dataset) | {
         "entries": {key: asdict(entry) for key, entry in entries.items()},
         "linear_vae_gap": {"parameters": linear.parameter_gap, "posterior": linear.posterior_gap},
     }
