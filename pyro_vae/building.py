@@ -44,7 +44,9 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
-        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
+        decoder = mlp_decoder(
+            config.latent_dim, config.hidden, likelihood.num_outputs, config.activation, config.dropout
+        )
         encoder = mlp_encoder(
             mean, _encoder_scale(likelihood, std), config.hidden, num_outputs, config.activation
         )

@@ -65,6 +65,8 @@ class ModelConfig:
     """Widths of the encoder's hidden layers; the decoder has them in reverse."""
     activation: ActivationName = "silu"
     """Between the layers."""
+    dropout: float = 0.0
+    """Share of x's columns that the encoder does not see in each step of training, against overfitting."""
     scale_floor: float | None = None
     """Smallest scale of a learned one, in data units; chosen from the data where not given, and printed."""
     fixed_scale: float | None = None
@@ -138,6 +140,10 @@ class Config:
         check_integer(training.num_particles, "--num-particles", maximum=LARGEST_SIZE)
         check_integer(training.seed, "--seed", minimum=0)
         check_positive(training.lr, "--lr")
+        check(
+            0 <= model.dropout < 1,
+            f"Expected --dropout in [0, 1), a share of the columns; got {model.dropout}.",
+        )
         check_positive(training.weight_decay, "--weight-decay", zero=True)
         check_positive(self.run.checkpoint_seconds, "--checkpoint-seconds", zero=True)
         check(

@@ -39,13 +39,14 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     )
     rows = " / ".join(str(len(split)) for split in splits)
     decay = f", weight decay {training.weight_decay:g}" if training.weight_decay else ""
+    dropout = f"; {model.dropout:.0%} of the encoder's columns dropped in training" if model.dropout else ""
     widths = "-".join(map(str, model.hidden))
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.preprocessing.description}",
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.likelihood}{chosen}",
-        f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}",
+        f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
         f"({training.schedule}), seed {training.seed}, {training.device}",
         f"run        {folder}",

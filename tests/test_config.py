@@ -128,6 +128,7 @@ def test_a_damaged_configuration_is_refused(damage):
         ),
         ("model", {"scale_floor": 0.0}, "--scale-floor to be a finite number above 0; got 0.0"),
         ("model", {"fixed_scale": float("nan")}, "--fixed-scale to be a finite number above 0; got nan"),
+        ("model", {"dropout": 1.0}, r"--dropout in \[0, 1\), a share of the columns; got 1.0"),
         ("training", {"epochs": 0}, "--epochs to be a whole number of at least 1; got 0"),
         ("training", {"batch_size": 0}, "--batch-size to be a whole number"),
         ("training", {"lr": float("inf")}, "--lr to be a finite number above 0; got inf"),

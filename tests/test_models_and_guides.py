@@ -12,7 +12,7 @@ from pyro_vae import ELBO, DiagonalNormalGuide, GenerativeModel, Standardize, St
 from pyro_vae._checks import InputError
 from pyro_vae.checkpoint import load_weights, save_weights
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.networks import ACTIVATIONS, MLP, mlp_decoder
+from pyro_vae.networks import ACTIVATIONS, MLP, mlp_decoder, mlp_encoder
 
 every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
 
@@ -128,6 +128,16 @@ def test_the_encoder_sees_standardized_rows():
     assert set(copied(Standardize(x.mean(0), x.std(0)))) == {"loc", "scale"}
 
 
+def test_dropout_hides_columns_in_training_alone():
+    x = rows(count=500)
+    encoder = mlp_encoder(x.mean(0), x.std(0), (8,), 4, dropout=0.5)
+    assert not torch.equal(encoder(x), encoder(x))
+    encoder.eval()
+    plain = mlp_encoder(x.mean(0), x.std(0), (8,), 4)
+    plain.load_state_dict(encoder.state_dict())
+    assert torch.equal(encoder(x), plain(x))
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_networks_have_the_widths_asked_for(activation):
     network = mlp_decoder(2, (7, 5), 3, activation)
@@ -159,6 +169,10 @@ def test_a_network_without_hidden_layers_is_linear():
         (lambda m, g: MLP(2, (0,), 3), "width to be a whole number of at least 1; got 0"),
         (lambda m, g: MLP(2, (4,), 3, "sigmoidal"), "activation to be one of relu, .*; got 'sigmoidal'"),
         (lambda m, g: Standardize(torch.zeros(3), torch.zeros(3)), "scale to be above 0"),
+        (
+            lambda m, g: mlp_encoder(torch.zeros(3), torch.ones(3), (4,), 2, dropout=1.0),
+            r"dropout in \[0, 1\)",
+        ),
         (lambda m, g: Standardize(torch.zeros(3), torch.ones(2)), r"got \(3,\) and \(2,\)"),
     ],
 )
