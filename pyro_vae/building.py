@@ -47,9 +47,8 @@ def build(
         decoder = mlp_decoder(
             config.latent_dim, config.hidden, likelihood.num_outputs, config.activation, config.dropout
         )
-        encoder = mlp_encoder(
-            mean, _encoder_scale(likelihood, std), config.hidden, num_outputs, config.activation
-        )
+        scale = _encoder_scale(likelihood, std)
+        encoder = mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
     model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
     return model, DiagonalNormalGuide(encoder)
 
