@@ -44,9 +44,7 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
-        decoder = mlp_decoder(
-            config.latent_dim, config.hidden, likelihood.num_outputs, config.activation, config.dropout
-        )
+        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
         scale = _encoder_scale(likelihood, std)
         encoder = mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
     model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
