@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from pyro_vae import plots
 from pyro_vae.checkpoint import StorageError
 from pyro_vae.comparison import NAMES, Entry, LinearVAE
 from pyro_vae.config import Config
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, Split
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import ElboEstimate
@@ -207,7 +209,7 @@ def write_figures(
     Raises:
         StorageError: If one cannot be written.
     """
-    x, labels = _first_rows(dataset, SHOWN_ROWS)
+    x, labels = _some_rows(dataset.test, SHOWN_ROWS)
     try:
         plots.save(plots.training_curves(history), folder / "training_curves.png")
         with torch.random.fork_rng():
@@ -220,11 +222,11 @@ def write_figures(
         ) from error
 
 
-def _first_rows(dataset: DataSet, count: int) -> tuple[Tensor, Tensor | None]:
-    """Return the first test rows under their fixed draw, and their labels where there are any."""
-    blocks = dataset.test.blocks(size=min(count, len(dataset.test)))
-    labels = dataset.test.labels
-    return next(blocks), None if labels is None else labels[:count]
+def _some_rows(split: Split, count: int) -> tuple[Tensor, Tensor | None]:
+    """Return evenly spaced rows of a split under their fixed draw, and their labels: some files are sorted by class."""
+    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
+    labels = None if split.labels is None else split.labels[torch.from_numpy(chosen)]
+    return replace(split, index=split.index[chosen], labels=labels).tensor(), labels
 
 
 def _latent_figures(
@@ -241,7 +243,7 @@ def _latent_figures(
 def _image_figures(
     folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
 ) -> None:
-    shape, shown = dataset.data_shape, x[:20]
+    shape, (shown, _) = dataset.data_shape, _some_rows(dataset.test, 20)
     _save(
         plots.reconstructions(shown, model.reconstruct(shown, guide), shape), folder / "reconstructions.png"
     )

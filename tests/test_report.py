@@ -1,11 +1,14 @@
 """What a run says of itself."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import scipy.stats
+import torch
 
-from pyro_vae.report import bits_per_dim, format_table
+from pyro_vae.data import load_dataset
+from pyro_vae.report import _some_rows, bits_per_dim, format_table
 
 
 def test_bits_per_dimension_of_the_uniform_density_are_those_of_uniform_integers():
@@ -20,6 +23,16 @@ def test_bits_per_dimension_bound_the_entropy_of_the_integers():
     assert bits_per_dim(elbo, data_dim=1, levels=4) == pytest.approx(
         scipy.stats.entropy(probabilities, base=2)
     )
+
+
+def test_pictures_show_rows_from_all_over_a_sorted_split():
+    digits = load_dataset("digits").test
+    order = torch.argsort(digits.labels, stable=True)
+    by_class = replace(digits, index=digits.index[order.numpy()], labels=digits.labels[order])
+    shown, labels = _some_rows(by_class, 20)
+    assert labels.unique().tolist() == list(range(10))
+    assert torch.equal(shown[0], by_class.tensor()[0])
+    assert torch.equal(shown[-1], by_class.tensor()[-1])
 
 
 def test_tables_are_aligned():
