@@ -221,3 +221,53 @@ def test_linear_model_of_a_user_with_our_guide():
     guide = DiagonalNormalGuide(nn.Linear(5, 4)).double()
     assert isinstance(model, LinearModel)
     assert estimate_elbo(model, guide, [(x,)], num_particles=50).mean < exact_log_prob(model, x).mean()
+
+
+def test_the_kl_weight_rises_over_the_warmup_and_touches_the_loss_alone():
+    model, guide = small_vae()
+    loss = ELBO(beta=2.0, warmup=0.5)(model, guide)
+
+    def terms(progress):
+        torch.manual_seed(1)
+        return loss.terms(rows(), progress=progress)
+
+    for progress, weight in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (0.9, 2.0), (None, 2.0)):
+        got = terms(None if progress is None else torch.tensor(progress))
+        torch.testing.assert_close(got.loss, (weight * got.kl - got.reconstruction).mean())
+    torch.testing.assert_close(terms(torch.tensor(0.1)).kl, terms(None).kl)
+
+
+def test_free_bits_stop_the_divergence_of_a_dimension_from_falling_below_them():
+    model, guide = small_vae()
+    x = rows()
+    kl = (
+        torch.distributions.kl_divergence(guide.posterior(x).base_dist, model.prior().base_dist)
+        .mean(0)
+        .detach()
+    )
+    free = float(kl.sort().values.mean())  # between the two dimensions' divergences
+
+    def evaluate(objective):
+        torch.manual_seed(1)
+        terms = objective(model, guide).terms(x)
+        return terms, torch.autograd.grad(terms.loss, guide.encoder[-1][-1].weight)[0]
+
+    many = 2000
+    terms, gradient = evaluate(ELBO(many, free_bits=free))
+    plain, _ = evaluate(ELBO(many))
+    expected = plain.loss + kl.clamp_min(free).sum() - kl.sum()
+    torch.testing.assert_close(terms.loss, expected, rtol=0, atol=5e-3)
+    assert torch.equal(terms.kl, plain.kl)
+    # With all divergences free the gradient is that of the reconstruction alone.
+    _, free_gradient = evaluate(ELBO(many, free_bits=100.0))
+    _, without = evaluate(ELBO(many, beta=0.0))
+    torch.testing.assert_close(free_gradient, without)
+    assert not torch.allclose(gradient, without)
+
+
+def test_free_bits_take_a_site_as_a_whole_where_it_does_not_factorise():
+    model, x = linear_problem(num_rows=20)
+    guide = ExactGuide(model)
+    torch.manual_seed(1)
+    free = ELBO(free_bits=50.0)(model, guide).terms(x)
+    torch.testing.assert_close(free.loss, 50.0 - free.reconstruction.mean())
