@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyro_vae.building import build
     from pyro_vae.config import Config
     from pyro_vae.data import DataSet, Split, load_dataset
+    from pyro_vae.evaluate import DefensiveGuide, WidenedGuide, iwae_curve, log_likelihood, log_weights
     from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide
     from pyro_vae.likelihoods import LIKELIHOODS
     from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
@@ -29,6 +30,7 @@ _HOMES = {
     "building": ("build",),
     "config": ("Config",),
     "data": ("DataSet", "Split", "load_dataset"),
+    "evaluate": ("DefensiveGuide", "WidenedGuide", "iwae_curve", "log_likelihood", "log_weights"),
     "guides": ("AmortizedGuide", "DiagonalNormalGuide"),
     "likelihoods": ("LIKELIHOODS",),
     "linear": ("ExactLinearGuide", "LinearGaussianModel"),

@@ -1,0 +1,23 @@
+"""What a trained model is worth: log p(x) with errors, by importance sampling."""
+
+from pyro_vae.evaluate.annealing import Annealing, annealed_log_likelihood, bidirectional_bounds
+from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
+from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
+from pyro_vae.evaluate.importance import log_likelihood, log_weights
+from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
+from pyro_vae.evaluate.scores import LogLikelihood
+
+__all__ = [
+    "AnnealedLogLikelihood",
+    "Annealing",
+    "BidirectionalBounds",
+    "DefensiveGuide",
+    "IWAECurve",
+    "LogLikelihood",
+    "WidenedGuide",
+    "annealed_log_likelihood",
+    "bidirectional_bounds",
+    "iwae_curve",
+    "log_likelihood",
+    "log_weights",
+]

@@ -1,0 +1,157 @@
+"""Importance weights in chunks: a few rows and a few samples at a time, so that memory does not grow with either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pyro_vae._checks import InputError, check, check_integer, check_positive
+from pyro_vae._programs import local_parameters
+from pyro_vae.objectives import RowLogProbs, row_log_probs
+
+__all__ = ["Stream", "undisturbed"]
+
+CACHE_BYTES, DEVICE_BYTES = 2**25, 2**30
+"""What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Importance sampling of some rows: what is drawn, from which programs, and how much of it at once.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites.
+        data: Rows of shape (N, data_dim), then what else the programs take for each row.
+        num_samples: Samples of z for each row.
+        max_memory: Bytes that the tensors of one chunk may take; chosen by the device where None.
+        max_plate_nesting: How deep plates are nested in the programs.
+        seed: Of the noise.
+
+    Raises:
+        InputError: If a number is out of range, or there are no rows.
+    """
+
+    model: Callable[..., Any]
+    guide: Callable[..., Any]
+    data: tuple[Tensor, ...]
+    num_samples: int
+    max_memory: float | None
+    max_plate_nesting: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_samples, "num_samples")
+        check_integer(self.max_plate_nesting, "max_plate_nesting")
+        check_integer(self.seed, "seed", minimum=0)
+        if self.max_memory is not None:
+            check_positive(self.max_memory, "max_memory")
+        for values in self.data:
+            check(
+                isinstance(values, Tensor) and values.ndim > 0 and len(values) == len(self.data[0]) > 0,
+                "Expected x as a tensor of shape (N, data_dim) with at least one row, or a tuple of tensors with "
+                f"one entry a row; got {_told(self.data)}.",
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the weights are computed in, by that of the rows."""
+        dtype = self.data[0].dtype
+        return dtype if dtype.is_floating_point else torch.get_default_dtype()
+
+    def blocks(self) -> Iterator[Iterator[Tensor]]:
+        """Yield for each block of rows its log weights, chunk by chunk: float64, (samples, rows), nats."""
+        rows, samples = self._sizes()
+        for start in range(0, len(self.data[0]), rows):
+            yield self._chunks(start, rows, samples)
+
+    def _chunks(self, start: int, rows: int, samples: int) -> Iterator[Tensor]:
+        block = [values[start : start + rows] for values in self.data]
+        # A block's noise does not depend on the blocks before it.
+        (state,) = np.random.SeedSequence((self.seed, start)).generate_state(1, np.uint64)
+        torch.manual_seed(int(state >> np.uint64(1)))
+        for done in range(0, self.num_samples, samples):
+            count = min(samples, self.num_samples - done)
+            yield _weights(self._draw(block, count), len(block[0]), start)
+
+    def _draw(self, block: list[Tensor], count: int) -> RowLogProbs:
+        nesting = self.max_plate_nesting
+        return row_log_probs(self.model, self.guide, *block, num_particles=count, max_plate_nesting=nesting)
+
+    def _sizes(self) -> tuple[int, int]:
+        """Return how many rows and how many samples a chunk has: few rows, as each costs a run of the encoder."""
+        default = DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES
+        pairs = max(1, int((self.max_memory or default) / self._bytes_per_pair()))
+        chunks = -(-self.num_samples // pairs)
+        samples = -(-self.num_samples // chunks)
+        return max(1, pairs // samples), samples
+
+    def _bytes_per_pair(self) -> int:
+        """Return the bytes that one more sample of one row takes, over all tensors that are made."""
+        row = [values[:1] for values in self.data]
+        two, three = (_bytes_made(partial(self._draw, row, n)) for n in (2, 3))
+        return max(three - two, 8)
+
+
+def _told(data: tuple[Any, ...]) -> str:
+    return (
+        ", ".join(str(tuple(v.shape)) if isinstance(v, Tensor) else type(v).__name__ for v in data)
+        or "nothing"
+    )
+
+
+@contextmanager
+def undisturbed(data: tuple[Tensor, ...]) -> Iterator[None]:
+    """Run without gradients, on the programs' own parameters; the random state is put back."""
+    devices = sorted({values.device.index or 0 for values in data if values.is_cuda})
+    with torch.random.fork_rng(devices=devices), local_parameters(), torch.no_grad():
+        yield
+
+
+class _CountBytes(TorchDispatchMode):
+    """Adds up the bytes of all tensors that operations make."""
+
+    total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            made = result if isinstance(result, tuple | list) else (result,)
+            self.total += sum(t.numel() * t.element_size() for t in made if isinstance(t, Tensor))
+        return result
+
+
+def _bytes_made(run: Callable[[], Any]) -> int:
+    with _CountBytes() as counted:
+        run()
+    return counted.total
+
+
+def _weights(log_probs: RowLogProbs, num_rows: int, start: int) -> Tensor:
+    """Return the log weights in float64, or raise where they are no weights."""
+    likelihood, prior, guide = (part.double() for part in log_probs[:3])
+    check(
+        likelihood.shape[1] == num_rows,
+        f"Expected the plate 'data' to have one place for each of the {num_rows} rows given; it has "
+        f"{likelihood.shape[1]}. Write it as `pyro.plate('data', len(x))`.",
+    )
+    weights = likelihood + prior - guide
+    unusable = weights.isnan() | (weights == torch.inf)
+    if unusable.any():
+        sample, row = (int(i) for i in unusable.nonzero()[0])
+        raise InputError(
+            f"Expected log weights that are numbers below infinity; row {start + row} has {weights[sample, row]:g}: "
+            f"log p(x | z) {likelihood[sample, row]:g}, log p(z) {prior[sample, row]:g}, log q(z | x) "
+            f"{guide[sample, row]:g}. Look for NaN in that row and in the parameters."
+        )
+    return weights

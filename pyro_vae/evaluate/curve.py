@@ -1,0 +1,105 @@
+"""How the importance-weighted bound climbs towards log p(x) with the number of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae.evaluate._streaming import Stream, undisturbed
+from pyro_vae.evaluate.importance import as_rows
+
+__all__ = ["IWAECurve", "iwae_curve"]
+
+DEFAULT_SAMPLES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+
+
+@dataclass(frozen=True)
+class IWAECurve:
+    """Importance-weighted bounds `L_K = E[log((1 / K) sum_k w_k)]` of each row, for several K.
+
+    Args:
+        num_samples: The K, increasing, S of them.
+        value: Unbiased estimates of L_K, shape (S, N), float64, nats.
+        monte_carlo_se: Standard errors of the means over rows from the samples of z, shape (S,), nats.
+    """
+
+    num_samples: tuple[int, ...]
+    value: Tensor
+    monte_carlo_se: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean over rows for each K, shape (S,), nats per example."""
+        return self.value.mean(1)
+
+    @property
+    def mean_se(self) -> Tensor:
+        """Standard error of the means for new rows, shape (S,): the spread over rows and the samples of z."""
+        return (
+            self.value.std(1) / self.value.shape[1] ** 0.5
+            if self.value.shape[1] > 1
+            else self.mean * torch.nan
+        )
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{k}: {v:.2f}" for k, v in zip(self.num_samples, self.mean.tolist(), strict=True))
+        return f"IWAECurve({told}; nats per example, {self.value.shape[1]} rows)"
+
+
+def iwae_curve(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor | tuple[Tensor, ...],
+    num_samples: Sequence[int] = DEFAULT_SAMPLES,
+    *,
+    num_draws: int | None = None,
+    max_memory: float | None = None,
+    max_plate_nesting: int = 1,
+    seed: int = 0,
+) -> IWAECurve:
+    """Estimate the importance-weighted bound (Burda et al. 2016, eq. 8) for several K from the same draws.
+
+    For each K the draws are cut into blocks of K, whose bounds are averaged: every estimate is unbiased, and
+    no draw is used twice in one.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites, or a proposal made from one.
+        x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
+        num_samples: The K wanted, increasing.
+        num_draws: Samples of z for each row, at least twice the largest K, which is also the default.
+        max_memory: Bytes that the programs' tensors may take at once; by default 32 MiB, on a GPU 1 GiB.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        seed: Of the noise; the random state is put back.
+
+    Raises:
+        InputError: If an argument is out of range, or as for `log_likelihood`.
+    """
+    wanted = tuple(check_integer(k, "every entry of num_samples") for k in num_samples)
+    check(
+        len(wanted) > 0 and list(wanted) == sorted(set(wanted)),
+        f"Expected num_samples as increasing numbers, such as (1, 10, 100); got {wanted}.",
+    )
+    draws = check_integer(num_draws or 2 * wanted[-1], "num_draws", minimum=2 * wanted[-1])
+    stream = Stream(model, guide, as_rows(x), draws, max_memory, max_plate_nesting, seed)
+    with undisturbed(stream.data):
+        blocks = [_bounds(torch.cat(list(chunks)), wanted) for chunks in stream.blocks()]
+    value, variance = (torch.cat(part, dim=1).cpu() for part in zip(*blocks, strict=True))
+    return IWAECurve(wanted, value, variance.sum(1).sqrt() / value.shape[1])
+
+
+def _bounds(w: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the bounds for each K and the variances of their errors, (S, rows), from log weights (draws, rows)."""
+    values, variances = [], []
+    for k in wanted:
+        blocks = len(w) // k
+        bounds = w[: blocks * k].unflatten(0, (blocks, k)).logsumexp(1) - math.log(k)
+        values.append(bounds.mean(0))
+        variances.append(bounds.var(0) / blocks)
+    return torch.stack(values), torch.stack(variances)

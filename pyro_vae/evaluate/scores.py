@@ -1,0 +1,129 @@
+"""What importance sampling says of each row, and of a data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.evaluate.pareto import SHORTEST_TAIL, tail_length
+
+__all__ = ["LogLikelihood"]
+
+RELIABLE_KHAT = 0.7
+"""Above this more samples help too slowly to matter (Vehtari et al. 2024)."""
+TOLERATED_SHARE = 0.05
+"""Share of rows with a larger k-hat from which on the mean is not trusted."""
+
+
+@dataclass(frozen=True)
+class LogLikelihood:
+    """Log p(x) of each row, estimated by importance sampling; every tensor float64 of shape (N,).
+
+    Args:
+        value: The estimate `log((1 / K) sum_k w_k)`, nats: in expectation below log p(x), by about `se^2 / 2`
+            where the weights' variance is finite.
+        se: Its Monte Carlo standard error by the delta method, nats.
+        ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 where all weights are zero.
+        khat: Pareto tail index of the weights; NaN where there are too few samples to tell.
+        elbo: The mean log weight, an estimate of the row's ELBO from the same samples, nats.
+        num_samples: K, samples of z for each row.
+    """
+
+    value: Tensor
+    se: Tensor
+    ess: Tensor
+    khat: Tensor
+    elbo: Tensor
+    num_samples: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[LogLikelihood]) -> LogLikelihood:
+        """Return the estimates of several blocks of rows, in their order, as one."""
+        columns = zip(*((p.value, p.se, p.ess, p.khat, p.elbo) for p in parts), strict=True)
+        value, se, ess, khat, elbo = (torch.cat(column) for column in columns)
+        return cls(value, se, ess, khat, elbo, parts[0].num_samples)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def mean(self) -> float:
+        """Mean over rows, nats per example."""
+        return float(self.value.mean())
+
+    @property
+    def monte_carlo_se(self) -> float:
+        """Standard error of the mean for these rows, from the samples of z; NaN for one sample a row."""
+        return float(self.se.square().sum().sqrt() / len(self))
+
+    @property
+    def rows_se(self) -> float:
+        """Standard error of the mean for new rows, from the spread of log p(x) over rows; NaN for one row."""
+        return math.sqrt(max(self.mean_se**2 - self.monte_carlo_se**2, 0.0))
+
+    @property
+    def mean_se(self) -> float:
+        """Standard error of the mean from both: the spread of the estimates over rows holds both; NaN for one row."""
+        return float(self.value.std() / len(self) ** 0.5) if len(self) > 1 else math.nan
+
+    @property
+    def bias(self) -> float:
+        """About how much the mean lies below the truth because a logarithm is taken: `mean(se^2) / 2`, nats."""
+        return float(self.se.square().mean() / 2)
+
+    @property
+    def share_unreliable(self) -> float:
+        """Share of rows with k-hat above 0.7; NaN where there are too few samples to tell of any."""
+        too_few = tail_length(self.num_samples) < SHORTEST_TAIL
+        return math.nan if too_few else float((self.khat > RELIABLE_KHAT).double().mean())
+
+    @property
+    def warning(self) -> str | None:
+        """Sentences on why the estimate is not to be trusted, or None where nothing is against it."""
+        lost, unknown = self.value == -math.inf, self.khat.isnan()
+        told = []
+        if lost.any():
+            told.append(
+                f"For {int(lost.sum())} of {len(self)} rows every weight is zero, so their estimate is -inf: the "
+                "guide samples where the model has no support."
+            )
+        if math.isnan(self.share_unreliable):
+            told.append(
+                f"{self.num_samples} samples a row are too few for k-hat, which is NaN: 21 are the least, and "
+                "1000 make it telling."
+            )
+        elif (unknown & ~lost).any():
+            told.append(
+                f"For {int((unknown & ~lost).sum())} of {len(self)} rows k-hat is NaN: fewer than {SHORTEST_TAIL} "
+                "of their largest weights differ."
+            )
+        if self.share_unreliable > TOLERATED_SHARE:
+            told.append(
+                f"k-hat is above {RELIABLE_KHAT} for {self.share_unreliable:.0%} of the rows: their estimates are too "
+                "low by more than their standard errors say. Take a wider proposal (WidenedGuide, DefensiveGuide), "
+                "more samples, or annealed importance sampling."
+            )
+        return " ".join(told) or None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the data set by their names in `summary.json`; nats per example."""
+        return {
+            "mean": self.mean,
+            "se": self.mean_se,
+            "monte_carlo_se": self.monte_carlo_se,
+            "num_samples": self.num_samples,
+            "ess_median": float(self.ess.median()),
+            "khat_above_0.7": self.share_unreliable,
+        }
+
+    def __repr__(self) -> str:
+        return (
+            f"LogLikelihood({self.mean:.2f} ± {self.mean_se:.2f} nats per example (Monte Carlo ± "
+            f"{self.monte_carlo_se:.2g}), {len(self)} rows, {self.num_samples} samples a row, "
+            f"k-hat > {RELIABLE_KHAT} for {self.share_unreliable:.0%})"
+        )
