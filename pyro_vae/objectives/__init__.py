@@ -1,0 +1,44 @@
+"""Bounds on log p(x), computed from the log-probabilities of each row at each site.
+
+An objective is a small frozen value. Called with a model and a guide it gives a module whose call on rows
+is the loss to minimise, in nats per example.
+"""
+
+from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
+from pyro_vae.objectives.estimate import ElboEstimate, estimate_elbo, non_finite_site
+from pyro_vae.objectives.loss import Loss, Objective, Terms
+from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
+from pyro_vae.objectives.rows import Draws, RowLogProbs, draw, row_log_probs
+from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
+
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "OBJECTIVES",
+    "STL",
+    "AnalyticELBO",
+    "DReG",
+    "Draws",
+    "ElboEstimate",
+    "Loss",
+    "Objective",
+    "Renyi",
+    "ReweightedWakeSleep",
+    "RowLogProbs",
+    "Terms",
+    "draw",
+    "estimate_elbo",
+    "non_finite_site",
+    "row_log_probs",
+]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "elbo": ELBO,
+    "analytic-elbo": AnalyticELBO,
+    "stl": STL,
+    "iwae": IWAE,
+    "dreg": DReG,
+    "renyi": Renyi,
+    "wake-sleep": ReweightedWakeSleep,
+}
+"""Objectives by the name that the command line knows them by."""

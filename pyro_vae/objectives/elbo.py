@@ -1,0 +1,115 @@
+"""The evidence lower bound: sampled, with the divergence in closed form, and with gradients along the path alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_positive
+from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.rows import Divergence, Draws, analytic_kl, sampled_kl
+
+__all__ = ["ELBO", "STL", "AnalyticELBO"]
+
+
+@dataclass(frozen=True)
+class ELBO(Objective):
+    """The evidence lower bound `E_q[log p(x, z) - log q(z | x)]` (Kingma & Welling 2014, eq. 2).
+
+    The loss may weigh the divergence: it is minus the mean over rows of `log p(x | z) - w sum_j max(KL_j,
+    free_bits)`, with `w` rising linearly to `beta` over the share `warmup` of training (Higgins et al. 2017,
+    eq. 4; Bowman et al. 2016) and `KL_j` the mean over the batch of `log q(z_j | x) - log p(z_j)`, for each
+    dimension of z where guide and prior factorise over dimensions and for the whole site where they do not
+    (Kingma et al. 2016, eq. 15). What is reported beside the loss stays the bound itself.
+
+    Args:
+        num_particles: Samples of z for each row and step.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        beta: Weight of the divergence in the loss.
+        warmup: Share of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    beta: float = 1.0
+    warmup: float = 0.0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.beta, "beta", zero=True)
+        check_positive(self.free_bits, "free_bits", zero=True)
+        check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a share of training; got {self.warmup}.")
+
+    def kl_weight(self, progress: Tensor | None = None) -> Tensor | float:
+        """Return the divergence's weight when the share `progress` of training (a scalar) is done."""
+        if progress is None or self.warmup == 0:
+            return self.beta
+        return self.beta * (progress / self.warmup).clamp(0, 1)
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return the loss, in nats per example.
+
+        Where a site of the guide has no reparameterised sample its gradient is the score function's,
+        log q times the (constant) weighed bound of the row; the value is unchanged.
+        """
+        weighed = self._weighed(draws, progress, sampled_kl)
+        score = draws.log_probs.score * weighed.detach()
+        return -(weighed + score - score.detach()).mean()
+
+    def _weighed(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
+        """Return each row's bound with its divergence weighed, shape (num_particles, N)."""
+        return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
+
+    def _kl(self, draws: Draws, divergence: Divergence) -> Tensor:
+        """Return each row's divergence, shape (num_particles, N), with `free_bits` in place of small groups."""
+        if self.free_bits == 0:
+            return draws.kl(divergence)
+        groups = draws.kl_groups(divergence)
+        means = groups.detach().mean((0, 1))
+        return torch.where(means > self.free_bits, groups, groups.new_tensor(self.free_bits)).sum(-1)
+
+
+@dataclass(frozen=True)
+class AnalyticELBO(ELBO):
+    """The ELBO with the divergence in closed form, `E_q[log p(x | z)] - KL(q(z | x) || p(z))`.
+
+    Kingma & Welling 2014, eq. 3. Where torch knows no closed form for a site's pair of distributions its
+    divergence is sampled, as in `ELBO`. Arguments as for `ELBO`.
+    """
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return the loss, in nats per example; sites that are not reparameterised as in `ELBO`."""
+        weighed = self._weighed(draws, progress, analytic_kl)
+        score = draws.log_probs.score * weighed.detach()
+        return -(weighed + score - score.detach()).mean()
+
+
+def _prior_kl(q: Any, p: Any, z: Tensor) -> Tensor:
+    """Return `log q(z) - log p(z)` with log q a constant."""
+    difference: Tensor = q.log_prob(z).detach() - p.log_prob(z)
+    return difference
+
+
+@dataclass(frozen=True)
+class STL(ELBO):
+    """The ELBO with the gradient along the path alone, "sticking the landing" (Roeder et al. 2017, eq. 8).
+
+    The guide's gradient is `E[d/dz (log p(x, z) - log q(z | x)) dz/dphi]`: the score of log q, of mean zero, is
+    left out. Where the guide is the posterior every draw gives zero. Arguments as for `ELBO`.
+
+    Raises:
+        InputError: If an argument is out of range, or a site of the guide is not reparameterised.
+    """
+
+    cut: ClassVar[bool] = True
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return the loss, in nats per example."""
+        path = draws.along_z(self._weighed(draws, progress, sampled_kl).mean())
+        return -(self._weighed(draws, progress, _prior_kl).mean() + path)

@@ -1,0 +1,104 @@
+"""Estimates of the ELBO per row, and the search for what is not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae._programs import local_parameters
+from pyro_vae.objectives.elbo import ELBO
+from pyro_vae.objectives.loss import Loss
+from pyro_vae.objectives.rows import sample_sites
+
+__all__ = ["ElboEstimate", "estimate_elbo", "non_finite_site"]
+
+
+@dataclass(frozen=True)
+class ElboEstimate:
+    """The ELBO of each row, estimated by sampling.
+
+    Args:
+        reconstruction: log p(x | z), shape (N,), float64, nats.
+        kl: log q(z | x) - log p(z), shape (N,), float64, nats.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """ELBO of each row, shape (N,), float64, nats."""
+        return self.reconstruction - self.kl
+
+    @property
+    def mean(self) -> float:
+        """Mean over rows, nats per example."""
+        return float(self.value.mean())
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean, from the spread over rows; NaN for one row."""
+        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else float("nan")
+
+    def summary(self) -> dict[str, float]:
+        """Return the means and the standard error by name, nats per example."""
+        return {
+            "elbo": self.mean,
+            "elbo_se": self.se,
+            "reconstruction": float(self.reconstruction.mean()),
+            "kl": float(self.kl.mean()),
+        }
+
+    def __repr__(self) -> str:
+        return f"ElboEstimate({self.mean:.2f} ± {self.se:.2f} nats per example, {len(self.value)} rows)"
+
+
+def estimate_elbo(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: Iterable[Sequence[Tensor]],
+    num_particles: int = 1,
+    max_plate_nesting: int = 1,
+    seed: int = 0,
+) -> ElboEstimate:
+    """Estimate the ELBO of each row, without gradients and with a noise of its own seed.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites.
+        data: Batches, tuples of tensors on the device of the programs, in order.
+        num_particles: Samples of z for each row.
+        max_plate_nesting: How deep plates are nested in the programs.
+        seed: Of the noise; the random state is put back.
+    """
+    loss = ELBO(num_particles, max_plate_nesting)(model, guide)
+    parts = []
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for batch in data:
+            _, reconstruction, kl = loss.terms(*batch)
+            parts.append((reconstruction.double().cpu(), kl.double().cpu()))
+    reconstruction, kl = (torch.cat(part) for part in zip(*parts, strict=True))
+    return ElboEstimate(reconstruction, kl)
+
+
+@torch.no_grad()
+def non_finite_site(loss: Loss, *data: Tensor) -> str:
+    """Return the name of the first sample site whose log-probability is not finite, guide before model.
+
+    Args:
+        loss: What is run once more, with the present random state.
+        data: The batch that it is run on.
+    """
+    with local_parameters():
+        guide = poutine.trace(loss.guide).get_trace(*data)
+        model = poutine.trace(poutine.replay(loss.model, trace=guide)).get_trace(*data)
+    for site in sample_sites(guide) + sample_sites(model):
+        if not torch.isfinite(site["fn"].log_prob(site["value"])).all():
+            return str(site["name"])
+    return "none (the gradient alone is not finite)"

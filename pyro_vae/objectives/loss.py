@@ -1,0 +1,105 @@
+"""What every objective is: a small frozen value that, called with two programs, gives a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from pyro_vae._checks import check_integer
+from pyro_vae._programs import local_parameters
+from pyro_vae.objectives.rows import Draws, draw
+
+__all__ = ["Loss", "Objective", "Terms"]
+
+
+class Terms(NamedTuple):
+    """What one evaluation of an objective gives."""
+
+    loss: Tensor
+    """To be minimised, scalar, nats per example; differentiable."""
+    reconstruction: Tensor
+    """log p(x | z), averaged over particles, shape (N,), nats; detached."""
+    kl: Tensor
+    """log q(z | x) - log p(z), averaged over particles, shape (N,), nats; detached. Whatever the objective,
+    `reconstruction - kl` is the ELBO, with weight one: the loss is never read as a bound, nor a bound as the loss."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is maximised. A subclass says in `loss` how it follows from the draws.
+
+    Args:
+        num_particles: Samples of z for each row and step.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    num_particles: int = 1
+    max_plate_nesting: int = 1
+
+    cut: ClassVar[bool] = False
+    """Whether `loss` wants its draws cut off from the guide; see `draw`."""
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_particles, "num_particles")
+        check_integer(self.max_plate_nesting, "max_plate_nesting")
+
+    def __call__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> Loss:
+        """Return the loss of `model` and `guide`, a module: `loss(x)` is a scalar in nats per example."""
+        return Loss(self, model, guide)
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return the loss, a scalar in nats per example.
+
+        Args:
+            draws: A run of guide and model.
+            progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
+        """
+        raise NotImplementedError
+
+
+class Loss(nn.Module):
+    """An objective bound to a model and a guide.
+
+    Args:
+        objective: What is computed from the rows' log-probabilities.
+        model: A Pyro program, module or function.
+        guide: A Pyro program, module or function.
+    """
+
+    def __init__(self, objective: Objective, model: Callable[..., Any], guide: Callable[..., Any]) -> None:
+        super().__init__()
+        self.objective = objective
+        self.model = model
+        self.guide = guide
+
+    def terms(self, *data: Tensor, progress: Tensor | None = None) -> Terms:
+        """Return the loss with its parts for a batch; see `Terms`.
+
+        Args:
+            data: What model and guide are called with.
+            progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
+        """
+        objective = self.objective
+        with local_parameters():
+            draws = draw(
+                self.model,
+                self.guide,
+                *data,
+                num_particles=objective.num_particles,
+                max_plate_nesting=objective.max_plate_nesting,
+                cut=objective.cut,
+            )
+            loss = objective.loss(draws, progress)
+        log_probs = draws.log_probs
+        kl = log_probs.guide - log_probs.prior
+        return Terms(loss, log_probs.likelihood.detach().mean(0), kl.detach().mean(0))
+
+    def forward(self, *data: Tensor) -> Tensor:
+        """Return the loss for a batch at the end of training, a scalar in nats per example."""
+        return self.terms(*data).loss

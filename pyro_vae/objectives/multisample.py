@@ -1,0 +1,96 @@
+"""Bounds that see several samples of z a row at once, and the gradients that suit them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.rows import Draws
+
+__all__ = ["IWAE", "DReG", "Renyi"]
+
+
+@dataclass(frozen=True)
+class IWAE(Objective):
+    """The importance weighted bound `E[log 1/K sum_k p(x, z_k) / q(z_k | x)]` (Burda et al. 2016, eq. 8).
+
+    It rises with `num_particles` K to log p(x); with one it is the ELBO. Sites without a reparameterised
+    sample get the score function's gradient.
+
+    Args:
+        num_particles: Samples of z for each row and step, K.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    num_particles: int = 5
+
+    def bound(self, log_weights: Tensor) -> Tensor:
+        """Return the bound of each row, shape (N,), nats, from log weights of shape (num_particles, N)."""
+        return log_weights.logsumexp(0) - math.log(self.num_particles)
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return minus the bound, in nats per example."""
+        bound = self.bound(draws.log_probs.log_weights)
+        score = draws.log_probs.score.sum(0) * bound.detach()
+        return -(bound + score - score.detach()).mean()
+
+
+@dataclass(frozen=True)
+class DReG(IWAE):
+    """The importance weighted bound with the doubly reparameterised gradient (Tucker et al. 2019, eq. 8).
+
+    The guide's gradient is `E[sum_k v_k^2 d/dz_k (log p(x, z_k) - log q(z_k | x)) dz_k/dphi]` with the normalised
+    weights v; its signal does not drown as K grows. The model's is that of `IWAE`. Arguments as for `IWAE`.
+
+    Raises:
+        InputError: If an argument is out of range, or a site of the guide is not reparameterised.
+    """
+
+    cut: ClassVar[bool] = True
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return minus the bound, in nats per example."""
+        log_probs = draws.log_probs
+        bound = self.bound(log_probs.log_weights).detach()
+        weights = log_probs.log_weights.detach().softmax(0)
+        path = draws.along_z((weights * log_probs.log_weights).sum(0).mean(), weights)
+        model = (weights * (log_probs.likelihood + log_probs.prior)).sum(0)
+        return -((bound + model - model.detach()).mean() + path)
+
+
+@dataclass(frozen=True)
+class Renyi(IWAE):
+    """The variational Renyi bound `1 / (1 - alpha) log 1/K sum_k (p(x, z_k) / q(z_k | x))^(1 - alpha)`.
+
+    Li & Turner 2016, eq. 14. With alpha = 1 it is the ELBO, with 0 the bound of `IWAE`, and it falls as alpha rises.
+    For alpha below 0 it may lie above log p(x).
+
+    Args:
+        num_particles: Samples of z for each row and step, K.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        alpha: Order of the divergence, any finite number.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(math.isfinite(self.alpha), f"Expected alpha to be a finite number; got {self.alpha}.")
+
+    def bound(self, log_weights: Tensor) -> Tensor:
+        """Return the bound of each row, shape (N,), nats, from log weights of shape (num_particles, N)."""
+        if self.alpha == 1:
+            return log_weights.mean(0)
+        order = 1 - self.alpha
+        return super().bound(order * log_weights) / order

@@ -1,0 +1,65 @@
+"""Reweighted wake-sleep: the guide learns by its own divergence, without gradients through samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.objectives.multisample import IWAE
+from pyro_vae.objectives.rows import Draws
+
+__all__ = ["ReweightedWakeSleep"]
+
+
+@dataclass(frozen=True)
+class ReweightedWakeSleep(IWAE):
+    """Reweighted wake-sleep (Bornschein & Bengio 2015, eqs. 6 to 9); the loss's value is minus the bound of `IWAE`.
+
+    The model climbs that bound. The guide climbs `sum_k v_k log q(z_k | x)` at rows x of the data, with normalised
+    weights v and the samples held fixed (wake), and `log q(z | x)` at x and z drawn from the model (sleep). No
+    site need be reparameterised.
+
+    Args:
+        num_particles: Samples of z for each row and step, K.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        insomnia: Share of wake in the guide's gradient, in [0, 1]; the rest is sleep. Pyro's name for it.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    insomnia: float = 1.0
+
+    cut: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            0 <= self.insomnia <= 1, f"Expected insomnia in [0, 1], the share of wake; got {self.insomnia}."
+        )
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return a scalar with minus the bound's value, in nats per example, and the gradients of wake-sleep."""
+        log_probs = draws.log_probs
+        bound = self.bound(log_probs.log_weights).detach()
+        weights = log_probs.log_weights.detach().softmax(0)
+        wake = log_probs.likelihood + log_probs.prior + self.insomnia * log_probs.guide
+        climbed = (weights * wake).sum(0).mean()
+        if self.insomnia < 1:
+            climbed = climbed + (1 - self.insomnia) * _sleep(draws)
+        return -(bound.mean() + climbed - climbed.detach())
+
+
+def _sleep(draws: Draws) -> Tensor:
+    """Return the mean over rows of log q(z | x) at z and x drawn from the model, nats per example."""
+    with torch.no_grad():
+        dream = poutine.trace(poutine.uncondition(draws.model)).get_trace(*draws.data)
+    x = dream.nodes["x"]["value"]
+    trace = poutine.trace(poutine.replay(draws.guide, trace=dream)).get_trace(x, *draws.data[1:])
+    log_q: Tensor = trace.log_prob_sum()
+    return log_q / len(x)
