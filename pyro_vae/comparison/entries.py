@@ -1,15 +1,13 @@
-"""Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
+"""The lines of a comparison: what is fitted, and its log-likelihood or ELBO on the same rows in one unit."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,13 +16,18 @@ from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.building import build, fit_settings, resolve
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet
-from pyro_vae.guides import DiagonalNormalGuide
-from pyro_vae.likelihoods import GaussianWithIsotropicScale, typical_scale
-from pyro_vae.linear import LinearEncoder, LinearGaussianModel
 from pyro_vae.objectives import estimate_elbo
-from pyro_vae.training import Callback, FitResult, Schedule, fit
+from pyro_vae.training import Callback, FitResult, fit
 
-__all__ = ["Entry", "LinearVAE", "fit_baseline", "fit_linear_vae", "fit_vae", "mean_and_se"]
+__all__ = [
+    "Entry",
+    "exact_baselines",
+    "fit_baseline",
+    "fit_vae",
+    "linear_baselines",
+    "mean_and_se",
+    "vae_entry",
+]
 
 BASELINE_BYTES = 2**32
 """Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
@@ -91,90 +94,6 @@ def fit_baseline(estimator: Any, name: str, train: NDArray[np.float64], test: ND
     )
 
 
-@dataclass(frozen=True)
-class LinearVAE:
-    """A linear variational autoencoder and how near it came to what is known exactly.
-
-    Args:
-        entry: Its line.
-        optimum: The closed form's log-likelihood of the training rows: PPCA's, nats per example.
-        reached: The exact log-likelihood of the training rows at its own parameters, nats per example.
-        model: The generative half.
-    """
-
-    entry: Entry
-    optimum: float
-    reached: float
-    model: LinearGaussianModel
-
-    @property
-    def parameter_gap(self) -> float:
-        """Optimum minus the exact log-likelihood at the parameters reached: what training left over."""
-        return self.optimum - self.reached
-
-    @property
-    def posterior_gap(self) -> float:
-        """Exact log-likelihood minus ELBO: the mean KL(q(z | x) || p(z | x)), what the guide left over."""
-        return self.reached - self.entry.train
-
-
-def fit_linear_vae(
-    train: Tensor,
-    test: Tensor,
-    latent_dim: int,
-    *,
-    epochs: int = 300,
-    batch_size: int = 128,
-    lr: float = 3e-3,
-    seed: int = 0,
-    callbacks: Sequence[Callback] = (),
-    progress: bool = True,
-) -> LinearVAE:
-    """Train the linear VAE with one noise scale by SVI and measure its gap to PPCA (Lucas et al. 2019).
-
-    Args:
-        train: Rows to fit, shape (N, data_dim); the same draw in every epoch, as for the baselines.
-        test: Rows to score, shape (M, data_dim).
-        latent_dim: Size of z.
-        epochs: Passes over the training rows.
-        batch_size: Rows a step.
-        lr: Peak learning rate of Adam.
-        seed: Of the first weights and of all noise.
-        callbacks: As for `fit`.
-        progress: Whether to show a progress bar.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, guide = _linear_vae(train, latent_dim)
-    adam = partial(torch.optim.Adam, lr=lr, fused=True)
-    result = fit(
-        model,
-        guide,
-        train,
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=adam,
-        schedule=Schedule("cosine", warmup=0.05),
-        callbacks=callbacks,
-        seed=seed,
-        progress=progress,
-    )
-    model, guide = model.cpu().double(), guide.cpu().double()
-    exact = model.to_baseline()
-    rows = train.double()
-    entry = _vae_entry("linear VAE by SVI", model, guide, rows, test.double(), result, num_particles=20)
-    optimum = PPCA(latent_dim).fit(rows).score(rows)
-    return LinearVAE(entry, optimum, exact.score(rows), model)
-
-
-def _linear_vae(train: Tensor, latent_dim: int) -> tuple[LinearGaussianModel, DiagonalNormalGuide]:
-    mean, scale = train.double().mean(0), typical_scale(train.double().std(0))
-    same = torch.full_like(mean, scale)
-    likelihood = GaussianWithIsotropicScale(mean, same, scale_floor=1e-4 * scale)
-    guide = DiagonalNormalGuide(LinearEncoder(mean, same, latent_dim))
-    return LinearGaussianModel(latent_dim, likelihood), guide
-
-
 def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()) -> Entry:
     """Train the VAE that a configuration names, dequantized anew each epoch, and measure its ELBO.
 
@@ -189,11 +108,11 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     settings = fit_settings(config.training)
     result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
     name = f"nonlinear VAE ({config.model.likelihood})"
-    entry = _vae_entry(name, model.cpu(), guide.cpu(), dataset.train.tensor(), dataset.test.tensor(), result)
+    entry = vae_entry(name, model.cpu(), guide.cpu(), dataset.train.tensor(), dataset.test.tensor(), result)
     return replace(entry, iterations=result.best_epoch)
 
 
-def _vae_entry(
+def vae_entry(
     name: str,
     model: nn.Module,
     guide: nn.Module,
@@ -202,6 +121,17 @@ def _vae_entry(
     result: FitResult,
     num_particles: int = 10,
 ) -> Entry:
+    """Return the line of a trained model and guide: their ELBO on both splits.
+
+    Args:
+        name: What the table calls it.
+        model: On the CPU, as the rows.
+        guide: Beside it.
+        train: Rows that were fitted, shape (N, data_dim).
+        test: Rows to score, shape (M, data_dim).
+        result: What `fit` returned.
+        num_particles: Samples of z for each row.
+    """
     estimates = [
         estimate_elbo(model, guide, ((block,) for block in rows.split(1000)), num_particles)
         for rows in (train, test)

@@ -1,0 +1,22 @@
+"""Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
+
+from pyro_vae.comparison.entries import (
+    Entry,
+    exact_baselines,
+    fit_baseline,
+    fit_vae,
+    linear_baselines,
+    mean_and_se,
+)
+from pyro_vae.comparison.linear_vae import LinearVAE, fit_linear_vae
+
+__all__ = [
+    "Entry",
+    "LinearVAE",
+    "exact_baselines",
+    "fit_baseline",
+    "fit_linear_vae",
+    "fit_vae",
+    "linear_baselines",
+    "mean_and_se",
+]
