@@ -1,6 +1,7 @@
 """Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
 
 from pyro_vae.comparison.entries import (
+    NAMES,
     Entry,
     exact_baselines,
     fit_baseline,
@@ -11,6 +12,7 @@ from pyro_vae.comparison.entries import (
 from pyro_vae.comparison.linear_vae import LinearVAE, fit_linear_vae
 
 __all__ = [
+    "NAMES",
     "Entry",
     "LinearVAE",
     "exact_baselines",

@@ -20,6 +20,7 @@ from pyro_vae.objectives import estimate_elbo
 from pyro_vae.training import Callback, FitResult, fit
 
 __all__ = [
+    "NAMES",
     "Entry",
     "exact_baselines",
     "fit_baseline",
