@@ -13,7 +13,7 @@ import pyro
 import torch
 from pyro.params import param_with_module_name
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import am_i_wrapped
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 __all__ = ["Program", "local_parameters", "network_in_chunks", "num_inputs", "parameters_of"]
@@ -38,7 +38,9 @@ class Program(nn.Module):
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if am_i_wrapped():
+        # Inside `local_parameters` each offer would be answered with the parameter itself, for a third of the
+        # handlers' time.
+        if _PYRO_STACK and not any(isinstance(handler, _OwnParameters) for handler in _PYRO_STACK):
             name = _unique_name(self)
             for parameter_name, parameter in self.named_parameters():
                 if parameter.requires_grad:

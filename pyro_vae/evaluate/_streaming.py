@@ -19,7 +19,7 @@ from pyro_vae.objectives import RowLogProbs, row_log_probs
 
 __all__ = ["Stream", "undisturbed"]
 
-CACHE_BYTES, DEVICE_BYTES = 2**25, 2**30
+CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
 """What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
 
 
