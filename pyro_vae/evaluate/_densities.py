@@ -1,0 +1,225 @@
+"""Model and guide as densities of each row over one unconstrained vector.
+
+Hamiltonian Monte Carlo and Gaussian families want a latent without bounds and with one name; programs have
+sites, with supports. Here the sites of a row are packed into one vector and back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.distributions import Distribution, Transform, biject_to
+
+from pyro_vae._checks import InputError, check
+from pyro_vae._programs import local_parameters
+from pyro_vae.objectives.rows import sample_sites
+
+__all__ = ["Densities", "evaluation_mode", "simulate_rows"]
+
+
+class _Site(NamedTuple):
+    """One latent site of the model, for a single row."""
+
+    name: str
+    transform: Transform  # from an unconstrained value to the site's support
+    shape: torch.Size  # of the unconstrained value
+
+
+class Densities:
+    """log p(x, z), log p(z) and log q(z | x) of each row as functions of its unconstrained latents u.
+
+    u has shape (num_samples, N, size): all latent sites of the model, each mapped onto the real line (Stan's and
+    Pyro's transforms), flattened and joined. Each density includes log |dz/du|, so ratios are those over z.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites.
+        data: What both are called with, rows first.
+        max_plate_nesting: How deep plates are nested in the programs.
+
+    Raises:
+        InputError: If a latent site is discrete, or stands in another plate than `"data"`.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        data: tuple[Tensor, ...],
+        max_plate_nesting: int = 1,
+    ) -> None:
+        self.model, self.guide, self.data = model, guide, data
+        self.max_plate_nesting = max_plate_nesting
+        sites = sample_sites(self._trace(model, 1))
+        self.sites = [_described(site) for site in sites if not site["is_observed"]]
+        check(bool(self.sites), "Expected a model with latent sites; all of its sites are observed.")
+        self._guide_site = self._only_guide_site()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the latent sites, in the model's order."""
+        return [site.name for site in self.sites]
+
+    def unpack(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the sites' values, each (num_samples, N, *event), and log |dz/du|, shape (num_samples, N)."""
+        values, log_jacobian = {}, u.new_zeros(u.shape[:-1])
+        parts = u.split([site.shape.numel() for site in self.sites], dim=-1)
+        for site, part in zip(self.sites, parts, strict=True):
+            free = part.reshape(*u.shape[:-1], *site.shape)
+            values[site.name] = site.transform(free)
+            change = site.transform.log_abs_det_jacobian(free, values[site.name])
+            log_jacobian = log_jacobian + change.reshape(*u.shape[:-1], -1).sum(-1)
+        return values, log_jacobian
+
+    def pack(self, values: dict[str, Tensor]) -> Tensor:
+        """Return u, shape (num_samples, N, size), from the sites' values."""
+        free = (site.transform.inv(values[site.name]) for site in self.sites)
+        return torch.cat(
+            [part.flatten(part.ndim - len(site.shape)) if site.shape else part.unsqueeze(-1)
+             for site, part in zip(self.sites, free, strict=True)], dim=-1,
+        )  # fmt: skip
+
+    def from_guide(self, num_samples: int) -> Tensor:
+        """Draw u from q(z | x), shape (num_samples, N, size), detached."""
+        return self._draw(self.guide, num_samples)
+
+    def from_prior(self, num_samples: int) -> Tensor:
+        """Draw u from p(z), shape (num_samples, N, size), detached."""
+        return self._draw(self.model, num_samples)
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """Return log p(x, z) of each row, shape (num_samples, N), nats."""
+        return sum(self.log_likelihood_and_prior(u), start=u.new_zeros(()))
+
+    def log_likelihood_and_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) and log p(z), each (num_samples, N), nats."""
+        values, log_jacobian = self.unpack(u)
+        trace = self._trace(self.model, len(u), values)
+        observed = {site["name"] for site in sample_sites(trace)} - set(self.names)
+        return self._total(trace, observed), self._total(trace, self.names) + log_jacobian
+
+    def log_guide(self, u: Tensor) -> Tensor:
+        """Return log q(z | x) of each row, shape (num_samples, N), nats."""
+        values, log_jacobian = self.unpack(u)
+        if self._guide_site is not None:
+            # Its distribution depends on x alone: no need to run the guide's network at each z.
+            return self._guide_site.log_prob(values[self.names[0]]) + log_jacobian
+        return self._total(self._trace(self.guide, len(u), values), self.names) + log_jacobian
+
+    def _draw(self, program: Callable[..., Any], num_samples: int) -> Tensor:
+        with torch.no_grad():
+            trace = self._trace(program, num_samples)
+            check(
+                set(self.names) <= set(trace.nodes),
+                f"Expected the guide to sample the model's latent sites {self.names}; it samples "
+                f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
+            )
+            return self.pack({name: _rows_last(trace.nodes[name]) for name in self.names})
+
+    def _trace(
+        self, program: Callable[..., Any], num_samples: int, values: dict[str, Tensor] | None = None
+    ) -> Any:
+        """Run a program for `num_samples` values of its latents at once, at `values` where they are given."""
+        if values is not None:
+            nested = (1,) * (self.max_plate_nesting - 1)
+            placed = {k: v.reshape(len(v), *nested, *v.shape[1:]) for k, v in values.items()}
+            program = poutine.condition(program, data=placed)
+        plate = pyro.plate("_samples", num_samples, dim=-self.max_plate_nesting - 1)
+        with local_parameters(), plate:
+            return poutine.trace(program).get_trace(*self.data)
+
+    def _total(self, trace: Any, names: Collection[str]) -> Tensor:
+        """Sum log-probabilities over the named sites and all plates but samples and rows."""
+        trace.compute_log_prob(lambda name, _: name in names)
+        log_probs = (trace.nodes[name]["log_prob"] for name in trace.nodes if name in names)
+        rows = (lp.reshape(lp.shape[0], -1, lp.shape[-1]).sum(1) for lp in log_probs)
+        return sum(rows, start=self.data[0].new_zeros(()))
+
+    def _only_guide_site(self) -> Distribution | None:
+        with torch.no_grad():
+            sites = sample_sites(self._trace(self.guide, 1))
+        if len(sites) != 1 or len(self.sites) != 1:
+            return None
+        return sites[0]["fn"]
+
+
+def _described(site: dict[str, Any]) -> _Site:
+    """Return what packing needs to know of a latent site drawn for one sample."""
+    name, fn = site["name"], site["fn"]
+    check(
+        not fn.support.is_discrete,
+        f"Expected continuous latents, which have gradients; the site {name!r} is discrete. "
+        "Use importance sampling, or sum the site out.",
+    )
+    value = _rows_last(site)
+    transform = biject_to(fn.support)
+    return _Site(name, transform, transform.inv(value).shape[2:])
+
+
+def _rows_last(site: dict[str, Any]) -> Tensor:
+    """Return a site's value, shape (num_samples, N, *event), or raise where it stands in a further plate."""
+    value: Tensor = site["value"]
+    batch = value.shape[: value.ndim - site["fn"].event_dim]
+    if not any(plate.name == "data" for plate in site["cond_indep_stack"]):
+        raise InputError(
+            f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
+            "Put it under `with pyro.plate('data', len(x)):`."
+        )
+    check(
+        math.prod(batch[1:-1]) == 1,
+        f"Expected the latent site {site['name']!r} in the plate 'data' alone; its batch shape for one row is "
+        f"{tuple(batch[1:-1])}. Declare those dimensions as part of the event: `.to_event(...)`.",
+    )
+    return value.reshape(batch[0], batch[-1], *value.shape[len(batch) :])
+
+
+def simulate_rows(
+    model: Callable[..., Any], data: tuple[Tensor, ...], max_plate_nesting: int = 1
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Draw z from p(z) and x from p(x | z), where `data` says how many rows and which labels.
+
+    Args:
+        model: A Pyro program with one observed site, which observes its first argument.
+        data: What the model is called with; the values of the first are not used.
+        max_plate_nesting: How deep plates are nested in the program.
+
+    Returns:
+        The data with the rows replaced, and the values of the latent sites behind them, (1, N, *event).
+
+    Raises:
+        InputError: If the model observes several sites, or something of another shape than the rows.
+    """
+    plate = pyro.plate("_samples", 1, dim=-max_plate_nesting - 1)
+    with local_parameters(), torch.no_grad(), plate:
+        trace = poutine.trace(poutine.uncondition(model)).get_trace(*data)
+    sites = sample_sites(trace)
+    observed = [site for site in sites if site["infer"].get("was_observed")]
+    check(
+        len(observed) == 1 and observed[0]["value"].numel() == data[0].numel(),
+        f"Expected one observed site of the shape of x, {tuple(data[0].shape)}, to simulate rows; the model observes "
+        f"{[(site['name'], tuple(site['value'].shape[1:])) for site in observed]}. Expand that site to the shape of x, "
+        "or simulate none.",
+    )
+    latents = {site["name"]: _rows_last(site) for site in sites if site is not observed[0]}
+    x = observed[0]["value"].reshape(data[0].shape).to(data[0].dtype)
+    return (x, *data[1:]), latents
+
+
+@contextmanager
+def evaluation_mode(*programs: Any) -> Iterator[None]:
+    """Put modules into evaluation mode and back: under dropout or batch statistics a row has no density."""
+    modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules() if m.training]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True

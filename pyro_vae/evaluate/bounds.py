@@ -1,0 +1,115 @@
+"""What annealing says of each row: bounds on log p(x), with errors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from scipy.stats import t as student_t
+from torch import Tensor
+
+from pyro_vae._checks import check
+
+__all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
+
+
+@dataclass(frozen=True)
+class BidirectionalBounds:
+    """`lower <= log p(x) <= upper` in expectation, on rows that the model itself has drawn.
+
+    Args:
+        lower: From annealing towards the posterior, shape (N,), float64, nats.
+        lower_se: Its Monte Carlo standard error over the chains, shape (N,).
+        upper: From annealing away from the posterior, shape (N,), float64, nats.
+        upper_se: Likewise, shape (N,). Chains of a row start near the same draw; see `bidirectional_bounds`.
+        num_chains: Chains a row, behind each error.
+        data: The drawn rows, with the labels where there are some.
+    """
+
+    lower: Tensor
+    lower_se: Tensor
+    upper: Tensor
+    upper_se: Tensor
+    num_chains: int
+    data: tuple[Tensor, ...] = field(repr=False)
+
+    def interval(self, level: float = 0.99) -> tuple[Tensor, Tensor]:
+        """Return ends, each (N,), that hold log p(x) with at least this probability.
+
+        Each bound is moved outwards by Student's t of its error, half of `1 - level` a side. The bounds' own bias
+        points outwards too, so what is covered is more than `level` where annealing was too fast.
+
+        Args:
+            level: Between 0 and 1.
+        """
+        check(0 < level < 1, f"Expected 0 < level < 1; got {level!r}.")
+        reach = float(student_t.ppf((1 + level) / 2, self.num_chains - 1))
+        return self.lower - reach * self.lower_se, self.upper + reach * self.upper_se
+
+    @property
+    def width(self) -> Tensor:
+        """Width of `interval()`, the 99 % one, shape (N,), nats."""
+        low, high = self.interval()
+        return high - low
+
+    def summary(self) -> dict[str, float]:
+        """Return means over the rows by name, nats per example."""
+        return {
+            "lower": float(self.lower.mean()),
+            "upper": float(self.upper.mean()),
+            "upper_minus_lower": float((self.upper - self.lower).mean()),
+            "interval_width": float(self.width.mean()),
+            "num_rows": len(self.lower),
+        }
+
+
+@dataclass(frozen=True)
+class AnnealedLogLikelihood:
+    """log p(x) of each row by annealed importance sampling: a lower bound in expectation.
+
+    Args:
+        value: Shape (N,), float64, nats.
+        se: Monte Carlo standard error over the chains, shape (N,).
+        accept_rate: Mean acceptance probability of the transitions, shape (N,).
+        simulated: The same annealing, in both directions, on rows that the model has drawn, or None. How wide its
+            interval is there is a check of the settings; it bounds nothing on rows that come from elsewhere.
+    """
+
+    value: Tensor
+    se: Tensor
+    accept_rate: Tensor
+    simulated: BidirectionalBounds | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean over rows, nats per example."""
+        return float(self.value.mean())
+
+    @property
+    def mean_se(self) -> float:
+        """Standard error of the mean, from the spread over rows; NaN for one row."""
+        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else math.nan
+
+    @property
+    def monte_carlo_se(self) -> float:
+        """Standard error of the mean that more chains would remove."""
+        return float(self.se.square().sum().sqrt() / len(self.se))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures by name, nats per example; "simulated_rows" is a check and not a bound."""
+        figures: dict[str, Any] = {
+            "mean": self.mean,
+            "se": self.mean_se,
+            "monte_carlo_se": self.monte_carlo_se,
+            "accept_rate": float(self.accept_rate.mean()),
+            "num_rows": len(self.value),
+        }
+        return figures | ({"simulated_rows": self.simulated.summary()} if self.simulated else {})
+
+    def __repr__(self) -> str:
+        text = f"log p(x) >= {self.mean:.2f} ± {self.mean_se:.2f} nats per example, {len(self.value)} rows"
+        if self.simulated:
+            gap = self.simulated.summary()["upper_minus_lower"]
+            text += f"; check, not a bound: on simulated rows the two directions are {gap:.2f} nats apart"
+        return f"AnnealedLogLikelihood({text})"

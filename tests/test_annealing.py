@@ -1,0 +1,251 @@
+"""Annealed importance sampling against exact log p(x), in both directions."""
+
+import math
+from dataclasses import replace
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from helpers import assert_within_sigma
+from programs import ExactGuide, LinearModel, exact_log_prob, linear_problem, rows, small_vae
+from torch import nn
+
+from pyro_vae._checks import InputError
+from pyro_vae.evaluate import Annealing, annealed_log_likelihood, bidirectional_bounds
+from pyro_vae.mcmc import HMC
+
+QUICK = Annealing(num_temperatures=30, num_chains=8, num_warmup=8)
+TINY = Annealing(num_temperatures=4, num_chains=2, num_warmup=2)
+
+
+class MarginalGuide(nn.Module):
+    """The exact posterior's marginals, moved by `shift` standard deviations and `factor` as wide."""
+
+    def __init__(self, model, shift=0.0, factor=1.0):
+        super().__init__()
+        self.exact, self.shift, self.factor = ExactGuide(model), shift, factor
+
+    def forward(self, x):
+        scale = self.exact.covariance.diagonal().sqrt()
+        loc = (x - self.exact.mean) @ self.exact.gain.T + self.shift * scale
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, self.factor * scale).to_event(1))
+
+
+def poor_guide(model):
+    return MarginalGuide(model, shift=1.0, factor=0.7)
+
+
+def test_from_the_exact_posterior_every_weight_is_exact_and_equal():
+    model, x = linear_problem(num_rows=8)
+    found = annealed_log_likelihood(model, ExactGuide(model), x, TINY, num_simulated=3)
+    torch.testing.assert_close(found.value, exact_log_prob(model, x), rtol=0, atol=1e-9)
+    assert found.se.max() < 1e-12
+    bounds = found.simulated
+    truth = exact_log_prob(model, *bounds.data)
+    torch.testing.assert_close(bounds.lower, truth, rtol=0, atol=1e-9)
+    torch.testing.assert_close(bounds.upper, truth, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("start", ["guide", "prior"])
+def test_the_weights_are_unbiased_in_both_directions(start):
+    # Mean over rows of w / p(x), and of p(x) / w backwards, is 1: few temperatures, so that errors show.
+    model, template = linear_problem(num_rows=1500)
+    quick = Annealing(num_temperatures=10, num_chains=2, num_warmup=15, start=start)
+    bounds = bidirectional_bounds(model, poor_guide(model), template, quick, batch_size=1500)
+    truth = exact_log_prob(model, *bounds.data)
+    for log_ratio in (bounds.lower - truth, truth - bounds.upper):
+        ratio = log_ratio.exp()
+        assert ratio.std() > 0.05
+        assert_within_sigma(ratio.mean(), 1, ratio.std() / len(ratio) ** 0.5)
+
+
+@pytest.mark.parametrize("num_temperatures", [6, 30])
+def test_the_interval_covers_the_exact_value(num_temperatures):
+    model, template = linear_problem(num_rows=150)
+    quick = Annealing(num_temperatures, num_chains=8, num_warmup=8)
+    bounds = bidirectional_bounds(model, poor_guide(model), template, quick, batch_size=150, seed=3)
+    low, high = bounds.interval()
+    truth = exact_log_prob(model, *bounds.data)
+    assert ((low <= truth) & (truth <= high)).double().mean() >= 0.95
+    inner_low, inner_high = bounds.interval(0.5)
+    assert (low < inner_low).all()
+    assert (inner_high < high).all()
+
+
+def test_more_temperatures_bring_the_bounds_together():
+    model, template = linear_problem(num_rows=100)
+    gaps = []
+    for num_temperatures in (4, 12, 36):
+        annealing = Annealing(num_temperatures, num_chains=8, num_warmup=8, start="prior")
+        bounds = bidirectional_bounds(model, poor_guide(model), template, annealing)
+        gaps.append(bounds.summary()["upper_minus_lower"])
+    assert gaps[0] > 1.5 * gaps[1] > 3 * gaps[2] > 0
+
+
+def test_bounds_are_under_half_a_nat_apart_on_784_columns():
+    generator = torch.Generator().manual_seed(0)
+    model = LinearModel(0.3 * torch.randn(784, 10, generator=generator), torch.zeros(784), 1.0)
+    # A tenth of the default temperatures, from a guide that only lacks the correlations.
+    annealing = replace(Annealing(), num_temperatures=50)
+    bounds = bidirectional_bounds(model, MarginalGuide(model), torch.zeros(6, 784), annealing)
+    low, high = bounds.interval()
+    truth = exact_log_prob(model, *bounds.data).double()
+    assert ((low <= truth) & (truth <= high)).all()
+    assert bounds.width.max() < 0.5
+
+
+def test_given_rows_have_a_lower_bound_near_the_truth_beside_a_check():
+    model, x = linear_problem(num_rows=60)
+    found = annealed_log_likelihood(model, poor_guide(model), x, QUICK, num_simulated=5, batch_size=25)
+    assert_within_sigma(found.value, exact_log_prob(model, x), found.se.clamp_min(1e-3), sigmas=7)
+    assert_within_sigma(found.mean, exact_log_prob(model, x).mean(), found.monte_carlo_se)
+    assert 0.5 < found.accept_rate.mean() <= 1
+    assert found.summary()["simulated_rows"]["num_rows"] == 5
+    assert "check, not a bound" in repr(found)
+    assert "simulated_rows" not in annealed_log_likelihood(
+        model, poor_guide(model), x[:2], QUICK, num_simulated=0
+    ).summary()  # fmt: skip
+
+
+def gamma_poisson(x):
+    with pyro.plate("data", len(x)):
+        rate = pyro.sample("rate", dist.Gamma(3.0, 1.5))
+        pyro.sample("x", dist.Poisson(rate.unsqueeze(-1).expand(*rate.shape, x.shape[-1])).to_event(1), obs=x)
+
+
+def gamma_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("rate", dist.LogNormal(x.mean(-1).clamp_min(0.5).log(), 0.4))
+
+
+def test_a_plain_program_with_a_bounded_latent():
+    x = dist.Poisson(torch.tensor(2.0, dtype=torch.float64)).sample((30, 4))
+    found = annealed_log_likelihood(gamma_poisson, gamma_guide, x, QUICK, num_simulated=4)
+    total, count = x.sum(-1), x.shape[-1]
+    exact = (
+        3 * math.log(1.5) - math.lgamma(3) + torch.lgamma(3 + total)
+        - (3 + total) * math.log(1.5 + count) - torch.lgamma(x + 1).sum(-1)
+    )  # fmt: skip
+    assert_within_sigma(found.mean, exact.mean(), found.monte_carlo_se)
+    assert found.simulated.data[0].shape == (4, 4)
+
+
+def two_layers(x, y):
+    with pyro.plate("data", len(x)):
+        z1 = pyro.sample("z1", dist.Normal(y, 1.0))
+        z2 = pyro.sample("z2", dist.Normal(z1.unsqueeze(-1).expand(*z1.shape, 2), 0.5).to_event(1))
+        pyro.sample("x", dist.Normal(z2, 0.3).to_event(1), obs=x)
+
+
+def two_layers_guide(x, y):
+    with pyro.plate("data", len(x)):
+        z2 = pyro.sample("z2", dist.Normal(x, 0.3).to_event(1))
+        pyro.sample("z1", dist.Normal(0.8 * z2.mean(-1) + 0.2 * y, 0.5))
+
+
+def test_several_latent_sites_and_labels():
+    y = torch.linspace(-1, 1, 20, dtype=torch.float64)
+    x = y.unsqueeze(-1) + torch.randn(20, 2, dtype=torch.float64)
+    covariance = torch.ones(2, 2).double() + (0.25 + 0.09) * torch.eye(2).double()
+    exact = dist.MultivariateNormal(y.unsqueeze(-1).expand(-1, 2), covariance).log_prob(x)
+    found = annealed_log_likelihood(two_layers, two_layers_guide, (x, y), QUICK, num_simulated=0)
+    assert_within_sigma(found.mean, exact.mean(), found.monte_carlo_se)
+
+
+def test_nothing_is_left_changed():
+    model, guide = small_vae()
+    x = rows()[:4]
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = annealed_log_likelihood(model, guide, x, TINY, num_simulated=2)
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+    assert model.training
+    assert guide.training
+    assert all(p.grad is None for p in model.parameters())
+    again = annealed_log_likelihood(model, guide, x, TINY, num_simulated=2)
+    torch.testing.assert_close(again.value, first.value, rtol=0, atol=0)
+
+
+def test_temperatures_rise_from_0_to_1():
+    betas = torch.tensor(Annealing(7).temperatures)
+    assert betas[0] == 0
+    assert betas[-1] == 1
+    steps = betas.diff()
+    assert (steps > 0).all()
+    torch.testing.assert_close(steps, steps.flip(0))
+    assert steps[0] < steps[3]
+
+
+def discrete(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Bernoulli(0.5))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def discrete_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Bernoulli(0.5))
+
+
+def outside(x):
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def wrong_site(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("latent", dist.Normal(0.0, 1.0))
+
+
+def nowhere(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("rate", dist.LogNormal(torch.nan, 0.4))
+
+
+X = torch.ones(3, 1)
+
+
+def unshaped(x):
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+
+def unshaped_guide(x):
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.mean(-1), 1.0))
+
+
+BAD = [
+    ("no temperatures", lambda: Annealing(1), "num_temperatures"),
+    ("one chain", lambda: Annealing(num_chains=1), "num_chains"),
+    ("start", lambda: Annealing(start="posterior"), "start"),
+    ("no rows", lambda: annealed_log_likelihood(gamma_poisson, gamma_guide, X[:0]), "at least one row"),
+    ("discrete", lambda: annealed_log_likelihood(discrete, discrete_guide, X), "'z' is discrete"),
+    ("outside", lambda: annealed_log_likelihood(outside, outside, X), "inside the plate 'data'"),
+    ("site", lambda: annealed_log_likelihood(gamma_poisson, wrong_site, X), "latent sites"),
+    ("nan", lambda: annealed_log_likelihood(gamma_poisson, nowhere, X), "finite"),
+    (
+        "no shape",
+        lambda: annealed_log_likelihood(unshaped, unshaped_guide, torch.ones(3, 2)),
+        "simulate none",
+    ),
+    ("level", lambda: bidirectional_bounds(gamma_poisson, gamma_guide, X, QUICK).interval(1.5), "level"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_the_transition_may_be_chosen():
+    model, x = linear_problem(num_rows=10)
+    annealing = Annealing(20, num_chains=4, num_warmup=10, hmc=HMC(num_leapfrog=5, diagonal_mass=False))
+    found = annealed_log_likelihood(model, poor_guide(model), x, annealing, num_simulated=0)
+    assert_within_sigma(found.mean, exact_log_prob(model, x).mean(), found.monte_carlo_se)
