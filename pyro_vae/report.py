@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.checkpoint import StorageError
-from pyro_vae.comparison import NAMES, Entry, LinearVAE
+from pyro_vae.checkpoint import StorageError, write_json
+from pyro_vae.comparison import NAMES, Comparison, Entry, LinearVAE
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
 from pyro_vae.guides import AmortizedGuide
@@ -22,7 +22,16 @@ from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import ElboEstimate
 from pyro_vae.training import FitResult
 
-__all__ = ["bits_per_dim", "closing_table", "format_table", "opening_lines", "test_facts", "write_figures"]
+__all__ = [
+    "bits_per_dim",
+    "closing_table",
+    "comparison_table",
+    "format_table",
+    "opening_lines",
+    "test_facts",
+    "write_comparison",
+    "write_figures",
+]
 
 SHOWN_ROWS = 5000
 """Rows that the latent space is drawn from."""
@@ -50,7 +59,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
-        f"({training.schedule}), seed {training.seed}, {training.device}",
+        f"({training.schedule}), seed {training.seed}, {training.device}, compile {training.compile}",
         f"run        {folder}",
     ]
 
@@ -95,12 +104,16 @@ def closing_table(
             f"latent {config.model.latent_dim}; nats per example",
             format_table([header, *rows]),
             f"{elbo} (epoch {result.best_epoch} of {len(result.history)}, ended by {result.stopped}); "
-            f"trained in {result.seconds:.1f} s",
+            f"trained in {result.seconds:.1f} s" + _compiling(result),
             *_baseline_lines(baselines, config.model.latent_dim),
-            *(f"note: {note}" for note in noticed(config, dataset)),
+            *(f"note: {note}" for note in (*noticed(config, dataset), result.note) if note),
             f"run in {folder}",
         ]
     )
+
+
+def _compiling(result: FitResult) -> str:
+    return f", {result.compile_seconds:.1f} s of it compiling" if result.compile_seconds else ""
 
 
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:
@@ -122,17 +135,9 @@ def test_facts(dataset: DataSet) -> dict[str, Any]:
     }
 
 
-def comparison_table(
-    dataset: DataSet, latent_dim: int, entries: Mapping[str, Entry], linear: LinearVAE
-) -> str:
-    """Return the table of a comparison, and how to read the linear VAE's gap.
-
-    Args:
-        dataset: What was fitted.
-        latent_dim: Size of z in every model.
-        entries: What was fitted, by key.
-        linear: The linear VAE among them.
-    """
+def comparison_table(comparison: Comparison) -> str:
+    """Return the table of a comparison, and how to read the linear VAE's gap."""
+    dataset = comparison.dataset
     header = ["model", "value", "test", "± se", "train", "parameters", "iterations", "seconds"]
     rows = [
         [
@@ -143,20 +148,41 @@ def comparison_table(
             str(entry.iterations),
             f"{entry.seconds:.3g}",
         ]
-        for entry in entries.values()
+        for entry in comparison.entries.values()
     ]
     return "\n".join(
         [
             "",
-            f"{dataset.name}, {dataset.preprocessing.description}; latent {latent_dim}; {len(dataset.test)} test rows; "
-            "nats per example",
+            f"{dataset.name}, {dataset.preprocessing.description}; latent {comparison.latent_dim}; "
+            f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
             format_table([header, *rows]),
-            f"The linear VAE's training ELBO is {linear.optimum - linear.entry.train:.3f} nats below the exact optimum "
-            f"({linear.optimum:.3f}):",
-            f"  {linear.parameter_gap:.3f} because training stopped short of the best parameters, and",
-            f"  {linear.posterior_gap:.3f} because its guide is not the exact posterior.",
+            *(_gap_lines(comparison.linear) if comparison.linear else []),
         ]
     )
+
+
+def _gap_lines(linear: LinearVAE) -> list[str]:
+    return [
+        f"The linear VAE's training ELBO is {linear.optimum - linear.entry.train:.3f} nats below the exact optimum "
+        f"({linear.optimum:.3f}):",
+        f"  {linear.parameter_gap:.3f} because training stopped short of the best parameters, and",
+        f"  {linear.posterior_gap:.3f} because its guide is not the exact posterior.",
+        f"The leading principal directions lie within {linear.angle:.2f} degrees of its subspace.",
+    ]
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Write comparison.json and, where something climbed to the exact line, climbs.png.
+
+    Args:
+        folder: Where to.
+        comparison: What was fitted.
+    """
+    write_json(folder / "comparison.json", test_facts(comparison.dataset) | comparison.summary())
+    if comparison.linear is not None:
+        climbing = [comparison.entries[key] for key in ("ppca_em", "linear_vae") if key in comparison.entries]
+        paths = {entry.name: entry.path for entry in climbing}
+        plots.save(plots.climbs(paths, comparison.linear.optimum, NAMES["ppca"]), folder / "climbs.png")
 
 
 def noticed(config: Config, dataset: DataSet) -> list[str]:

@@ -4,24 +4,30 @@ python scripts/compare_baselines.py --dataset digits --latent-dim 8
 python scripts/compare_baselines.py --dataset mnist --latent-dim 20 --out comparison
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from pyro_vae._checks import InputError, check, check_integer, check_positive
+from pyro_vae._checks import check_integer, check_positive
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 
 calm_threads()
 
+ModelName = Literal["ppca", "ppca_em", "factor_analysis", "mixture_of_ppca", "linear_vae", "vae"]
+
 
 @dataclass(frozen=True)
-class Comparison:
+class Arguments:
     """Fit PPCA (closed form and EM), factor analysis, a mixture of PPCA, a linear and a nonlinear VAE."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    models: tuple[ModelName, ...] = get_args(ModelName)
+    """What to fit."""
+    train_rows: int | None = None
+    """Fit the first so many training rows only; all where not given."""
     latent_dim: int = 8
     """Size of z in every model; for the mixture, in each local model."""
     clusters: int = 10
@@ -34,8 +40,10 @@ class Comparison:
     """Epochs of the linear VAE; chosen from the data where not given."""
     linear_lr: float = 1e-2
     """Peak learning rate of the linear VAE."""
+    linear_batch_size: int = 128
+    """Rows a step of the linear VAE."""
     batch_size: int = 128
-    """Rows a step."""
+    """Rows a step of the nonlinear VAE."""
     seed: int = 0
     """Of weights, starts and noise."""
     out: Path | None = None
@@ -45,8 +53,10 @@ class Comparison:
         """Return the nonlinear VAE's configuration, checked."""
         check_integer(self.clusters, "--clusters")
         check_positive(self.linear_lr, "--linear-lr")
-        if self.linear_epochs is not None:
-            check_integer(self.linear_epochs, "--linear-epochs")
+        check_integer(self.linear_batch_size, "--linear-batch-size")
+        for name, number in (("--linear-epochs", self.linear_epochs), ("--train-rows", self.train_rows)):
+            if number is not None:
+                check_integer(number, name)
         model = ModelConfig(latent_dim=self.latent_dim, hidden=self.hidden)
         training = TrainingConfig(
             epochs=self.epochs, batch_size=self.batch_size, seed=self.seed, device="cpu"
@@ -58,67 +68,36 @@ class Comparison:
 
 def main() -> int:
     """Parse, fit everything, print the table, write the files."""
-    flat: Any = Annotated[Comparison, tyro.conf.OmitArgPrefixes]
-    comparison: Comparison = tyro.cli(flat)
-    config = comparison.config()
+    flat: Any = Annotated[Arguments, tyro.conf.OmitArgPrefixes]
+    arguments: Arguments = tyro.cli(flat)
+    config = arguments.config()
 
-    from pyro_vae import plots
     from pyro_vae.building import default_epochs
-    from pyro_vae.checkpoint import write_json
-    from pyro_vae.comparison import Entry, exact_baselines, fit_baseline, fit_linear_vae, fit_vae
-    from pyro_vae.report import comparison_table
+    from pyro_vae.comparison import compare
+    from pyro_vae.report import comparison_table, write_comparison
     from pyro_vae.runs import RunFolder, load_data
 
     dataset = load_data(config)
-    train, test = dataset.train.tensor(), dataset.test.tensor()
-    rows = [split.double().numpy() for split in (train, test)]
-    check(
-        comparison.latent_dim < dataset.data_dim,
-        f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
-        f"got {comparison.latent_dim}.",
+    if arguments.train_rows is not None:
+        dataset = replace(dataset, train=dataset.train.head(arguments.train_rows))
+    folder = RunFolder.create(arguments.out, f"{Path(dataset.name).stem}-comparison").path
+    batch_size = arguments.linear_batch_size
+    linear_settings = {
+        "epochs": arguments.linear_epochs or default_epochs(len(dataset.train), batch_size),
+        "batch_size": batch_size,
+        "lr": arguments.linear_lr,
+    }
+    comparison = compare(
+        config,
+        dataset,
+        arguments.models,
+        num_clusters=arguments.clusters,
+        linear_settings=linear_settings,
     )
-    folder = RunFolder.create(comparison.out, f"{Path(dataset.name).stem}-comparison").path
-    entries: dict[str, Entry] = {}
-    for key, (name, estimator) in exact_baselines(
-        config.model.latent_dim, comparison.clusters, comparison.seed
-    ).items():
-        print(f"Fitting {name} ...", flush=True)
-        try:
-            entries[key] = fit_baseline(estimator, name, *rows)
-        except InputError as error:
-            print(f"  left out: {error}")
-    print("Training the linear VAE ...", flush=True)
-    linear = fit_linear_vae(
-        train,
-        test,
-        config.model.latent_dim,
-        epochs=comparison.linear_epochs or default_epochs(len(train), comparison.batch_size),
-        batch_size=comparison.batch_size,
-        lr=comparison.linear_lr,
-        seed=comparison.seed,
-    )
-    print("Training the nonlinear VAE ...", flush=True)
-    entries |= {"linear_vae": linear.entry, "vae": fit_vae(config, dataset)}
-
-    print(comparison_table(dataset, config.model.latent_dim, entries, linear))
-    climbing = {entries[key].name: entries[key].path for key in ("ppca_em", "linear_vae") if key in entries}
-    figure = plots.climbs(climbing, linear.optimum, "PPCA, closed form")
-    plots.save(figure, folder / "climbs.png")
-    write_json(folder / "comparison.json", comparison_summary(dataset, entries, linear))
+    print(comparison_table(comparison))
+    write_comparison(folder, comparison)
     print(f"written to {folder}")
     return 0
-
-
-def comparison_summary(dataset: Any, entries: dict[str, Any], linear: Any) -> dict[str, Any]:
-    """Return the comparison as plain values."""
-    from dataclasses import asdict
-
-    from pyro_vae.report import test_facts
-
-    return test_facts(dataset) | {
-        "entries": {key: asdict(entry) for key, entry in entries.items()},
-        "linear_vae_gap": {"parameters": linear.parameter_gap, "posterior": linear.posterior_gap},
-    }
 
 
 if __name__ == "__main__":

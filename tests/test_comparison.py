@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from pyro_vae.baselines import PPCA
 from pyro_vae.comparison import (
+    compare,
     exact_baselines,
     fit_baseline,
     fit_linear_vae,
@@ -65,8 +66,40 @@ def test_the_leading_subspace_is_found(linear):
     vae, train = linear
     ours, _ = np.linalg.qr(vae.model.weight.detach().numpy())
     exact, _ = np.linalg.qr(PPCA(3).fit(train.double()).components_.T)
-    cosines = np.linalg.svd(ours.T @ exact, compute_uv=False)
-    assert np.degrees(np.arccos(np.clip(cosines.min(), 0, 1))) < 5
+    # The sine of the largest angle is the largest part of a principal direction outside our subspace.
+    outside = exact - ours @ (ours.T @ exact)
+    sine = np.linalg.svd(outside)[1].max()
+    assert vae.angle == pytest.approx(np.degrees(np.arcsin(sine)), abs=1e-4)
+    assert vae.angle < 5
+
+
+def test_only_what_is_asked_for_is_fitted_on_only_so_many_rows(tmp_path, capsys):
+    arguments = [
+        "--models",
+        "ppca",
+        "linear_vae",
+        "--train-rows",
+        200,
+        "--linear-epochs",
+        2,
+        "--latent-dim",
+        3,
+    ]
+    assert script(*arguments, "--out", tmp_path / "out", name="compare_baselines.py") == 0
+    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert set(told["entries"]) == {"ppca", "linear_vae"}
+    assert told["linear_vae"]["gap"]["parameters"] > 0
+    digits = load_dataset("digits")
+    first = PPCA(3).fit(digits.train.tensor()[:200].double())
+    assert told["entries"]["ppca"]["test"][0] == pytest.approx(first.score(digits.test.tensor().double()))
+    assert "200 training and 250 test rows" in capsys.readouterr().out
+
+
+def test_without_a_linear_vae_nothing_climbs(digits):
+    config = Config(model=ModelConfig(latent_dim=3))
+    comparison = compare(config, digits, ("ppca",))
+    assert comparison.linear is None
+    assert list(comparison.entries) == ["ppca"]
 
 
 def test_entries_say_what_the_estimators_say(digits):

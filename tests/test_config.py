@@ -1,6 +1,7 @@
 """The command line: choices, help, JSON, what is chosen from the data, and how fast it answers."""
 
 import json
+import runpy
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import get_args
 
 import pytest
 import torch
+from helpers import SCRIPTS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,3 +173,10 @@ def test_flags_are_flat_and_have_no_namesakes():
         field.name for part in (DataConfig, ModelConfig, TrainingConfig, RunConfig) for field in fields(part)
     ]
     assert len(flags) == len(set(flags))
+
+
+def test_the_models_of_a_comparison_are_those_that_can_be_fitted():
+    from pyro_vae.comparison import MODELS
+
+    script = runpy.run_path(str(SCRIPTS / "compare_baselines.py"))
+    assert get_args(script["ModelName"]) == MODELS

@@ -1,5 +1,6 @@
 """Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
 
+from pyro_vae.comparison.compare import MODELS, Comparison, compare
 from pyro_vae.comparison.entries import (
     NAMES,
     Entry,
@@ -12,9 +13,12 @@ from pyro_vae.comparison.entries import (
 from pyro_vae.comparison.linear_vae import LinearVAE, fit_linear_vae
 
 __all__ = [
+    "MODELS",
     "NAMES",
+    "Comparison",
     "Entry",
     "LinearVAE",
+    "compare",
     "exact_baselines",
     "fit_baseline",
     "fit_linear_vae",

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae.baselines import PPCA
@@ -27,12 +29,15 @@ class LinearVAE:
         entry: Its line.
         optimum: The closed form's log-likelihood of the training rows: PPCA's, nats per example.
         reached: The exact log-likelihood of the training rows at its own parameters, nats per example.
+        angle: The largest angle between its column space and the leading principal directions, at most
+            20 of them, in degrees.
         model: The generative half.
     """
 
     entry: Entry
     optimum: float
     reached: float
+    angle: float
     model: LinearGaussianModel
 
     @property
@@ -91,8 +96,15 @@ def fit_linear_vae(
     exact = model.to_baseline()
     rows = train.double()
     entry = vae_entry("linear VAE by SVI", model, guide, rows, test.double(), result, num_particles=20)
-    optimum = PPCA(latent_dim).fit(rows).score(rows)
-    return LinearVAE(entry, optimum, exact.score(rows), model)
+    closed = PPCA(latent_dim).fit(rows)
+    angle = _largest_angle(closed.components_[:20], exact.components_)
+    return LinearVAE(entry, closed.score(rows), exact.score(rows), angle, model)
+
+
+def _largest_angle(directions: NDArray[np.float64], components: NDArray[np.float64]) -> float:
+    """Return the largest angle in degrees between the span of `directions` and that of `components`."""
+    inside, outside = (np.linalg.qr(rows.T)[0] for rows in (directions, components))
+    return float(np.degrees(np.arccos(np.clip(np.linalg.svd(inside.T @ outside)[1].min(), 0, 1))))
 
 
 def _linear_vae(train: Tensor, latent_dim: int) -> tuple[LinearGaussianModel, DiagonalNormalGuide]:

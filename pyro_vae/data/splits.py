@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,12 @@ class Split:
     def data_dim(self) -> int:
         """D, the number of entries of a row."""
         return self.rows.data_dim
+
+    def head(self, num_rows: int) -> Split:
+        """Return the split's first `num_rows` rows, or all of them where it has fewer."""
+        check_integer(num_rows, "num_rows")
+        labels = None if self.labels is None else self.labels[:num_rows]
+        return replace(self, index=self.index[:num_rows], labels=labels)
 
     def batches(self, batch_size: int, *, seed: int, device: torch.device | str = "cpu") -> Batches:
         """Return the batches that training iterates, reshuffled, and with their noise redrawn, each epoch.
