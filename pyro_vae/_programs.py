@@ -16,7 +16,14 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
-__all__ = ["Program", "local_parameters", "network_in_chunks", "num_inputs", "parameters_of"]
+__all__ = [
+    "Program",
+    "give_local_state",
+    "local_parameters",
+    "network_in_chunks",
+    "num_inputs",
+    "parameters_of",
+]
 
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 _numbers = itertools.count()
@@ -68,6 +75,13 @@ def local_parameters() -> Iterator[None]:
         yield
 
 
+def give_local_state(program: Any) -> None:
+    """Make a `PyroModule` that was made outside `local_parameters` fit to be run inside."""
+    context = getattr(program, "_pyro_context", None)
+    if context is not None and not hasattr(context, "param_state"):
+        context.param_state = {"params": {}, "constraints": {}}
+
+
 def parameters_of(model: Any, guide: Any, *data: Tensor) -> list[Tensor]:
     """Return all that can be trained: the modules' parameters, and what plain functions get by `pyro.param`.
 
@@ -82,6 +96,7 @@ def parameters_of(model: Any, guide: Any, *data: Tensor) -> list[Tensor]:
     with torch.random.fork_rng(devices=devices), local_parameters(), torch.no_grad():
         for program in (guide, model):
             if not isinstance(program, nn.Module) or isinstance(program, pyro.nn.PyroModule):
+                give_local_state(program)
                 found |= {id(p): p for p in _traced_parameters(program, *data)}
     return list(found.values())
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice, check_integer, check_rows
 
-__all__ = ["ACTIVATIONS", "MLP", "Standardize", "mlp_decoder", "mlp_encoder"]
+__all__ = ["ACTIVATIONS", "MLP", "Standardize", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -134,3 +134,19 @@ def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activ
         activation: One of `ACTIVATIONS`.
     """
     return MLP(latent_dim, tuple(reversed(hidden)), out_features, activation)
+
+
+@torch.no_grad()
+def shrink_outputs(network: nn.Module, start: int, factor: float = 0.01) -> nn.Module:
+    """Return the network with the outputs from number `start` on made small, by their weights.
+
+    A guide of a richer family starts near the simple one so, where these outputs are what it has more.
+
+    Args:
+        network: A network that ends in a linear layer; changed in place.
+        start: The first output to shrink.
+        factor: What their weights are multiplied by. Not 0: at nought some families have no slope to leave by.
+    """
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    last.weight[start:] *= factor
+    return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,13 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
 from pyro_vae._checks import InputError
+from pyro_vae._programs import give_local_state
 
 __all__ = ["Draws", "RowLogProbs", "analytic_kl", "draw", "row_log_probs", "sampled_kl"]
 
@@ -192,6 +195,10 @@ def draw(
         InputError: If a site stands outside the plate, or the guide's sites are not the model's.
     """
     particle_dim = -max_plate_nesting - 1
+    for program in (model, guide):
+        give_local_state(program)
+    if isinstance(guide, AutoGuide):
+        _check_same_rows(guide, *data)
     guide_trace = _run(guide, data, num_particles, particle_dim)
     samples = {site["name"]: site["value"] for site in sample_sites(guide_trace)}
     if cut:
@@ -257,6 +264,20 @@ def _data_plate(site: dict[str, Any]) -> Any:
         f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
         "Put it under `with pyro.plate('data', len(x)):`."
     )
+
+
+_rows_of: weakref.WeakKeyDictionary[AutoGuide, Tensor] = weakref.WeakKeyDictionary()
+
+
+def _check_same_rows(guide: AutoGuide, *data: Tensor) -> None:
+    """Raise where an autoguide, which has a parameter for each place in the batch, meets other rows."""
+    rows = _rows_of.setdefault(guide, data[0].detach().clone())
+    if not torch.equal(rows, data[0]):
+        raise InputError(
+            f"Expected the {len(rows)} rows that {type(guide).__name__} saw first, in their order; got others. Pyro's "
+            "autoguides hold parameters for one batch: give `fit` a DataLoader with all rows in one batch and "
+            "shuffle=False, or take a guide that is a function of x."
+        )
 
 
 def _check_reparameterised(sites: list[dict[str, Any]]) -> None:

@@ -1,21 +1,16 @@
-"""Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
+"""A guide whose parameters are a function of x."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from pyro_vae._programs import Program, network_in_chunks
 
-__all__ = ["AmortizedGuide", "DiagonalNormalGuide"]
-
-# softplus(UNIT) = 1: an encoder output of zero means the standard normal.
-UNIT = math.log(math.e - 1)
+__all__ = ["AmortizedGuide"]
 
 
 class AmortizedGuide(Program):
@@ -53,26 +48,3 @@ class AmortizedGuide(Program):
     def encode(self, x: Tensor, batch_size: int = 1000) -> dist.TorchDistribution:
         """Return q(z | x) for the rows of `x`, shape (N, data_dim); in chunks, without gradients."""
         return self.family(network_in_chunks(self.encoder, x, batch_size))
-
-
-class DiagonalNormalGuide(AmortizedGuide):
-    """`z | x ~ N(loc(x), diag(scale(x)^2))` (Kingma & Welling 2014, eq. 9).
-
-    Args:
-        encoder: Network (..., data_dim) -> (..., 2 latent_dim): locations, then raw scales.
-        scale_floor: The smallest scale, in units of z: it keeps the density finite in single precision.
-    """
-
-    def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
-        super().__init__(encoder)
-        self.scale_floor = scale_floor
-
-    def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the diagonal normal that `outputs`, shape (..., 2 latent_dim), name."""
-        loc, raw_scale = outputs.chunk(2, dim=-1)
-        return dist.Normal(loc, self.scale_floor + softplus(raw_scale + UNIT)).to_event(1)
-
-    @staticmethod
-    def num_outputs(latent_dim: int) -> int:
-        """Return how many outputs the encoder gives: a location and a scale for each dimension of z."""
-        return 2 * latent_dim

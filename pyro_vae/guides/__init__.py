@@ -1,0 +1,24 @@
+"""Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
+
+from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.flow import FlowGuide, inverse_autoregressive, spline_autoregressive
+from pyro_vae.guides.local import LocalGuide
+from pyro_vae.guides.mixture import MixtureGuide
+from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
+from pyro_vae.guides.registry import GUIDES, MakeEncoder
+from pyro_vae.guides.semi_amortized import SemiAmortizedGuide
+
+__all__ = [
+    "GUIDES",
+    "AmortizedGuide",
+    "DiagonalNormalGuide",
+    "FlowGuide",
+    "FullCovarianceGuide",
+    "LocalGuide",
+    "LowRankGuide",
+    "MakeEncoder",
+    "MixtureGuide",
+    "SemiAmortizedGuide",
+    "inverse_autoregressive",
+    "spline_autoregressive",
+]

@@ -1,0 +1,91 @@
+"""A mixture of diagonal normals, with samples that are differentiable."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae._checks import check_integer
+from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.normal import UNIT
+
+__all__ = ["MixtureGuide"]
+
+SPREAD = 0.5
+"""How far apart components start, in scales: together they would stay together, their gradients being the same."""
+_ONE = torch.Size()
+
+
+class _Mixture(dist.MixtureSameFamily):
+    """A mixture of diagonal normals whose samples move with its parameters, weights included.
+
+    Given the dimensions before it, the distribution function of z_d is `F_d = sum_k w_k(z_<d) Phi((z_d - loc_kd) /
+    scale_kd)`, and `dz_d = -dF_d / p(z_d | z_<d)` (Figurnov et al. 2018, eq. 6): here written as a term of value zero.
+    """
+
+    has_rsample = True
+
+    def rsample(self, sample_shape: torch.Size = _ONE) -> Tensor:
+        z = self.sample(sample_shape)
+        normal = self.component_distribution.base_dist
+        centred = (z.unsqueeze(-2) - normal.loc) / normal.scale
+        log_densities = normal.log_prob(z.unsqueeze(-2)).detach()
+        log_weights = self.mixture_distribution.logits
+        moved: list[Tensor] = []
+        for d in range(z.shape[-1]):
+            weights = log_weights.softmax(-1)
+            below = (weights * torch.special.ndtr(centred[..., d])).sum(-1)
+            density = (weights.detach() * log_densities[..., d].exp()).sum(-1)
+            moved.append(z[..., d] - (below - below.detach()) / density)
+            here = (moved[-1].unsqueeze(-1) - normal.loc[..., d]) / normal.scale[..., d]
+            log_weights = log_weights - here.square() / 2 - normal.scale[..., d].log()
+        return torch.stack(moved, dim=-1)
+
+
+class MixtureGuide(AmortizedGuide):
+    """`z | x ~ sum_k w_k(x) N(loc_k(x), diag(scale_k(x)^2))`, with differentiable samples.
+
+    Components differ from one diagonal normal, `loc(x)` and `scale(x)`, by a shift in units of that scale, a factor
+    and a weight each; they start half a scale apart around it.
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim, num_components)`): locations, raw
+            scales, then for each component shifts, raw factors and the logit of its weight.
+        latent_dim: Size of z.
+        num_components: How many normals, at least 2.
+        scale_floor: The smallest `scale(x)`, in units of z.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    directions: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, latent_dim: int, num_components: int = 4, scale_floor: float = 1e-6
+    ) -> None:
+        super().__init__(encoder)
+        self.latent_dim = check_integer(latent_dim, "latent_dim")
+        self.num_components = check_integer(num_components, "num_components", minimum=2)
+        self.scale_floor = scale_floor
+        directions = torch.randn(num_components, latent_dim, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("directions", directions - directions.mean(0))
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the mixture that `outputs`, shape (..., num_outputs), name."""
+        d = self.latent_dim
+        loc, raw_scale, own = outputs.split([d, d, outputs.shape[-1] - 2 * d], dim=-1)
+        shift, raw_factor, logit = own.unflatten(-1, (self.num_components, 2 * d + 1)).split(
+            [d, d, 1], dim=-1
+        )
+        scale = self.scale_floor + softplus(raw_scale + UNIT).unsqueeze(-2)
+        locs = loc.unsqueeze(-2) + scale * (SPREAD * self.directions + shift)
+        components = dist.Normal(locs, scale * (0.01 + softplus(raw_factor + UNIT))).to_event(1)
+        return _Mixture(dist.Categorical(logits=logit.squeeze(-1)), components)
+
+    @staticmethod
+    def num_outputs(latent_dim: int, num_components: int = 4) -> int:
+        """Return how many outputs the encoder gives."""
+        return 2 * latent_dim + num_components * (2 * latent_dim + 1)

@@ -1,0 +1,110 @@
+"""Normal guides: diagonal, with full covariance, and with low rank beside the diagonal."""
+
+from __future__ import annotations
+
+import math
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae._checks import check_integer
+from pyro_vae.guides.base import AmortizedGuide
+
+__all__ = ["DiagonalNormalGuide", "FullCovarianceGuide", "LowRankGuide", "loc_and_scale"]
+
+# softplus(UNIT) = 1: an encoder output of zero means the standard normal.
+UNIT = math.log(math.e - 1)
+
+
+def loc_and_scale(outputs: Tensor, scale_floor: float) -> tuple[Tensor, Tensor]:
+    """Return locations and scales, each (..., latent_dim), from outputs of shape (..., 2 latent_dim)."""
+    loc, raw_scale = outputs.chunk(2, dim=-1)
+    return loc, scale_floor + softplus(raw_scale + UNIT)
+
+
+class DiagonalNormalGuide(AmortizedGuide):
+    """`z | x ~ N(loc(x), diag(scale(x)^2))` (Kingma & Welling 2014, eq. 9).
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., 2 latent_dim): locations, then raw scales.
+        scale_floor: The smallest scale, in units of z: it keeps the density finite in single precision.
+    """
+
+    def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
+        super().__init__(encoder)
+        self.scale_floor = scale_floor
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the diagonal normal that `outputs`, shape (..., 2 latent_dim), name."""
+        return dist.Normal(*loc_and_scale(outputs, self.scale_floor)).to_event(1)
+
+    @staticmethod
+    def num_outputs(latent_dim: int) -> int:
+        """Return how many outputs the encoder gives: a location and a scale for each dimension of z."""
+        return 2 * latent_dim
+
+
+class FullCovarianceGuide(AmortizedGuide):
+    """`z | x ~ N(loc(x), L(x) L(x)^T)` with a Cholesky factor L (Kingma & Welling 2019, eq. 2.32).
+
+    With the factor's part below the diagonal at zero it is the diagonal normal.
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim)`): locations, raw scales (the factor's
+            diagonal), then what stands below the diagonal, row by row.
+        scale_floor: The smallest entry of the factor's diagonal, in units of z.
+    """
+
+    def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
+        super().__init__(encoder)
+        self.scale_floor = scale_floor
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the normal that `outputs`, shape (..., num_outputs), name."""
+        # D (D + 3) / 2 outputs name D dimensions.
+        latent_dim = (math.isqrt(9 + 8 * outputs.shape[-1]) - 3) // 2
+        first, below = outputs.split([2 * latent_dim, outputs.shape[-1] - 2 * latent_dim], dim=-1)
+        loc, scale = loc_and_scale(first, self.scale_floor)
+        rows, columns = torch.tril_indices(latent_dim, latent_dim, -1, device=outputs.device)
+        factor = torch.diag_embed(scale)
+        factor[..., rows, columns] = below
+        return dist.MultivariateNormal(loc, scale_tril=factor)
+
+    @staticmethod
+    def num_outputs(latent_dim: int) -> int:
+        """Return how many outputs the encoder gives: a location and half a matrix."""
+        return latent_dim * (latent_dim + 3) // 2
+
+
+class LowRankGuide(AmortizedGuide):
+    """`z | x ~ N(loc(x), diag(scale(x)^2) + F(x) F(x)^T)` with F of few columns (Ong et al. 2018, eq. 3).
+
+    Args:
+        encoder: Network (..., data_dim) -> (..., (2 + rank) latent_dim): locations, raw scales, then F row by row.
+        rank: Columns of F; with F at zero it is the diagonal normal.
+        scale_floor: The smallest scale, in units of z.
+
+    Raises:
+        InputError: If the rank is not a positive whole number.
+    """
+
+    def __init__(self, encoder: nn.Module, rank: int = 4, scale_floor: float = 1e-6) -> None:
+        super().__init__(encoder)
+        self.rank = check_integer(rank, "rank")
+        self.scale_floor = scale_floor
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the normal that `outputs`, shape (..., (2 + rank) latent_dim), name."""
+        latent_dim = outputs.shape[-1] // (2 + self.rank)
+        first, factor = outputs.split([2 * latent_dim, self.rank * latent_dim], dim=-1)
+        loc, scale = loc_and_scale(first, self.scale_floor)
+        return dist.LowRankMultivariateNormal(
+            loc, factor.unflatten(-1, (latent_dim, self.rank)), scale.square()
+        )
+
+    @staticmethod
+    def num_outputs(latent_dim: int, rank: int = 4) -> int:
+        """Return how many outputs the encoder gives: a location, a scale and a row of F for each dimension."""
+        return (2 + rank) * latent_dim

@@ -1,0 +1,62 @@
+"""Guides by name, each on an encoder that is made to its measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.flow import FlowGuide, inverse_autoregressive, spline_autoregressive
+from pyro_vae.guides.mixture import MixtureGuide
+from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
+from pyro_vae.networks import shrink_outputs
+
+__all__ = ["GUIDES", "MakeEncoder", "MakeGuide"]
+
+MakeEncoder = Callable[[int], nn.Module]
+"""Takes a number of outputs; gives a fresh encoder."""
+MakeGuide = Callable[[MakeEncoder, int], AmortizedGuide]
+"""Takes what makes its encoder, and the size of z; gives a guide that starts near the diagonal normal."""
+
+CONTEXT_DIM = 32
+"""What the encoder tells a flow about x, besides location and scale."""
+
+
+def _diagonal(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    return DiagonalNormalGuide(make_encoder(DiagonalNormalGuide.num_outputs(latent_dim)))
+
+
+def _full_covariance(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    encoder = make_encoder(FullCovarianceGuide.num_outputs(latent_dim))
+    return FullCovarianceGuide(shrink_outputs(encoder, 2 * latent_dim))
+
+
+def _low_rank(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    encoder = make_encoder(LowRankGuide.num_outputs(latent_dim))
+    return LowRankGuide(shrink_outputs(encoder, 2 * latent_dim, factor=0.1))
+
+
+def _mixture(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    encoder = make_encoder(MixtureGuide.num_outputs(latent_dim))
+    return MixtureGuide(shrink_outputs(encoder, 2 * latent_dim), latent_dim)
+
+
+def _inverse_autoregressive(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
+    return FlowGuide(encoder, latent_dim, inverse_autoregressive(latent_dim, CONTEXT_DIM))
+
+
+def _spline(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
+    return FlowGuide(encoder, latent_dim, spline_autoregressive(latent_dim, CONTEXT_DIM))
+
+
+GUIDES: dict[str, MakeGuide] = {
+    "diagonal": _diagonal,
+    "full-covariance": _full_covariance,
+    "low-rank": _low_rank,
+    "mixture": _mixture,
+    "iaf": _inverse_autoregressive,
+    "spline": _spline,
+}
