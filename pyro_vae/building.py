@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_choice
+from pyro_vae.compiled import worth_compiling
 from pyro_vae.config import Config, ModelConfig, TrainingConfig
 from pyro_vae.data import DataSet
 from pyro_vae.guides import DiagonalNormalGuide
@@ -85,9 +86,13 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         if given is None and name == needed:
             chosen: Any = {name: float(f"{_scale(name, dataset, std):.3g}")}
             config = replace(config, model=replace(config.model, **chosen))
-    epochs = config.training.epochs or default_epochs(len(dataset.train), config.training.batch_size)
+    training = config.training
+    epochs = training.epochs or default_epochs(len(dataset.train), training.batch_size)
+    compiled = training.compile
+    if compiled == "auto":
+        compiled = "on" if worth_compiling(epochs * -(-len(dataset.train) // training.batch_size)) else "off"
     place = cast(Literal["cpu", "cuda"], device)
-    return replace(config, training=replace(config.training, epochs=epochs, device=place))
+    return replace(config, training=replace(training, epochs=epochs, device=place, compile=compiled))
 
 
 def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
@@ -115,6 +120,7 @@ def fit_settings(training: TrainingConfig) -> dict[str, Any]:
         "clip_norm": training.clip_norm,
         "patience": training.patience,
         "device": training.device,
+        "compile": training.compile,
         "seed": training.seed,
     }
 

@@ -142,6 +142,7 @@ def _summary(
             for key, entry in baselines.items()
         },
         "train_seconds": round(result.seconds, 3),
+        "compile_seconds": round(result.compile_seconds, 3),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "stopped": result.stopped,

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from pyro_vae import ELBO, Callback, Schedule, fit
 from pyro_vae._checks import InputError, NonFiniteLossError
+from pyro_vae.compiled import CompiledGradients, uncompiled
 from pyro_vae.training import make_trainer, resolve_device
 
 quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}
@@ -29,6 +30,7 @@ def trainer_of(pair, x, validation=None, callbacks=(), **changes):
         "schedule": Schedule("cosine", 0.2),
         "clip_norm": 5.0,
         "patience": None,
+        "compile": "off",
         "callbacks": callbacks,
     }
     return make_trainer(*pair, x, validation, **settings | changes)
@@ -180,10 +182,69 @@ def test_a_clipped_gradient_has_the_norm_asked_for():
     assert max(norms) == pytest.approx(0.01, rel=1e-3)
 
 
+def traced(trainer):
+    """Let a trainer trace its loss and gradients, and run the graph as it is: compiling takes its time."""
+    (first, *_) = trainer.train.epoch(0)
+    trainer.gradients = CompiledGradients(trainer.loss, trainer.parameters, first, uncompiled)
+    return trainer
+
+
+def as_it_is(trainer):
+    return trainer
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_traced_training_is_plain_training(fused):
+    x = rows(count=25)
+    adam = partial(torch.optim.Adam, lr=1e-2, fused=fused)
+    plain, graph = (prepare(trainer_of(small_vae(), x, x, optimizer=adam)) for prepare in (as_it_is, traced))
+    expected, result = plain.run(), graph.run()
+    assert result.note == ""
+    assert result.compile_seconds > 0 == expected.compile_seconds
+    for ours, theirs in zip(graph.parameters, plain.parameters, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(result.history, expected.history, strict=True):
+        assert ours["train"] == pytest.approx(theirs["train"], rel=1e-5)
+
+
+def test_a_fused_step_is_the_plain_one():
+    """Clipping and the check for what is not finite are left to the fused optimizer's one pass."""
+    finals = []
+    for fused in (False, True):
+        adam = partial(torch.optim.AdamW, lr=1e-2, weight_decay=0.1, fused=fused)
+        trainer = trainer_of(small_vae(), rows(), optimizer=adam, clip_norm=0.5)
+        trainer.run()
+        finals.append(trainer.parameters)
+    for ours, theirs in zip(*finals, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_compiling_where_it_pays():
+    def compiles(**changes):
+        return isinstance(trainer_of(small_vae(), rows(), **changes).gradients, CompiledGradients)
+
+    assert not compiles(compile="auto", epochs=20)
+    assert compiles(compile="auto", epochs=2000, batch_size=5)
+    assert compiles(compile="on")
+    assert not compiles(compile="off", epochs=10_000)
+
+
+def test_what_cannot_be_compiled_trains_and_warns():
+    class ReadsAValue(OneColumn):
+        def forward(self, x):
+            assert x.sum() > 0
+            return super().forward(x)
+
+    with pytest.warns(UserWarning, match=r"could not be compiled .* Pyro's handlers run in every step\."):
+        result = fit(ReadsAValue(), prior_guide, torch.ones(10, 1), **quick | {"compile": "on"})
+    assert len(result.history) == 3
+
+
+@pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 9, 12])
-def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_after):
+def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_after, prepare):
     x = rows(count=25)  # three batches an epoch
-    whole = trainer_of(small_vae(), x, x)
+    whole = prepare(trainer_of(small_vae(), x, x))
     expected = whole.run()
 
     class Stop(Callback):
@@ -194,10 +255,10 @@ def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_a
             if self.steps == stop_after:
                 trainer.stop("test")
 
-    first = trainer_of(small_vae(), x, x, callbacks=(Stop(),))
+    first = prepare(trainer_of(small_vae(), x, x, callbacks=(Stop(),)))
     assert first.run().stopped == "test"
     state = first.state_dict()
-    second = trainer_of(small_vae(seed=3), x, x)
+    second = prepare(trainer_of(small_vae(seed=3), x, x))
     second.load_state_dict(state)
     result = second.run()
     assert [line["train"] for line in result.history] == [line["train"] for line in expected.history]
@@ -220,6 +281,30 @@ def test_a_loss_that_is_not_finite_names_where_and_keeps_the_step_before():
     with pytest.raises(NonFiniteLossError, match=message):
         fit(model, guide, x, callbacks=[Poison()], **quick)
     assert all(torch.equal(value, seen[-1][name]) for name, value in model.named_parameters())
+
+
+@pytest.mark.parametrize("prepare", [as_it_is, traced])
+@pytest.mark.parametrize("check_every", [1, 4, 50])
+def test_a_failure_that_is_seen_late_has_done_no_harm(check_every, prepare):
+    """As on a GPU, where steps are taken before it is known whether all was finite."""
+    model, guide = small_vae()
+    seen = []
+
+    class Poison(Callback):
+        def on_step(self, trainer):
+            seen.append(copied(model))
+            if len(seen) == 5:
+                model.likelihood.mean.fill_(torch.inf)
+            if len(seen) == 6:
+                model.likelihood.mean.fill_(0.0)
+
+    adam = partial(torch.optim.AdamW, lr=1e-2, fused=True)
+    trainer = trainer_of((model, guide), rows(count=80), callbacks=(Poison(),), optimizer=adam)
+    trainer._check_every = check_every
+    message = r"epoch 1, step 6: first at site" if check_every == 1 else r"epoch 1, step 6:"
+    with pytest.raises(NonFiniteLossError, match=message):
+        prepare(trainer).run()
+    assert all(torch.equal(value, seen[4][name]) for name, value in model.named_parameters())
 
 
 def test_a_gradient_that_is_not_finite_is_found_before_it_does_harm():
@@ -294,6 +379,7 @@ def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys):
             "patience to be a whole number of at least 1; got 0",
         ),
         ({"patience": 3}, "validation data, which patience needs"),
+        ({"compile": "yes"}, "compile to be one of auto, on, off; got 'yes'"),
         ({"device": "tpu"}, "device to be one of auto, cpu, cuda; got 'tpu'"),
     ],
 )

@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive
 from pyro_vae._programs import num_inputs, parameters_of
+from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.objectives import ElboEstimate, Loss, estimate_elbo, non_finite_site
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.schedule import Schedule
 
 __all__ = ["FitResult", "OptimizerFactory", "Trainer"]
+
+CHECK_EVERY = 50
+"""Steps on a GPU between two looks at whether all was finite."""
 
 OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -34,12 +38,25 @@ class FitResult:
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
         seconds: Time spent training, earlier parts of a resumed run included.
+        compile_seconds: Time spent tracing and compiling, in this part of a resumed run.
+        note: Why the programs ran by Pyro's handlers though compiling was asked for; empty where they did not.
     """
 
     history: list[dict[str, Any]]
     best_epoch: int
     stopped: str
     seconds: float
+    compile_seconds: float = field(default=0.0, kw_only=True)
+    note: str = field(default="", kw_only=True)
+
+
+class _Step(NamedTuple):
+    """A step that has been taken and not been looked at."""
+
+    number: int
+    batch: tuple[Tensor, ...]
+    noise: dict[str, Any]
+    failed: Tensor
 
 
 @dataclass
@@ -64,6 +81,7 @@ class Trainer:
         clip_norm: Largest Euclidean norm of the whole gradient, or None.
         patience: Epochs without a better validation ELBO after which training ends, or None.
         seed: Of all noise of training.
+        compiled: Whether loss and gradients are traced and compiled.
         callbacks: Called after steps and epochs.
     """
 
@@ -79,6 +97,7 @@ class Trainer:
         clip_norm: float | None,
         patience: int | None,
         seed: int,
+        compiled: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.loss = loss
@@ -97,6 +116,9 @@ class Trainer:
         first = self._inputs(next(iter(train.epoch(0))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
+        self.gradients = Gradients(loss, self.parameters)
+        if compiled:
+            self.gradients = CompiledGradients(loss, self.parameters, first)
         self.optimizer = optimizer(self.parameters)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch = 0
@@ -106,7 +128,13 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best = _Best()
         self.stopped = ""
-        self._sums = torch.zeros(2, dtype=torch.float64, device=first[0].device)
+        device = first[0].device
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._progress = torch.zeros((), device=device)
+        self._failed = torch.zeros((), device=device)
+        self._unchecked: list[_Step] = []
+        # Reading a value waits for a GPU, and costs nothing on a CPU.
+        self._check_every = CHECK_EVERY if device.type == "cuda" else 1
         self._random_state: dict[str, Any] | None = None
 
     def run(self) -> FitResult:
@@ -122,7 +150,14 @@ class Trainer:
                 callback.on_end(self)
         if self.stopped in ("", "patience"):
             self.load_weights(self.best.weights)
-        return FitResult(self.history, self.best.epoch, self.stopped or "epochs", self.seconds)
+        return FitResult(
+            self.history,
+            self.best.epoch,
+            self.stopped or "epochs",
+            self.seconds,
+            compile_seconds=self.gradients.seconds,
+            note=self.gradients.note,
+        )
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after the current step."""
@@ -155,6 +190,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on bit for bit: tensors, numbers and strings only."""
+        self._check()
         return {
             "weights": self.weights(),
             "optimizer": self.optimizer.state_dict(),
@@ -203,26 +239,47 @@ class Trainer:
             callback.on_epoch(self)
 
     def _take_step(self, batch: tuple[Tensor, ...]) -> None:
-        noise = torch.get_rng_state()
-        self.optimizer.zero_grad(set_to_none=True)
-        terms = self.loss.terms(*batch)
-        terms.loss.backward()
-        norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if not torch.isfinite(norm + terms.loss.detach()):
-            raise self._non_finite(batch, noise)
-        # Clipped only now: scaling by a norm that is not finite would spoil every gradient, the good ones too.
-        nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
-        share = self.schedule(self.epoch * len(self.train) + self.step, self.epochs * len(self.train))
+        done, total = self.epoch * len(self.train) + self.step, self.epochs * len(self.train)
+        noise = _random_state()
+        evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
+        # Once one has failed, all later steps leave the weights as they are.
+        self._failed = torch.maximum(self._failed, ~torch.isfinite(evaluation.norm + evaluation.terms.loss))
+        self._unchecked.append(_Step(self.step, batch, noise, self._failed))
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * share
-        self.optimizer.step()
+            group["lr"] = peak * self.schedule(done, total)
+        self._update(evaluation)
+        if len(self._unchecked) >= self._check_every:
+            self._check()
+        terms = evaluation.terms
         self.step += 1
         self.rows_done += len(terms.kl)
         self._sums += torch.stack(
             [part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)]
         )
 
+    def _update(self, evaluation: Evaluation) -> None:
+        """Take the optimizer's step along the clipped gradient, unless this or an earlier one is not finite."""
+        for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True):
+            parameter.grad = gradient
+        scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
+        optimizer: Any = self.optimizer
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
+            optimizer.grad_scale, optimizer.found_inf = scale, self._failed
+        else:
+            self._check()
+            if scale is not None:
+                torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], scale)
+        optimizer.step()
+
+    def _check(self) -> None:
+        """Raise where a step since the last look had a loss or a gradient that is not finite."""
+        steps, self._unchecked = self._unchecked, []
+        if steps and bool(self._failed):
+            raise self._non_finite(next(step for step in steps if bool(step.failed)))
+
     def _measure_epoch(self) -> dict[str, Any]:
+        self._check()
         line: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -261,14 +318,19 @@ class Trainer:
         inside = {id(parameter) for parameter in self.loss.parameters()}
         return [parameter for parameter in self.parameters if id(parameter) not in inside]
 
-    def _non_finite(self, batch: tuple[Tensor, ...], noise: Tensor) -> NonFiniteLossError:
+    def _non_finite(self, step: _Step) -> NonFiniteLossError:
         """Run the failed step again with the same noise to find the site; the weights are still good."""
-        gradients = {name: p.grad for name, p in self.loss.named_parameters() if p.grad is not None}
-        bad = next((name for name, grad in gradients.items() if not torch.isfinite(grad).all()), "none")
-        torch.set_rng_state(noise)
-        site = non_finite_site(self.loss, *batch)
+        _set_random_state(step.noise)
+        by_handlers = Gradients(self.loss, self.parameters)
+        gradients = by_handlers(*step.batch, progress=self._progress).gradients
+        names = {id(parameter): name for name, parameter in self.loss.named_parameters()}
+        found = zip(self.parameters, gradients, strict=True)
+        failed = (p for p, gradient in found if gradient is not None and not torch.isfinite(gradient).all())
+        bad = next((names.get(id(p), "of a function") for p in failed), "none")
+        _set_random_state(step.noise)
+        site = non_finite_site(self.loss, *step.batch)
         return NonFiniteLossError(
-            f"The loss or its gradient is not finite in epoch {self.epoch + 1}, step {self.step + 1}: first at site "
+            f"The loss or its gradient is not finite in epoch {self.epoch + 1}, step {step.number + 1}: first at site "
             f"{site!r}, first bad gradient at parameter {bad!r}. The weights of the step before are kept. "
             "Lower --lr, raise --scale-floor, or look for extreme values in the data."
         )

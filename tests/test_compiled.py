@@ -1,0 +1,291 @@
+"""Traced loss and gradients are Pyro's own, whatever the programs do, and what cannot be traced is said."""
+
+import math
+import re
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from programs import DATA_DIM, ExactGuide, copied, linear_problem, rows, small_vae
+from torch import nn
+
+from pyro_vae import ELBO
+from pyro_vae._checks import InputError
+from pyro_vae._programs import parameters_of
+from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.objectives import OBJECTIVES
+
+HALF = torch.tensor(0.5)
+
+
+def pair(model, guide, x, objective=None, backend=uncompiled):
+    loss = (objective or ELBO())(model, guide)
+    parameters = parameters_of(model, guide, x)
+    return Gradients(loss, parameters), CompiledGradients(loss, parameters, [x], backend)
+
+
+def evaluate(gradients, *data, progress=HALF, seed=7):
+    torch.manual_seed(seed)
+    return gradients(*data, progress=progress)
+
+
+def assert_agree(ours, theirs, rtol=1e-5):
+    """Relative to the size of each: entries near zero are differences of large ones."""
+    pairs = [*zip(ours.terms, theirs.terms, strict=True), (ours.norm, theirs.norm)]
+    pairs += list(zip(ours.gradients, theirs.gradients, strict=True))
+    for got, expected in pairs:
+        if expected is None:
+            assert got is None
+        else:
+            assert (got - expected).norm() <= rtol * max(expected.norm(), 1e-3 * theirs.norm)
+
+
+def check_traced(model, guide, x, objective=None, backend=uncompiled, **tolerance):
+    plain, traced = pair(model, guide, x, objective, backend)
+    for step in range(3):
+        expected = evaluate(plain, x, seed=step)
+        after = torch.get_rng_state()
+        assert_agree(evaluate(traced, x, seed=step), expected, **tolerance)
+        assert torch.equal(torch.get_rng_state(), after)
+    assert traced.note == ""
+    return plain, traced
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_objective_traces(objective):
+    check_traced(*small_vae(), rows(), OBJECTIVES[objective](num_particles=2))
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_every_likelihood_traces(likelihood):
+    check_traced(*small_vae(likelihood), rows(likelihood))
+
+
+def test_the_compiled_graph_agrees(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    objective = ELBO(num_particles=3, beta=0.5, warmup=0.8, free_bits=0.1)
+    plain, compiled = check_traced(*small_vae("bernoulli"), rows("bernoulli"), objective, inductor)
+    for progress in (torch.tensor(0.0), torch.tensor(0.3), torch.tensor(1.0)):
+        x = rows("bernoulli", seed=1)
+        assert_agree(evaluate(compiled, x, progress=progress), evaluate(plain, x, progress=progress))
+
+
+def test_progress_is_not_baked_in():
+    x = rows()
+    plain, traced = pair(*small_vae(), x, ELBO(warmup=1.0))
+    losses = []
+    for share in (0.1, 0.9):
+        progress = torch.tensor(share)
+        losses.append(evaluate(traced, x, progress=progress).terms.loss)
+        assert_agree(evaluate(traced, x, progress=progress), evaluate(plain, x, progress=progress))
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_weights_are_read_where_they_are():
+    model, guide = small_vae()
+    x = rows()
+    plain, traced = pair(model, guide, x)
+    before = evaluate(traced, x)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+        model.likelihood.scale_floor.fill_(0.5)
+    assert_agree(evaluate(traced, x), evaluate(plain, x))
+    assert abs(evaluate(traced, x).terms.loss - before.terms.loss) > 1e-2
+
+
+class StraightThrough(torch.autograd.Function):
+    """Rounds forwards, three times the identity backwards."""
+
+    @staticmethod
+    def forward(context, value):
+        return value.round()
+
+    @staticmethod
+    def backward(context, gradient):
+        return 3 * gradient
+
+
+class Awkward(nn.Module):
+    """A model whose gradient is not that of its value."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.decoder = nn.Linear(2, DATA_DIM)
+        self.slope = nn.Parameter(torch.tensor(0.7))
+        if kind == "hook":
+            self.decoder.weight.register_hook(lambda gradient: 2 * gradient)
+
+    def loc(self, z):
+        loc = self.slope * self.decoder(z)
+        if self.kind == "detach":
+            return loc + (loc**2).detach() * self.slope
+        if self.kind == "no_grad":
+            with torch.no_grad():
+                shift = loc.mean(0)
+            return loc - shift
+        if self.kind == "function":
+            return StraightThrough.apply(loc)
+        return loc
+
+    def forward(self, x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.loc(z), 1.0).to_event(1), obs=x)
+
+
+@pytest.mark.parametrize("kind", ["detach", "no_grad", "hook", "function"])
+def test_programs_whose_gradient_is_not_that_of_their_value(kind):
+    model, (_, guide) = Awkward(kind), small_vae()
+    x = rows()
+    _, traced = check_traced(model, guide, x)
+    ordinary, _ = pair(Awkward("ordinary"), guide, x)
+    ordinary.loss.model.load_state_dict(model.state_dict())
+    got, other = evaluate(traced, x), evaluate(ordinary, x)
+    assert max((a - b).norm() for a, b in zip(got.gradients, other.gradients, strict=True)) > 0.01
+
+
+def test_double_precision_and_a_plain_function_with_parameters():
+    model, x = linear_problem()
+
+    def guide(x):
+        loc = pyro.param("loc", torch.zeros(2, dtype=x.dtype))
+        scale = pyro.param("scale", torch.ones(2, dtype=x.dtype), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+    check_traced(model, guide, x, rtol=1e-12)
+    check_traced(model, ExactGuide(model), x, rtol=1e-12)
+
+
+def test_a_parameter_that_is_not_used_has_no_gradient():
+    model, guide = small_vae()
+    model.unused = nn.Parameter(torch.zeros(3))
+    _, traced = check_traced(model, guide, rows())
+    names = [name for name, _ in model.named_parameters()]
+    assert evaluate(traced, rows()).gradients[names.index("unused")] is None
+
+
+def test_batch_norm_moves_its_buffers_once_a_step():
+    model, guide = small_vae()
+    guide.encoder.append(nn.BatchNorm1d(4))
+    x = rows()
+    start, after = copied(guide), []
+    for gradients in pair(model, guide, x):
+        guide.load_state_dict(start)
+        for step in range(3):
+            evaluate(gradients, x + step)
+        assert gradients.note == ""
+        after.append(copied(guide))
+    torch.testing.assert_close(*after, rtol=1e-5, atol=1e-6)
+    assert int(after[1]["encoder.3.num_batches_tracked"]) == 3
+
+
+def test_training_mode_attributes_and_dtype_are_noticed():
+    model, guide = small_vae()
+    guide.encoder[1].p = 0.5
+    x = rows()
+    plain, traced = pair(model, guide, x)
+
+    def evaluation_mode():
+        guide.eval()
+
+    def other_floor():
+        guide.scale_floor = 0.3
+
+    def in_double():
+        model.double(), guide.double()
+
+    losses = [float(evaluate(traced, x).terms.loss)]
+    for change in (evaluation_mode, other_floor, in_double):
+        change()
+        y = x.to(next(model.parameters()).dtype)
+        assert_agree(evaluate(traced, y), evaluate(plain, y))
+        losses.append(float(evaluate(traced, y).terms.loss))
+    assert len(set(losses)) == 4
+    assert traced.note == ""
+
+
+def test_what_changes_in_every_step_ends_tracing_with_a_sentence():
+    model, guide = small_vae()
+    x = rows()
+    plain, traced = pair(model, guide, x)
+    for step in range(8):
+        guide.scale_floor = 0.1 * (step + 1)
+        assert_agree(evaluate(traced, x), evaluate(plain, x))
+    assert "Keep what changes in a tensor" in traced.note
+
+
+class ReadsValues(Awkward):
+    def loc(self, z):
+        return self.decoder(z) * (2.0 if z.sum() > 0 else 1.0)
+
+
+class BakesValues(Awkward):
+    def loc(self, z):
+        return self.decoder(z) * float(z.detach().numpy().mean())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(ReadsValues, "could not be compiled"), (BakesValues, "could not be compiled|differs from Pyro's own")],
+)
+def test_what_a_graph_cannot_hold_runs_by_the_handlers_and_says_so(model, message):
+    program, (_, guide) = model("ordinary"), small_vae()
+    x = rows()
+    plain, traced = pair(program, guide, x)
+    for step in range(3):
+        assert_agree(evaluate(traced, x, seed=step), evaluate(plain, x, seed=step), rtol=0)
+    assert re.search(message, traced.note)
+
+
+def test_a_backend_that_fails_is_told():
+    def broken(graph, inputs):
+        raise OSError("no C++ compiler here")
+
+    x = rows()
+    plain, traced = pair(*small_vae(), x, backend=broken)
+    assert_agree(evaluate(traced, x), evaluate(plain, x), rtol=0)
+    assert traced.note == (
+        "The programs could not be compiled (OSError: no C++ compiler here), so that Pyro's handlers run in every step."
+    )
+
+
+def test_a_users_mistake_is_told_as_ever():
+    model, guide = small_vae()
+    _, traced = pair(model, guide, rows())
+    with pytest.raises(InputError, match=r"x of shape \(N, 6\); got \(4, 5\)"):
+        evaluate(traced, torch.zeros(4, 5))
+
+
+def test_other_shapes_go_through_the_handlers():
+    x = rows()
+    plain, traced = pair(*small_vae(), x)
+    for part in (x, x[:5], x):
+        assert_agree(evaluate(traced, part), evaluate(plain, part))
+    assert traced._traces == 1
+
+
+def test_a_first_batch_that_is_not_finite_is_not_compared():
+    x = rows()
+    plain, traced = pair(*small_vae(), x)
+    assert not torch.isfinite(evaluate(traced, x / 0).terms.loss)
+    assert_agree(evaluate(traced, x), evaluate(plain, x))
+    assert traced.note == ""
+
+
+def test_tracing_leaves_no_trace():
+    x, state = rows(), torch.get_rng_state()
+    model, guide = small_vae()
+    guide.encoder.append(nn.BatchNorm1d(4))
+    before = copied(guide)
+    _, traced = pair(model, guide, x)
+    torch.set_rng_state(state)
+    assert traced._ready((x,), HALF)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in guide.state_dict().items())
+    assert traced.seconds > 0
+    assert not math.isnan(float(evaluate(traced, x).norm))
