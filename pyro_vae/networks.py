@@ -6,6 +6,7 @@ Every network acts on the last dimension and takes any leading ones, `(*samples,
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice, check_integer, check_rows
 
-__all__ = ["ACTIVATIONS", "MLP", "Standardize", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
+__all__ = ["ACTIVATIONS", "MLP", "UNIT", "Standardize", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
+
+UNIT = math.log(math.e - 1)
+"""softplus(UNIT) = 1: a network's output of zero then means a scale of one."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

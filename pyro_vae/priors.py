@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pyro.distributions as dist
 import torch
+from pyro.distributions import transforms
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from pyro_vae._checks import check_integer
+from pyro_vae._checks import check, check_integer
+from pyro_vae.flows import inverse_autoregressive
+from pyro_vae.networks import UNIT
 
-__all__ = ["StandardNormal"]
+__all__ = ["PRIORS", "DiagonalNormal", "FlowPrior", "MixtureOfNormals", "StandardNormal", "VampPrior"]
+
+SCALE_FLOOR = 1e-3
+"""The smallest learned scale, in units of z: below, a component could close in on one row's z."""
 
 
 class StandardNormal(nn.Module):
@@ -38,3 +48,137 @@ class StandardNormal(nn.Module):
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""
         return f"{self.latent_dim}"
+
+
+class DiagonalNormal(nn.Module):
+    """`z ~ N(loc, diag(scale^2))` with learned loc and scale, started at the standard normal.
+
+    A decoder whose first layer is linear could shift and stretch z as well; here the prior does.
+
+    Args:
+        latent_dim: Size of z.
+
+    Raises:
+        InputError: If `latent_dim` is not a positive whole number.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        check_integer(latent_dim, "latent_dim")
+        self.loc = nn.Parameter(torch.zeros(latent_dim))
+        self.raw_scale = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        return dist.Normal(self.loc, SCALE_FLOOR + softplus(self.raw_scale + UNIT)).to_event(1)
+
+
+class MixtureOfNormals(nn.Module):
+    """`z ~ sum_k w_k N(loc_k, diag(scale_k^2))`, all learned.
+
+    Starts with locations drawn from N(0, 1/2) and variances of 1/2: together near the standard normal.
+
+    Args:
+        latent_dim: Size of z.
+        num_components: How many normals.
+
+    Raises:
+        InputError: If a number is not a positive whole one.
+    """
+
+    def __init__(self, latent_dim: int, num_components: int = 10) -> None:
+        super().__init__()
+        check_integer(latent_dim, "latent_dim")
+        check_integer(num_components, "num_components")
+        self.logits = nn.Parameter(torch.zeros(num_components))
+        self.loc = nn.Parameter(0.5**0.5 * torch.randn(num_components, latent_dim))
+        raw_scale = torch.tensor(0.5**0.5).expm1().log() - UNIT
+        self.raw_scale = nn.Parameter(raw_scale.repeat(num_components, latent_dim))
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        scale = SCALE_FLOOR + softplus(self.raw_scale + UNIT)
+        components = dist.Normal(self.loc, scale).to_event(1)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+
+
+class VampPrior(nn.Module):
+    """`z ~ (1/K) sum_k q(z | u_k)`, the guide's posterior averaged over learned rows (Tomczak & Welling 2018, eq. 9).
+
+    The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once.
+
+    Args:
+        guide: Module with `posterior(x)`.
+        rows: Where the pseudo-inputs u_k start, shape (K, data_dim), in data units; rows of the training split.
+
+    Raises:
+        InputError: If `rows` is not of that shape.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(self, guide: nn.Module, rows: Tensor) -> None:
+        super().__init__()
+        check(
+            rows.ndim == 2 and len(rows) > 0,
+            f"Expected pseudo-inputs of shape (K, data_dim) with at least one row; got {tuple(rows.shape)}.",
+        )
+        self.guide: Any = guide
+        # The pseudo-inputs are learned in units of each column's spread, whatever the data's own unit is.
+        spread = rows.std(0, correction=0)
+        self.register_buffer("center", rows.mean(0))
+        self.register_buffer("spread", torch.where(spread > 0, spread, torch.ones_like(spread)))
+        self.raw_inputs = nn.Parameter((rows - self.center) / self.spread)
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """u, shape (K, data_dim), in data units."""
+        return self.center + self.spread * self.raw_inputs
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        weights = dist.Categorical(logits=torch.zeros_like(self.raw_inputs[:, 0]))
+        return dist.MixtureSameFamily(weights, self.guide.posterior(self.pseudo_inputs))
+
+
+class FlowPrior(nn.Module):
+    """`z = T^-1(e)`, `e ~ N(0, I)`, with autoregressive maps T of z (Chen et al. 2017, section 3.2).
+
+    Any z is scored at once; sampling goes dimension by dimension. Starts near the standard normal.
+
+    Args:
+        latent_dim: Size of z, at least 2.
+        hidden: Widths of each map's masked network; at least `latent_dim` is taken.
+        num_maps: How many maps.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    loc: Tensor
+
+    def __init__(self, latent_dim: int, hidden: Sequence[int] = (64,), num_maps: int = 2) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(inverse_autoregressive(latent_dim, 0, hidden, num_maps))
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        modules: Any = self.maps
+        maps: list[transforms.AffineAutoregressive] = [module.condition(self.loc[:0]) for module in modules]
+        noise = dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
+        return dist.TransformedDistribution(noise, [one.inv for one in maps])
+
+
+MakePrior = Callable[[int, nn.Module, Tensor], nn.Module]
+"""Takes the size of z, the guide and rows of the training split (as many as components); gives a prior."""
+
+PRIORS: dict[str, MakePrior] = {
+    "standard-normal": lambda latent_dim, guide, rows: StandardNormal(latent_dim),
+    "diagonal-normal": lambda latent_dim, guide, rows: DiagonalNormal(latent_dim),
+    "mixture": lambda latent_dim, guide, rows: MixtureOfNormals(latent_dim, len(rows)),
+    "vampprior": lambda latent_dim, guide, rows: VampPrior(guide, rows),
+    "flow": lambda latent_dim, guide, rows: FlowPrior(latent_dim),
+}
+"""Priors by the name that the command line knows them by."""

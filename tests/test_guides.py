@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
 from pyro_vae.checkpoint import load_weights, save_weights
+from pyro_vae.flows import inverse_autoregressive, spline_autoregressive
 from pyro_vae.guides import (
     GUIDES,
     DiagonalNormalGuide,
@@ -23,8 +24,6 @@ from pyro_vae.guides import (
     LowRankGuide,
     MixtureGuide,
     SemiAmortizedGuide,
-    inverse_autoregressive,
-    spline_autoregressive,
 )
 from pyro_vae.linear import ExactLinearGuide, LinearEncoder, LinearGaussianModel
 from pyro_vae.networks import MLP, mlp_encoder

@@ -10,7 +10,7 @@ import pyro_vae
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
     {"_checks", "_environment", "data"},
-    {"_programs", "matmul", "networks", "likelihoods", "priors", "objectives", "baselines", "plots"},
+    {"_programs", "matmul", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},
     {"training", "checkpoint", "evaluate"},
@@ -27,6 +27,8 @@ WITHIN = {
     "data": {"_checks"},
     "_environment": {"_checks"},
     "objectives": {"_programs"},
+    "flows": {"networks"},
+    "priors": {"networks", "flows"},
 }
 UPWARDS = {
     # `--resume` reads the saved configuration; imported inside the function that needs it.

@@ -1,7 +1,7 @@
 """Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
 
 from pyro_vae.guides.base import AmortizedGuide
-from pyro_vae.guides.flow import FlowGuide, inverse_autoregressive, spline_autoregressive
+from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.local import LocalGuide
 from pyro_vae.guides.mixture import MixtureGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
@@ -19,6 +19,4 @@ __all__ = [
     "MakeEncoder",
     "MixtureGuide",
     "SemiAmortizedGuide",
-    "inverse_autoregressive",
-    "spline_autoregressive",
 ]

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
 from pyro_vae.guides.base import AmortizedGuide
-from pyro_vae.guides.normal import UNIT
+from pyro_vae.networks import UNIT
 
 __all__ = ["MixtureGuide"]
 

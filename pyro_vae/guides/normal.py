@@ -11,11 +11,9 @@ from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
 from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.networks import UNIT
 
 __all__ = ["DiagonalNormalGuide", "FullCovarianceGuide", "LowRankGuide", "loc_and_scale"]
-
-# softplus(UNIT) = 1: an encoder output of zero means the standard normal.
-UNIT = math.log(math.e - 1)
 
 
 def loc_and_scale(outputs: Tensor, scale_floor: float) -> tuple[Tensor, Tensor]:
