@@ -1,0 +1,92 @@
+"""What is known of the gap of each row, with errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+__all__ = ["InferenceGaps", "RowEstimate"]
+
+
+@dataclass(frozen=True)
+class RowEstimate:
+    """A quantity of each row with its Monte Carlo standard error, both of shape (N,), float64, nats."""
+
+    value: Tensor
+    se: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[RowEstimate]) -> RowEstimate:
+        """Return the rows of several estimates, in their order."""
+        return cls(torch.cat([part.value for part in parts]), torch.cat([part.se for part in parts]))
+
+    @property
+    def mean(self) -> float:
+        """Mean over rows."""
+        return float(self.value.mean())
+
+    @property
+    def mean_se(self) -> float:
+        """Standard error of the mean for new rows, Monte Carlo error included; NaN for one row."""
+        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else math.nan
+
+    @property
+    def monte_carlo_se(self) -> float:
+        """Standard error of the mean for these rows, which more samples would remove."""
+        return float(self.se.square().sum().sqrt() / len(self.se))
+
+
+@dataclass(frozen=True)
+class InferenceGaps:
+    """log p(x), the bounds below it, and the differences; every entry a `RowEstimate` in nats.
+
+    Args:
+        log_prob: The best that is known of log p(x).
+        full_covariance: ELBO of the best full-covariance Gaussian for each row.
+        diagonal: ELBO of the best diagonal Gaussian for each row.
+        own_family: ELBO of the best member of the guide's own family for each row; None where the guide has no
+            `family` of its encoder's outputs.
+        amortized: ELBO of the guide.
+        approximation_gap: `log_prob - own_family`: what a better family would gain. None with `own_family`.
+        amortization_gap: `own_family - amortized`: what a better encoder would gain. None with `own_family`.
+        inference_gap: `log_prob - amortized`, the sum of the two.
+    """
+
+    log_prob: RowEstimate
+    full_covariance: RowEstimate
+    diagonal: RowEstimate
+    own_family: RowEstimate | None
+    amortized: RowEstimate
+    approximation_gap: RowEstimate | None
+    amortization_gap: RowEstimate | None
+    inference_gap: RowEstimate
+
+    def summary(self) -> dict[str, dict[str, float] | None]:
+        """Return mean, its standard error and the part of it from Monte Carlo by name, nats per example."""
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: entry and {"mean": entry.mean, "se": entry.mean_se, "monte_carlo_se": entry.monte_carlo_se}
+            for name, entry in entries.items()
+        }
+
+    def table(self) -> str:
+        """Return the means as lines of text."""
+        lines = [f"{'nats per example':<20}{'mean':>10}{'± rows':>10}{'± sampling':>12}"]
+        for name, entry in self.summary().items():
+            told = name.replace("_", " ")
+            if entry is None:
+                lines.append(f"{told:<20}{'unknown':>10}")
+            else:
+                lines.append(
+                    f"{told:<20}{entry['mean']:>10.3f}{entry['se']:>10.3f}{entry['monte_carlo_se']:>12.4f}"
+                )
+        if self.own_family is None:
+            lines.append("The guide has no family of its encoder's outputs, so its gap can't be taken apart.")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"InferenceGaps({len(self.log_prob.value)} rows)\n{self.table()}"

@@ -1,0 +1,125 @@
+"""The best member of a family of densities for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, TransformedDistribution
+from tqdm.auto import tqdm
+
+from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae.evaluate._densities import Densities
+from pyro_vae.guides import AmortizedGuide
+
+__all__ = ["Family", "RowFit", "diagonal_gaussian", "full_gaussian", "own_family"]
+
+
+class Family(NamedTuple):
+    """Densities over a row's unconstrained latents, named by parameters."""
+
+    start: Tensor
+    """Parameters that every row starts at, shape (N, number of parameters)."""
+    member: Callable[[Tensor], Distribution]
+    """From parameters to densities of batch shape (N,)."""
+
+
+def own_family(densities: Densities) -> Family | None:
+    """Return the family of an `AmortizedGuide`, from its encoder's outputs; None for other guides.
+
+    Raises:
+        InputError: If its members have no reparameterised samples.
+    """
+    guide = densities.guide
+    if not isinstance(guide, AmortizedGuide):
+        return None
+    start = guide.encoder(densities.data[0]).detach()
+    check(
+        guide.family(start).has_rsample,
+        f"Expected a guide with reparameterised samples, to climb along them; those of {type(guide).__name__} are "
+        "not. Take another family.",
+    )
+    (site,) = densities.sites
+    return Family(start, lambda outputs: TransformedDistribution(guide.family(outputs), [site.transform.inv]))
+
+
+def diagonal_gaussian(near: Tensor) -> Family:
+    """Return the diagonal Gaussians, `u = m + s (shift + exp(log_scale) e)`.
+
+    Args:
+        near: Draws of u that give the start m and the units s, shape (num_samples, N, size).
+    """
+    m, s = near.mean(0), near.std(0)
+
+    def member(parameters: Tensor) -> Distribution:
+        shift, log_scale = parameters.chunk(2, dim=-1)
+        return Independent(Normal(m + s * shift, s * log_scale.exp()), 1)
+
+    return Family(torch.zeros_like(m).repeat(1, 2), member)
+
+
+def full_gaussian(near: Tensor) -> Family:
+    """Return all Gaussians, `u = m + s (shift + diag(exp(log_scale)) L e)`, L unit lower triangular.
+
+    Args:
+        near: As for `diagonal_gaussian`.
+    """
+    m, s = near.mean(0), near.std(0)
+    size = m.shape[-1]
+    rows, columns = torch.tril_indices(size, size, offset=-1, device=m.device)
+
+    def member(parameters: Tensor) -> Distribution:
+        shift, log_scale, below = parameters.tensor_split([size, 2 * size], dim=-1)
+        unit = torch.eye(size).to(m).expand(len(m), -1, -1).clone()
+        unit[:, rows, columns] = below
+        scale_tril = (s * log_scale.exp()).unsqueeze(-1) * unit
+        return MultivariateNormal(m + s * shift, scale_tril=scale_tril)
+
+    return Family(m.new_zeros(len(m), 2 * size + len(rows)), member)
+
+
+@dataclass(frozen=True)
+class RowFit:
+    """How the best member of a family is found for each row: Adam, the learning rate falling to 0 by a cosine.
+
+    Gradients go along the path alone (Roeder et al. 2017), so that they vanish where the family holds the
+    posterior.
+
+    Args:
+        num_steps: Steps.
+        num_particles: Samples of z for each row and step.
+        learning_rate: The first; Gaussians are in units of the spread that they start at.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    num_steps: int = 500
+    num_particles: int = 8
+    learning_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_steps, "num_steps")
+        check_integer(self.num_particles, "num_particles")
+        check_positive(self.learning_rate, "learning_rate")
+
+    @torch.enable_grad()
+    def __call__(self, family: Family, densities: Densities, bar: tqdm) -> Distribution:
+        """Return the members of the family that maximise each row's ELBO, from its start."""
+        best = family.start.detach().clone().requires_grad_()
+        # A short memory, for the first gradients may be huge; an epsilon far above rounding, for Adam would blow up
+        # what is left of the gradient at the optimum.
+        adam = torch.optim.Adam([best], lr=self.learning_rate, betas=(0.9, 0.98), eps=1e-4)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
+        for _ in range(self.num_steps):
+            u = family.member(best).rsample((self.num_particles,))
+            elbo = densities.log_joint(u) - family.member(best.detach()).log_prob(u)
+            (slope,) = torch.autograd.grad(-elbo.mean(0).sum(), best)
+            best.grad = slope.nan_to_num(0.0)
+            adam.step()
+            cosine.step()
+            bar.update(len(best))
+        return family.member(best.detach())
