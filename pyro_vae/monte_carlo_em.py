@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
 from pyro_vae._programs import local_parameters

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pyro_vae.evaluate._streaming import Stream, undisturbed
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, pareto_khat, tail_length

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, TransformedDistribution
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.evaluate._densities import Densities

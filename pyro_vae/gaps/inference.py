@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
