@@ -12,9 +12,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import check, check_choice, check_integer, check_rows
+from pyro_vae._checks import check, check_choice, check_integer, check_positive, check_rows
 
-__all__ = ["ACTIVATIONS", "MLP", "UNIT", "Standardize", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "UNIT",
+    "Standardize",
+    "Whiten",
+    "mlp_decoder",
+    "mlp_encoder",
+    "shrink_outputs",
+]
 
 UNIT = math.log(math.e - 1)
 """softplus(UNIT) = 1: a network's output of zero then means a scale of one."""
@@ -97,6 +106,36 @@ class Standardize(nn.Module):
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""
         return f"{self.loc.shape[0]}"
+
+
+class Whiten(nn.Module):
+    """`x -> (C + r I)^(-1/2) (x - mean)`, with C the covariance of given rows, saved with the weights, not trained.
+
+    Gradients in a linear map of whitened rows are of one size in every direction: what follows learns small
+    directions as fast as large ones.
+
+    Args:
+        rows: Shape (N, data_dim); their mean and covariance are taken.
+        ridge: r in units of the mean variance of a column: directions that vary less are not blown up.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, rows: Tensor, ridge: float = 0.01) -> None:
+        super().__init__()
+        check_positive(ridge, "ridge")
+        exact = rows.double()
+        mean = exact.mean(0)
+        variance, axes = torch.linalg.eigh((exact - mean).T @ (exact - mean) / len(rows))
+        spread = (variance.clamp_min(0) + ridge * variance.mean()).sqrt()
+        self.register_buffer("mean", mean.to(torch.get_default_dtype()))
+        self.register_buffer("matrix", ((axes / spread) @ axes.T).to(torch.get_default_dtype()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the whitened rows, shape (..., data_dim)."""
+        check_rows(x, self.mean.shape[0])
+        return (x - self.mean) @ self.matrix
 
 
 def mlp_encoder(
