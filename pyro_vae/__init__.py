@@ -13,14 +13,42 @@ if TYPE_CHECKING:
     from pyro_vae.config import Config
     from pyro_vae.data import DataSet, Split, load_dataset
     from pyro_vae.evaluate import DefensiveGuide, WidenedGuide, iwae_curve, log_likelihood, log_weights
-    from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide
+    from pyro_vae.gaps import inference_gaps
+    from pyro_vae.guides import (
+        GUIDES,
+        AmortizedGuide,
+        DiagonalNormalGuide,
+        FlowGuide,
+        FullCovarianceGuide,
+        LocalGuide,
+        LowRankGuide,
+        MixtureGuide,
+        SemiAmortizedGuide,
+    )
     from pyro_vae.likelihoods import LIKELIHOODS
     from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
     from pyro_vae.models import GenerativeModel
     from pyro_vae.monte_carlo_em import MonteCarloEM
     from pyro_vae.networks import MLP, Standardize, mlp_decoder, mlp_encoder
-    from pyro_vae.objectives import ELBO, estimate_elbo
-    from pyro_vae.priors import StandardNormal
+    from pyro_vae.objectives import (
+        ELBO,
+        IWAE,
+        OBJECTIVES,
+        STL,
+        AnalyticELBO,
+        DReG,
+        Renyi,
+        ReweightedWakeSleep,
+        estimate_elbo,
+    )
+    from pyro_vae.priors import (
+        PRIORS,
+        DiagonalNormal,
+        FlowPrior,
+        MixtureOfNormals,
+        StandardNormal,
+        VampPrior,
+    )
     from pyro_vae.runs import load_run
     from pyro_vae.training import Callback, Schedule, fit
 
@@ -31,14 +59,42 @@ _HOMES = {
     "config": ("Config",),
     "data": ("DataSet", "Split", "load_dataset"),
     "evaluate": ("DefensiveGuide", "WidenedGuide", "iwae_curve", "log_likelihood", "log_weights"),
-    "guides": ("AmortizedGuide", "DiagonalNormalGuide"),
+    "gaps": ("inference_gaps",),
+    "guides": (
+        "GUIDES",
+        "AmortizedGuide",
+        "DiagonalNormalGuide",
+        "FlowGuide",
+        "FullCovarianceGuide",
+        "LocalGuide",
+        "LowRankGuide",
+        "MixtureGuide",
+        "SemiAmortizedGuide",
+    ),
     "likelihoods": ("LIKELIHOODS",),
     "linear": ("ExactLinearGuide", "LinearGaussianModel"),
     "models": ("GenerativeModel",),
     "monte_carlo_em": ("MonteCarloEM",),
     "networks": ("MLP", "Standardize", "mlp_decoder", "mlp_encoder"),
-    "objectives": ("ELBO", "estimate_elbo"),
-    "priors": ("StandardNormal",),
+    "objectives": (
+        "ELBO",
+        "IWAE",
+        "OBJECTIVES",
+        "STL",
+        "AnalyticELBO",
+        "DReG",
+        "Renyi",
+        "ReweightedWakeSleep",
+        "estimate_elbo",
+    ),
+    "priors": (
+        "PRIORS",
+        "DiagonalNormal",
+        "FlowPrior",
+        "MixtureOfNormals",
+        "StandardNormal",
+        "VampPrior",
+    ),
     "runs": ("load_run",),
     "training": ("Callback", "Schedule", "fit"),
 }

@@ -6,30 +6,31 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice
 from pyro_vae.compiled import worth_compiling
-from pyro_vae.config import Config, ModelConfig, TrainingConfig
-from pyro_vae.data import DataSet
-from pyro_vae.guides import DiagonalNormalGuide
+from pyro_vae.config import DEFAULT_COMPONENTS, OBJECTIVE_SETTINGS, Config, ModelConfig, TrainingConfig
+from pyro_vae.data import DataSet, Split
+from pyro_vae.guides import GUIDES, AmortizedGuide
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood, fill_constant, typical_scale
 from pyro_vae.models import GenerativeModel
 from pyro_vae.networks import mlp_decoder, mlp_encoder
-from pyro_vae.objectives import ELBO
-from pyro_vae.priors import StandardNormal
+from pyro_vae.objectives import OBJECTIVES, Objective
+from pyro_vae.priors import PRIORS
 from pyro_vae.training import Schedule
 
-__all__ = ["build", "default_epochs", "fit_settings", "resolve"]
+__all__ = ["build", "default_epochs", "fit_settings", "objective", "resolve", "starting_rows"]
 
 SCALE_SETTINGS = {"gaussian-fixed": "fixed_scale", "bernoulli": None}
 """Which setting of a likelihood's scale it takes; all others take "scale_floor"."""
 
 
 def build(
-    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0
-) -> tuple[GenerativeModel, DiagonalNormalGuide]:
+    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0, rows: Tensor | None = None
+) -> tuple[GenerativeModel, AmortizedGuide]:
     """Return the model and the guide that a configuration names, with fresh weights.
 
     Args:
@@ -37,19 +38,47 @@ def build(
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
         seed: Of the first weights; the random state is put back.
+        rows: Where the learned rows of a VampPrior start, shape (components, data_dim); see `starting_rows`.
+            Drawn from a normal of that mean and standard deviation where None.
     """
-    check_choice(config.likelihood, LIKELIHOODS, "likelihood")
+    for name, registry in (("likelihood", LIKELIHOODS), ("guide", GUIDES), ("prior", PRIORS)):
+        check_choice(getattr(config, name), registry, name)
     setting = SCALE_SETTINGS.get(config.likelihood, "scale_floor")
     settings = {setting: getattr(config, setting)} if setting else {}
-    num_outputs = DiagonalNormalGuide.num_outputs(config.latent_dim)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
         decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
         scale = _encoder_scale(likelihood, std)
-        encoder = mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
-    model = GenerativeModel(StandardNormal(config.latent_dim), decoder, likelihood)
-    return model, DiagonalNormalGuide(encoder)
+        make_encoder = partial(_encoder, config, mean, scale)
+        guide = GUIDES[config.guide](make_encoder, config.latent_dim)
+        if rows is None:
+            rows = mean + std * torch.randn(num_components(config), len(mean))
+        prior = PRIORS[config.prior](config.latent_dim, guide, rows.to(torch.get_default_dtype()))
+    return GenerativeModel(prior, decoder, likelihood), guide
+
+
+def _encoder(config: ModelConfig, mean: Tensor, scale: Tensor, num_outputs: int) -> nn.Module:
+    return mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
+
+
+def num_components(config: ModelConfig) -> int:
+    """Return of how many components the prior is made, 1 where it knows none."""
+    return config.prior_components or DEFAULT_COMPONENTS.get(config.prior, 1)
+
+
+def starting_rows(config: ModelConfig, train: Split) -> Tensor:
+    """Return rows from all over the training split, one for each component of the prior.
+
+    Args:
+        config: Which prior, of how many components.
+        train: Where they come from, under its fixed draw.
+
+    Returns:
+        Shape (components, data_dim), in data units.
+    """
+    chosen = np.linspace(0, len(train) - 1, num_components(config)).astype(np.int64)
+    return replace(train, index=train.index[chosen], labels=None).tensor()
 
 
 def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:
@@ -73,7 +102,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         device: The device that "auto" stands for.
 
     Raises:
-        InputError: If a scale is given that the likelihood does not use.
+        InputError: If a scale is given that the likelihood does not use, or more components than there are rows.
     """
     needed = SCALE_SETTINGS.get(config.model.likelihood, "scale_floor")
     for name in ("scale_floor", "fixed_scale"):
@@ -86,6 +115,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         if given is None and name == needed:
             chosen: Any = {name: float(f"{_scale(name, dataset, std):.3g}")}
             config = replace(config, model=replace(config.model, **chosen))
+    config = _with_components(config, len(dataset.train))
     training = config.training
     epochs = training.epochs or default_epochs(len(dataset.train), training.batch_size)
     compiled = training.compile
@@ -93,6 +123,19 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         compiled = "on" if worth_compiling(epochs * -(-len(dataset.train) // training.batch_size)) else "off"
     place = cast(Literal["cpu", "cuda"], device)
     return replace(config, training=replace(training, epochs=epochs, device=place, compile=compiled))
+
+
+def _with_components(config: Config, num_rows: int) -> Config:
+    """Return the configuration with the number of the prior's components filled in, where it has some."""
+    given, prior = config.model.prior_components, config.model.prior
+    check(
+        prior != "vampprior" or given is None or given <= num_rows,
+        f"Expected --prior-components of at most the {num_rows} training rows that they start at; got {given}.",
+    )
+    if given is None and prior in DEFAULT_COMPONENTS:
+        chosen = min(DEFAULT_COMPONENTS[prior], num_rows)
+        config = replace(config, model=replace(config.model, prior_components=chosen))
+    return config
 
 
 def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
@@ -107,10 +150,19 @@ def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
     return 0.01 * (typical_scale(std) if one_unit else float(fill_constant(std).min()))
 
 
+def objective(training: TrainingConfig) -> Objective:
+    """Return the objective that a configuration names."""
+    check_choice(training.objective, OBJECTIVES, "objective")
+    settings = {name: getattr(training, name) for name in OBJECTIVE_SETTINGS.get(training.objective, ())}
+    if "kl_warmup" in settings:
+        settings["warmup"] = settings.pop("kl_warmup")
+    return OBJECTIVES[training.objective](num_particles=training.num_particles, **settings)
+
+
 def fit_settings(training: TrainingConfig) -> dict[str, Any]:
     """Return what `fit` and `make_trainer` take from a resolved configuration, by the names of their arguments."""
     return {
-        "objective": ELBO(training.num_particles),
+        "objective": objective(training),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "optimizer": partial(

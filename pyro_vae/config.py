@@ -7,6 +7,7 @@ test holds them equal to the registries of the modules that implement them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -30,6 +31,21 @@ LikelihoodName = Literal[
     "gaussian", "gaussian-shared", "gaussian-isotropic", "gaussian-fixed", "laplace", "bernoulli"
 ]
 ActivationName = Literal["relu", "tanh", "softplus", "elu", "gelu", "silu"]
+GuideName = Literal["diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline"]
+PriorName = Literal["standard-normal", "diagonal-normal", "mixture", "vampprior", "flow"]
+ObjectiveName = Literal["elbo", "analytic-elbo", "stl", "iwae", "dreg", "renyi", "wake-sleep"]
+
+OBJECTIVE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "elbo": ("beta", "kl_warmup", "free_bits"),
+    "analytic-elbo": ("beta", "kl_warmup", "free_bits"),
+    "stl": ("beta", "kl_warmup", "free_bits"),
+    "renyi": ("alpha",),
+}
+"""Which settings of its own an objective takes; the others take none."""
+MULTI_SAMPLE = ("iwae", "dreg", "renyi", "wake-sleep")
+"""Objectives that say nothing of their own with one sample of z."""
+DEFAULT_COMPONENTS = {"mixture": 10, "vampprior": 500}
+"""Components of the priors that have some."""
 
 LARGEST_SIZE = 10**9
 """The bytes of a matrix of this size can still be counted in 63 bits, so that memory decides."""
@@ -59,6 +75,16 @@ class ModelConfig:
     likelihood: LikelihoodName = "gaussian"
     """p(x | z): gaussian has a location and a scale for each column, both from z; gaussian-shared one scale a
     column; gaussian-isotropic one scale; gaussian-fixed a given one; laplace is L1; bernoulli is for 0 and 1."""
+    guide: GuideName = "diagonal"
+    """q(z | x): diagonal is a normal with a variance for each dimension; full-covariance a normal with all
+    covariances; low-rank with some; mixture is of four diagonal normals; iaf bends the diagonal one by an inverse
+    autoregressive flow, spline by an autoregressive spline flow."""
+    prior: PriorName = "standard-normal"
+    """p(z): standard-normal is fixed; diagonal-normal learns a location and a scale for each dimension; mixture
+    learns a mixture of normals; vampprior is the guide's posterior averaged over learned rows; flow learns an
+    autoregressive flow."""
+    prior_components: int | None = None
+    """How many normals (of mixture) or learned rows (of vampprior) make up p(z); 10 and 500 where not given."""
     latent_dim: int = 16
     """Size of z."""
     hidden: tuple[int, ...] = (400, 400)
@@ -93,8 +119,21 @@ class TrainingConfig:
     """Largest norm of the gradient; not clipped where not given."""
     patience: int | None = None
     """Epochs without a better validation ELBO after which training ends; never where not given."""
+    objective: ObjectiveName = "elbo"
+    """What training climbs; validation is always by the ELBO. elbo samples it; analytic-elbo has its divergence in
+    closed form where there is one; stl leaves out the part of its gradient that is noise alone (sticking the
+    landing); iwae is the importance weighted bound of several samples, dreg the same with a gradient for the guide
+    that keeps its signal; renyi lies between elbo and iwae; wake-sleep lets the guide learn by its own divergence."""
     num_particles: int = 1
-    """Samples of z for each row and step."""
+    """Samples of z for each row and step; iwae, dreg, renyi and wake-sleep want several."""
+    beta: float = 1.0
+    """Weight of the divergence from the prior in the training loss, of elbo, analytic-elbo and stl."""
+    kl_warmup: float = 0.0
+    """Share of all steps in which that weight rises from 0."""
+    free_bits: float = 0.0
+    """Nats of each dimension's divergence that the training loss does not ask to lower."""
+    alpha: float = 0.5
+    """Order of renyi: 0 is iwae, 1 is elbo."""
     seed: int = 0
     """Of the first weights, the order of the rows and all noise of training."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -139,6 +178,8 @@ class Config:
         for width in model.hidden:
             check_integer(width, "every width of --hidden", maximum=LARGEST_SIZE)
         check_integer(model.latent_dim, "--latent-dim", maximum=LARGEST_SIZE)
+        self._check_families()
+        self._check_objective()
         check_integer(training.batch_size, "--batch-size", maximum=LARGEST_SIZE)
         check_integer(training.num_particles, "--num-particles", maximum=LARGEST_SIZE)
         check_integer(training.seed, "--seed", minimum=0)
@@ -167,6 +208,43 @@ class Config:
                     SMALLEST_SCALE <= number <= LARGEST_SCALE,
                     f"Expected {name} from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}; got {number:g}.",
                 )
+
+    def _check_families(self) -> None:
+        model = self.model
+        for flag, name in (("--guide", model.guide), ("--prior", model.prior)):
+            check(
+                model.latent_dim > 1 or name not in ("iaf", "spline", "flow"),
+                f"Expected --latent-dim of at least 2 with {flag} {name}, whose dimensions look at one another; got 1.",
+            )
+        if model.prior_components is not None:
+            check_integer(model.prior_components, "--prior-components", maximum=LARGEST_SIZE)
+            check(
+                model.prior in DEFAULT_COMPONENTS,
+                f"Expected no --prior-components with --prior {model.prior}, which has none. Leave it out.",
+            )
+
+    def _check_objective(self) -> None:
+        training = self.training
+        name = training.objective
+        check_positive(training.beta, "--beta", zero=True)
+        check_positive(training.free_bits, "--free-bits", zero=True)
+        check(
+            0 <= training.kl_warmup <= 1,
+            f"Expected --kl-warmup in [0, 1], a share of all steps; got {training.kl_warmup}.",
+        )
+        check(math.isfinite(training.alpha), f"Expected --alpha to be a finite number; got {training.alpha}.")
+        for setting in ("beta", "kl_warmup", "free_bits", "alpha"):
+            given = getattr(training, setting)
+            check(
+                setting in OBJECTIVE_SETTINGS.get(name, ()) or given == getattr(TrainingConfig, setting),
+                f"Expected no --{setting.replace('_', '-')} with --objective {name}, which does not use one; got "
+                f"{given}. Leave it out.",
+            )
+        check(
+            training.num_particles > 1 or name not in MULTI_SAMPLE,
+            f"Expected --num-particles of at least 2 with --objective {name}, which weighs samples against one "
+            "another; got 1.",
+        )
 
 
 def from_command_line(config_type: type[Config] = Config, args: list[str] | None = None) -> Config:

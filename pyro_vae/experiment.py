@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pyro_vae._checks import NonFiniteLossError
-from pyro_vae.building import build, fit_settings, resolve
+from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
 from pyro_vae.comparison import Entry, linear_baselines
 from pyro_vae.config import Config
@@ -51,7 +51,9 @@ def train(config: Config) -> int:
     device = resolve_device(config.training.device)
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, device.type)
-    model, guide = build(config.model, mean, std, config.training.seed)
+    model, guide = build(
+        config.model, mean, std, config.training.seed, starting_rows(config.model, dataset.train)
+    )
     trainer = make_trainer(model, guide, dataset.train, dataset.validation, **fit_settings(config.training))
     if config.run.resume is not None:
         restore(trainer, config.run.resume, dataset)
@@ -133,6 +135,9 @@ def _summary(
 ) -> dict[str, Any]:
     return test_facts(dataset) | {
         "likelihood": config.model.likelihood,
+        "guide": config.model.guide,
+        "prior": config.model.prior,
+        "objective": config.training.objective,
         "seed": config.training.seed,
         "elbo": {"mean": test.mean, "se": test.se},
         "baselines": {

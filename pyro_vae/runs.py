@@ -30,7 +30,7 @@ from pyro_vae.checkpoint import (
 )
 from pyro_vae.config import Config, from_json, to_json
 from pyro_vae.data import DataSet, load_dataset
-from pyro_vae.guides import DiagonalNormalGuide
+from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models import GenerativeModel
 from pyro_vae.training import Callback, Trainer
@@ -100,7 +100,7 @@ class Run(NamedTuple):
     """A run read back from its folder."""
 
     model: GenerativeModel
-    guide: DiagonalNormalGuide
+    guide: AmortizedGuide
     config: Config
     info: dict[str, Any]
     """What config.json says besides the configuration: data, versions."""

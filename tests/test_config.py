@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import pyro_vae
 from pyro_vae import config as configuration
 from pyro_vae._checks import InputError
-from pyro_vae.building import resolve
+from pyro_vae.building import build, objective, resolve, starting_rows
 from pyro_vae.config import (
     Config,
     DataConfig,
@@ -29,8 +29,11 @@ from pyro_vae.config import (
     to_json,
 )
 from pyro_vae.data import DATASETS, load_dataset
+from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS
+from pyro_vae.objectives import OBJECTIVES
+from pyro_vae.priors import PRIORS
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "svi_train.py"
 
@@ -38,6 +41,21 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "svi_train.py"
 def test_choices_are_the_registries():
     assert set(get_args(configuration.LikelihoodName)) == set(LIKELIHOODS)
     assert set(get_args(configuration.ActivationName)) == set(ACTIVATIONS)
+    assert get_args(configuration.GuideName) == tuple(GUIDES)
+    assert get_args(configuration.PriorName) == tuple(PRIORS)
+    assert get_args(configuration.ObjectiveName) == tuple(OBJECTIVES)
+
+
+def test_objectives_take_the_settings_that_the_command_line_gives_them():
+    for name, settings in configuration.OBJECTIVE_SETTINGS.items():
+        values = {"beta": 0.7, "kl_warmup": 0.2, "free_bits": 0.1, "alpha": 0.3}
+        own = {setting: values[setting] for setting in settings}
+        made = objective(TrainingConfig(objective=name, num_particles=3, **own))
+        assert type(made) is OBJECTIVES[name]
+        assert made.num_particles == 3
+        for setting in settings:
+            assert getattr(made, setting.replace("kl_", "")) == values[setting]
+    assert set(configuration.MULTI_SAMPLE) == {n for n, o in OBJECTIVES.items() if o().num_particles > 1}
 
 
 def test_help_names_every_data_set_and_loads_nothing_heavy():
@@ -52,6 +70,9 @@ def test_help_names_every_data_set_and_loads_nothing_heavy():
     assert "HEAVY []" in out
     for name in (*DATASETS, *LIKELIHOODS):
         assert name in out, name
+    # Each choice is listed, and explained in a line of its own flag.
+    for name in (*GUIDES, *PRIORS, *OBJECTIVES):
+        assert out.count(name) >= 2, name
 
 
 def test_import_of_the_package_loads_nothing():
@@ -63,7 +84,7 @@ def test_import_of_the_package_loads_nothing():
 def test_every_name_of_the_package_is_found():
     for name in pyro_vae.__all__:
         value = getattr(pyro_vae, name)
-        assert name == "LIKELIHOODS" or value.__name__ == name
+        assert name.isupper() or value.__name__ == name
     assert set(pyro_vae.__all__) <= set(dir(pyro_vae))
     with pytest.raises(AttributeError, match="no attribute 'VAE'"):
         _ = pyro_vae.VAE
@@ -139,6 +160,21 @@ def test_a_damaged_configuration_is_refused(damage):
         ("training", {"patience": -2}, "--patience to be a whole number"),
         ("training", {"clip_norm": -1.0}, "--clip-norm to be a finite number above 0"),
         ("training", {"num_particles": 0}, "--num-particles to be a whole number"),
+        ("training", {"beta": -1.0}, "--beta to be a finite number of at least 0; got -1.0"),
+        ("training", {"kl_warmup": 2.0}, r"--kl-warmup in \[0, 1\], a share of all steps; got 2.0"),
+        ("training", {"free_bits": -0.1}, "--free-bits to be a finite number of at least 0; got -0.1"),
+        ("training", {"alpha": float("nan")}, "--alpha to be a finite number; got nan"),
+        ("training", {"objective": "iwae"}, "--num-particles of at least 2 with --objective iwae"),
+        (
+            "training",
+            {"objective": "iwae", "num_particles": 5, "beta": 2.0},
+            "no --beta with --objective iwae, which does not use one; got 2.0. Leave it out.",
+        ),
+        ("training", {"alpha": 0.1}, "no --alpha with --objective elbo"),
+        ("model", {"guide": "iaf", "latent_dim": 1}, "--latent-dim of at least 2 with --guide iaf"),
+        ("model", {"prior": "flow", "latent_dim": 1}, "--latent-dim of at least 2 with --prior flow"),
+        ("model", {"prior_components": 5}, "no --prior-components with --prior standard-normal"),
+        ("model", {"prior": "mixture", "prior_components": 0}, "--prior-components to be a whole number"),
         ("training", {"seed": -1}, "--seed to be a whole number of at least 0"),
         ("run", {"checkpoint_seconds": -1.0}, "--checkpoint-seconds to be a finite number of at least 0"),
     ],
@@ -166,6 +202,42 @@ def test_a_scale_that_would_not_be_used_is_refused():
     config = Config(model=ModelConfig(likelihood="bernoulli", scale_floor=0.1))
     with pytest.raises(InputError, match="no --scale-floor with --likelihood bernoulli"):
         resolve(config, load_dataset("digits"), torch.ones(64), "cpu")
+
+
+def test_the_components_of_a_prior_are_chosen_and_bounded_by_the_rows():
+    dataset = load_dataset("digits")
+    _, std = dataset.statistics()
+
+    def resolved(**model):
+        return resolve(Config(model=ModelConfig(**model)), dataset, std, "cpu").model.prior_components
+
+    assert resolved() is None
+    assert resolved(prior="mixture") == 10
+    assert resolved(prior="vampprior") == 500
+    with pytest.raises(InputError, match=r"--prior-components of at most the \d+ training rows"):
+        resolved(prior="vampprior", prior_components=10**6)
+
+
+@pytest.mark.parametrize(
+    ("guide", "prior"), [("iaf", "mixture"), ("mixture", "vampprior"), ("spline", "flow")]
+)
+def test_any_guide_is_built_with_any_prior(guide, prior):
+    dataset = load_dataset("digits")
+    mean, std = dataset.statistics()
+    config = ModelConfig(
+        guide=guide, prior=prior, latent_dim=3, hidden=(8,), prior_components=4, scale_floor=0.01
+    )
+    rows = starting_rows(config, dataset.train)
+    model, made = build(config, mean, std, rows=rows)
+    if prior == "vampprior":
+        assert model.prior.guide is made
+        torch.testing.assert_close(model.prior.pseudo_inputs, rows)
+        assert torch.equal(rows[[0, -1]], dataset.train.tensor()[[0, -1]])
+    again, twin = build(config, mean, std, rows=rows)
+    for a, b in zip(
+        (*model.parameters(), *made.parameters()), (*again.parameters(), *twin.parameters()), strict=True
+    ):
+        assert torch.equal(a, b)
 
 
 def test_flags_are_flat_and_have_no_namesakes():

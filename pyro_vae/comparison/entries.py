@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
-from pyro_vae.building import build, fit_settings, resolve
+from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet
 from pyro_vae.objectives import estimate_elbo
@@ -105,7 +105,9 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     """
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, config.training.device)
-    model, guide = build(config.model, mean, std, config.training.seed)
+    model, guide = build(
+        config.model, mean, std, config.training.seed, starting_rows(config.model, dataset.train)
+    )
     settings = fit_settings(config.training)
     result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
     name = f"nonlinear VAE ({config.model.likelihood})"

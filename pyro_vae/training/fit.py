@@ -12,7 +12,7 @@ import torch
 from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
-from pyro_vae.objectives import ELBO
+from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.trainer import FitResult, OptimizerFactory, Trainer
@@ -26,7 +26,7 @@ def fit(
     train: Any,
     validation: Any = None,
     *,
-    objective: ELBO | None = None,
+    objective: Objective | None = None,
     epochs: int = 100,
     batch_size: int = 128,
     optimizer: OptimizerFactory | None = None,
@@ -100,7 +100,7 @@ def make_trainer(
     train: Any,
     validation: Any,
     *,
-    objective: ELBO,
+    objective: Objective,
     batch_size: int,
     device: str,
     compile: str,  # noqa: A002
