@@ -4,6 +4,7 @@ from pyro_vae.evaluate.annealing import Annealing, annealed_log_likelihood, bidi
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
+from pyro_vae.evaluate.latent import LatentSummary, Sandwich, latent_summary
 from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
 from pyro_vae.evaluate.scores import LogLikelihood
 
@@ -13,11 +14,14 @@ __all__ = [
     "BidirectionalBounds",
     "DefensiveGuide",
     "IWAECurve",
+    "LatentSummary",
     "LogLikelihood",
+    "Sandwich",
     "WidenedGuide",
     "annealed_log_likelihood",
     "bidirectional_bounds",
     "iwae_curve",
+    "latent_summary",
     "log_likelihood",
     "log_weights",
 ]
