@@ -4,7 +4,9 @@ from pyro_vae.evaluate.annealing import Annealing, annealed_log_likelihood, bidi
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
+from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, latent_summary
+from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
 from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
 from pyro_vae.evaluate.scores import LogLikelihood
 
@@ -16,6 +18,8 @@ __all__ = [
     "IWAECurve",
     "LatentSummary",
     "LogLikelihood",
+    "NUTSPosterior",
+    "ResampledPosterior",
     "Sandwich",
     "WidenedGuide",
     "annealed_log_likelihood",
@@ -24,4 +28,5 @@ __all__ = [
     "latent_summary",
     "log_likelihood",
     "log_weights",
+    "to_arviz",
 ]

@@ -21,7 +21,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.rows import sample_sites
 
-__all__ = ["Densities", "evaluation_mode", "simulate_rows"]
+__all__ = ["Densities", "evaluation_mode", "rows_last", "simulate_rows", "vectorized_trace"]
 
 
 class _Site(NamedTuple):
@@ -121,19 +121,12 @@ class Densities:
                 f"Expected the guide to sample the model's latent sites {self.names}; it samples "
                 f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
             )
-            return self.pack({name: _rows_last(trace.nodes[name]) for name in self.names})
+            return self.pack({name: rows_last(trace.nodes[name]) for name in self.names})
 
     def _trace(
         self, program: Callable[..., Any], num_samples: int, values: dict[str, Tensor] | None = None
     ) -> Any:
-        """Run a program for `num_samples` values of its latents at once, at `values` where they are given."""
-        if values is not None:
-            nested = (1,) * (self.max_plate_nesting - 1)
-            placed = {k: v.reshape(len(v), *nested, *v.shape[1:]) for k, v in values.items()}
-            program = poutine.condition(program, data=placed)
-        plate = pyro.plate("_samples", num_samples, dim=-self.max_plate_nesting - 1)
-        with local_parameters(), plate:
-            return poutine.trace(program).get_trace(*self.data)
+        return vectorized_trace(program, self.data, num_samples, self.max_plate_nesting, values)
 
     def _total(self, trace: Any, names: Collection[str]) -> Tensor:
         """Sum log-probabilities over the named sites and all plates but samples and rows."""
@@ -150,6 +143,31 @@ class Densities:
         return sites[0]["fn"]
 
 
+def vectorized_trace(
+    program: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    num_samples: int,
+    max_plate_nesting: int = 1,
+    values: dict[str, Tensor] | None = None,
+) -> Any:
+    """Run a program for several values of its latents at once.
+
+    Args:
+        program: A Pyro program.
+        data: What it is called with.
+        num_samples: How many values.
+        max_plate_nesting: How deep plates are nested in the program.
+        values: Of the sites that are not to be sampled, each (num_samples, N, *event).
+    """
+    if values is not None:
+        nested = (1,) * (max_plate_nesting - 1)
+        placed = {name: v.reshape(len(v), *nested, *v.shape[1:]) for name, v in values.items()}
+        program = poutine.condition(program, data=placed)
+    plate = pyro.plate("_samples", num_samples, dim=-max_plate_nesting - 1)
+    with local_parameters(), plate:
+        return poutine.trace(program).get_trace(*data)
+
+
 def _described(site: dict[str, Any]) -> _Site:
     """Return what packing needs to know of a latent site drawn for one sample."""
     name, fn = site["name"], site["fn"]
@@ -158,12 +176,12 @@ def _described(site: dict[str, Any]) -> _Site:
         f"Expected continuous latents, which have gradients; the site {name!r} is discrete. "
         "Use importance sampling, or sum the site out.",
     )
-    value = _rows_last(site)
+    value = rows_last(site)
     transform = biject_to(fn.support)
     return _Site(name, transform, transform.inv(value).shape[2:])
 
 
-def _rows_last(site: dict[str, Any]) -> Tensor:
+def rows_last(site: dict[str, Any]) -> Tensor:
     """Return a site's value, shape (num_samples, N, *event), or raise where it stands in a further plate."""
     value: Tensor = site["value"]
     batch = value.shape[: value.ndim - site["fn"].event_dim]
@@ -196,9 +214,8 @@ def simulate_rows(
     Raises:
         InputError: If the model observes several sites, or something of another shape than the rows.
     """
-    plate = pyro.plate("_samples", 1, dim=-max_plate_nesting - 1)
-    with local_parameters(), torch.no_grad(), plate:
-        trace = poutine.trace(poutine.uncondition(model)).get_trace(*data)
+    with torch.no_grad():
+        trace = vectorized_trace(poutine.uncondition(model), data, 1, max_plate_nesting)
     sites = sample_sites(trace)
     observed = [site for site in sites if site["infer"].get("was_observed")]
     check(
@@ -207,7 +224,7 @@ def simulate_rows(
         f"{[(site['name'], tuple(site['value'].shape[1:])) for site in observed]}. Expand that site to the shape of x, "
         "or simulate none.",
     )
-    latents = {site["name"]: _rows_last(site) for site in sites if site is not observed[0]}
+    latents = {site["name"]: rows_last(site) for site in sites if site is not observed[0]}
     x = observed[0]["value"].reshape(data[0].shape).to(data[0].dtype)
     return (x, *data[1:]), latents
 

@@ -104,8 +104,8 @@ class LatentSummary:
         if lower < ceiling - 1:
             return []
         return [
-            f"The lower estimate of the mutual information, {lower:.2f} nats, is near its ceiling, log {self.num_rows} = "
-            f"{ceiling:.2f}: nearly every row can be told from its latents, and only more rows can say more."
+            f"The lower estimate of the mutual information, {lower:.2f} nats, is near its ceiling, log {self.num_rows} "
+            f"= {ceiling:.2f}: nearly every row can be told from its latents, and only more rows say more."
         ]
 
     def summary(self) -> dict[str, Any]:

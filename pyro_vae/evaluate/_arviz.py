@@ -1,0 +1,22 @@
+"""The one place that knows which ArviZ is installed: 0.x has InferenceData, 1.x takes xarray's DataTree."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import xarray as xr
+
+with warnings.catch_warnings():
+    # ArviZ 0.23 announces 1.0, once a day, to users who can do nothing about it.
+    warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing a major refactor", FutureWarning)
+    import arviz as az
+
+__all__ = ["as_groups"]
+
+
+def as_groups(groups: dict[str, xr.Dataset]) -> Any:
+    """Return named data sets as what the installed ArviZ calls a result."""
+    if hasattr(az, "InferenceData"):
+        return az.InferenceData(**groups)
+    return xr.DataTree.from_dict(groups)

@@ -1,0 +1,162 @@
+"""Latents and predictions of chosen rows as ArviZ takes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.evaluate._densities import evaluation_mode, rows_last, vectorized_trace
+from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate.importance import as_rows
+from pyro_vae.evaluate.posteriors import PosteriorSampler, ResampledPosterior, joined
+from pyro_vae.objectives.rows import sample_sites
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["to_arviz"]
+
+CHUNK = 20_000  # pairs of sample and row that the programs run on at once
+
+
+def to_arviz(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Tensor | tuple[Tensor, ...],
+    *,
+    rows: Sequence[int] | None = None,
+    posterior: PosteriorSampler | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    max_plate_nesting: int = 1,
+    seed: int = 0,
+) -> Any:
+    """Return the latents and predictions of some rows as ArviZ takes them.
+
+    Groups: `posterior`, `posterior_predictive`, `log_likelihood` (log p(x | z) of each row, nats), `prior`,
+    `prior_predictive` (one chain of as many draws as a posterior chain), `observed_data`, and by the sampler
+    `sample_stats` or `constant_data`. All is held in memory: a predictive group takes num_chains * num_samples * N *
+    data_dim numbers, so choose rows.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"`.
+        guide: A Pyro program with the model's latent sites; `NUTSPosterior` makes no use of it.
+        x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
+        rows: Which rows are taken; their numbers become the coordinate `data`. All where None.
+        posterior: How p(z | x) is drawn from: `ResampledPosterior()` or `NUTSPosterior()`.
+        dims: Names of a site's own dimensions; by default `z_dim`, or `z_dim_0`, ... where it has several.
+        coords: Values along dimensions; by default 0, 1, ...
+        max_plate_nesting: How deep plates are nested in the programs.
+        seed: Of all noise; the random state is put back.
+
+    Returns:
+        `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
+
+    Raises:
+        InputError: If a row is not there, a site stands outside the plate, or names do not fit.
+    """
+    from pyro_vae.evaluate._arviz import as_groups  # ArviZ takes seconds to import
+
+    every = as_rows(x)
+    numbers = list(range(len(every[0]))) if rows is None else list(rows)
+    check(
+        bool(numbers) and all(0 <= number < len(every[0]) for number in numbers),
+        f"Expected rows as numbers from 0 to {len(every[0]) - 1}, at least one; got {numbers[:5]}.",
+    )
+    data = tuple(values[torch.as_tensor(numbers, device=values.device)] for values in every)
+    named = _Names(dict(dims or {}), {"data": numbers} | dict(coords or {}))
+    with undisturbed(data), evaluation_mode(model, guide):
+        torch.manual_seed(seed)
+        draws = (posterior or ResampledPosterior()).draw(model, guide, data, max_plate_nesting)
+        shape = next(iter(draws.latents.values())).shape[:2]
+        flat = {name: value.flatten(0, 1) for name, value in draws.latents.items()}
+        observed = _observed(model, data, max_plate_nesting)
+        seen = _run(model, data, math.prod(shape), max_plate_nesting, flat)
+        prior = _run(poutine.uncondition(model), data, shape[1], max_plate_nesting)
+        predictive = _run(poutine.uncondition(model), data, math.prod(shape), max_plate_nesting, flat)
+
+    def by_chain(values: dict[str, Tensor], names: Iterable[str], num_chains: int) -> xr.Dataset:
+        chains = {name: values[name].unflatten(0, (num_chains, -1)) for name in names}
+        return named.dataset(chains, ("chain", "draw", "data"))
+
+    groups = {
+        "posterior": named.dataset(draws.latents, ("chain", "draw", "data")),
+        "posterior_predictive": by_chain(predictive.sampled, observed, shape[0]),
+        "log_likelihood": by_chain(seen.log_probs, observed, shape[0]),
+        "sample_stats": named.dataset(draws.by_draw, ("chain", "draw")),
+        "prior": by_chain(prior.sampled, draws.latents, 1),
+        "prior_predictive": by_chain(prior.sampled, observed, 1),
+        "observed_data": named.dataset(observed, ("data",)),
+        "constant_data": named.dataset(draws.by_row, ("data",)),
+    }
+    return as_groups({name: group for name, group in groups.items() if group.data_vars})
+
+
+class _Names(NamedTuple):
+    """What dimensions are called, and what stands along them."""
+
+    dims: dict[str, Sequence[str]]
+    coords: dict[str, Sequence[Any]]
+
+    def dataset(self, values: dict[str, Tensor], leading: tuple[str, ...]) -> xr.Dataset:
+        """Return named arrays whose first dimensions are `leading`, and whose others are those of the site."""
+        import xarray as xr
+
+        arrays = {name: self._array(name, value, leading) for name, value in values.items()}
+        return xr.Dataset(arrays, attrs={"inference_library": "pyro"})
+
+    def _array(self, name: str, value: Tensor, leading: tuple[str, ...]) -> xr.DataArray:
+        import xarray as xr
+
+        own = value.ndim - len(leading)
+        numbered = [f"{name}_dim"] if own == 1 else [f"{name}_dim_{i}" for i in range(own)]
+        names = (*leading, *(self.dims.get(name, numbered) if own else ()))
+        coords = {
+            dim: self.coords.get(dim, np.arange(size)) for dim, size in zip(names, value.shape, strict=False)
+        }
+        for dim, size in zip(names, value.shape, strict=False):
+            check(
+                len(names) == value.ndim and len(coords[dim]) == size,
+                f"Expected {own} names for the dimensions of {name!r} and {size} coordinates along {dim!r}; got "
+                f"{list(names[len(leading) :])} and {len(coords[dim])}.",
+            )
+        return xr.DataArray(value.detach().cpu().numpy(), dims=names, coords=coords)
+
+
+class _Ran(NamedTuple):
+    sampled: dict[str, Tensor]  # values of the sites that were drawn, shape (num_samples, N, *event)
+    log_probs: dict[str, Tensor]  # of each site and row, shape (num_samples, N), nats
+
+
+def _run(
+    program: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    num_samples: int,
+    nesting: int,
+    values: dict[str, Tensor] | None = None,
+) -> _Ran:
+    """Run a program for many values of its latents, some at a time."""
+    step, parts = max(1, CHUNK // len(data[0])), []
+    for start in range(0, num_samples, step):
+        count = min(step, num_samples - start)
+        given = None if values is None else {name: v[start : start + count] for name, v in values.items()}
+        trace = vectorized_trace(program, data, count, nesting, given)
+        trace.compute_log_prob()
+        sites = sample_sites(trace)
+        sampled = {site["name"]: rows_last(site) for site in sites if not site["is_observed"]}
+        log_probs = {site["name"]: site["log_prob"].reshape(count, -1, len(data[0])).sum(1) for site in sites}
+        parts.append(_Ran(sampled, log_probs))
+    return _Ran(joined([part.sampled for part in parts]), joined([part.log_probs for part in parts]))
+
+
+def _observed(model: Callable[..., Any], data: tuple[Tensor, ...], nesting: int) -> dict[str, Tensor]:
+    """Return what the model observes, by site."""
+    sites = sample_sites(vectorized_trace(model, data, 1, nesting))
+    return {site["name"]: site["value"] for site in sites if site["is_observed"]}
