@@ -94,15 +94,15 @@ def test_nuts_agrees_with_the_posterior(problem):
 
 @pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")  # ArviZ 0.23, matplotlib 3.11
 def test_arviz_takes_it(resampled):
-    import arviz as az
+    from pyro_vae.evaluate._arviz import MODERN, az
 
     summary = az.summary(resampled)
     assert len(summary) == 4
     assert (summary["r_hat"].astype(float) < 1.03).all()
-    if hasattr(az, "InferenceData"):
-        of_z, of_x = (az.plot_posterior, az.plot_trace, az.plot_forest, az.plot_dist_comparison), az.plot_ppc
-    else:
+    if MODERN:
         of_z, of_x = (az.plot_dist, az.plot_trace, az.plot_forest, az.plot_prior_posterior), az.plot_ppc_dist
+    else:
+        of_z, of_x = (az.plot_posterior, az.plot_trace, az.plot_forest, az.plot_dist_comparison), az.plot_ppc
     for plot in of_z:
         plot(resampled, var_names=["z"])
         plt.close("all")

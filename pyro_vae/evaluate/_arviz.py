@@ -12,11 +12,11 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", r"\s*ArviZ is undergoing a major refactor", FutureWarning)
     import arviz as az
 
-__all__ = ["as_groups"]
+__all__ = ["MODERN", "as_groups"]
+
+MODERN = not az.__version__.startswith("0.")
 
 
 def as_groups(groups: dict[str, xr.Dataset]) -> Any:
     """Return named data sets as what the installed ArviZ calls a result."""
-    if hasattr(az, "InferenceData"):
-        return az.InferenceData(**groups)
-    return xr.DataTree.from_dict(groups)
+    return xr.DataTree.from_dict(groups) if MODERN else az.InferenceData(**groups)
