@@ -55,8 +55,12 @@ class Evaluation(NamedTuple):
 
     terms: Terms
     """Loss and its parts, detached."""
+    sums: Tensor
+    """Sums over the rows of `terms.reconstruction` and of `terms.kl`, float64, shape (2,)."""
     norm: Tensor
     """Euclidean norm of the whole gradient, scalar."""
+    failed: Tensor
+    """1 where the loss or a gradient is not finite, else 0; scalar, float32."""
     gradients: tuple[Tensor | None, ...]
     """One for each parameter, of its shape; None where the loss does not depend on it."""
 
@@ -89,9 +93,11 @@ class Gradients:
         gradients = torch.autograd.grad(terms.loss, self.parameters, allow_unused=True)
         # As the parameters lie in memory: what comes out of a transposed product need not.
         gradients = tuple(None if g is None else g.detach().contiguous() for g in gradients)
-        norms = torch._foreach_norm([g for g in gradients if g is not None])
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        return Evaluation(terms._replace(loss=terms.loss.detach()), norm, gradients)
+        squares = [g.square().sum() for g in gradients if g is not None]
+        norm = torch.stack(squares).sum().sqrt()
+        failed = 1 - torch.isfinite(norm + terms.loss.detach()).float()
+        sums = torch.stack([part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)])
+        return Evaluation(terms._replace(loss=terms.loss.detach()), sums, norm, failed, gradients)
 
 
 def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
@@ -174,7 +180,7 @@ class CompiledGradients(Gradients):
         evaluate = super().__call__
         with _as_it_was(self.loss, seed=1) as after:
             expected, buffers = evaluate(*flipped, progress=progress), after()
-        if not torch.isfinite(expected.norm + expected.terms.loss):
+        if expected.failed:
             self._traces -= 1
             return None  # nothing to compare; the step itself will tell what is wrong
         try:
@@ -234,10 +240,10 @@ class _Graph:
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Evaluation:
         *data, progress = inputs
-        loss, reconstruction, kl, norm, *given = self._run(progress, *data, *self.captured)
+        loss, reconstruction, kl, sums, norm, failed, *given = self._run(progress, *data, *self.captured)
         remaining = iter(given)
         gradients = tuple(next(remaining) if used else None for used in self.used)
-        return Evaluation(Terms(loss, reconstruction, kl), norm, gradients)
+        return Evaluation(Terms(loss, reconstruction, kl), sums, norm, failed, gradients)
 
     def is_current(self, data: tuple[Tensor, ...]) -> bool:
         """Return whether the programs, and the kind of data, are those that were traced."""
@@ -266,7 +272,7 @@ def _shapes(data: Sequence[Tensor]) -> list[torch.Size]:
 
 def _tensors(evaluation: Evaluation) -> list[Tensor]:
     present = [gradient for gradient in evaluation.gradients if gradient is not None]
-    return [*evaluation.terms, evaluation.norm, *present]
+    return [*evaluation.terms, evaluation.sums, evaluation.norm, evaluation.failed, *present]
 
 
 def _lift(graph: GraphModule) -> list[Tensor]:

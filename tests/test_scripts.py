@@ -8,6 +8,7 @@ SMOKE = {
     "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
     "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf --num-samples 20 --gap-rows 2 "
     "--gap-steps 2 --out {place}/out",
+    "benchmark.py": "step --networks tiny --contenders plain pytorch --rounds 1 --seconds 0.01 --out {place}/out",
     "check_resume.py": "--kills 1 --epochs 3 --hidden 8 --no-full-disk",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
 }
@@ -16,6 +17,7 @@ TOLD = {
     "svi_train.py": "nats per example",
     "compare_baselines.py": "nats per example",
     "compare_guides.py": "gain is the rows' difference from diagonal",
+    "benchmark.py": "PyTorch by hand",
     "check_resume.py": "different in any bit",
     "check_stability.py": "failed:\n  none",
 }
@@ -33,7 +35,8 @@ def test_a_script_runs_to_its_end(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", SMOKE)
 def test_a_script_answers_help(name, capsys):
-    assert script("--help", name=name) == 0
+    subcommand = [word for word in SMOKE[name].split()[:1] if not word.startswith("--")]
+    assert script(*subcommand, "--help", name=name) == 0
     out = capsys.readouterr().out
     assert "usage:" in out
     for flag in SMOKE[name].split():

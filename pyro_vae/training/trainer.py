@@ -243,19 +243,16 @@ class Trainer:
         noise = _random_state()
         evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
         # Once one has failed, all later steps leave the weights as they are.
-        self._failed = torch.maximum(self._failed, ~torch.isfinite(evaluation.norm + evaluation.terms.loss))
+        self._failed = torch.maximum(self._failed, evaluation.failed)
         self._unchecked.append(_Step(self.step, batch, noise, self._failed))
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.schedule(done, total)
         self._update(evaluation)
         if len(self._unchecked) >= self._check_every:
             self._check()
-        terms = evaluation.terms
         self.step += 1
-        self.rows_done += len(terms.kl)
-        self._sums += torch.stack(
-            [part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)]
-        )
+        self.rows_done += len(evaluation.terms.kl)
+        self._sums += evaluation.sums
 
     def _update(self, evaluation: Evaluation) -> None:
         """Take the optimizer's step along the clipped gradient, unless this or an earlier one is not finite."""

@@ -1,0 +1,30 @@
+"""Time what this library does beside its peers, each in a process of its own, in turns, and print a table.
+
+python scripts/benchmark.py step
+python scripts/benchmark.py baselines --rounds 7
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pyro_vae._environment import run_script
+
+sys.path.insert(0, str(Path(__file__).parent))  # also where the script is run from elsewhere
+
+import tyro
+from benchmarks.baselines import Baselines
+from benchmarks.epoch import Epoch
+from benchmarks.step import Startup, Step
+
+
+def main() -> int:
+    """Run the benchmark that the command line names."""
+    benchmark = tyro.cli(Step | Startup | Epoch | Baselines)
+    benchmark.run()
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,161 @@
+"""Contenders in processes of their own, which take turns: what disturbs the machine disturbs all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._report import Options
+
+SCRIPTS = Path(__file__).parent.parent
+PEERS = {"numpyro": ["numpyro"], "pythae": ["pythae"]}
+"""What is installed into a virtual environment of its own."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A module of this folder, run by the Python of an environment.
+
+    Args:
+        label: How tables name it.
+        module: Of this folder, which builds and serves it.
+        words: What follows the network on its command line.
+        peer: Its virtual environment; this one's where empty.
+    """
+
+    label: str
+    module: str
+    words: tuple[str, ...] = ()
+    peer: str = ""
+
+
+CONTENDERS = {
+    "ours": Contender("pyro_vae, compiled", "ours", ("compile",)),
+    "bf16": Contender("pyro_vae, compiled, bf16", "ours", ("compile", "bf16")),
+    "plain": Contender("pyro_vae, Pyro's handlers", "ours"),
+    "pytorch": Contender("PyTorch by hand", "pytorch"),
+    "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "pytorch", ("compile",)),
+    "pyro": Contender("Pyro, SVI.step", "pyro_stock"),
+    "pyro-jit": Contender("Pyro, JitTrace_ELBO", "pyro_stock", ("jit",)),
+    "numpyro": Contender("NumPyro, jitted update", "numpyro_svi", (), "numpyro"),
+}
+
+
+def python_of(peer: str, folder: Path) -> str:
+    """Return the Python that has a peer installed, in a virtual environment that is made where it is missing."""
+    if not peer:
+        return sys.executable
+    python = folder / peer / "bin" / "python"
+    if not python.exists():
+        print(f"Making a virtual environment for {peer} in {folder / peer} ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder / peer)], check=True)
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            *PEERS[peer],
+        ]
+        subprocess.run(install, check=True)
+    return str(python)
+
+
+def environment(threads: int, clock: str = "wall") -> dict[str, str]:
+    """Return the environment in which every contender has as many threads and the same clock."""
+    count = str(threads)
+    paths = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parent)))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    own = {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu", "BENCHMARK_CLOCK": clock}
+    return os.environ | dict.fromkeys(names, count) | own
+
+
+class Process:
+    """A contender at work."""
+
+    def __init__(self, contender: Contender, network: Sequence[Any], options: Options) -> None:
+        self.label = contender.label
+        python = python_of(contender.peer, options.peers)
+        command = [python, "-m", f"benchmarks.{contender.module}", json.dumps(network)]
+        self.process = subprocess.Popen(
+            [*command, *contender.words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(options.threads, options.clock),
+        )
+        self.seconds_to_build = self._answer()
+        self.times: list[float] = []
+
+    def round(self, seconds: float) -> None:
+        """Take steps for about so many seconds and note the time of one."""
+        if not self.times:
+            self._ask(5)  # to know how many fit
+            self._count = max(1, int(seconds / (self._ask(5) / 5)))
+        self.times.append(self._ask(self._count) / self._count)
+
+    def _ask(self, count: int) -> float:
+        assert self.process.stdin is not None
+        print(count, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> float:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(
+                f"{self.label} ended with status {self.process.wait()}; see its message above."
+            )
+        return float(line)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+@contextmanager
+def processes(names: Sequence[str], network: Sequence[Any], options: Options) -> Iterator[dict[str, Process]]:
+    """Run contenders, built and waiting; all end with the block."""
+    running: dict[str, Process] = {}
+    try:
+        for name in names:
+            print(f"starting {CONTENDERS[name].label} ...", file=sys.stderr, flush=True)
+            running[name] = Process(CONTENDERS[name], network, options)
+        yield running
+    finally:
+        for process in running.values():
+            process.close()
+
+
+def ceilings(threads: int) -> dict[str, float]:
+    """Return what the machine can do at most; see `ceilings.py`."""
+    command = [sys.executable, "-m", "benchmarks.ceilings"]
+    done = subprocess.run(command, env=environment(threads), check=True, capture_output=True, text=True)
+    values: dict[str, float] = json.loads(done.stdout)
+    return values
+
+
+def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
+    """Return median, least and largest, scaled (to milliseconds)."""
+    return {
+        "median": statistics.median(times) * scale,
+        "min": min(times) * scale,
+        "max": max(times) * scale,
+    }

@@ -1,0 +1,70 @@
+"""Exact baselines beside scikit-learn and beside the matrix products that they cannot do without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks._contenders import spread
+from benchmarks._report import Options, machine, markdown, write
+
+
+@dataclass(frozen=True)
+class Baselines(Options):
+    """PPCA against scikit-learn's PCA, an EM iteration and scores against their matrix products; pairs in turns."""
+
+    num_rows: int = 60_000
+    """Rows of the table, float64."""
+    num_columns: int = 784
+    """Columns of the table."""
+    n_components: int = 20
+    """Size of z."""
+
+    def run(self) -> None:
+        """Time, print, write. Threads are those that the process was started with."""
+        rows, values = [], {}
+        for name, (ours, other) in self.cases().items():
+            ours(), other()
+            times = np.array([(_seconds(ours), _seconds(other)) for _ in range(self.rounds)])
+            ratio = spread(times[:, 0] / times[:, 1], 1)
+            rows.append([name, *(spread(t)["median"] for t in times.T), *ratio.values()])
+            values[name] = times.tolist()
+        told = (
+            f"{self.num_rows} x {self.num_columns}, {self.n_components} components, float64, {self.rounds} rounds; "
+            f"{machine(self.threads)}\n\n"
+            + markdown(["ours / other", "ours, ms", "other, ms", "ratio", "min", "max"], rows)
+        )
+        write(self.out, "baselines", told, {"seconds": values})
+
+    def cases(self) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+        """Return what is timed, ours and the other, by name."""
+        from sklearn.decomposition import PCA
+
+        from pyro_vae.baselines import PPCA
+        from pyro_vae.baselines.ppca_em import _Problem
+
+        q, generator = self.n_components, np.random.default_rng(0)
+        x = generator.random((self.num_rows, self.num_columns))
+        fitted = PPCA(q).fit(x)
+        weight = np.ascontiguousarray(fitted.components_.T)
+        z = x @ weight
+        problem = _Problem(x, q)
+        theta = problem.step(problem.start(np.random.RandomState(0)))[0]
+        return {
+            "PPCA.fit / PCA(svd_solver='covariance_eigh').fit": (
+                lambda: PPCA(q).fit(x),
+                lambda: PCA(q, svd_solver="covariance_eigh").fit(x),
+            ),
+            "an EM iteration / X W and X'Z": (lambda: problem.step(theta), lambda: (x @ weight, x.T @ z)),
+            "score_samples / X W": (lambda: fitted.score_samples(x), lambda: x @ weight),
+        }
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

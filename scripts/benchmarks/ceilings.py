@@ -1,0 +1,41 @@
+"""What the machine can do at most: matrix products in GFLOP/s and memory bandwidth in GB/s, as one line of JSON."""
+
+import json
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def fastest(work: Callable[[], Tensor], seconds: float = 0.5) -> float:
+    """Return the least time that `work` took within `seconds`."""
+    work()
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def main(size: int = 1024) -> None:
+    """Print the ceilings by name."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    low_a, low_b = a.bfloat16(), b.bfloat16()
+    source, target = torch.randn(2**26), torch.empty(2**26)
+    gflop, gigabytes = 2 * size**3 / 1e9, 2 * 4 * 2**26 / 1e9
+    ceilings = {
+        "float32 product by torch, GFLOP/s": gflop / fastest(lambda: a @ b),
+        "bfloat16 product by torch, GFLOP/s": gflop / fastest(lambda: low_a @ low_b),
+        "copy, GB/s": gigabytes / fastest(lambda: target.copy_(source)),
+    }
+    if torch.backends.mkldnn.is_available():
+        linear = torch.ops.mkldnn._linear_pointwise
+        by_onednn = gflop / fastest(lambda: linear(a, b, None, "none", [], ""))
+        ceilings["float32 product by oneDNN, GFLOP/s"] = by_onednn
+    print(json.dumps(ceilings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Our training step, with its checks and running sums: `python -m benchmarks.ours NETWORK [compile] [bf16]`."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from pyro_vae._environment import calm_threads
+
+calm_threads()
+
+import torch
+
+from benchmarks._serve import Network, serve
+from pyro_vae.building import build
+from pyro_vae.config import ModelConfig
+from pyro_vae.objectives import ELBO
+from pyro_vae.training import Schedule, make_trainer
+
+
+def steps_of(network: Network) -> Callable[[int], None]:
+    """Return the steps of a trainer."""
+    rows = (torch.rand(8 * network.batch_size, network.data_dim) < 0.2).float()
+    config = ModelConfig(
+        likelihood="bernoulli",
+        latent_dim=network.latent_dim,
+        hidden=tuple(network.hidden),
+        activation="relu",
+    )
+    trainer = make_trainer(
+        *build(config, rows.mean(0), rows.std(0)),
+        rows,
+        None,
+        objective=ELBO(),
+        epochs=1000,
+        batch_size=network.batch_size,
+        optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True),
+        schedule=Schedule(),
+        clip_norm=None,
+        patience=None,
+        device="cpu",
+        compile="on" if "compile" in sys.argv else "off",
+        seed=0,
+    )
+    batches = list(rows.split(network.batch_size))
+    trainer.loss.train()
+
+    def steps(n: int) -> None:
+        for i in range(n):
+            trainer.step = i % 8
+            trainer._take_step((batches[i % 8],))
+        if trainer.gradients.note:
+            raise RuntimeError(trainer.gradients.note)
+
+    return steps
+
+
+if __name__ == "__main__":
+    serve(steps_of)

@@ -1,0 +1,56 @@
+"""A variational autoencoder written by hand in PyTorch: `python -m benchmarks.pytorch NETWORK [compile]`."""
+
+import itertools
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from benchmarks._serve import Network, serve
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Return linear layers with relu between them."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class VAE(nn.Module):
+    """Minus the ELBO of a batch, with the divergence in closed form."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.encoder = mlp(network.data_dim, *network.hidden, 2 * network.latent_dim)
+        self.decoder = mlp(network.latent_dim, *reversed(network.hidden), network.data_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the loss."""
+        loc, log_variance = self.encoder(x).chunk(2, dim=-1)
+        z = loc + torch.randn_like(loc) * torch.exp(0.5 * log_variance)
+        nll = binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
+        kl = -0.5 * torch.sum(1 + log_variance - loc.square() - log_variance.exp())
+        return (nll + kl) / len(x)
+
+
+def build(network: Network) -> Callable[[int], None]:
+    """Return the steps of Adam, fused."""
+    model = VAE(network)
+    loss = torch.compile(model) if "compile" in sys.argv else model
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float()
+
+    def steps(n: int) -> None:
+        for i in range(n):
+            optimizer.zero_grad(set_to_none=True)
+            loss(batches[i % 8]).backward()
+            optimizer.step()
+
+    return steps
+
+
+if __name__ == "__main__":
+    serve(build)
