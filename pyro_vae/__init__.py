@@ -12,8 +12,21 @@ if TYPE_CHECKING:
     from pyro_vae.building import build
     from pyro_vae.config import Config
     from pyro_vae.data import DataSet, Split, load_dataset
-    from pyro_vae.evaluate import DefensiveGuide, WidenedGuide, iwae_curve, log_likelihood, log_weights
-    from pyro_vae.gaps import inference_gaps
+    from pyro_vae.evaluate import (
+        Annealing,
+        DefensiveGuide,
+        NUTSPosterior,
+        ResampledPosterior,
+        WidenedGuide,
+        annealed_log_likelihood,
+        bidirectional_bounds,
+        iwae_curve,
+        latent_summary,
+        log_likelihood,
+        log_weights,
+        to_arviz,
+    )
+    from pyro_vae.gaps import RowFit, inference_gaps
     from pyro_vae.guides import (
         GUIDES,
         AmortizedGuide,
@@ -58,8 +71,21 @@ _HOMES = {
     "building": ("build",),
     "config": ("Config",),
     "data": ("DataSet", "Split", "load_dataset"),
-    "evaluate": ("DefensiveGuide", "WidenedGuide", "iwae_curve", "log_likelihood", "log_weights"),
-    "gaps": ("inference_gaps",),
+    "evaluate": (
+        "Annealing",
+        "DefensiveGuide",
+        "NUTSPosterior",
+        "ResampledPosterior",
+        "WidenedGuide",
+        "annealed_log_likelihood",
+        "bidirectional_bounds",
+        "iwae_curve",
+        "latent_summary",
+        "log_likelihood",
+        "log_weights",
+        "to_arviz",
+    ),
+    "gaps": ("RowFit", "inference_gaps"),
     "guides": (
         "GUIDES",
         "AmortizedGuide",
