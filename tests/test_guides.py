@@ -208,10 +208,13 @@ def test_full_covariance_and_low_rank_have_the_covariances_that_they_say():
     outputs = torch.randn(5, 9)
     full = FullCovarianceGuide(torch.nn.Identity()).posterior(outputs)
     assert full.event_shape == (3,)
-    assert torch.equal(full.scale_tril[:, [1, 2, 2], [0, 0, 1]], outputs[:, 6:])
+    scales = full.scale_tril.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(
+        full.scale_tril[:, [1, 2, 2], [0, 0, 1]], scales[:, [1, 2, 2]] * outputs[:, 6:]
+    )
     low = LowRankGuide(torch.nn.Identity(), rank=1).posterior(outputs)
-    factor = outputs[:, 6:].unsqueeze(-1)
     scale = DiagonalNormalGuide(torch.nn.Identity()).posterior(outputs[:, :6]).stddev
+    factor = (scale * outputs[:, 6:]).unsqueeze(-1)
     expected = torch.diag_embed(scale**2) + factor @ factor.mT
     torch.testing.assert_close(low.covariance_matrix, expected)
     for guide_type in (DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide):

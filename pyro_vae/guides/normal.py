@@ -45,14 +45,15 @@ class DiagonalNormalGuide(AmortizedGuide):
 
 
 class FullCovarianceGuide(AmortizedGuide):
-    """`z | x ~ N(loc(x), L(x) L(x)^T)` with a Cholesky factor L (Kingma & Welling 2019, eq. 2.32).
+    """`z | x ~ N(loc(x), L(x) L(x)^T)`, `L = diag(scale(x)) B(x)`, B with ones on the diagonal and none above it.
 
-    With the factor's part below the diagonal at zero it is the diagonal normal.
+    Kingma & Welling 2019, section 2.5.1, name L itself; in units of each row's scale it stays far from singular.
+    With nothing below the diagonal of B it is the diagonal normal.
 
     Args:
-        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim)`): locations, raw scales (the factor's
-            diagonal), then what stands below the diagonal, row by row.
-        scale_floor: The smallest entry of the factor's diagonal, in units of z.
+        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim)`): locations, raw scales, then what
+            stands below the diagonal of B, row by row.
+        scale_floor: The smallest scale, in units of z.
     """
 
     def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
@@ -66,8 +67,9 @@ class FullCovarianceGuide(AmortizedGuide):
         first, below = outputs.split([2 * latent_dim, outputs.shape[-1] - 2 * latent_dim], dim=-1)
         loc, scale = loc_and_scale(first, self.scale_floor)
         rows, columns = torch.tril_indices(latent_dim, latent_dim, -1, device=outputs.device)
-        factor = torch.diag_embed(scale)
+        factor = torch.diag_embed(torch.ones_like(scale))
         factor[..., rows, columns] = below
+        factor = scale.unsqueeze(-1) * factor
         return dist.MultivariateNormal(loc, scale_tril=factor)
 
     @staticmethod
@@ -77,7 +79,7 @@ class FullCovarianceGuide(AmortizedGuide):
 
 
 class LowRankGuide(AmortizedGuide):
-    """`z | x ~ N(loc(x), diag(scale(x)^2) + F(x) F(x)^T)` with F of few columns (Ong et al. 2018, eq. 3).
+    """`z | x ~ N(loc(x), S (I + F F^T) S)`, `S = diag(scale(x))`, F(x) of few columns (Ong et al. 2018, eq. 3).
 
     Args:
         encoder: Network (..., data_dim) -> (..., (2 + rank) latent_dim): locations, raw scales, then F row by row.
@@ -98,9 +100,8 @@ class LowRankGuide(AmortizedGuide):
         latent_dim = outputs.shape[-1] // (2 + self.rank)
         first, factor = outputs.split([2 * latent_dim, self.rank * latent_dim], dim=-1)
         loc, scale = loc_and_scale(first, self.scale_floor)
-        return dist.LowRankMultivariateNormal(
-            loc, factor.unflatten(-1, (latent_dim, self.rank)), scale.square()
-        )
+        factor = scale.unsqueeze(-1) * factor.unflatten(-1, (latent_dim, self.rank))
+        return dist.LowRankMultivariateNormal(loc, factor, scale.square())
 
     @staticmethod
     def num_outputs(latent_dim: int, rank: int = 4) -> int:
