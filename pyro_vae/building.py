@@ -17,7 +17,7 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.guides import GUIDES, AmortizedGuide
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood, fill_constant, typical_scale
 from pyro_vae.models import GenerativeModel
-from pyro_vae.networks import mlp_decoder, mlp_encoder
+from pyro_vae.networks import Bfloat16Training, has_fast_bfloat16, mlp_decoder, mlp_encoder
 from pyro_vae.objectives import OBJECTIVES, Objective
 from pyro_vae.priors import PRIORS
 from pyro_vae.training import Schedule
@@ -26,6 +26,9 @@ __all__ = ["build", "default_epochs", "fit_settings", "objective", "resolve", "s
 
 SCALE_SETTINGS = {"gaussian-fixed": "fixed_scale", "bernoulli": None}
 """Which setting of a likelihood's scale it takes; all others take "scale_floor"."""
+
+WIDE = 400
+"""Width from which the products of a network outweigh the rounding of their factors."""
 
 
 def build(
@@ -48,7 +51,10 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
-        decoder = mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation)
+        decoder = _in_precision(
+            config,
+            mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation),
+        )
         scale = _encoder_scale(likelihood, std)
         make_encoder = partial(_encoder, config, mean, scale)
         guide = GUIDES[config.guide](make_encoder, config.latent_dim)
@@ -59,7 +65,13 @@ def build(
 
 
 def _encoder(config: ModelConfig, mean: Tensor, scale: Tensor, num_outputs: int) -> nn.Module:
-    return mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
+    return _in_precision(
+        config, mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
+    )
+
+
+def _in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:
+    return Bfloat16Training(network) if config.precision == "bf16" else network
 
 
 def num_components(config: ModelConfig) -> int:
@@ -116,6 +128,9 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
             chosen: Any = {name: float(f"{_scale(name, dataset, std):.3g}")}
             config = replace(config, model=replace(config.model, **chosen))
     config = _with_components(config, len(dataset.train))
+    if config.model.precision == "auto":
+        gains = max(config.model.hidden) >= WIDE and has_fast_bfloat16(device)
+        config = replace(config, model=replace(config.model, precision="bf16" if gains else "fp32"))
     training = config.training
     epochs = training.epochs or default_epochs(len(dataset.train), training.batch_size)
     compiled = training.compile

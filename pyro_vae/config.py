@@ -93,6 +93,9 @@ class ModelConfig:
     """Between the layers."""
     dropout: float = 0.0
     """Share of x's columns that the encoder does not see in each step of training, against overfitting."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of the networks' matrix products in training; auto takes bf16 where the processor has instructions for it and
+    the networks are wide enough to gain. Densities, weights and all evaluation are in fp32."""
     scale_floor: float | None = None
     """Smallest scale of a learned one, in data units; chosen from the data where not given, and printed."""
     fixed_scale: float | None = None

@@ -18,8 +18,10 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "UNIT",
+    "Bfloat16Training",
     "Standardize",
     "Whiten",
+    "has_fast_bfloat16",
     "mlp_decoder",
     "mlp_encoder",
     "shrink_outputs",
@@ -136,6 +138,35 @@ class Whiten(nn.Module):
         """Return the whitened rows, shape (..., data_dim)."""
         check_rows(x, self.mean.shape[0])
         return (x - self.mean) @ self.matrix
+
+
+class Bfloat16Training(nn.Module):
+    """A network whose matrix products are rounded to bfloat16 in training; input, output and weights are not.
+
+    In evaluation mode it is the network as it is: the log-weights of many samples would show the rounding.
+
+    Args:
+        network: Tensors to tensors.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's output, in the precision of `inputs`."""
+        if not self.training:
+            return self.network(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            outputs: Tensor = self.network(inputs)
+        return outputs.to(inputs.dtype)
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Return whether the device ("cpu", "cuda") multiplies bfloat16 faster than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def mlp_encoder(

@@ -52,12 +52,13 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     decay = f", weight decay {training.weight_decay:g}" if training.weight_decay else ""
     dropout = f"; {model.dropout:.0%} of the encoder's columns dropped in training" if model.dropout else ""
     widths = "-".join(map(str, model.hidden))
+    precision = "; products in bf16 in training" if model.precision == "bf16" else ""
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.preprocessing.description}",
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.likelihood}{chosen}",
-        f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}",
+        f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}{precision}",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
         f"({training.schedule}), seed {training.seed}, {training.device}, compile {training.compile}",
         f"run        {folder}",

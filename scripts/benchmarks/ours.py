@@ -25,6 +25,7 @@ def steps_of(network: Network) -> Callable[[int], None]:
         latent_dim=network.latent_dim,
         hidden=tuple(network.hidden),
         activation="relu",
+        precision="bf16" if "bf16" in sys.argv else "fp32",
     )
     trainer = make_trainer(
         *build(config, rows.mean(0), rows.std(0)),
