@@ -10,12 +10,13 @@ ifeq ($(OMP_WAIT_POLICY),)
 export GOMP_SPINCOUNT ?= 3000
 endif
 
-.PHONY: help install train test lint types tests format clean
+.PHONY: help install train test lint types tests notebooks format clean
 
 help:
 	@echo "make train               train on the embedded digits, leaving a run in runs/"
 	@echo "make train ARGS='...'    the same with arguments of scripts/svi_train.py, such as --dataset mnist"
 	@echo "make test                lint, types and tests"
+	@echo "make notebooks           open the notebooks in JupyterLab"
 	@echo "make format              let ruff mend the layout"
 	@echo "make clean               remove the virtual environment and all caches"
 
@@ -46,6 +47,10 @@ types: install
 tests: install
 	@echo "Tests (pytest) ..."
 	@$(BIN)/python -m pytest $(ARGS)
+
+notebooks: install
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	@$(BIN)/jupyter lab notebooks
 
 format: install
 	@$(BIN)/ruff check --fix .

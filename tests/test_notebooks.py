@@ -1,0 +1,74 @@
+"""Every notebook runs from top to bottom without a warning, and is stored with outputs that are worth reading."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MOST_BYTES = 400_000
+MACHINE_PATH = re.compile(r"(?<![\w.])/(home|root|tmp|Users|work|usr|opt|mnt)/")
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def faults(notebook):
+    """What a cell wrote to stderr, and errors: neither belongs in a notebook."""
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+
+
+@each_notebook
+def test_it_runs_in_fast_mode(path, monkeypatch):
+    """The notebooks hold their own assertions; one that fails ends the run with its message."""
+    monkeypatch.setenv("PYRO_VAE_FAST", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(path, as_version=4)
+    for cell in code_cells(notebook):
+        cell.outputs = []
+    client = NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    )
+    client.execute()
+    assert faults(notebook) == []
+    assert any(cell.outputs for cell in code_cells(notebook))
+
+
+@each_notebook
+def test_it_was_run_in_order_and_its_outputs_kept(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert all(cell.source.strip() for cell in notebook.cells), "an empty cell"
+    assert faults(notebook) == []
+    assert any(
+        "image/png" in output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs
+    )
+
+
+@each_notebook
+def test_it_opens_with_a_question_and_an_answer(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.match(r"# .+\n\n\*\*[^*]+\?\*\*\n\nShort answer: ", first.source)
+
+
+@each_notebook
+def test_it_is_small_and_knows_no_machine(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < MOST_BYTES
+    assert MACHINE_PATH.search(text) is None
+    assert all(not cell.metadata for cell in nbformat.read(path, as_version=4).cells), "timestamps or tags"
+
+
+def test_the_readme_names_each():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in NOTEBOOKS} == set(re.findall(r"notebooks/(\w+\.ipynb)", readme))
