@@ -70,7 +70,7 @@ class Gradients:
 
     Args:
         loss: An objective bound to a model and a guide.
-        parameters: What the gradients are taken in.
+        parameters: What the gradients are taken in; without any only the loss and its parts are computed.
     """
 
     note = ""
@@ -89,15 +89,21 @@ class Gradients:
             data: What model and guide are called with.
             progress: Share of training that is done, a scalar in [0, 1].
         """
-        terms = self.loss.terms(*data, progress=progress)
-        gradients = torch.autograd.grad(terms.loss, self.parameters, allow_unused=True)
-        # As the parameters lie in memory: what comes out of a transposed product need not.
-        gradients = tuple(None if g is None else g.detach().contiguous() for g in gradients)
+        with torch.set_grad_enabled(bool(self.parameters)):
+            terms = self.loss.terms(*data, progress=progress)
+        gradients = self._gradients(terms.loss)
         squares = [g.square().sum() for g in gradients if g is not None]
-        norm = torch.stack(squares).sum().sqrt()
+        norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(terms.loss)
         failed = 1 - torch.isfinite(norm + terms.loss.detach()).float()
         sums = torch.stack([part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)])
         return Evaluation(terms._replace(loss=terms.loss.detach()), sums, norm, failed, gradients)
+
+    def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
+        if not self.parameters:
+            return ()
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        # As the parameters lie in memory: what comes out of a transposed product need not.
+        return tuple(None if g is None else g.detach().contiguous() for g in gradients)
 
 
 def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import tyro
 
@@ -44,6 +45,8 @@ class Arguments:
     """Passes over the training rows."""
     hidden: tuple[int, ...] = (64,)
     """Widths of the encoder's hidden layers."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """As for svi_train.py."""
     checkpoint_seconds: float = 0.2
     """Time between two checkpoints."""
     seed: int = 0
@@ -60,6 +63,7 @@ class Arguments:
         settings = {
             "--dataset": self.dataset,
             "--epochs": self.epochs,
+            "--compile": self.compile,
             "--checkpoint-seconds": self.checkpoint_seconds,
             "--out": folder,
         }

@@ -193,6 +193,17 @@ def as_it_is(trainer):
     return trainer
 
 
+def test_traced_validation_is_plain_validation():
+    x, held_out = rows(count=25), rows(count=1500, seed=1)  # two blocks, the second one partial
+    plain, graph = (
+        trainer_of(small_vae(), x, held_out, compile=choice)._validate(
+            [(held_out[:1000],), (held_out[1000:],)]
+        )
+        for choice in ("off", "on")
+    )
+    torch.testing.assert_close(graph.value, plain.value, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("fused", [False, True])
 def test_traced_training_is_plain_training(fused):
     x = rows(count=25)

@@ -5,7 +5,7 @@ is the loss to minimise, in nats per example.
 """
 
 from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
-from pyro_vae.objectives.estimate import ElboEstimate, estimate_elbo, non_finite_site
+from pyro_vae.objectives.estimate import ElboEstimate, collect_elbo, estimate_elbo, non_finite_site
 from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.rows import Draws, RowLogProbs, draw, row_log_probs
@@ -26,6 +26,7 @@ __all__ = [
     "ReweightedWakeSleep",
     "RowLogProbs",
     "Terms",
+    "collect_elbo",
     "draw",
     "estimate_elbo",
     "non_finite_site",

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.elbo import ELBO
-from pyro_vae.objectives.loss import Loss
+from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import sample_sites
 
-__all__ = ["ElboEstimate", "estimate_elbo", "non_finite_site"]
+__all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,18 @@ def estimate_elbo(
         max_plate_nesting: How deep plates are nested in the programs.
         seed: Of the noise; the random state is put back.
     """
-    loss = ELBO(num_particles, max_plate_nesting)(model, guide)
+    return collect_elbo(ELBO(num_particles, max_plate_nesting)(model, guide).terms, data, seed)
+
+
+def collect_elbo(
+    terms: Callable[..., Terms], data: Iterable[Sequence[Tensor]], seed: int = 0
+) -> ElboEstimate:
+    """Return the ELBO of each row from a function that gives a batch's `Terms`; see `estimate_elbo`."""
     parts = []
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for batch in data:
-            _, reconstruction, kl = loss.terms(*batch)
+            _, reconstruction, kl = terms(*batch)
             parts.append((reconstruction.double().cpu(), kl.double().cpu()))
     reconstruction, kl = (torch.cat(part) for part in zip(*parts, strict=True))
     return ElboEstimate(reconstruction, kl)

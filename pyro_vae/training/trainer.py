@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive
 from pyro_vae._programs import num_inputs, parameters_of
-from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients
+from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients, uncompiled
 from pyro_vae.data.adapters import TrainingBatches
-from pyro_vae.objectives import ElboEstimate, Loss, estimate_elbo, non_finite_site
+from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_finite_site
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.schedule import Schedule
 
@@ -117,8 +117,15 @@ class Trainer:
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
         self.gradients = Gradients(loss, self.parameters)
+        self._bound = Gradients(
+            ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
+        )
         if compiled:
             self.gradients = CompiledGradients(loss, self.parameters, first)
+        if compiled and validation is not None:
+            # Traced, not compiled: of a thousand rows at a time the products are all that takes time.
+            block = self._inputs(next(iter(validation)))
+            self._bound = CompiledGradients(self._bound.loss, (), block, uncompiled)
         self.optimizer = optimizer(self.parameters)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch = 0
@@ -298,11 +305,9 @@ class Trainer:
     def _validate(self, validation: Iterable[Sequence[Tensor]]) -> ElboEstimate:
         self.loss.eval()
         blocks = (self._inputs(block) for block in validation)
-        nesting = self.loss.objective.max_plate_nesting
+        end = torch.ones_like(self._progress)
         # The same noise every epoch: two epochs then differ by their weights alone.
-        estimate = estimate_elbo(
-            self.loss.model, self.loss.guide, blocks, max_plate_nesting=nesting, seed=self.seed
-        )
+        estimate = collect_elbo(lambda *block: self._bound(*block, progress=end).terms, blocks, self.seed)
         self.loss.train()
         return estimate
 
