@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_vae import plots
 from pyro_vae.checkpoint import StorageError, write_json
 from pyro_vae.comparison import NAMES, Comparison, Entry, LinearVAE
-from pyro_vae.config import Config
+from pyro_vae.config import OBJECTIVE_SETTINGS, Config, TrainingConfig
 from pyro_vae.data import DataSet, Split
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
@@ -59,10 +59,30 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}{precision}",
+        f"programs   guide {model.guide}, prior {model.prior}" + _components(model.prior_components),
+        f"loss       minus {training.objective}{_objective_settings(training)}; validation by the ELBO",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
         f"({training.schedule}), seed {training.seed}, {training.device}, compile {training.compile}",
         f"run        {folder}",
     ]
+
+
+def _components(number: int | None) -> str:
+    return "" if number is None else f" of {number} components"
+
+
+def _objective_settings(training: TrainingConfig) -> str:
+    """Return what an objective was told, such as ", 5 particles, alpha 0.5"."""
+    particles = f", {training.num_particles} particle" + "s" * (training.num_particles > 1)
+    own = OBJECTIVE_SETTINGS.get(training.objective, ())
+    told = {
+        name: getattr(training, name)
+        for name in own
+        if getattr(training, name) != getattr(TrainingConfig, name)
+    }
+    if "alpha" in own:
+        told["alpha"] = training.alpha
+    return particles + "".join(f", {name.replace('_', ' ')} {value:g}" for name, value in told.items())
 
 
 def closing_table(

@@ -394,3 +394,13 @@ def test_a_guide_that_is_a_plain_function_trains():
 def test_bad_calls_end_in_one_sentence(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@every_guide
+def test_pyros_own_svi_trains_it(name):
+    model, guide = make(name, latent_dim=3)
+    before = {key: p.detach().clone() for key, p in (*model.named_parameters(), *guide.named_parameters())}
+    svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    svi.step(rows())
+    for key, parameter in (*model.named_parameters(), *guide.named_parameters()):
+        assert not torch.equal(before[key], parameter), key

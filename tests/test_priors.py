@@ -2,6 +2,7 @@
 
 import copy
 
+import pyro
 import pytest
 import torch
 from helpers import assert_within_sigma
@@ -188,3 +189,13 @@ def test_a_mixture_prior_finds_clusters():
         fit(model, guide, x, epochs=60, seed=0, progress=False, device="cpu", optimizer=optimizer)
         elbos[type(prior)] = estimate_elbo(model, guide, [(x,)], 20).mean
     assert elbos[MixtureOfNormals] > elbos[StandardNormal]
+
+
+@every_prior
+def test_pyros_own_svi_trains_it(name):
+    model, guide = make(name)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    svi.step(rows())
+    for key, parameter in model.named_parameters():
+        assert not torch.equal(before[key], parameter), key
