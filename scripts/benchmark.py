@@ -16,12 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))  # also where the script is run f
 import tyro
 from benchmarks.baselines import Baselines
 from benchmarks.epoch import Epoch
+from benchmarks.likelihood import Likelihood
 from benchmarks.step import Startup, Step
 
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    benchmark = tyro.cli(Step | Startup | Epoch | Baselines)
+    benchmark = tyro.cli(Step | Startup | Epoch | Baselines | Likelihood)
     benchmark.run()
     return 0
 

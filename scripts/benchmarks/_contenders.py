@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._report import Options
+from benchmarks._report import Options, markdown
 
 SCRIPTS = Path(__file__).parent.parent
 PEERS = {"numpyro": ["numpyro"], "pythae": ["pythae"]}
@@ -35,18 +35,6 @@ class Contender:
     module: str
     words: tuple[str, ...] = ()
     peer: str = ""
-
-
-CONTENDERS = {
-    "ours": Contender("pyro_vae, compiled", "ours", ("compile",)),
-    "bf16": Contender("pyro_vae, compiled, bf16", "ours", ("compile", "bf16")),
-    "plain": Contender("pyro_vae, Pyro's handlers", "ours"),
-    "pytorch": Contender("PyTorch by hand", "pytorch"),
-    "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "pytorch", ("compile",)),
-    "pyro": Contender("Pyro, SVI.step", "pyro_stock"),
-    "pyro-jit": Contender("Pyro, JitTrace_ELBO", "pyro_stock", ("jit",)),
-    "numpyro": Contender("NumPyro, jitted update", "numpyro_svi", (), "numpyro"),
-}
 
 
 def python_of(peer: str, folder: Path) -> str:
@@ -131,16 +119,18 @@ class Process:
 
 
 @contextmanager
-def processes(names: Sequence[str], network: Sequence[Any], options: Options) -> Iterator[dict[str, Process]]:
+def processes(
+    contenders: Sequence[Contender], network: Sequence[Any], options: Options
+) -> Iterator[list[Process]]:
     """Run contenders, built and waiting; all end with the block."""
-    running: dict[str, Process] = {}
+    running: list[Process] = []
     try:
-        for name in names:
-            print(f"starting {CONTENDERS[name].label} ...", file=sys.stderr, flush=True)
-            running[name] = Process(CONTENDERS[name], network, options)
+        for contender in contenders:
+            print(f"starting {contender.label} ...", file=sys.stderr, flush=True)
+            running.append(Process(contender, network, options))
         yield running
     finally:
-        for process in running.values():
+        for process in running:
             process.close()
 
 
@@ -159,3 +149,12 @@ def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
         "min": min(times) * scale,
         "max": max(times) * scale,
     }
+
+
+def compared(what: str, running: Sequence[Process]) -> str:
+    """Return a table: the time of each contender, and round by round its ratio to the first one's."""
+    rows = []
+    for process in running:
+        ratios = [other / own for other, own in zip(process.times, running[0].times, strict=True)]
+        rows.append([process.label, *spread(process.times).values(), *spread(ratios, 1).values()])
+    return markdown([what, "ms", "min", "max", "ratio", "min", "max"], rows)

@@ -9,7 +9,7 @@ from functools import partial
 
 from benchmarks._contenders import spread
 from benchmarks._report import Options, machine, markdown, write
-from benchmarks.step import NETWORKS
+from benchmarks.networks import NETWORKS
 
 
 @dataclass(frozen=True)

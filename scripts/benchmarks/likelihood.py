@@ -1,0 +1,44 @@
+"""Importance-sampled log-likelihoods, beside the matrix products of the decoder and beside pythae."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks._contenders import Contender, ceilings, compared, processes
+from benchmarks._report import Options, machine, write
+from benchmarks.networks import NETWORKS
+
+CONTENDERS = {
+    "ours": Contender("pyro_vae, log_likelihood", "likelihood_ours"),
+    "decoder": Contender("the decoder alone, PyTorch eager", "likelihood_ours", ("decoder",)),
+    "pythae": Contender("pythae, get_nll", "likelihood_pythae", (), "pythae"),
+}
+NUM_SAMPLES = 5000
+"""Of z for each row, as published."""
+
+
+@dataclass(frozen=True)
+class Likelihood(Options):
+    """The log-likelihood of a row by 5000 samples of z: medians over rounds in which the contenders take turns."""
+
+    network: str = "784-200-200-50"
+    """As for `step`."""
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    """The first is what the others are compared with."""
+    seconds: float = 1.0
+    """Of a turn."""
+
+    def run(self) -> None:
+        """Time, print, write."""
+        chosen = [CONTENDERS[name] for name in self.contenders]
+        with processes(chosen, NETWORKS[self.network], self) as running:
+            for _ in range(self.rounds):
+                for process in running:
+                    process.round(self.seconds)
+        limits = ceilings(self.threads)
+        told = (
+            f"{self.network}, {NUM_SAMPLES} samples a row, {self.rounds} rounds; {machine(self.threads)}, "
+            f"{self.clock} time\n\n{compared('one row', running)}"
+        )
+        figures = {process.label: process.times for process in running}
+        write(self.out, "likelihood", told, {"seconds": figures, "ceilings": limits})

@@ -1,0 +1,47 @@
+"""Our log-likelihood of rows, or the decoder alone: `python -m benchmarks.likelihood_ours NETWORK [decoder]`."""
+
+import sys
+from collections.abc import Callable
+
+from pyro_vae._environment import calm_threads
+
+calm_threads()
+
+import torch
+
+from benchmarks._serve import Network, serve
+from benchmarks.likelihood import NUM_SAMPLES
+from pyro_vae.building import build
+from pyro_vae.config import ModelConfig
+from pyro_vae.evaluate import log_likelihood
+
+AT_ONCE = 1000
+"""Samples of z that the decoder alone is given at once."""
+
+
+def rows_of(network: Network) -> Callable[[int], None]:
+    """Return what evaluates n rows."""
+    rows = (torch.rand(100, network.data_dim) < 0.2).float()
+    config = ModelConfig(
+        likelihood="bernoulli",
+        latent_dim=network.latent_dim,
+        hidden=tuple(network.hidden),
+        activation="relu",
+    )
+    model, guide = build(config, rows.mean(0), rows.std(0))
+    model.eval(), guide.eval()
+
+    def evaluate(n: int) -> None:
+        log_likelihood(model, guide, rows[torch.arange(n) % len(rows)], NUM_SAMPLES)
+
+    @torch.no_grad()
+    def decode(n: int) -> None:
+        z = torch.randn(AT_ONCE, network.latent_dim)
+        for _ in range(n * NUM_SAMPLES // AT_ONCE):
+            model.decoder(z)
+
+    return decode if "decoder" in sys.argv else evaluate
+
+
+if __name__ == "__main__":
+    serve(rows_of)
