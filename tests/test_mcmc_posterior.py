@@ -16,15 +16,15 @@ def test_draws_have_the_moments_of_the_exact_posterior_of_every_row():
     model, x = linear_problem(num_rows=30)
     exact = ExactGuide(model)
     torch.manual_seed(0)
-    draws = MCMCPosterior(num_samples=150, num_chains=6, num_warmup=100).draw(model, exact, (x,))
+    draws = MCMCPosterior(num_samples=80, num_chains=6, num_warmup=80).draw(model, exact, (x,))
     z = draws.latents["z"]
-    assert z.shape == (6, 150, 30, 2)
+    assert z.shape == (6, 80, 30, 2)
     # Chains are independent, so the spread of their means is the error of the mean.
     of_chains = z.mean(1)
     loc = (x - exact.mean) @ exact.gain.T
     error = (of_chains.var(0).mean(0) / 6).sqrt()  # one for all rows: they have one covariance
     assert_within_sigma(of_chains.mean(0), loc, error, 4.5)
-    covariance = torch.einsum("csnd,csne->cde", z - loc, z - loc) / (150 * 30)
+    covariance = torch.einsum("csnd,csne->cde", z - loc, z - loc) / (80 * 30)
     assert_within_sigma(covariance.mean(0), exact.covariance, covariance.std(0) / 6**0.5, 6)
     assert (draws.by_row["accept_rate"] > 0.5).all()
     assert draws.by_row["divergences"].sum() == 0
@@ -44,8 +44,8 @@ def test_a_latent_with_bounds_stays_within_them_and_has_its_own_posterior():
 
     x = torch.tensor([0.0, 2.0, 5.0], dtype=torch.float64)
     torch.manual_seed(1)
-    z = MCMCPosterior(300, num_chains=8, num_warmup=100).draw(model, guide, (x,)).latents["z"]
-    assert z.shape == (8, 300, 3)
+    z = MCMCPosterior(120, num_chains=8, num_warmup=80).draw(model, guide, (x,)).latents["z"]
+    assert z.shape == (8, 120, 3)
     assert (z > 0).all()
     means = z.mean(1)
     assert_within_sigma(means.mean(0), (x + 1) / 2, means.std(0) / 8**0.5, 6)  # Gamma(x + 1, 2)
