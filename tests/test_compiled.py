@@ -13,9 +13,13 @@ from torch import nn
 from pyro_vae import ELBO
 from pyro_vae._checks import InputError
 from pyro_vae._programs import parameters_of
+from pyro_vae.building import build
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
+from pyro_vae.config import ModelConfig
+from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
+from pyro_vae.priors import PRIORS
 
 HALF = torch.tensor(0.5)
 
@@ -44,7 +48,7 @@ def assert_agree(ours, theirs, rtol=1e-5):
 
 def check_traced(model, guide, x, objective=None, backend=uncompiled, **tolerance):
     plain, traced = pair(model, guide, x, objective, backend)
-    for step in range(3):
+    for step in range(2):
         expected = evaluate(plain, x, seed=step)
         after = torch.get_rng_state()
         assert_agree(evaluate(traced, x, seed=step), expected, **tolerance)
@@ -61,6 +65,24 @@ def test_every_objective_traces(objective):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_every_likelihood_traces(likelihood):
     check_traced(*small_vae(likelihood), rows(likelihood))
+
+
+def named_programs(**names):
+    config = ModelConfig(
+        likelihood="bernoulli", latent_dim=3, hidden=(8,), activation="tanh", prior_components=4, **names
+    )
+    x = rows("bernoulli", 500).double()
+    return build(config, x.mean(0), x.std(0))
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_guide_traces(guide):
+    check_traced(*named_programs(guide=guide), rows("bernoulli"))
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_every_prior_traces(prior):
+    check_traced(*named_programs(prior=prior), rows("bernoulli"))
 
 
 def test_the_compiled_graph_agrees(tmp_path, monkeypatch):
