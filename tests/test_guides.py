@@ -404,3 +404,16 @@ def test_pyros_own_svi_trains_it(name):
     svi.step(rows())
     for key, parameter in (*model.named_parameters(), *guide.named_parameters()):
         assert not torch.equal(before[key], parameter), key
+
+
+def test_no_row_falls_however_long_the_steps_are():
+    model, start = small_vae()
+    x = rows(count=200)
+    guide = SemiAmortizedGuide(start, model, num_steps=4, rate=30.0)
+    climb = guide.encoder
+    with torch.no_grad():
+        begun, reached = start.posterior(x).base_dist, guide.posterior(x).base_dist
+        before = climb._elbo(x, begun.loc, begun.scale.log())
+        after = climb._elbo(x, reached.loc, reached.scale.log())
+    assert (after >= before - 1e-4).all()
+    assert (after > before + 1e-2).any()

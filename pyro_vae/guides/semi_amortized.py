@@ -14,13 +14,17 @@ from pyro_vae.guides.normal import DiagonalNormalGuide, loc_and_scale
 
 __all__ = ["SemiAmortizedGuide"]
 
+Place = tuple[Tensor, Tensor]
+"""Locations and logarithms of scales, each of shape (..., N, latent_dim)."""
+
 
 class SemiAmortizedGuide(AmortizedGuide):
     """The diagonal normal reached by a few gradient steps on the ELBO from the amortized one (Kim et al. 2018, alg. 1).
 
     Steps are along the natural gradient, `loc += r scale^2 dL/dloc`, `log scale += r/2 dL/dlog scale`, so that one
-    rate r fits rows and units alike; each step has its own learned rate. The ELBO L is taken at a fixed set of noises,
-    which makes q(z | x) a function of x. Gradients go through the steps, into encoder and model.
+    rate r fits rows and units alike; each step has its own learned rate. A row whose ELBO would fall stays, and halves
+    its rate. The ELBO L is taken at a fixed set of noises, which makes q(z | x) a function of x. Gradients go through
+    the steps, into encoder and model.
 
     Args:
         guide: Where to start.
@@ -38,7 +42,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         guide: DiagonalNormalGuide,
         model: nn.Module,
         num_steps: int = 3,
-        num_noises: int = 8,
+        num_noises: int = 16,
         rate: float = 0.2,
     ) -> None:
         super().__init__(_Climb(guide, model, num_steps, num_noises, rate))
@@ -62,7 +66,8 @@ class _Climb(nn.Module):
         self.model: Any = model
         check_integer(num_steps, "num_steps")
         pairs = -(-check_integer(num_noises, "num_noises") // 2)
-        half = torch.randn(pairs, *self.model.prior().event_shape, generator=torch.Generator().manual_seed(0))
+        half = torch.empty(pairs, *self.model.prior().event_shape)
+        nn.init.orthogonal_(half, generator=torch.Generator().manual_seed(0))
         half /= half.square().mean(0).sqrt()  # of mean 0 and variance 1, as the noise that they stand for
         self.register_buffer("noises", torch.cat([half, -half]))
         self.log_rates = nn.Parameter(torch.full((num_steps,), rate).log())
@@ -72,22 +77,28 @@ class _Climb(nn.Module):
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             loc, scale = loc_and_scale(self.guide.encoder(x), self.guide.scale_floor)
-            place = (loc, scale.log())
+            place = loc, scale.log()
+            shrink = torch.ones_like(loc[..., :1])
             for rate in self.log_rates.exp():
-                place = self._step(x, *place, rate, differentiable)
+                place, shrink = self._step(x, place, rate, shrink, differentiable)
         reached = torch.cat(place, dim=-1)
         return reached if differentiable else reached.detach()
 
     def _step(
-        self, x: Tensor, loc: Tensor, log_scale: Tensor, rate: Tensor, differentiable: bool
-    ) -> tuple[Tensor, Tensor]:
-        slopes = torch.autograd.grad(
-            self._elbo(x, loc, log_scale).sum(), (loc, log_scale), create_graph=differentiable
-        )
-        step = rate * (2 * log_scale).exp() * slopes[0], rate / 2 * slopes[1]
+        self, x: Tensor, place: Place, rate: Tensor, shrink: Tensor, differentiable: bool
+    ) -> tuple[Place, Tensor]:
+        """Move each row whose ELBO rises; let the others stay and halve their rate."""
+        loc, log_scale = place
+        elbo = self._elbo(x, loc, log_scale)
+        slopes = torch.autograd.grad(elbo.sum(), place, create_graph=differentiable)
         # A step of more than one scale leaves the region in which the gradient tells anything.
         largest = log_scale.detach().exp()
-        return loc + step[0].clamp(-largest, largest), log_scale + step[1].clamp(-1, 1)
+        moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * slopes[0]).clamp(-largest, largest)
+        moved_log_scale = log_scale + (rate * shrink / 2 * slopes[1]).clamp(-1, 1)
+        with torch.no_grad():
+            rises = (self._elbo(x, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
+        place = torch.where(rises, moved_loc, loc), torch.where(rises, moved_log_scale, log_scale)
+        return place, torch.where(rises, shrink, shrink / 2)
 
     def _elbo(self, x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
         """Return the ELBO of each row at the fixed noises, shape (..., N), up to a constant."""
