@@ -105,7 +105,8 @@ class MixtureOfNormals(nn.Module):
 class VampPrior(nn.Module):
     """`z ~ (1/K) sum_k q(z | u_k)`, the guide's posterior averaged over learned rows (Tomczak & Welling 2018, eq. 9).
 
-    The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once.
+    The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once. Every z
+    is scored under all K posteriors, which a guide that is a flow does slowly.
 
     Args:
         guide: Module with `posterior(x)`.

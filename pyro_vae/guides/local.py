@@ -18,7 +18,8 @@ class LocalGuide(DiagonalNormalGuide):
 
     What amortization costs is the ELBO of this guide, fitted, less that of `DiagonalNormalGuide` (Cremer et al.
     2018). Rows that are equal share their parameters; rows that were not given are refused, so a training split
-    that is dequantized anew each epoch cannot be fitted with it, its fixed draw can.
+    that is dequantized anew each epoch cannot be fitted with it, its fixed draw can. The look-up depends on what is
+    looked up, so that training runs through Pyro's handlers and is not compiled.
 
     Args:
         x: The rows, shape (N, data_dim).
