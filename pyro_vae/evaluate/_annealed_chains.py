@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vae._checks import check_integer
-from pyro_vae.evaluate._densities import Densities, evaluation_mode
+from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.mcmc import init
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnnealedChains", "AnnealedRows"]
 
+PARTING = 20  # transitions, besides a tenth of the temperatures, by which chains from one draw move apart
 KNOTS = 5  # temperatures at which step sizes are adapted; between them they are interpolated
 PILOT_CHAINS = 4  # chains for each row that adapt, and are then thrown away
 
@@ -54,10 +54,11 @@ class AnnealedRows:
         with undisturbed(self.data), evaluation_mode(self.model, self.guide), bar:
             for start in range(0, num_rows, self.batch_size):
                 rows = slice(start, min(start + self.batch_size, num_rows))
-                torch.manual_seed(self.seed + start)
+                for_programs, for_chains = noise_seeds(self.seed, start, 2)
+                torch.manual_seed(for_programs)
                 batch = tuple(values[rows] for values in self.data)
                 densities = Densities(self.model, self.guide, batch, self.max_plate_nesting)
-                parts.append(work(AnnealedChains(self.annealing, densities, self.seed + start, bar), rows))
+                parts.append(work(AnnealedChains(self.annealing, densities, for_chains, bar), rows))
         return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 
@@ -105,7 +106,7 @@ class AnnealedChains:
         """
         last = self.annealing.num_temperatures
         u = u.expand(self.annealing.num_chains, -1, -1)
-        for _ in range(math.ceil(last / 10)):
+        for _ in range(PARTING + last // 10):
             u, _ = self._move(u, last)
         log_weight = self._increment(u, last)
         for t in range(last - 1, 0, -1):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyro
 import torch
 from pyro import poutine
@@ -21,7 +22,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.rows import sample_sites
 
-__all__ = ["Densities", "evaluation_mode", "rows_last", "simulate_rows", "vectorized_trace"]
+__all__ = ["Densities", "evaluation_mode", "noise_seeds", "rows_last", "simulate_rows", "vectorized_trace"]
 
 
 class _Site(NamedTuple):
@@ -227,6 +228,12 @@ def simulate_rows(
     latents = {site["name"]: rows_last(site) for site in sites if site is not observed[0]}
     x = observed[0]["value"].reshape(data[0].shape).to(data[0].dtype)
     return (x, *data[1:]), latents
+
+
+def noise_seeds(seed: int, block: int, count: int) -> list[int]:
+    """Return seeds of streams of noise that have nothing to do with each other, or with those of another block."""
+    states = np.random.SeedSequence((seed, block)).generate_state(count, np.uint64)
+    return [int(state >> np.uint64(1)) for state in states]
 
 
 @contextmanager

@@ -139,8 +139,8 @@ def bidirectional_bounds(
 
     The z that a row was drawn with is an exact draw of p(z | x). Annealing from there back to the start gives
     `E[mean over chains of 1 / w] = 1 / p(x)`, so minus its logarithm lies above log p(x) on average. The chains of
-    a row first move apart by a tenth of `num_temperatures` transitions at the posterior, which leaves their law
-    as it is; where those mix slowly, `upper_se` is too small.
+    a row first move apart by 20 transitions, and a tenth of `num_temperatures`, at the posterior, which leaves
+    their law as it is; where those mix slowly, `upper_se` is too small.
 
     Args:
         model: A Pyro program with continuous latents, whose one observed site is its first argument.

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
-from pyro_vae.evaluate._densities import Densities, evaluation_mode
+from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.importance import as_rows
 from pyro_vae.gaps.estimates import InferenceGaps, RowEstimate
@@ -91,9 +91,10 @@ def inference_gaps(
     with undisturbed(data), evaluation_mode(model, guide), bar:
         for start in range(0, num_rows, batch_size):
             rows = slice(start, start + batch_size)
-            torch.manual_seed(seed + start)
+            to_fit, to_score = noise_seeds(seed, start, 2)
+            torch.manual_seed(to_fit)
             densities = Densities(model, guide, tuple(values[rows] for values in data), max_plate_nesting)
-            log_weights = _log_weights(densities, fit, num_samples, seed + start, bar)
+            log_weights = _log_weights(densities, fit, num_samples, to_score, bar)
             known = [_Bound.sampled_log(weights) for weights in log_weights.values()]
             if annealed is not None:
                 known.append(_Bound.given(annealed.value[rows], annealed.se[rows], num_samples))
