@@ -6,8 +6,8 @@ from helpers import SCRIPTS, script
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
     "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
-    "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf --num-samples 20 --gap-rows 2 "
-    "--gap-steps 2 --out {place}/out",
+    "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf "
+    "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
     "benchmark.py": "step --networks tiny --contenders plain pytorch --rounds 1 --seconds 0.01 --out {place}/out",
     "check_resume.py": "--kills 1 --epochs 3 --hidden 8 --no-full-disk",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
