@@ -9,10 +9,12 @@ import pytest
 import torch
 from helpers import assert_within_sigma
 from programs import ExactGuide, LinearModel, exact_log_prob, linear_problem, rows, small_vae
+from pyro import poutine
 from torch import nn
 
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood, bidirectional_bounds
+from pyro_vae.evaluate._densities import Densities
 from pyro_vae.mcmc import HMC
 
 QUICK = Annealing(num_temperatures=40, num_chains=8, num_warmup=20)
@@ -153,6 +155,38 @@ def test_several_latent_sites_and_labels():
     exact = dist.MultivariateNormal(y.unsqueeze(-1).expand(-1, 2), covariance).log_prob(x)
     found = annealed_log_likelihood(two_layers, two_layers_guide, (x, y), QUICK, num_simulated=0)
     assert_within_sigma(found.mean, exact.mean(), found.monte_carlo_se)
+
+
+def test_latents_are_packed_and_unpacked_with_their_density():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            share = pyro.sample("share", dist.Dirichlet(torch.tensor([2.0, 3.0, 1.5]).double()))
+            scale = pyro.sample("scale", dist.LogNormal(x.new_zeros(()), 1.0))
+            matrix = pyro.sample("matrix", dist.Normal(x.new_zeros(2, 3), 1.0).to_event(2))
+            pyro.sample(
+                "x",
+                dist.Normal((matrix @ share.unsqueeze(-1)).squeeze(-1), scale.unsqueeze(-1)).to_event(1),
+                obs=x,
+            )
+
+    x = torch.randn(4, 2, dtype=torch.float64)
+    densities = Densities(model, poutine.block(model, hide=["x"]), (x,))
+    u = densities.from_prior(5)
+    assert u.shape == (5, 4, 2 + 1 + 6)
+    values, log_jacobian = densities.unpack(u)
+    torch.testing.assert_close(densities.pack(values), u)
+    torch.testing.assert_close(values["share"].sum(-1), torch.ones(5, 4, dtype=torch.float64))
+    expected = (
+        dist.Dirichlet(torch.tensor([2.0, 3.0, 1.5]).double()).log_prob(values["share"])
+        + dist.LogNormal(0.0, 1.0).log_prob(values["scale"])
+        + dist.Normal(0.0, 1.0).log_prob(values["matrix"]).sum((-1, -2))
+    )
+    likelihood, prior = densities.log_likelihood_and_prior(u)
+    torch.testing.assert_close(prior, expected + log_jacobian)
+    loc = (values["matrix"] @ values["share"].unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(
+        likelihood, dist.Normal(loc, values["scale"].unsqueeze(-1)).log_prob(x).sum(-1)
+    )
 
 
 def test_nothing_is_left_changed():

@@ -12,11 +12,14 @@ import pyro.distributions as dist
 import pytest
 import torch
 from helpers import assert_within_sigma
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from programs import ExactGuide, linear_problem, rows, small_vae
 
 import pyro_vae
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import NUTSPosterior, ResampledPosterior, to_arviz
+from pyro_vae.evaluate.posteriors import resample
 
 ROWS = [7, 3]
 QUICK = ResampledPosterior(num_samples=100, num_chains=2, num_proposals=200)
@@ -80,6 +83,17 @@ def test_every_group_holds_the_models_numbers(problem, resampled):
     marginal = (weight @ weight.T).diagonal() + 0.3
     drawn = torch.from_numpy(resampled.prior_predictive["x"].values).flatten(0, 2)
     assert_within_sigma(drawn.var(0), marginal, marginal * (2 / 1000) ** 0.5, sigmas=5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), num_proposals=st.integers(2, 30), count=st.integers(1, 60))
+def test_proposals_are_chosen_as_often_as_their_weights_say(seed, num_proposals, count):
+    generator = torch.Generator().manual_seed(seed)
+    weights = (4 * torch.randn(num_proposals, 3, generator=generator, dtype=torch.float64)).softmax(0)
+    chosen = resample(weights, count)
+    assert chosen.shape == (count, 3)
+    times = torch.stack([(chosen == number).sum(0) for number in range(num_proposals)])
+    assert ((times - count * weights).abs() < 1 + 1e-9).all()
 
 
 def test_nuts_agrees_with_the_posterior(problem):

@@ -15,7 +15,7 @@ from pyro_vae._checks import check_integer
 from pyro_vae.evaluate._densities import rows_last
 from pyro_vae.objectives.rows import draw, sample_sites
 
-__all__ = ["NUTSPosterior", "PosteriorDraws", "PosteriorSampler", "ResampledPosterior", "joined"]
+__all__ = ["NUTSPosterior", "PosteriorDraws", "PosteriorSampler", "ResampledPosterior", "joined", "resample"]
 
 CHUNK = 20_000  # pairs of sample and row that the programs run on at once
 
@@ -75,7 +75,7 @@ class ResampledPosterior:
             latents, log_weights = _proposals(model, guide, data, self.num_proposals, nesting)
             weights = log_weights.softmax(0)
             ess += 1 / weights.square().sum(0)
-            chosen = _resample(weights, self.num_samples)
+            chosen = resample(weights, self.num_samples)
             chains.append({name: _pick(value, chosen) for name, value in latents.items()})
         stacked = {name: torch.stack([chain[name] for chain in chains]) for name in chains[0]}
         return PosteriorDraws(stacked, {}, {"importance_ess": ess})
@@ -147,7 +147,7 @@ def _proposals(
     return joined(values), torch.cat(log_weights)
 
 
-def _resample(weights: Tensor, count: int) -> Tensor:
+def resample(weights: Tensor, count: int) -> Tensor:
     """Choose `count` proposals of each row in random order, systematically: each by its weight, to within one.
 
     Args:
