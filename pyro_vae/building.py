@@ -20,7 +20,7 @@ from pyro_vae.models import GenerativeModel
 from pyro_vae.networks import Bfloat16Training, has_fast_bfloat16, mlp_decoder, mlp_encoder
 from pyro_vae.objectives import OBJECTIVES, Objective
 from pyro_vae.priors import PRIORS
-from pyro_vae.training import Schedule
+from pyro_vae.training import FusedAdamW, Schedule
 
 __all__ = ["build", "default_epochs", "fit_settings", "objective", "resolve", "starting_rows"]
 
@@ -180,9 +180,7 @@ def fit_settings(training: TrainingConfig) -> dict[str, Any]:
         "objective": objective(training),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
-        "optimizer": partial(
-            torch.optim.AdamW, lr=training.lr, weight_decay=training.weight_decay, fused=True
-        ),
+        "optimizer": partial(FusedAdamW, lr=training.lr, weight_decay=training.weight_decay),
         "schedule": Schedule(training.schedule, training.warmup),
         "clip_norm": training.clip_norm,
         "patience": training.patience,

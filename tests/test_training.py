@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from pyro_vae import ELBO, Callback, Schedule, fit
 from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.compiled import CompiledGradients, uncompiled
-from pyro_vae.training import make_trainer, resolve_device
+from pyro_vae.training import FusedAdamW, make_trainer, resolve_device
 
 quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}
 
@@ -230,6 +230,17 @@ def test_a_fused_step_is_the_plain_one():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_our_adamw_is_torchs():
+    finals = []
+    for kind in (partial(torch.optim.AdamW, fused=True), FusedAdamW):
+        optimizer = partial(kind, lr=1e-2, weight_decay=0.1)
+        trainer = trainer_of(small_vae(), rows(), optimizer=optimizer, clip_norm=0.5)
+        trainer.run()
+        finals.append((trainer.parameters, trainer.optimizer.state_dict()["state"]))
+    for ours, theirs in zip(*finals, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
 def test_compiling_where_it_pays():
     def compiles(**changes):
         return isinstance(trainer_of(small_vae(), rows(), **changes).gradients, CompiledGradients)
@@ -309,7 +320,7 @@ def test_a_failure_that_is_seen_late_has_done_no_harm(check_every, prepare):
             if len(seen) == 6:
                 model.likelihood.mean.fill_(0.0)
 
-    adam = partial(torch.optim.AdamW, lr=1e-2, fused=True)
+    adam = partial(FusedAdamW, lr=1e-2)
     trainer = trainer_of((model, guide), rows(count=80), callbacks=(Poison(),), optimizer=adam)
     trainer._check_every = check_every
     message = r"epoch 1, step 6: first at site" if check_every == 1 else r"epoch 1, step 6:"

@@ -2,12 +2,14 @@
 
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
+from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.trainer import FitResult, Trainer
 
 __all__ = [
     "Callback",
     "FitResult",
+    "FusedAdamW",
     "ProgressBar",
     "Schedule",
     "Trainer",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.training.callbacks import Callback, ProgressBar
+from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.trainer import FitResult, OptimizerFactory, Trainer
 
@@ -79,7 +79,7 @@ def fit(
         objective=objective or ELBO(),
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=optimizer or partial(torch.optim.Adam, lr=1e-3, fused=True),
+        optimizer=optimizer or FusedAdamW,
         schedule=schedule or Schedule(),
         clip_norm=clip_norm,
         patience=patience,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass
-from functools import partial
 
 from benchmarks._contenders import spread
 from benchmarks._report import Options, machine, markdown, write
@@ -30,7 +29,7 @@ class Epoch(Options):
         from pyro_vae.building import build
         from pyro_vae.config import ModelConfig
         from pyro_vae.objectives import ELBO
-        from pyro_vae.training import Callback, ProgressBar, Schedule, make_trainer
+        from pyro_vae.training import Callback, FusedAdamW, ProgressBar, Schedule, make_trainer
 
         class Bare(Callback):
             """Takes as many bare steps after each epoch as it had, on a batch that is there already."""
@@ -63,7 +62,7 @@ class Epoch(Options):
             objective=ELBO(),
             epochs=self.rounds + 1,
             batch_size=batch_size,
-            optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True),
+            optimizer=FusedAdamW,
             schedule=Schedule(),
             clip_norm=None,
             patience=None,

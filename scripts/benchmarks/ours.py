@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from functools import partial
 
 from pyro_vae._environment import calm_threads
 
@@ -14,7 +13,7 @@ from benchmarks._serve import Network, serve
 from pyro_vae.building import build
 from pyro_vae.config import ModelConfig
 from pyro_vae.objectives import ELBO
-from pyro_vae.training import Schedule, make_trainer
+from pyro_vae.training import FusedAdamW, Schedule, make_trainer
 
 
 def steps_of(network: Network) -> Callable[[int], None]:
@@ -34,7 +33,7 @@ def steps_of(network: Network) -> Callable[[int], None]:
         objective=ELBO(),
         epochs=1000,
         batch_size=network.batch_size,
-        optimizer=partial(torch.optim.Adam, lr=1e-3, fused=True),
+        optimizer=FusedAdamW,
         schedule=Schedule(),
         clip_norm=None,
         patience=None,
