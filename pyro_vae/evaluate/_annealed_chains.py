@@ -128,7 +128,7 @@ class AnnealedChains:
 
     @torch.no_grad()
     def _increment(self, u: Tensor, t: int) -> Tensor:
-        """Return log f_t - log f_(t-1) at u, (num_chains, N), float64 (Neal 2001, eq. 11)."""
+        """Return log f_t - log f_(t-1) at u, (num_chains, N), float64."""
         self.bar.update(u.shape[1])
         _, ratio = self._start_and_ratio(u)
         return (self.temperatures[t] - self.temperatures[t - 1]) * ratio.double()

@@ -65,7 +65,7 @@ class Annealing:
 
     @property
     def temperatures(self) -> list[float]:
-        """b_0 = 0, ..., b_T = 1, spaced by a sigmoid (Wu et al. 2017, section 4)."""
+        """b_0 = 0, ..., b_T = 1, spaced by a sigmoid (Wu et al. 2017)."""
         ends = [1 / (1 + math.exp(-side * STEEPNESS)) for side in (-1, 1)]
         inner = (STEEPNESS * (2 * t / self.num_temperatures - 1) for t in range(1, self.num_temperatures))
         rescaled = ((1 / (1 + math.exp(-s)) - ends[0]) / (ends[1] - ends[0]) for s in inner)
@@ -84,7 +84,7 @@ def annealed_log_likelihood(
     seed: int = 0,
     progress: bool = False,
 ) -> AnnealedLogLikelihood:
-    """Estimate log p(x) of each row by annealed importance sampling (Neal 2001, eq. 10 and 11).
+    """Estimate log p(x) of each row by annealed importance sampling (Neal 2001).
 
     `E[mean over chains of w] = p(x)`, so the logarithm, which is returned, lies below log p(x) on average. All
     weights are summed in float64. Modules are in evaluation mode meanwhile; the random state stays as it was.

@@ -71,7 +71,7 @@ class LatentSummary:
 
     @property
     def active(self) -> Tensor:
-        """Which dimensions are active (Burda et al. 2016, appendix C): variance of E[z | x] above 0.01."""
+        """Which dimensions are active (Burda et al. 2016): variance of E[z | x] above 0.01."""
         return self.mean_variance > ACTIVE
 
     @property
@@ -143,7 +143,7 @@ def latent_summary(
 
     For z drawn from row n, log q(z) over all N rows holds the row's own term, which is too large for new rows:
     `log q(z | x_n) - log q(z)` then averages to at most I(x; z), and to at most log N. Without the own term it
-    averages to at least I(x; z) (Poole et al. 2019, eq. 13). Where all N rows are the population, the first is
+    averages to at least I(x; z) (Poole et al. 2019). Where all N rows are the population, the first is
     I of the row's number and z itself, without bias. The cost grows with `num_samples` times N squared.
 
     Args:

@@ -43,7 +43,7 @@ def inference_gaps(
     seed: int = 0,
     progress: bool = False,
 ) -> InferenceGaps:
-    """Take the gap between log p(x) and the ELBO apart (Cremer, Li & Duvenaud 2018, eq. 6).
+    """Take the gap between log p(x) and the ELBO apart (Cremer, Li & Duvenaud 2018, table 1).
 
         log p(x) - ELBO = [log p(x) - max over the family of ELBO] + [max over the family of ELBO - ELBO]
                         =            approximation gap             +          amortization gap
