@@ -88,11 +88,16 @@ def log_likelihood(
     """
     stream = Stream(model, guide, as_rows(x), num_samples, max_memory, max_plate_nesting, seed)
     with undisturbed(stream.data), tqdm(total=len(stream.data[0]), unit=" rows", disable=not progress) as bar:
-        parts = []
+        # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
+        # and the heap would grow by their size with each row.
+        table = torch.empty(5, len(stream.data[0]), dtype=torch.float64)
+        done = 0
         for chunks in stream.blocks():
-            parts.append(_estimate(chunks, num_samples, stream.dtype))
-            bar.update(len(parts[-1]))
-    return LogLikelihood.joined(parts)
+            part = _estimate(chunks, num_samples, stream.dtype)
+            table[:, done : done + len(part)] = torch.stack(part.columns())
+            done += len(part)
+            bar.update(len(part))
+    return LogLikelihood(*table, num_samples=num_samples)
 
 
 def as_rows(x: Any) -> tuple[Tensor, ...]:

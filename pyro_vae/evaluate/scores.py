@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, tail_length
@@ -41,12 +39,9 @@ class LogLikelihood:
     elbo: Tensor
     num_samples: int
 
-    @classmethod
-    def joined(cls, parts: Sequence[LogLikelihood]) -> LogLikelihood:
-        """Return the estimates of several blocks of rows, in their order, as one."""
-        columns = zip(*((p.value, p.se, p.ess, p.khat, p.elbo) for p in parts), strict=True)
-        value, se, ess, khat, elbo = (torch.cat(column) for column in columns)
-        return cls(value, se, ess, khat, elbo, parts[0].num_samples)
+    def columns(self) -> tuple[Tensor, ...]:
+        """Return what is known of each row: value, se, ess, khat, elbo, each of shape (N,)."""
+        return self.value, self.se, self.ess, self.khat, self.elbo
 
     def __len__(self) -> int:
         return len(self.value)
