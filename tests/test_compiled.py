@@ -276,6 +276,17 @@ def test_a_backend_that_fails_is_told():
     )
 
 
+@pytest.mark.parametrize("spoil", [math.nan, 1.001])
+def test_a_backend_that_computes_something_else_is_told(spoil):
+    def wrong(graph, inputs):
+        return lambda *values: [spoil * value for value in graph(*values)]
+
+    x = rows()
+    plain, traced = pair(*small_vae(), x, backend=wrong)
+    assert_agree(evaluate(traced, x), evaluate(plain, x), rtol=0)
+    assert "differs from Pyro's own" in traced.note
+
+
 def test_a_users_mistake_is_told_as_ever():
     model, guide = small_vae()
     _, traced = pair(model, guide, rows())

@@ -10,7 +10,7 @@ import pyro_vae
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
     {"_checks", "_environment", "data"},
-    {"_programs", "matmul", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
+    {"_programs", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},
     {"training", "checkpoint", "evaluate"},

@@ -1,0 +1,137 @@
+"""The tensor operations of a function of some modules, recorded, and made fast by a backend."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from pyro_vae.compiled.matmul import through_onednn
+
+__all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
+"""Largest relative difference between a gradient's two values: sums in another order, and no more."""
+COARSE_TOLERANCE = 3e-2
+"""The same where a product is rounded to bfloat16."""
+PARTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+"""What a module holds in dictionaries of its own."""
+
+Backend = Callable[[GraphModule, list[Tensor]], Callable[..., Sequence[Tensor]]]
+
+
+def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """Return the graph as it is: Pyro's handlers are gone, the operations run one by one."""
+    return graph
+
+
+def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
+    """Return the graph compiled by TorchInductor, called with flat tensors: there are no guards to evaluate."""
+    from torch._inductor import compile as compile_graph
+    from torch._inductor import config
+
+    # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
+    # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves.
+    with torch.no_grad(), config.patch({"fallback_random": True, "compile_threads": 1}):
+        compiled: Callable[..., Sequence[Tensor]] = compile_graph(graph, [*inputs])
+    return compiled
+
+
+class Graph:
+    """The tensor operations of a function, with the state of the modules that they hold for.
+
+    Parameters and buffers are read where they are, and written there where the function writes them.
+
+    Args:
+        module: What the function runs.
+        function: From tensors to tensors; called once.
+        inputs: Tensors that it is called with.
+        backend: What makes the graph fast.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        function: Callable[..., Sequence[Tensor]],
+        inputs: Sequence[Tensor],
+        backend: Backend,
+    ) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = make_fx(function)(*inputs)
+            self.captured = _lift(graph)
+            through_onednn(graph)
+            self._run = backend(graph, [*inputs, *self.captured])
+        self.tolerance = _tolerance(graph)
+        attributes = [vars(part) for part in module.modules()]
+        self._parts = [own[name] for own in attributes for name in PARTS]
+        self._dicts = [*attributes, *filter(None, self._parts)]
+        self._state = self._look(inputs)
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """Return what the function would, for inputs of the shapes that it was recorded with."""
+        return self._run(*inputs, *self.captured)
+
+    def is_current(self, inputs: Sequence[Tensor]) -> bool:
+        """Return whether the modules, and the kind of inputs, are those that the graph was recorded with."""
+        try:
+            return self._look(inputs) == self._state
+        except RuntimeError:  # two different tensors do not compare to one truth value
+            return False
+
+    def _look(self, inputs: Sequence[Tensor]) -> list[Any]:
+        # In every step, so as fast as can be: empty parts, which most are, are only counted.
+        attributes = [tuple(own.values()) for own in self._dicts]
+        captured = [(t.dtype, t.device, t.requires_grad) for t in self.captured]
+        given = [(t.shape, t.dtype, t.device) for t in inputs]
+        return [attributes, sum(map(len, self._parts)), captured, given]
+
+
+def _lift(graph: GraphModule) -> list[Tensor]:
+    """Turn the tensors that a graph holds (parameters, buffers, constants) into inputs, and return them."""
+    inputs: dict[int, Any] = {}
+    captured: list[Tensor] = []
+    nodes = list(graph.graph.nodes)
+    last = [node for node in nodes if node.op == "placeholder"][-1]
+    for node in nodes:
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(graph, node.target)
+        if id(tensor) not in inputs:
+            with graph.graph.inserting_after(last):
+                last = inputs[id(tensor)] = graph.graph.placeholder(f"captured_{len(captured)}")
+            last.meta.update(node.meta)
+            captured.append(tensor)
+        node.replace_all_uses_with(inputs[id(tensor)])
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return captured
+
+
+def _tolerance(graph: GraphModule) -> float:
+    values = (node.meta.get("val") for node in graph.graph.nodes)
+    dtypes = {value.dtype for value in values if isinstance(value, Tensor)}
+    if torch.bfloat16 in dtypes:
+        return COARSE_TOLERANCE
+    return max((TOLERANCE[dtype] for dtype in dtypes & set(TOLERANCE)), default=TOLERANCE[torch.float32])
+
+
+def difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> float:
+    """Return the largest difference of two tensors, relative to the size of the expected one.
+
+    One that is tiny beside the others is measured by a thousandth of the largest: it may be all rounding.
+    """
+    pairs = [(a.double(), b.double()) for a, b in zip(expected, got, strict=True)]
+    sizes = [float(torch.linalg.vector_norm(a)) for a, _ in pairs]
+    gaps = [float(torch.linalg.vector_norm(a - b)) for a, b in pairs]
+    if not all(map(math.isfinite, gaps)):
+        return math.inf
+    floor = 1e-3 * max(sizes) + 1e-30
+    return max(gap / max(size, floor) for gap, size in zip(gaps, sizes, strict=True))
