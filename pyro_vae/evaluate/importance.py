@@ -97,7 +97,8 @@ def log_likelihood(
             table[:, done : done + len(part)] = torch.stack(part.columns())
             done += len(part)
             bar.update(len(part))
-    return LogLikelihood(*table, num_samples=num_samples)
+    value, se, ess, khat, elbo = table
+    return LogLikelihood(value, se, ess, khat, elbo, num_samples)
 
 
 def as_rows(x: Any) -> tuple[Tensor, ...]:
