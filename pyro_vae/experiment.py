@@ -11,7 +11,7 @@ import torch
 from pyro_vae._checks import NonFiniteLossError
 from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
-from pyro_vae.comparison import Entry, linear_baselines
+from pyro_vae.comparison import Entry, linear_baselines, score_some
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -87,9 +87,10 @@ def _fill(
     _check_finite(estimates)
     continuous = LIKELIHOODS[config.model.likelihood].kind == "continuous"
     baselines = linear_baselines(dataset, config.model.latent_dim) if continuous else {}
-    write_json(folder.summary, _summary(config, dataset, estimates["test"], baselines, result))
+    likelihood = score_some(model, guide, dataset.test, device)
+    write_json(folder.summary, _summary(config, dataset, estimates["test"], likelihood, baselines, result))
     write_figures(folder.figures, model, guide, dataset, result.history)
-    print(closing_table(config, dataset, estimates, baselines, result, folder.path))
+    print(closing_table(config, dataset, estimates, likelihood, baselines, result, folder.path))
     return 0
 
 
@@ -130,6 +131,7 @@ def _summary(
     config: Config,
     dataset: DataSet,
     test: ElboEstimate,
+    likelihood: dict[str, Any],
     baselines: dict[str, Entry | str],
     result: FitResult,
 ) -> dict[str, Any]:
@@ -140,6 +142,7 @@ def _summary(
         "objective": config.training.objective,
         "seed": config.training.seed,
         "elbo": {"mean": test.mean, "se": test.se},
+        "log_likelihood": likelihood,
         "baselines": {
             key: {"not_fitted": entry}
             if isinstance(entry, str)

@@ -17,6 +17,7 @@ from pyro_vae.checkpoint import StorageError, write_json
 from pyro_vae.comparison import NAMES, Comparison, Entry, LinearVAE
 from pyro_vae.config import OBJECTIVE_SETTINGS, Config, TrainingConfig
 from pyro_vae.data import DataSet, Split
+from pyro_vae.evaluate.scores import TOLERATED_SHARE
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import ElboEstimate
@@ -89,6 +90,7 @@ def closing_table(
     config: Config,
     dataset: DataSet,
     estimates: dict[str, ElboEstimate],
+    likelihood: Mapping[str, Any],
     baselines: Mapping[str, Entry | str],
     result: FitResult,
     folder: Path,
@@ -99,6 +101,7 @@ def closing_table(
         config: Resolved.
         dataset: What was trained on.
         estimates: The ELBO of each split, by its name.
+        likelihood: log p(x) by importance sampling, as `comparison.score_some` gives it.
         baselines: Exact log-likelihoods of linear models, or why there are none.
         result: What `fit` returned.
         folder: Where the run lies.
@@ -126,6 +129,7 @@ def closing_table(
             format_table([header, *rows]),
             f"{elbo} (epoch {result.best_epoch} of {len(result.history)}, ended by {result.stopped}); "
             f"trained in {result.seconds:.1f} s" + _compiling(result),
+            likelihood_line(likelihood),
             *_baseline_lines(baselines, config.model.latent_dim),
             *(f"note: {note}" for note in (*noticed(config, dataset), result.note) if note),
             f"run in {folder}",
@@ -156,6 +160,20 @@ def test_facts(dataset: DataSet) -> dict[str, Any]:
     }
 
 
+def likelihood_line(likelihood: Mapping[str, Any]) -> str:
+    """Return what importance sampling says of log p(x), and whether it is to be believed.
+
+    Args:
+        likelihood: As `comparison.score_some` gives it.
+    """
+    unreliable = likelihood["khat_above_0.7"]
+    return (
+        f"log p(x) of {likelihood['num_examples']} test rows by importance sampling, K = {likelihood['num_samples']}: "
+        f"{likelihood['mean']:.2f} ± {likelihood['se']:.2f} (their ELBO {likelihood['elbo_mean']:.2f}); k-hat above "
+        f"0.7 for {unreliable:.0%}" + ("" if unreliable <= TOLERATED_SHARE else ", so rather a lower bound")
+    )
+
+
 def comparison_table(comparison: Comparison) -> str:
     """Return the table of a comparison, and how to read the linear VAE's gap."""
     dataset = comparison.dataset
@@ -177,6 +195,11 @@ def comparison_table(comparison: Comparison) -> str:
             f"{dataset.name}, {dataset.preprocessing.description}; latent {comparison.latent_dim}; "
             f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
             format_table([header, *rows]),
+            *(
+                f"{entry.name}: {likelihood_line(entry.likelihood)}"
+                for entry in comparison.entries.values()
+                if entry.likelihood
+            ),
             *(_gap_lines(comparison.linear) if comparison.linear else []),
         ]
     )

@@ -19,6 +19,7 @@ LAYERS = [
     {"comparison"},
     {"runs"},
     {"report"},
+    {"scoring"},
     {"experiment"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

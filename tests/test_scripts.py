@@ -5,6 +5,7 @@ from helpers import SCRIPTS, script
 
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
+    "evaluate.py": "{run} --num-samples 30 --ais --gaps --check-rows 2",
     "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
     "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf "
     "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
@@ -15,6 +16,7 @@ SMOKE = {
 
 TOLD = {
     "svi_train.py": "nats per example",
+    "evaluate.py": "annealing minus importance sampling",
     "compare_baselines.py": "nats per example",
     "compare_guides.py": "gain is the rows' difference from diagonal",
     "benchmark.py": "PyTorch by hand",
@@ -27,9 +29,16 @@ def test_every_script_is_listed():
     assert {path.name for path in SCRIPTS.glob("*.py")} == set(SMOKE) == set(TOLD)
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert script("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--out", folder) == 0
+    return folder
+
+
 @pytest.mark.parametrize("name", SMOKE)
-def test_a_script_runs_to_its_end(name, tmp_path, capsys):
-    assert script(*SMOKE[name].format(place=tmp_path).split(), name=name) == 0
+def test_a_script_runs_to_its_end(name, tmp_path, capsys, run):
+    assert script(*SMOKE[name].format(place=tmp_path, run=run).split(), name=name) == 0
     assert TOLD[name] in capsys.readouterr().out
 
 

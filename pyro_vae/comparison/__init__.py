@@ -9,6 +9,7 @@ from pyro_vae.comparison.entries import (
     fit_vae,
     linear_baselines,
     mean_and_se,
+    score_some,
 )
 from pyro_vae.comparison.linear_vae import LinearVAE, fit_linear_vae
 
@@ -25,4 +26,5 @@ __all__ = [
     "fit_vae",
     "linear_baselines",
     "mean_and_se",
+    "score_some",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -15,7 +16,8 @@ from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.config import Config
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, Split
+from pyro_vae.evaluate import log_likelihood
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.training import Callback, FitResult, fit
 
@@ -27,11 +29,16 @@ __all__ = [
     "fit_vae",
     "linear_baselines",
     "mean_and_se",
+    "score_some",
     "vae_entry",
 ]
 
 BASELINE_BYTES = 2**32
 """Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
+
+
+SCORED_ROWS = 1000
+"""Rows whose log p(x) is estimated at the end of a run; `scripts/evaluate.py` does all of them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Entry:
         iterations: Iterations or epochs, 1 for a closed form.
         seconds: Time to fit.
         path: Training values (nats per example) on the way, equally spaced in time where none were taken.
+        likelihood: log p(x) by importance sampling on some test rows, where it is not known; see `score_some`.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Entry:
     iterations: int
     seconds: float
     path: list[tuple[float, float]] = field(default_factory=list)
+    likelihood: dict[str, Any] | None = None
 
 
 def mean_and_se(values: NDArray[np.float64] | Tensor) -> tuple[float, float]:
@@ -112,7 +121,8 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
     name = f"nonlinear VAE ({config.model.likelihood})"
     entry = vae_entry(name, model.cpu(), guide.cpu(), dataset.train.tensor(), dataset.test.tensor(), result)
-    return replace(entry, iterations=result.best_epoch)
+    likelihood = score_some(model, guide, dataset.test)
+    return replace(entry, iterations=result.best_epoch, likelihood=likelihood)
 
 
 def vae_entry(
@@ -152,6 +162,26 @@ def vae_entry(
         result.seconds,
         path,
     )
+
+
+def score_some(
+    model: nn.Module, guide: nn.Module, split: Split, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Estimate log p(x) by importance sampling, with 1000 samples, on at most 1000 rows from all over a split.
+
+    Args:
+        model: A Pyro program.
+        guide: Its guide.
+        split: Whose rows; under their fixed draw.
+        device: Where the programs are.
+
+    Returns:
+        `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
+    """
+    rows = np.linspace(0, len(split) - 1, min(SCORED_ROWS, len(split))).round().astype(np.int64)
+    x = replace(split, index=split.index[rows], labels=None).tensor().to(device)
+    estimate = log_likelihood(model, guide, x, num_samples=1000)
+    return estimate.summary() | {"num_examples": len(x), "elbo_mean": float(estimate.elbo.mean())}
 
 
 def linear_baselines(dataset: DataSet, latent_dim: int) -> dict[str, Entry | str]:

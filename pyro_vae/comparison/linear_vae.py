@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def fit_linear_vae(
     return LinearVAE(entry, closed.score(rows), exact.score(rows), angle, model)
 
 
-def _largest_angle(directions: NDArray[np.float64], components: NDArray[np.float64]) -> float:
+def _largest_angle(directions: NDArray[Any], components: NDArray[Any]) -> float:
     """Return the largest angle in degrees between the span of `directions` and that of `components`."""
     inside, outside = (np.linalg.qr(rows.T)[0] for rows in (directions, components))
     return float(np.degrees(np.arccos(np.clip(np.linalg.svd(inside.T @ outside)[1].min(), 0, 1))))

@@ -97,8 +97,7 @@ def log_likelihood(
             table[:, done : done + len(part)] = torch.stack(part.columns())
             done += len(part)
             bar.update(len(part))
-    value, se, ess, khat, elbo = table
-    return LogLikelihood(value, se, ess, khat, elbo, num_samples)
+    return LogLikelihood.from_columns(table, num_samples)
 
 
 def as_rows(x: Any) -> tuple[Tensor, ...]:

@@ -39,6 +39,12 @@ class LogLikelihood:
     elbo: Tensor
     num_samples: int
 
+    @classmethod
+    def from_columns(cls, columns: Tensor, num_samples: int) -> LogLikelihood:
+        """Return the estimate whose `columns` are those of a tensor of shape (5, N)."""
+        value, se, ess, khat, elbo = columns
+        return cls(value, se, ess, khat, elbo, num_samples)
+
     def columns(self) -> tuple[Tensor, ...]:
         """Return what is known of each row: value, se, ess, khat, elbo, each of shape (N,)."""
         return self.value, self.se, self.ess, self.khat, self.elbo

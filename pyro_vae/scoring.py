@@ -1,0 +1,376 @@
+"""Rows scored by a trained run: a log-likelihood each, with its error, written as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from pyro_vae._checks import InputError, check, check_integer, check_positive
+from pyro_vae.checkpoint import StorageError, write_json
+from pyro_vae.data import DataSet, Split
+from pyro_vae.data.new_rows import rows_like
+from pyro_vae.evaluate import (
+    AnnealedLogLikelihood,
+    DefensiveGuide,
+    LogLikelihood,
+    WidenedGuide,
+    annealed_log_likelihood,
+    log_likelihood,
+)
+from pyro_vae.evaluate.scores import RELIABLE_KHAT
+from pyro_vae.gaps import InferenceGaps, inference_gaps
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.report import bits_per_dim, format_table, test_facts
+from pyro_vae.runs import Run, RunFolder, load_data, load_run
+from pyro_vae.training import resolve_device
+
+__all__ = ["Checks", "ScoreFile", "ScoreSettings", "Scoring", "open_scoring"]
+
+BLOCK = 50
+"""Rows that are scored and written at once: what an interruption costs."""
+SHOWN = 5
+"""How many of the least likely rows the table names."""
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What decides the scores, besides the run and the rows.
+
+    Args:
+        num_samples: Samples of z for each row.
+        seed: Of the noise.
+        widen: How many times as wide as the guide the proposal is; 1 takes the guide as it is.
+        defensive: Share of the samples that come from the prior.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    num_samples: int = 5000
+    seed: int = 0
+    widen: float = 1.0
+    defensive: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_samples, "--num-samples")
+        check_integer(self.seed, "--seed", minimum=0, maximum=2**31 - 1)
+        check_positive(self.widen, "--widen")
+        check(0 <= self.defensive < 1, f"Expected --defensive in [0, 1), a share; got {self.defensive}.")
+
+    def proposal(self, run: Run) -> Any:
+        """Return the program that z is drawn from."""
+        guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
+        return DefensiveGuide(guide, run.model.prior, self.defensive) if self.defensive else guide
+
+
+class ScoreFile:
+    """`scores.csv`: a line a row, in order.
+
+    Args:
+        path: The file.
+        data_dim: Size of one row.
+        levels: Integer levels, where a log-likelihood has a meaning in bits per dimension.
+    """
+
+    def __init__(self, path: Path, data_dim: int, levels: int | None) -> None:
+        self.path, self.data_dim, self.levels = path, data_dim, levels
+        self.header = "row,log_likelihood,se,ess,khat,elbo" + (",bits_per_dim" if levels else "")
+
+    def start(self) -> None:
+        """Begin anew."""
+        self._write("w", [self.header])
+
+    def append(self, first_row: int, columns: Tensor) -> None:
+        """Add the scores, shape (5, rows), of the rows from `first_row` on."""
+        lines = []
+        for row, scores in enumerate(columns.T.tolist(), first_row):
+            bits = [bits_per_dim(scores[0], self.data_dim, self.levels)] if self.levels else []
+            lines.append(",".join(map(repr, [row, *scores, *bits])))
+        self._write("a", lines)
+
+    def read(self) -> Tensor | None:
+        """Return the scores, shape (5, rows), of the lines that are whole: an interruption may cut off the last."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+        header, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
+        try:
+            numbers = [[float(entry) for entry in line.split(",")] for line in lines]
+            columns = torch.tensor(numbers, dtype=torch.float64).T
+        except ValueError:
+            return None
+        if header != self.header or not lines or columns[0].tolist() != list(range(len(lines))):
+            return None
+        return columns[1:6]
+
+    def _write(self, mode: str, lines: list[str]) -> None:
+        try:
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+        except OSError as error:
+            raise StorageError(f"Could not write {self.path}: {error.strerror}. Free some space.") from error
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was measured besides, on fewer rows.
+
+    Args:
+        rows: Their numbers, shape (M,).
+        annealed: log p(x) by annealing, or None.
+        gaps: The gap between ELBO and log p(x) taken apart, or None.
+    """
+
+    rows: Tensor
+    annealed: AnnealedLogLikelihood | None
+    gaps: InferenceGaps | None
+
+    def lines(self, scores: LogLikelihood) -> list[list[str]]:
+        """Return the lines that the table gets: annealing, and importance sampling on the same rows."""
+        if self.annealed is None:
+            return []
+        same, errors = scores.value[self.rows], scores.se[self.rows]
+        return [
+            _line("log p(x) by annealing", self.annealed.value, self.annealed.monte_carlo_se),
+            _line(
+                "importance sampling on those rows", same, float(errors.square().sum().sqrt() / len(errors))
+            ),
+            _line("annealing minus importance sampling", self.annealed.value - same, None),
+        ]
+
+    def summary(self, scores: LogLikelihood) -> dict[str, Any]:
+        """Return the numbers by name, nats per example."""
+        found: dict[str, Any] = {}
+        if self.annealed is not None:
+            apart = self.annealed.value - scores.value[self.rows]
+            beside = {"minus_importance_sampling": {"mean": float(apart.mean()), "se": _se(apart)}}
+            found["annealing"] = self.annealed.summary() | beside
+        if self.gaps is not None:
+            found["gaps"] = self.gaps.summary() | {"num_rows": len(self.rows)}
+        return found
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A run, the rows to be scored, and where the scores go.
+
+    Args:
+        run: The trained programs and their configuration.
+        dataset: What the run was trained on.
+        split: The rows to score.
+        settings: How.
+        out: Folder for `scores.csv` and `evaluation.json`.
+        weights_sha256: Of the run's weights, which the scores belong to.
+    """
+
+    run: Run
+    dataset: DataSet
+    split: Split
+    settings: ScoreSettings
+    out: Path
+    weights_sha256: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What stands beside every number, and what must be the same for an interrupted scoring to go on."""
+        named = {
+            "split": self.split.name,
+            "num_examples": len(self.split),
+            "weights_sha256": self.weights_sha256,
+        }
+        rows = {"rows_sha256": _sha256(self.split)}
+        likelihood = {"likelihood": self.run.config.model.likelihood}
+        return test_facts(self.dataset) | named | rows | likelihood | {"settings": asdict(self.settings)}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the programs are."""
+        return next(self.run.model.parameters()).device
+
+    def score(self, max_memory: float | None = None) -> LogLikelihood:
+        """Score all rows, block by block, going on where an interrupted call of the same kind has stopped.
+
+        Args:
+            max_memory: Bytes that the programs' tensors may take at once; by default as `log_likelihood` has it.
+        """
+        file = ScoreFile(self.out / "scores.csv", self.dataset.data_dim, self.dataset.preprocessing.levels)
+        table = torch.empty(5, len(self.split), dtype=torch.float64)
+        kept = self._done(file)
+        done = kept.shape[1]
+        table[:, :done] = kept
+        proposal, settings = self.settings.proposal(self.run), self.settings
+        with tqdm(total=len(self.split), initial=done, unit=" rows") as bar:
+            for start in range(done, len(self.split), BLOCK):
+                part = log_likelihood(
+                    self.run.model,
+                    proposal,
+                    self.rows(slice(start, start + BLOCK)),
+                    settings.num_samples,
+                    max_memory=max_memory,
+                    seed=2**32 * settings.seed + start,
+                )
+                table[:, start : start + len(part)] = torch.stack(part.columns())
+                file.append(start, table[:, start : start + len(part)])
+                bar.update(len(part))
+        return LogLikelihood.from_columns(table, settings.num_samples)
+
+    def rows(self, chosen: slice | NDArray[np.int64]) -> Tensor:
+        """Return x of the chosen rows, where the programs are."""
+        index = self.split.index[chosen]
+        return replace(self.split, index=index, labels=None).tensor().to(self.device)
+
+    def _done(self, file: ScoreFile) -> Tensor:
+        """Return the scores of whole blocks that are there already, shape (5, rows), and begin the files."""
+        summary = self.out / "evaluation.json"
+        found = file.read() if _facts_in(summary) == self.facts else None
+        write_json(summary, {"facts": self.facts})
+        file.start()
+        if found is None or found.shape[1] > len(self.split):
+            return torch.empty(5, 0, dtype=torch.float64)
+        count = found.shape[1]
+        kept = found[:, : count if count == len(self.split) else count // BLOCK * BLOCK]
+        file.append(0, kept)
+        return kept
+
+    def checks(self, num_rows: int, *, ais: bool, gaps: bool) -> Checks:
+        """Return what costs more, on rows from all over the split.
+
+        Args:
+            num_rows: How many rows, or all where there are fewer.
+            ais: Whether to anneal.
+            gaps: Whether to take the gap between ELBO and log p(x) apart.
+        """
+        chosen = np.linspace(0, len(self.split) - 1, min(num_rows, len(self.split))).round().astype(np.int64)
+        programs, seed = (self.run.model, self.run.guide), self.settings.seed
+        x = self.rows(chosen)
+        return Checks(
+            torch.from_numpy(chosen),
+            annealed_log_likelihood(*programs, x, seed=seed, progress=True) if ais else None,
+            inference_gaps(*programs, x, seed=seed, progress=True) if gaps else None,
+        )
+
+    def write(self, scores: LogLikelihood, checks: Checks) -> None:
+        """Write `evaluation.json`.
+
+        Args:
+            scores: Of all rows.
+            checks: On fewer.
+        """
+        levels = self.dataset.preprocessing.levels
+        bits = {"bits_per_dim": bits_per_dim(scores.mean, self.dataset.data_dim, levels)} if levels else {}
+        results = {
+            "log_likelihood": scores.summary() | {"warning": scores.warning},
+            "elbo": {"mean": float(scores.elbo.mean()), "se": _se(scores.elbo)},
+        }
+        write_json(
+            self.out / "evaluation.json", {"facts": self.facts} | results | bits | checks.summary(scores)
+        )
+
+    def table(self, scores: LogLikelihood, checks: Checks) -> str:
+        """Return the table of the scores, and sentences beside it.
+
+        Args:
+            scores: Of all rows.
+            checks: On fewer.
+        """
+        samples, levels = self.settings.num_samples, self.dataset.preprocessing.levels
+        rows = [
+            ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
+            _line("ELBO", scores.elbo, None),
+            _line(f"log p(x), importance sampling, K = {samples}", scores.value, scores.monte_carlo_se),
+            *checks.lines(scores),
+        ]
+        least = scores.value.argsort()[:SHOWN].tolist()
+        model = self.run.config.model
+        told = [
+            "",
+            f"{self.dataset.name}, {self.split.name} rows, {self.dataset.preprocessing.description}; "
+            f"{model.likelihood} likelihood, latent {model.latent_dim}; nats per example",
+            format_table(rows),
+            f"effective samples of {samples}: median {scores.ess.median():.0f}, least {scores.ess.min():.0f}; "
+            f"k-hat above {RELIABLE_KHAT} for {scores.share_unreliable:.1%} of the rows",
+            "least likely rows: " + ", ".join(f"{row} ({scores.value[row]:.1f})" for row in least),
+        ]
+        if levels:
+            told.append(f"bits per dimension: {bits_per_dim(scores.mean, self.dataset.data_dim, levels):.3f}")
+        if scores.warning:
+            told.append(f"warning: {scores.warning}")
+        if checks.annealed is not None and checks.annealed.simulated is not None:
+            drawn = checks.annealed.simulated
+            told.append(
+                f"annealing's 99 % interval is {drawn.width.mean():.2f} nats wide on {len(drawn.lower)} rows that "
+                "the model drew, where both bounds are known: a check, and no bound for these rows"
+            )
+        if checks.gaps is not None:
+            told += ["", checks.gaps.table()]
+        return "\n".join([*told, f"written to {self.out}"])
+
+
+def open_scoring(
+    folder: Path, data: Path | None, settings: ScoreSettings, out: Path | None, device: str = "auto"
+) -> Scoring:
+    """Return the scoring of a run's test rows, or of a file's.
+
+    Args:
+        folder: Of the run.
+        data: File or folder whose rows are scored instead; all of them.
+        settings: How.
+        out: Folder to write to; the run's own, or for other data one within it, where None.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: If the folder holds no run or no weights, its data has changed, the rows do not fit, or a
+            folder cannot be made.
+    """
+    run = load_run(folder, resolve_device(device))
+    dataset = load_data(run.config)
+    was = run.info["data"]["sha256"]
+    check(
+        was == dataset.sha256,
+        f"Expected the data that {folder} was trained on; {dataset.name} has changed since (SHA-256 "
+        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or score a file by --data.",
+    )
+    binary = LIKELIHOODS[run.config.model.likelihood].kind == "binary"
+    split = dataset.test if data is None else rows_like(data, dataset, binary=binary)
+    place = out or (folder if data is None else folder / f"scores-{data.stem}")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Could not make the folder {place} ({error.strerror}). Give another by --out."
+        ) from None
+    weights = hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
+    return Scoring(run, dataset, split, settings, place, weights)
+
+
+def _line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
+    told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
+    return [name, str(len(values)), f"{values.mean():.2f}", f"{_se(values):.2f}", told]
+
+
+def _se(values: Tensor) -> float:
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+
+
+def _sha256(split: Split) -> str:
+    digest = hashlib.sha256()
+    for block in split.blocks():
+        digest.update(block.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _facts_in(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["facts"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,73 @@
+"""Score rows under a trained run: log p(x) of each, with its error and a diagnosis.
+
+python scripts/evaluate.py runs/digits-gaussian-001
+python scripts/evaluate.py runs/digits-gaussian-001 --data new_rows.npy --num-samples 1000 --ais --gaps
+"""
+
+from pyro_vae._environment import calm_threads, run_script
+
+calm_threads()
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from pyro_vae._checks import check_integer, check_positive
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Estimate log p(x) of each row by importance sampling; write evaluation.json and scores.csv."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a finished run."""
+    data: Path | None = None
+    """Rows to score instead of the run's test split: a file or folder as for --dataset."""
+    num_samples: int = 5000
+    """Samples of z for each row."""
+    ais: bool = False
+    """Also by annealed importance sampling, with a check on rows that the model draws."""
+    gaps: bool = False
+    """Also take the gap between ELBO and log p(x) apart: what the guide's family lacks, and what its encoder."""
+    check_rows: int = 200
+    """Rows for --ais and --gaps, which cost more, from all over the split."""
+    widen: float = 1.0
+    """Draw from the guide made so many times as wide, where its weights have heavy tails."""
+    defensive: float = 0.0
+    """Share of the samples that are drawn from the prior."""
+    seed: int = 0
+    """Of the noise."""
+    max_memory: float | None = None
+    """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
+    out: Path | None = None
+    """Folder for evaluation.json and scores.csv; that of the run where not given."""
+
+
+def main() -> int:
+    """Parse, score, print the table."""
+    arguments = tyro.cli(Arguments)
+    check_integer(arguments.check_rows, "--check-rows")
+    if arguments.max_memory is not None:
+        check_positive(arguments.max_memory, "--max-memory")
+
+    from pyro_vae.scoring import ScoreSettings, open_scoring
+
+    settings = ScoreSettings(arguments.num_samples, arguments.seed, arguments.widen, arguments.defensive)
+    scoring = open_scoring(arguments.run, arguments.data, settings, arguments.out, arguments.device)
+    try:
+        scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command goes on.")
+        return 130
+    checks = scoring.checks(arguments.check_rows, ais=arguments.ais, gaps=arguments.gaps)
+    scoring.write(scores, checks)
+    print(scoring.table(scores, checks))
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)
