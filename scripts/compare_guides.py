@@ -75,8 +75,9 @@ def main() -> int:
     from pyro_vae.report import test_facts
     from pyro_vae.runs import RunFolder
 
-    config, dataset, model = _model(arguments)
+    config, dataset = _data(arguments)
     folder = RunFolder.create(arguments.out, f"{Path(dataset.name).stem}-guides").path
+    model = None if arguments.joint else _model(arguments, config, dataset)
     epochs = arguments.guide_epochs or config.training.epochs
     config = replace(config, training=replace(config.training, epochs=epochs))
     fitted = []
@@ -100,26 +101,34 @@ def main() -> int:
     return 0
 
 
-def _model(arguments: Arguments) -> tuple[Config, Any, Any]:
-    """Return the configuration, the data and the model to keep fixed, None where each guide has its own."""
-    from pyro_vae.building import build, fit_settings, resolve, starting_rows
-    from pyro_vae.runs import load_data, load_run
+def _data(arguments: Arguments) -> tuple[Config, Any]:
+    """Return the configuration, with all choices made, and the data."""
+    from pyro_vae.building import resolve
+    from pyro_vae.runs import load_data, saved_config
+
+    if arguments.run is not None:
+        config = saved_config(arguments.run)
+        return config, load_data(config)
+    config = Config(arguments.data, arguments.model, arguments.training)
+    dataset = load_data(config)
+    _, std = dataset.statistics()
+    return resolve(config, dataset, std, "cpu"), dataset
+
+
+def _model(arguments: Arguments, config: Config, dataset: Any) -> Any:
+    """Return the model to keep fixed: the run's, or one trained now."""
+    from pyro_vae.building import build, fit_settings, starting_rows
+    from pyro_vae.runs import load_run
     from pyro_vae.training import fit
 
     if arguments.run is not None:
-        run = load_run(arguments.run)
-        return run.config, load_data(run.config), None if arguments.joint else run.model
-    config = Config(arguments.data, arguments.model, arguments.training)
-    dataset = load_data(config)
-    mean, std = dataset.statistics()
-    config = resolve(config, dataset, std, "cpu")
-    if arguments.joint:
-        return config, dataset, None
+        return load_run(arguments.run).model
     print("Training the model ...", flush=True)
     rows = starting_rows(config.model, dataset.train)
+    mean, std = dataset.statistics()
     model, guide = build(config.model, mean, std, config.training.seed, rows)
     fit(model, guide, dataset.train, dataset.validation, **fit_settings(config.training))
-    return config, dataset, model
+    return model
 
 
 def _table(dataset: Any, scores: list[Any], arguments: Arguments) -> str:
