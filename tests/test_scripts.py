@@ -6,6 +6,7 @@ from helpers import SCRIPTS, script
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
     "evaluate.py": "{run} --num-samples 30 --ais --gaps --check-rows 2",
+    "calibration.py": "--models 1 --num-samples 30 --out {place}/out",
     "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
     "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf "
     "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
@@ -17,6 +18,7 @@ SMOKE = {
 TOLD = {
     "svi_train.py": "nats per example",
     "evaluate.py": "annealing minus importance sampling",
+    "calibration.py": "true k",
     "compare_baselines.py": "nats per example",
     "compare_guides.py": "gain is the rows' difference from diagonal",
     "benchmark.py": "PyTorch by hand",
