@@ -30,7 +30,7 @@ __all__ = [
 LikelihoodName = Literal[
     "gaussian", "gaussian-shared", "gaussian-isotropic", "gaussian-fixed", "laplace", "bernoulli"
 ]
-ActivationName = Literal["relu", "tanh", "softplus", "elu", "gelu", "silu"]
+ActivationName = Literal["relu", "tanh", "softplus", "elu", "gelu", "silu", "glu"]
 GuideName = Literal["diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline"]
 PriorName = Literal["standard-normal", "diagonal-normal", "mixture", "vampprior", "flow"]
 ObjectiveName = Literal["elbo", "analytic-elbo", "stl", "iwae", "dreg", "renyi", "wake-sleep"]
@@ -90,7 +90,7 @@ class ModelConfig:
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the encoder's hidden layers; the decoder has them in reverse."""
     activation: ActivationName = "silu"
-    """Between the layers."""
+    """Between the layers; glu, the gated linear unit, has twice the weights in every hidden layer."""
     dropout: float = 0.0
     """Share of x's columns that the encoder does not see in each step of training, against overfitting."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"

@@ -37,7 +37,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
+    "glu": nn.GLU,
 }
+"""Between the layers; the gated linear unit has a layer twice as wide before it, `(W h + b) * sigmoid(V h + c)`."""
 
 
 class MLP(nn.Sequential):
@@ -66,8 +68,9 @@ class MLP(nn.Sequential):
             check_integer(width, "every layer's width") for width in (in_features, *hidden, out_features)
         ]
         layers: list[nn.Module] = []
+        inputs = 2 if activation == "glu" else 1
         for n_in, n_out in itertools.pairwise(widths[:-1]):
-            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(n_in, inputs * n_out), ACTIVATIONS[activation]()]
         last = nn.Linear(widths[-2], widths[-1])
         nn.init.zeros_(last.bias)
         super().__init__(*layers, last)

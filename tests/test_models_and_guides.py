@@ -142,8 +142,19 @@ def test_dropout_hides_columns_in_training_alone():
 def test_networks_have_the_widths_asked_for(activation):
     network = mlp_decoder(2, (7, 5), 3, activation)
     widths = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
-    assert widths == [5, 7, 3]
+    inputs = 2 if activation == "glu" else 1
+    assert widths == [inputs * 5, inputs * 7, 3]
+    assert network(torch.zeros(4, 2)).shape == (4, 3)
     assert isinstance(network[1], ACTIVATIONS[activation])
+
+
+def test_glu_gates_one_linear_map_by_another():
+    network = MLP(2, (4,), 3, "glu")
+    first, _, last = network
+    h = torch.randn(5, 2)
+    (w, v), (b, c) = first.weight.chunk(2), first.bias.chunk(2)
+    expected = last((h @ w.T + b) * torch.sigmoid(h @ v.T + c))
+    torch.testing.assert_close(network(h), expected)
 
 
 def test_a_network_without_hidden_layers_is_linear():
