@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from pyro_vae._checks import check, check_integer
+from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig
 
@@ -36,6 +36,8 @@ class Arguments:
     """One fit of each family for each seed."""
     guide_epochs: int | None = None
     """Epochs of each guide; those of the model's own training where not given."""
+    test_rows: int | None = None
+    """Test rows that are measured, evenly spaced; all where not given."""
     num_samples: int = 1000
     """Samples of z for each test row, for bounds and log p(x)."""
     gap_rows: int = 100
@@ -46,7 +48,11 @@ class Arguments:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     out: Path | None = None
-    """Folder for guides.json and gaps.png; a new numbered folder under runs/ where not given."""
+    """Folder for guides.json, gaps.png and what is measured of each guide; a new numbered folder under runs/ where
+    not given."""
+    resume: Path | None = None
+    """Folder of a comparison to go on with: what it has measured is kept, its settings are the default, and --guides
+    and --seeds may change."""
 
     def check(self) -> None:
         """Check what needs no data."""
@@ -54,8 +60,13 @@ class Arguments:
         check(len(self.seeds) > 0, "Expected at least one of --seeds; got none.")
         for seed in self.seeds:
             check_integer(seed, "every one of --seeds", minimum=0)
-        for name, number in (("--num-samples", self.num_samples), ("--gap-rows", self.gap_rows)):
-            check_integer(number, name, minimum=2)
+        for name, number in (
+            ("--num-samples", self.num_samples),
+            ("--gap-rows", self.gap_rows),
+            ("--test-rows", self.test_rows),
+        ):
+            if number is not None:
+                check_integer(number, name, minimum=2)
         check_integer(self.gap_steps, "--gap-steps")
         if self.guide_epochs is not None:
             check_integer(self.guide_epochs, "--guide-epochs")
@@ -63,46 +74,72 @@ class Arguments:
 
 
 def main() -> int:
-    """Parse, fit everything, print the table, write the files."""
-    flat: Any = Annotated[Arguments, tyro.conf.OmitArgPrefixes]
-    arguments: Arguments = tyro.cli(flat)
-    arguments.check()
+    """Parse, fit and measure what is not measured yet, print the table, write the files."""
+    arguments = _parse()
 
     from pyro_vae import plots
     from pyro_vae.checkpoint import write_json
-    from pyro_vae.comparison.guides import fit_guides, score_guides
-    from pyro_vae.gaps import RowFit
+    from pyro_vae.comparison.guide_scores import check_order, score_guides
     from pyro_vae.report import test_facts
-    from pyro_vae.runs import RunFolder
 
     config, dataset = _data(arguments)
-    folder = RunFolder.create(arguments.out, f"{Path(dataset.name).stem}-guides").path
-    model = None if arguments.joint else _model(arguments, config, dataset)
-    epochs = arguments.guide_epochs or config.training.epochs
-    config = replace(config, training=replace(config.training, epochs=epochs))
-    fitted = []
-    for name in arguments.guides:
-        print(f"Fitting {name} ...", flush=True)
-        fitted += fit_guides(config, dataset, [name], arguments.seeds, model)
-    print("Measuring ...", flush=True)
-    scores = score_guides(
-        fitted,
-        dataset.test.tensor(),
-        num_samples=arguments.num_samples,
-        gap_rows=arguments.gap_rows,
-        row_fit=RowFit(arguments.gap_steps),
-    )
-    print(_table(dataset, scores, arguments))
-    gaps = {score.name: (score.approximation_gap, score.amortization_gap) for score in scores}
-    figure: Any = plots.guide_gaps(gaps).figure
+    folder = _folder(arguments, dataset)
+    measured = _measured(arguments, config, dataset, folder)
+    scores = score_guides(measured, joint=arguments.joint)
+    claims = check_order(measured, joint=arguments.joint)
+    print(_table(arguments, config, dataset, scores, claims))
+    bars = {s.name: (s.approximation_gap, s.amortization_gap, s.inference_gaps) for s in scores}
+    figure: Any = plots.guide_gaps(bars).figure
     plots.save(figure, folder / "gaps.png")
-    write_json(folder / "guides.json", test_facts(dataset) | {"guides": {s.name: asdict(s) for s in scores}})
+    found = {
+        "guides": {s.name: asdict(s) for s in scores},
+        "order": [asdict(c) | {"holds": c.holds} for c in claims],
+    }
+    write_json(folder / "guides.json", test_facts(dataset) | found)
     print(f"written to {folder}")
     return 0
 
 
+def _parse() -> Arguments:
+    """Parse the command line; with `--resume` the saved arguments are the default."""
+    flat: Any = Annotated[Arguments, tyro.conf.OmitArgPrefixes]
+    arguments: Arguments = tyro.cli(flat)
+    if arguments.resume is not None:
+        saved = _saved(arguments.resume)
+        arguments = tyro.cli(flat, default=saved)
+        kept = replace(arguments, guides=saved.guides, seeds=saved.seeds)
+        check(
+            kept == saved,
+            f"Expected the settings of the comparison in {arguments.resume}, where only --guides and --seeds may "
+            "change; others were given. Leave them out, or start a new comparison without --resume.",
+        )
+    arguments.check()
+    return arguments
+
+
+def _saved(folder: Path) -> Arguments:
+    """Return the arguments of a comparison, ready to go on with it."""
+    import json
+
+    from pyro_vae.config import from_json
+
+    try:
+        values = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
+        parts = {name: values.pop(name) for name in ("data", "model", "training")}
+        config = from_json(parts | {"run": {}})
+        paths = {name: Path(values[name]) if values[name] else None for name in ("run", "out")}
+        lists = {name: tuple(values[name]) for name in ("guides", "seeds")}
+        given = values | paths | lists | {"resume": folder}
+        return Arguments(**given, data=config.data, model=config.model, training=config.training)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected the folder of a comparison for --resume; there are no arguments.json in {folder} that read as "
+            f"such ({type(error).__name__}). Give the folder's path."
+        ) from None
+
+
 def _data(arguments: Arguments) -> tuple[Config, Any]:
-    """Return the configuration, with all choices made, and the data."""
+    """Return the configuration of the guides, with all choices made, and the data."""
     from pyro_vae.building import resolve
     from pyro_vae.runs import load_data, saved_config
 
@@ -115,51 +152,135 @@ def _data(arguments: Arguments) -> tuple[Config, Any]:
     return resolve(config, dataset, std, "cpu"), dataset
 
 
-def _model(arguments: Arguments, config: Config, dataset: Any) -> Any:
-    """Return the model to keep fixed: the run's, or one trained now."""
+def _folder(arguments: Arguments, dataset: Any) -> Path:
+    """Return the folder to write to, with the arguments in it."""
+    from pyro_vae.checkpoint import write_json
+    from pyro_vae.config import to_json
+    from pyro_vae.runs import RunFolder
+
+    folder = arguments.resume
+    if folder is None:
+        folder = RunFolder.create(arguments.out, f"{Path(dataset.name).stem}-guides").path
+    kept: Any = replace(arguments, resume=None)
+    write_json(folder / "arguments.json", to_json(kept))
+    print(f"What is measured is kept in {folder}; after an interruption: --resume {folder}", flush=True)
+    return folder
+
+
+def _measured(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> list[Any]:
+    """Return the measurements of all guides, those that the folder holds from there."""
+    from pyro_vae.comparison.guides import MeasuredGuide
+
+    model: Any = None
+    measured = []
+    for name in arguments.guides:
+        for seed in arguments.seeds:
+            file = folder / f"{name}-{seed}.npz"
+            if not file.exists():
+                if model is None and not arguments.joint:
+                    model = _model(arguments, config, dataset, folder)
+                _measure(arguments, config, dataset, model, name, seed).save(file)
+            measured.append(MeasuredGuide.load(file))
+    return measured
+
+
+def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, name: str, seed: int) -> Any:
+    """Fit one guide and measure it."""
+    from pyro_vae.comparison.guides import evenly_spaced, fit_guides, measure_guide
+    from pyro_vae.gaps import RowFit
+
+    epochs = arguments.guide_epochs or config.training.epochs
+    config = replace(config, training=replace(config.training, epochs=epochs))
+    print(f"Fitting {name}, seed {seed} ...", flush=True)
+    (fitted,) = fit_guides(config, dataset, [name], [seed], model, progress=True)
+    print("Measuring ...", flush=True)
+    test, train = dataset.test.tensor(), dataset.train.tensor()
+    x = test[evenly_spaced(len(test), arguments.test_rows or len(test))]
+    return measure_guide(
+        fitted,
+        x,
+        train[evenly_spaced(len(train), len(x))],
+        num_samples=arguments.num_samples,
+        gap_rows=arguments.gap_rows,
+        row_fit=RowFit(arguments.gap_steps),
+        progress=True,
+    )
+
+
+def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> Any:
+    """Return the model to keep fixed: the run's, the folder's, or one trained now."""
     from pyro_vae.building import build, fit_settings, starting_rows
+    from pyro_vae.checkpoint import load_weights, save_weights
     from pyro_vae.runs import load_run
     from pyro_vae.training import fit
 
     if arguments.run is not None:
         return load_run(arguments.run).model
-    print("Training the model ...", flush=True)
     rows = starting_rows(config.model, dataset.train)
     mean, std = dataset.statistics()
     model, guide = build(config.model, mean, std, config.training.seed, rows)
+    weights = folder / "model.safetensors"
+    if weights.exists():
+        load_weights(weights, model, guide)
+        return model.eval()
+    print("Training the model ...", flush=True)
     fit(model, guide, dataset.train, dataset.validation, **fit_settings(config.training))
+    save_weights(weights, model.cpu(), guide.cpu())
     return model
 
 
-def _table(dataset: Any, scores: list[Any], arguments: Arguments) -> str:
+def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any], claims: list[Any]) -> str:
     from pyro_vae.report import format_table
 
-    header = ["guide", "ELBO", "gain", "log p(x)", "k-hat > 0.7", "approximation", "amortization"]
+    header = [
+        "guide",
+        "ELBO",
+        "gain",
+        "train ELBO",
+        "log p(x)",
+        "k-hat > 0.7",
+        "approximation",
+        "amortization",
+    ]
     rows = [
         [
             score.name,
-            f"{score.elbo[0]:.2f} ± {score.elbo[1]:.2f}",
-            f"{score.gain[0]:+.3f} ± {score.gain[1]:.3f}",
-            f"{score.log_likelihood[0]:.2f} ± {score.log_likelihood[1]:.2f}",
+            f"{score.elbo.value:.2f} ± {score.elbo.se:.2f}",
+            f"{score.gain.value:+.3f} ± {score.gain.se:.3f}",
+            f"{score.train_elbo.value:.2f} ± {score.train_elbo.se:.2f}",
+            f"{score.log_likelihood.value:.2f} ± {score.log_likelihood.se:.2f}",
             f"{score.unreliable:.0%}",
-            f"{score.approximation_gap[0]:.3f} ± {score.approximation_gap[1]:.3f}",
-            f"{score.amortization_gap[0]:.3f} ± {score.amortization_gap[1]:.3f}",
+            str(score.approximation_gap),
+            str(score.amortization_gap),
             str(score.parameters),
             f"{score.seconds:.3g}",
         ]
         for score in scores
     ]
     kept = "a model of its own for each guide" if arguments.joint else "one fixed model"
+    num_rows = arguments.test_rows or len(dataset.test)
+    epochs = arguments.guide_epochs or config.training.epochs
     return "\n".join(
         [
-            f"{dataset.name}, {len(dataset.test)} test rows, {kept}, {len(arguments.seeds)} seed(s); nats per example, "
-            f"{dataset.preprocessing.description}",
+            f"{dataset.name}, {min(num_rows, len(dataset.test))} test rows, {kept}, {epochs} epochs, "
+            f"{len(arguments.seeds)} seed(s); nats per example, {dataset.preprocessing.description}",
             format_table([[*header, "parameters", "seconds"], *rows]),
-            f"± is one standard error over rows; gain is the rows' difference from {scores[0].name}. log p(x) by "
-            f"importance sampling, {arguments.num_samples} samples; gaps on "
-            f"{min(arguments.gap_rows, len(dataset.test))} rows, from the largest log p(x) found.",
+            f"± is one standard error over rows and seeds; gain is the paired difference from {scores[0].name}. "
+            f"log p(x) by importance sampling, {arguments.num_samples} samples; gaps on "
+            f"{min(arguments.gap_rows, num_rows)} rows, from the largest log p(x) found.",
+            *_verdict(claims),
         ]
     )
+
+
+def _verdict(claims: list[Any]) -> list[str]:
+    """Return whether the order is as it must be, and a sentence on each place where it is not."""
+    held = sum(claim.holds for claim in claims)
+    told = (
+        f"Order: {held} of {len(claims)} inequalities hold within two standard errors (a richer guide is not below a "
+        "poorer one that it contains, a row's best not below its guide, nothing above log p(x))."
+    )
+    return [told, *(f"  violated: {claim}" for claim in claims if not claim.holds)]
 
 
 if __name__ == "__main__":

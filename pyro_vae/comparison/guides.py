@@ -1,26 +1,28 @@
-"""One model, several guides: what each family of posteriors is worth in nats."""
+"""One model, several guides: fitted one after another, measured on the same rows, and kept on disk."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import check_choice, check_integer
+from pyro_vae._checks import InputError, check_choice, check_integer
 from pyro_vae.building import build, fit_settings, starting_rows
-from pyro_vae.comparison.entries import mean_and_se
+from pyro_vae.checkpoint import write_atomically
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.gaps import InferenceGaps, RowFit, inference_gaps
+from pyro_vae.gaps import RowFit, inference_gaps
 from pyro_vae.guides import GUIDES, DiagonalNormalGuide, SemiAmortizedGuide
 from pyro_vae.training import fit
 
-__all__ = ["COMPARED", "FittedGuide", "GuideScore", "fit_guides", "score_guides"]
+__all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "evenly_spaced", "fit_guides", "measure_guide"]
 
 COMPARED = (*GUIDES, "semi-amortized")
 """Guides by name that can be compared."""
@@ -48,32 +50,74 @@ class FittedGuide:
 
 
 @dataclass(frozen=True)
-class GuideScore:
-    """What one family came to on the test rows, averaged over the seeds of its guides.
+class MeasuredGuide:
+    """What one fitted guide came to, row by row; all in nats.
 
     Args:
         name: One of `COMPARED`.
-        elbo: Mean over rows and its standard error, nats per example.
-        gain: ELBO less that of the first family: mean and standard error of the rows' differences.
-        seed_spread: Standard deviation over seeds of the mean ELBO; NaN for one seed.
-        log_likelihood: Importance-sampled, mean over rows and its standard error, nats per example.
-        unreliable: Share of rows whose importance weights have a k-hat above 0.7.
-        approximation_gap: log p(x) less the ELBO of the family's best member for each row: mean, standard error.
-        amortization_gap: That ELBO less the guide's: mean and standard error.
-        parameters: Numbers in one guide.
-        seconds: Mean time to fit one.
+        seed: Of its training, and of the noise that it was measured with.
+        parameters: How many numbers of its own it has.
+        seconds: Time to fit.
+        likelihood: ELBO and importance-sampled log p(x) of N test rows.
+        train_elbo: ELBO of some training rows, shape (M,).
+        chosen: The numbers of the test rows whose gaps were taken apart, shape (R,).
+        log_prob: The largest lower bound of their log p(x) that was found on the way, shape (R,).
+        log_prob_se: Its Monte Carlo standard error, shape (R,).
+        optimum: ELBO of the best member of the guide's family for each of them, shape (R,).
+        amortized: ELBO of the guide for each of them, from the same noise, shape (R,).
     """
 
     name: str
-    elbo: tuple[float, float]
-    gain: tuple[float, float]
-    seed_spread: float
-    log_likelihood: tuple[float, float]
-    unreliable: float
-    approximation_gap: tuple[float, float]
-    amortization_gap: tuple[float, float]
+    seed: int
     parameters: int
     seconds: float
+    likelihood: LogLikelihood
+    train_elbo: Tensor
+    chosen: Tensor
+    log_prob: Tensor
+    log_prob_se: Tensor
+    optimum: Tensor
+    amortized: Tensor
+
+    def save(self, path: Path) -> None:
+        """Write it as plain arrays, atomically.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        arrays: dict[str, Any] = {n: v.numpy() for n, v in vars(self).items() if isinstance(v, Tensor)}
+        likelihood = torch.stack(self.likelihood.columns()).numpy()
+        about = [self.name, *(repr(n) for n in (self.seed, self.parameters, self.seconds))]
+        with write_atomically(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file, about=about, likelihood=likelihood, num_samples=self.likelihood.num_samples, **arrays
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: If the file is damaged or something else.
+        """
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            name, seed, parameters, seconds = arrays.pop("about").tolist()
+            columns, num_samples = arrays.pop("likelihood"), int(arrays.pop("num_samples"))
+            return cls(
+                name,
+                int(seed),
+                int(parameters),
+                float(seconds),
+                LogLikelihood.from_columns(torch.from_numpy(columns), num_samples),
+                **{name: torch.from_numpy(values) for name, values in arrays.items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"Expected the measurements of a guide in {path}; the file is damaged or something else "
+                f"({type(error).__name__}). Delete it, and the guide is fitted again."
+            ) from None
 
 
 def fit_guides(
@@ -82,6 +126,8 @@ def fit_guides(
     names: Sequence[str] = tuple(GUIDES),
     seeds: Sequence[int] = (0,),
     model: nn.Module | None = None,
+    *,
+    progress: bool = False,
 ) -> list[FittedGuide]:
     """Fit guides of several families to one fixed model, or each together with a model of its own.
 
@@ -91,6 +137,7 @@ def fit_guides(
         names: Which of `COMPARED`.
         seeds: One fit of each family for each.
         model: The model to hold fixed; where None each guide is trained jointly with a fresh one.
+        progress: Whether to show a progress bar on stderr.
 
     Raises:
         InputError: If a name is unknown.
@@ -99,10 +146,12 @@ def fit_guides(
         check_choice(name, COMPARED, "guides")
     if model is not None:
         model.requires_grad_(False)
-    return [_fit(config, dataset, name, seed, model) for name in names for seed in seeds]
+    return [_fit(config, dataset, name, seed, model, progress) for name in names for seed in seeds]
 
 
-def _fit(config: Config, dataset: DataSet, name: str, seed: int, fixed: nn.Module | None) -> FittedGuide:
+def _fit(
+    config: Config, dataset: DataSet, name: str, seed: int, fixed: nn.Module | None, progress: bool
+) -> FittedGuide:
     mean, std = dataset.statistics()
     family: Any = "diagonal" if name == "semi-amortized" else name
     chosen = replace(config.model, guide=family)
@@ -112,92 +161,60 @@ def _fit(config: Config, dataset: DataSet, name: str, seed: int, fixed: nn.Modul
     if name == "semi-amortized":
         assert isinstance(guide, DiagonalNormalGuide)
         guide = SemiAmortizedGuide(guide, model)
-    settings = fit_settings(config.training) | {"seed": seed, "progress": False}
+    settings = fit_settings(config.training) | {"seed": seed, "progress": progress}
     result = fit(model, guide, dataset.train, dataset.validation, **settings)
     shared = {id(p) for p in model.parameters()}
     own = sum(p.numel() for p in guide.parameters() if id(p) not in shared)
     return FittedGuide(name, seed, model.cpu(), guide.cpu(), own, result.seconds)
 
 
-def score_guides(
-    fitted: Sequence[FittedGuide],
+def measure_guide(
+    fitted: FittedGuide,
     x: Tensor,
+    train: Tensor,
     *,
     num_samples: int = 1000,
     gap_rows: int = 100,
     row_fit: RowFit | None = None,
-    seed: int = 0,
-) -> list[GuideScore]:
-    """Score fitted guides on the same rows with the same number of samples.
-
-    For the gaps log p(x) of a row is the largest of the importance-sampled estimates of all guides of the same
-    model, four standard errors taken off each for the choice: where the families share a model, they are held
-    against one number.
+    progress: bool = False,
+) -> MeasuredGuide:
+    """Measure a fitted guide; the noise is that of its seed, the same for every family.
 
     Args:
-        fitted: From `fit_guides`; the first one's family is what gains are counted from.
+        fitted: From `fit_guides`.
         x: Test rows, shape (N, data_dim).
-        num_samples: Samples of z for each row.
-        gap_rows: For how many of the rows, evenly spaced, the best member of each family is searched.
+        train: Training rows, shape (M, data_dim), on which the ELBO is taken with a tenth of the samples.
+        num_samples: Samples of z for each test row.
+        gap_rows: For how many of the test rows, evenly spaced, the best member of the family is searched.
         row_fit: How it is searched.
-        seed: Of all noise.
+        progress: Whether to show a progress bar on stderr.
 
-    Returns:
-        A score for each family, in the order of their first guides.
+    Raises:
+        InputError: If a number is out of range.
     """
-    chosen = np.linspace(0, len(x) - 1, min(check_integer(gap_rows, "gap_rows"), len(x))).astype(np.int64)
-    likelihoods = [log_likelihood(f.model, f.guide, x, num_samples, seed=seed) for f in fitted]
-    gaps = [
-        inference_gaps(
-            f.model,
-            f.guide,
-            x[chosen],
-            log_prob=_best([one for one, g in zip(likelihoods, fitted, strict=True) if g.model is f.model])[
-                chosen
-            ],
-            fit=row_fit,
-            num_samples=num_samples,
-            seed=seed,
-        )
-        for f in fitted
-    ]
-    names = list(dict.fromkeys(f.name for f in fitted))
-    first = _mean([one.elbo for one, f in zip(likelihoods, fitted, strict=True) if f.name == names[0]])
-    return [_score(name, fitted, likelihoods, gaps, first) for name in names]
-
-
-def _score(
-    name: str,
-    fitted: Sequence[FittedGuide],
-    likelihoods: Sequence[LogLikelihood],
-    gaps: Sequence[InferenceGaps],
-    first: Tensor,
-) -> GuideScore:
-    numbers = [i for i, f in enumerate(fitted) if f.name == name]
-    own = [likelihoods[i] for i in numbers]
-    parts: list[Any] = [gaps[i] for i in numbers]
-    elbo = _mean([one.elbo for one in own])
-    means = [float(one.elbo.mean()) for one in own]
-    return GuideScore(
-        name,
-        elbo=mean_and_se(elbo),
-        gain=mean_and_se(elbo - first),
-        seed_spread=float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
-        log_likelihood=mean_and_se(_mean([one.value for one in own])),
-        unreliable=float(torch.cat([one.khat for one in own]).gt(0.7).double().mean()),
-        approximation_gap=mean_and_se(_mean([part.approximation_gap.value for part in parts])),
-        amortization_gap=mean_and_se(_mean([part.amortization_gap.value for part in parts])),
-        parameters=fitted[numbers[0]].parameters,
-        seconds=float(np.mean([fitted[i].seconds for i in numbers])),
+    chosen = evenly_spaced(len(x), check_integer(gap_rows, "gap_rows"))
+    model, guide, seed = fitted.model, fitted.guide, fitted.seed
+    likelihood = log_likelihood(model, guide, x, num_samples, seed=seed, progress=progress)
+    on_train = log_likelihood(model, guide, train, max(num_samples // 10, 2), seed=seed)
+    gaps = inference_gaps(
+        model, guide, x[chosen], fit=row_fit, num_samples=num_samples, seed=seed, progress=progress
+    )
+    assert gaps.own_family is not None
+    return MeasuredGuide(
+        fitted.name,
+        seed,
+        fitted.parameters,
+        fitted.seconds,
+        likelihood,
+        on_train.elbo,
+        chosen,
+        gaps.log_prob.value,
+        gaps.log_prob.se,
+        gaps.own_family.value,
+        gaps.amortized.value,
     )
 
 
-def _best(likelihoods: Sequence[LogLikelihood]) -> Tensor:
-    """Return for each row the largest estimate, four standard errors taken off each for the choice, shape (N,)."""
-    values = torch.stack([one.value for one in likelihoods])
-    safe = values - 4 * torch.stack([one.se for one in likelihoods])
-    return values.gather(0, safe.argmax(0, keepdim=True)).squeeze(0)
-
-
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean(0)
+def evenly_spaced(num_rows: int, count: int) -> Tensor:
+    """Return the numbers of `count` rows from the first to the last, or of all where there are fewer."""
+    return torch.from_numpy(np.linspace(0, num_rows - 1, min(count, num_rows)).astype(np.int64))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
@@ -12,12 +12,12 @@ from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure
 Number = tuple[float, float]
 
 
-def guide_gaps(gaps: Mapping[str, tuple[Number, Number]], *, ax: Axes | None = None) -> Axes:
+def guide_gaps(gaps: Mapping[str, tuple[Number, Number, Sequence[float]]], *, ax: Axes | None = None) -> Axes:
     """Draw the two gaps of each guide as a bar that hangs from log p(x), errors of one standard error.
 
     Args:
         gaps: By the guide's name its approximation gap and its amortization gap, each a mean and its standard
-            error, nats per example.
+            error, and the sum of the two for each seed, which is drawn as a dot; nats per example.
         ax: Where to draw; a new figure by default.
 
     Raises:
@@ -26,7 +26,7 @@ def guide_gaps(gaps: Mapping[str, tuple[Number, Number]], *, ax: Axes | None = N
     check(len(gaps) > 0, "Expected at least one guide; got none.")
     ax = new_figure(7, 0.5 * len(gaps) + 1.6).subplots() if ax is None else ax
     names = list(gaps)
-    approximation, amortization = zip(*gaps.values(), strict=True)
+    approximation, amortization, by_seed = zip(*gaps.values(), strict=True)
     left = [-value for value, _ in approximation]
     ax.barh(
         names,
@@ -47,8 +47,10 @@ def guide_gaps(gaps: Mapping[str, tuple[Number, Number]], *, ax: Axes | None = N
         capsize=3,
         label="amortization: the encoder",
     )
+    seeds = [(-total, place + 0.28) for place, totals in enumerate(by_seed) for total in totals]
+    ax.plot(*zip(*seeds, strict=True), "o", color="black", markersize=3, label="each seed")
     ax.axvline(0, color="black", linewidth=1)
     ax.invert_yaxis()
     ax.set(title="What each guide leaves below log p(x)", xlabel="nats per example from log p(x)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / len(gaps) - 0.08), ncols=2, frameon=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / len(gaps) - 0.08), ncols=3, frameon=False)
     return ax
