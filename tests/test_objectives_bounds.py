@@ -15,6 +15,7 @@ from pyro.infer import ReweightedWakeSleep as PyrosWakeSleep
 from torch import nn
 
 from pyro_vae._checks import InputError
+from pyro_vae.guides import GUIDES
 from pyro_vae.objectives import (
     ELBO,
     IWAE,
@@ -27,6 +28,7 @@ from pyro_vae.objectives import (
     estimate_elbo,
     row_log_probs,
 )
+from pyro_vae.objectives.rows import analytic_kl, draw, sampled_kl
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 
@@ -227,6 +229,52 @@ def test_the_analytic_divergence_is_pyros():
     loss = same_noise(lambda: AnalyticELBO(3)(model, guide)(x))
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient(loss, (model, guide)), gradient(expected, (model, guide)))
+
+
+def normal_with_covariances(kind):
+    """Return a batch of normals, and one prior that has none of their units."""
+    torch.manual_seed(0)
+    loc, factor = torch.randn(2, 5, 3).double(), torch.randn(2, 5, 3, 3).double()
+    prior = dist.Normal(loc[1, 0], torch.tensor([0.5, 1.0, 2.0]).double()).to_event(1)
+    if kind == "full":
+        return dist.MultivariateNormal(loc[0], scale_tril=factor[0].tril(-1) + torch.eye(3)), prior
+    return dist.LowRankMultivariateNormal(loc[0], factor[0, ..., :1], factor[1, ..., 0].exp()), prior
+
+
+@pytest.mark.parametrize("kind", ["full", "low-rank"])
+def test_the_divergence_of_a_normal_with_covariances_is_in_closed_form(kind):
+    q, p = normal_with_covariances(kind)
+    z = q.sample((20000,))
+    sampled = sampled_kl(q, p, z)
+    closed = analytic_kl(q, p, z[0])
+    assert closed.shape == (5,)
+    assert_within_sigma(closed, sampled.mean(0), sampled.std(0) / 20000**0.5)
+    full = dist.MultivariateNormal(q.mean, q.covariance_matrix)
+    dense = dist.MultivariateNormal(p.mean, torch.diag_embed(p.variance))
+    torch.testing.assert_close(closed, torch.distributions.kl_divergence(full, dense))
+
+
+def test_without_covariances_it_is_that_of_the_diagonal_normal():
+    loc, scale = torch.randn(5, 3).double(), torch.rand(5, 3).double() + 0.1
+    p = dist.Normal(torch.ones(3).double(), 0.7).to_event(1)
+    expected = torch.distributions.kl_divergence(dist.Normal(loc, scale).to_event(1), p)
+    none = torch.zeros(5, 3, 1).double()
+    for q in (
+        dist.MultivariateNormal(loc, scale_tril=torch.diag_embed(scale)),
+        dist.LowRankMultivariateNormal(loc, none, scale.square()),
+    ):
+        torch.testing.assert_close(analytic_kl(q, p, loc), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", ["full-covariance", "low-rank"])
+def test_the_closed_form_leaves_no_noise_in_the_divergence(family):
+    model, _ = small_vae()
+    x = rows(count=6)
+    guide = GUIDES[family](lambda outputs: nn.Linear(x.shape[1], outputs), 2)
+    first, second = (draw(model, guide, x, num_particles=4) for _ in range(2))
+    assert torch.equal(first.kl(analytic_kl), second.kl(analytic_kl))
+    assert first.kl(analytic_kl).shape == (4, 6)
+    assert not torch.equal(first.kl(sampled_kl), second.kl(sampled_kl))
 
 
 def test_wake_sleep_is_pyros_on_one_row():

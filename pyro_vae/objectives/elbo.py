@@ -79,8 +79,9 @@ class ELBO(Objective):
 class AnalyticELBO(ELBO):
     """The ELBO with the divergence in closed form, `E_q[log p(x | z)] - KL(q(z | x) || p(z))`.
 
-    Kingma & Welling 2014, eq. 3. Where torch knows no closed form for a site's pair of distributions its
-    divergence is sampled, as in `ELBO`. Arguments as for `ELBO`.
+    Kingma & Welling 2014, eq. 3. Normals, with covariances or without, have a closed form against a normal prior.
+    Where a site's pair of distributions has none, as mixtures and flows have not, its divergence is sampled, as in
+    `ELBO`. Arguments as for `ELBO`.
     """
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:

@@ -14,7 +14,13 @@ from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import (
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from pyro_vae._checks import InputError
 from pyro_vae._programs import give_local_state
@@ -50,7 +56,15 @@ def sampled_kl(q: Any, p: Any, z: Tensor) -> Tensor:
 
 
 def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `KL(q || p)` where torch knows it in closed form, and its sample `log q(z) - log p(z)` where not."""
+    """Return `KL(q || p)` where it has a closed form, and its sample `log q(z) - log p(z)` where not.
+
+    Torch knows many pairs, but not that of a normal with covariances and one without.
+    """
+    factors = _factors(p)
+    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal) and isinstance(factors, Normal):
+        # E_q log p: at the mean, less what the variances take off.
+        expected = (factors.log_prob(q.mean) - q.variance / (2 * factors.variance)).sum(-1)
+        return -q.entropy() - expected
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
