@@ -17,12 +17,13 @@ import tyro
 from benchmarks.baselines import Baselines
 from benchmarks.epoch import Epoch
 from benchmarks.likelihood import Likelihood
+from benchmarks.quality import Quality
 from benchmarks.step import Startup, Step
 
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    benchmark = tyro.cli(Step | Startup | Epoch | Baselines | Likelihood)
+    benchmark = tyro.cli(Step | Startup | Epoch | Baselines | Likelihood | Quality)
     benchmark.run()
     return 0
 

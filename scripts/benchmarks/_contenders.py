@@ -58,12 +58,21 @@ def python_of(peer: str, folder: Path) -> str:
     return str(python)
 
 
-def environment(threads: int, clock: str = "wall") -> dict[str, str]:
-    """Return the environment in which every contender has as many threads and the same clock."""
+def environment(threads: int, clock: str = "wall", compiled_in: Path | None = None) -> dict[str, str]:
+    """Return the environment in which every contender has as many threads and the same clock.
+
+    Args:
+        threads: Of each contender.
+        clock: "wall" or "cpu".
+        compiled_in: A folder of its own for what torch compiles, so that nothing is there already; its compilers
+            then run in the contender's own process, whose time is counted.
+    """
     count = str(threads)
     paths = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parent)))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     own = {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu", "BENCHMARK_CLOCK": clock}
+    if compiled_in is not None:
+        own |= {"TORCHINDUCTOR_CACHE_DIR": str(compiled_in), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
     return os.environ | dict.fromkeys(names, count) | own
 
 

@@ -15,8 +15,6 @@ from typing import Any, Literal
 class Options:
     """What all benchmarks take."""
 
-    rounds: int = 7
-    """How often each contender has its turn."""
     threads: int = len(os.sched_getaffinity(0))
     """Threads of each contender."""
     clock: Literal["wall", "cpu"] = "wall"
@@ -25,6 +23,14 @@ class Options:
     """Folder for the figures, as JSON and Markdown."""
     peers: Path = Path("build/peers")
     """Folder for the virtual environments of peers, made where they are missing."""
+
+
+@dataclass(frozen=True)
+class InRounds(Options):
+    """What benchmarks take that repeat a short measurement."""
+
+    rounds: int = 7
+    """How often each contender has its turn."""
 
 
 def machine(threads: int) -> str:

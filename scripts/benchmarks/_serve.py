@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 
 class Network(NamedTuple):
-    """The network that all contenders train: data_dim-hidden-latent_dim and its mirror, relu, Bernoulli."""
+    """The network that all contenders train: data_dim-hidden-latent_dim and its mirror, Bernoulli."""
 
     data_dim: int
     hidden: list[int]
     latent_dim: int
     batch_size: int
+    activation: str = "relu"
 
 
 def serve(build: Callable[[Network], Callable[[int], Any]]) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._contenders import spread
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import InRounds, machine, markdown, write
 
 
 @dataclass(frozen=True)
-class Baselines(Options):
+class Baselines(InRounds):
     """PPCA against scikit-learn's PCA, an EM iteration and scores against their matrix products; pairs in turns."""
 
     num_rows: int = 60_000

@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 
 from benchmarks._contenders import spread
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import InRounds, machine, markdown, write
 from benchmarks.networks import NETWORKS
 
 
 @dataclass(frozen=True)
-class Epoch(Options):
+class Epoch(InRounds):
     """Epochs of `fit`, validation, metrics and progress bar included, beside as many bare steps."""
 
     network: str = "784-400-20"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, ceilings, compared, processes
-from benchmarks._report import Options, machine, write
+from benchmarks._report import InRounds, machine, write
 from benchmarks.networks import NETWORKS
 
 CONTENDERS = {
@@ -18,7 +18,7 @@ NUM_SAMPLES = 5000
 
 
 @dataclass(frozen=True)
-class Likelihood(Options):
+class Likelihood(InRounds):
     """The log-likelihood of a row by 5000 samples of z: medians over rounds in which the contenders take turns."""
 
     network: str = "784-200-200-50"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks._serve import Network, serve
 from benchmarks.likelihood import NUM_SAMPLES
-from benchmarks.pytorch import mlp
+from benchmarks.pytorch import networks
 
 
 class Encoder(BaseEncoder):
@@ -18,7 +18,7 @@ class Encoder(BaseEncoder):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.layers = mlp(network.data_dim, *network.hidden, 2 * network.latent_dim)
+        self.layers = networks(network)[0]
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Return both."""
@@ -31,17 +31,22 @@ class Decoder(BaseDecoder):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.layers = mlp(network.latent_dim, *reversed(network.hidden), network.data_dim)
+        self.layers = networks(network)[1]
 
     def forward(self, z: Tensor) -> ModelOutput:
         """Return the probabilities."""
         return ModelOutput(reconstruction=nn.functional.sigmoid(self.layers(z)))
 
 
+def vae(network: Network) -> VAE:
+    """Return the autoencoder."""
+    config = VAEConfig((network.data_dim,), network.latent_dim, reconstruction_loss="bce")
+    return VAE(config, encoder=Encoder(network), decoder=Decoder(network))
+
+
 def build(network: Network) -> Callable[[int], None]:
     """Return what evaluates n rows."""
-    config = VAEConfig((network.data_dim,), network.latent_dim, reconstruction_loss="bce")
-    model = VAE(config, encoder=Encoder(network), decoder=Decoder(network)).eval()
+    model = vae(network).eval()
     rows = (torch.rand(100, network.data_dim) < 0.2).float()
 
     @torch.no_grad()

@@ -1,6 +1,5 @@
 """The same in Pyro, as its users write it: `python -m benchmarks.pyro_stock NETWORK [jit]`."""
 
-import itertools
 import sys
 from collections.abc import Callable
 
@@ -12,25 +11,18 @@ from pyro.optim import Adam
 from torch import Tensor, nn
 
 from benchmarks._serve import Network, serve
+from benchmarks.pytorch import networks
+
+Program = Callable[[Tensor], None]
 
 
-def mlp(*widths: int) -> nn.Sequential:
-    """Return linear layers with relu between them."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
-
-
-def build(network: Network) -> Callable[[int], None]:
-    """Return the steps of `SVI`."""
-    encoder = mlp(network.data_dim, *network.hidden, 2 * network.latent_dim)
-    decoder = mlp(network.latent_dim, *reversed(network.hidden), network.data_dim)
+def programs(encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> tuple[Program, Program]:
+    """Return model and guide."""
 
     def model(x: Tensor) -> None:
         pyro.module("decoder", decoder)
         with pyro.plate("data", len(x)):
-            prior = dist.Normal(x.new_zeros(network.latent_dim), 1.0).to_event(1)
+            prior = dist.Normal(x.new_zeros(latent_dim), 1.0).to_event(1)
             z = pyro.sample("z", prior.expand([len(x)]))
             pyro.sample("x", dist.Bernoulli(logits=decoder(z)).to_event(1), obs=x)
 
@@ -40,8 +32,13 @@ def build(network: Network) -> Callable[[int], None]:
             loc, log_scale = encoder(x).chunk(2, dim=-1)
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
+    return model, guide
+
+
+def build(network: Network) -> Callable[[int], None]:
+    """Return the steps of `SVI`."""
     elbo = JitTrace_ELBO(ignore_jit_warnings=True) if "jit" in sys.argv else Trace_ELBO()
-    svi = SVI(model, guide, Adam({"lr": 1e-3}), elbo)
+    svi = SVI(*programs(*networks(network), network.latent_dim), Adam({"lr": 1e-3}), elbo)
     batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float()
 
     def steps(n: int) -> None:

@@ -10,13 +10,22 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks._serve import Network, serve
 
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
-def mlp(*widths: int) -> nn.Sequential:
-    """Return linear layers with relu between them."""
+
+def mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
+    """Return linear layers with an activation between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(widths):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def networks(network: Network) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return encoder and decoder."""
+    widths = [network.data_dim, *network.hidden]
+    encoder = mlp(*widths, 2 * network.latent_dim, activation=network.activation)
+    return encoder, mlp(network.latent_dim, *reversed(widths), activation=network.activation)
 
 
 class VAE(nn.Module):
@@ -24,8 +33,7 @@ class VAE(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.encoder = mlp(network.data_dim, *network.hidden, 2 * network.latent_dim)
-        self.decoder = mlp(network.latent_dim, *reversed(network.hidden), network.data_dim)
+        self.encoder, self.decoder = networks(network)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the loss."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import InRounds, machine, markdown, write
 from benchmarks.networks import NETWORKS, flops
 
 CONTENDERS = {
@@ -22,7 +22,7 @@ PUBLISHED = ("784-400-20", "784-200-200-50", "784-1000-1000-50")
 
 
 @dataclass(frozen=True)
-class Step(Options):
+class Step(InRounds):
     """One training step: medians over rounds in which the contenders take turns."""
 
     networks: tuple[str, ...] = PUBLISHED
@@ -55,7 +55,7 @@ class Step(Options):
 
 
 @dataclass(frozen=True)
-class Startup(Options):
+class Startup(InRounds):
     """From the start of a contender's work to the end of its third step: imports excluded, compiling included."""
 
     network: str = "784-400-20"

@@ -1,0 +1,97 @@
+"""What a contender of `quality` does beside training: it watches its clock and writes its weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._serve import Network
+
+Array = NDArray[Any]
+Layers = list[tuple[Any, Any]]
+"""Weights (outputs, inputs) and biases (outputs,) of linear layers, from the input on."""
+
+STAGES = 8
+
+
+def learning_rates() -> Iterator[float]:
+    """Yield the rate of each epoch of Burda et al. (2016, section 5): 3^i epochs at 10^(-3 - i / 7), i = 0, ..., 7."""
+    for i in range(STAGES):
+        yield from itertools.repeat(10 ** (-3 - i / 7), 3**i)
+
+
+ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-4}
+"""Of the same recipe, in PyTorch's words."""
+
+
+class Snapshots:
+    """The weights at moments of the time that this process has spent, what it spends on writing them left out.
+
+    The process's first argument is a JSON object: "network", "rows" (a .npy of the training split's grey values in
+    [0, 1]), "folder" (of the snapshots), "every" (seconds from one to the next), "seconds" (after which training
+    ends), and what else a contender needs.
+    """
+
+    def __init__(self) -> None:
+        self.job: dict[str, Any] = json.loads(sys.argv[1])
+        self.network = Network(*self.job["network"])
+        self.folder = Path(self.job["folder"])
+        self._clock = _processor_seconds if os.environ.get("BENCHMARK_CLOCK") == "cpu" else time.perf_counter
+        self._started = 0.0 if self._clock is _processor_seconds else time.perf_counter()
+        self._writing = 0.0
+        self._due: float = self.job["every"]
+        self._count = 0
+
+    def grey(self) -> Array:
+        """Return the probabilities of a one, float32 (N, data_dim)."""
+        rows: Array = np.load(self.job["rows"], allow_pickle=False)
+        return rows
+
+    def seconds(self) -> float:
+        """Return the time that was spent so far."""
+        return self._clock() - self._started - self._writing
+
+    def over(self, layers: Callable[[], tuple[Layers, Layers]], scale: str) -> bool:
+        """Write the weights where it is time to; return whether training is to end.
+
+        Args:
+            layers: Gives those of encoder and decoder.
+            scale: What the second half of the encoder's outputs is made a scale by: "exp", "softplus", or "variance"
+                for the exponential of half of it.
+        """
+        now = self.seconds()
+        if now >= min(self._due, self.job["seconds"]):
+            self.write(layers, scale)
+            self._due = now + self.job["every"]
+        return now >= self.job["seconds"]
+
+    def write(self, layers: Callable[[], tuple[Layers, Layers]], scale: str) -> None:
+        """Write the weights and the time."""
+        before, now = self._clock(), self.seconds()
+        parts = zip(("encoder", "decoder"), layers(), strict=True)
+        arrays: dict[str, Any] = {
+            f"{name}_{number}_{kind}": np.asarray(array)
+            for name, part in parts
+            for number, layer in enumerate(part)
+            for kind, array in zip(("weight", "bias"), layer, strict=True)
+        }
+        target = self.folder / f"{self._count:04d}.npz"
+        with target.open("wb") as file:
+            np.savez(file, seconds=now, scale=scale, **arrays)
+        self._count += 1
+        self._writing += self._clock() - before
+
+
+def _processor_seconds() -> float:
+    """Return the time of this process and of those that it has started and waited for, as compilers."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

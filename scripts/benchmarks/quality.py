@@ -1,0 +1,157 @@
+"""Time to quality: seconds of training until a test log-likelihood is reached."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks._contenders import Contender, environment, python_of
+from benchmarks._report import Options, machine, markdown, write
+from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig, to_json
+
+if TYPE_CHECKING:
+    from benchmarks._scoring import Curve
+    from pyro_vae.data import DataSet
+
+CONTENDERS = {
+    "ours": Contender("pyro_vae, compiled", "quality_ours"),
+    "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "quality_pytorch"),
+    "numpyro": Contender("NumPyro, jitted epochs", "quality_numpyro", (), "numpyro"),
+    "pyro": Contender("Pyro, SVI.step", "quality_pyro"),
+    "pythae": Contender("pythae, BaseTrainer", "quality_pythae", (), "pythae"),
+}
+PUBLISHED_BATCH = 20
+NETWORK = ModelConfig(likelihood="bernoulli", latent_dim=50, hidden=(200, 200), activation="tanh")
+TUNED = TrainingConfig(objective="stl", epochs=100, batch_size=100, lr=2e-3, compile="on", device="cpu")
+
+
+@dataclass(frozen=True)
+class Quality(Options):
+    """Seconds of training until a test log-likelihood: ours as tuned, peers as Burda et al. (2016) trained.
+
+    Rows are binarized anew each time they are used. Each contender writes its weights as it trains; they are scored
+    afterwards, by bisection, all by the same estimator. Seconds hold imports, start-up and compiling.
+    """
+
+    dataset: str = "mnist"
+    """As for `svi_train.py`; grey values."""
+    model: ModelConfig = NETWORK
+    """The network of all (the precision is ours alone)."""
+    training: TrainingConfig = TUNED
+    """How ours is trained."""
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    """The first is what the others are compared with, and trains first."""
+    seconds: float = 1200.0
+    """Of training at most, for the first."""
+    times: float = 3.0
+    """How many times as long as the first needed to its last level the others train."""
+    snapshots: int = 24
+    """How often weights are written."""
+    levels: tuple[float, ...] = (-90.0, -89.0, -88.0, -87.0)
+    """Mean log p(x) of the test rows, nats, rising."""
+    num_samples: int = 5000
+    """Samples of z for each row."""
+    test_rows: int = 250
+    """Rows all over the test split that are scored with so many; see `_scoring.score`."""
+
+    def run(self) -> None:
+        """Train, score, print, write."""
+        from benchmarks._scoring import Curve, score
+        from pyro_vae.runs import load_data
+
+        dataset = load_data(self._config())
+        x = dataset.test.tensor()
+        curves: dict[str, Curve] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            rows, seconds = _grey(dataset, Path(folder)), self.seconds
+            for name in self.contenders:
+                paths = self._train(CONTENDERS[name], dataset.data_dim, rows, seconds)
+                curves[name] = Curve(
+                    paths,
+                    lambda path: score(path, self.model.activation, x, self.num_samples, self.test_rows),
+                )
+                reached = [curves[name].seconds_to(level) for level in self.levels]
+                if name == self.contenders[0]:
+                    seconds = self.times * (reached[-1] or curves[name].seconds[-1])
+                self._report(dataset, curves)
+
+    def _config(self) -> Config:
+        data = DataConfig(dataset=self.dataset, binarize="dynamic")
+        return Config(data=data, model=self.model, training=self.training)
+
+    def _train(self, contender: Contender, data_dim: int, rows: Path, seconds: float) -> list[Path]:
+        """Run a contender to its end; return what it wrote, in order."""
+        folder = rows.parent / contender.module
+        folder.mkdir()
+        model = self.model
+        job = {
+            "network": (data_dim, model.hidden, model.latent_dim, PUBLISHED_BATCH, model.activation),
+            "rows": str(rows),
+            "folder": str(folder),
+            "every": seconds / self.snapshots,
+            "seconds": seconds,
+            "config": to_json(self._config()),
+        }
+        print(f"training {contender.label}, {seconds:.0f} s at most ...", file=sys.stderr, flush=True)
+        python = python_of(contender.peer, self.peers)
+        done = subprocess.run(
+            [python, "-m", f"benchmarks.{contender.module}", json.dumps(job)],
+            env=environment(self.threads, self.clock, compiled_in=folder),
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            print(done.stderr[-2000:], file=sys.stderr)
+            raise RuntimeError(
+                f"{contender.label} ended with status {done.returncode}; see its message above."
+            )
+        return sorted(folder.glob("*.npz"))
+
+    def _report(self, dataset: DataSet, curves: dict[str, Curve]) -> None:
+        """Print and write what is known so far."""
+        first = next(iter(curves.values()))
+        rows = [
+            [CONTENDERS[name].label, *(_reached(curve, first, level) for level in self.levels), _ended(curve)]
+            for name, curve in curves.items()
+        ]
+        told = (
+            f"{dataset.name}, {dataset.preprocessing.description}; {len(dataset.train)} training and "
+            f"{len(dataset.test)} test rows; log p(x) by {self.num_samples} samples, nats per example; "
+            f"{machine(self.threads)}, {self.clock} time\n\n"
+            + markdown(["seconds to (ratio to the first)", *map(str, self.levels), "ended at"], rows)
+        )
+        figures = {
+            name: [(curve.seconds[i], *score) for i, score in sorted(curve.scores.items())]
+            for name, curve in curves.items()
+        }
+        settings = to_json(self._config())
+        write(self.out, "quality", told, {"seconds, log p(x), se": figures, "ours": settings})
+
+
+def _reached(curve: Curve, first: Curve, level: float) -> str:
+    seconds, of_first = curve.seconds_to(level), first.seconds_to(level)
+    if seconds is None:
+        return f"not in {curve.seconds[-1]:.3g}"
+    return f"{seconds:.3g}" + (f" ({seconds / of_first:.2f})" if of_first else "")
+
+
+def _ended(curve: Curve) -> str:
+    return f"{curve.last.mean:.2f} ± {curve.last.se:.2f} after {curve.seconds[-1]:.3g} s"
+
+
+def _grey(dataset: DataSet, folder: Path) -> Path:
+    """Write the training split's grey values in [0, 1], float32, for peers."""
+    import numpy as np
+    import torch
+
+    train = dataset.train
+    # The expectation of a binarized value is its grey value.
+    stored = train.rows.take(torch.from_numpy(train.index))
+    grey, _ = train.preprocessing.moments(stored.float(), torch.zeros(()))
+    np.save(folder / "grey.npy", grey.numpy())
+    return folder / "grey.npy"

@@ -1,0 +1,70 @@
+"""Ours, trained as `svi_train.py` does: `python -m benchmarks.quality_ours JOB`, a configuration in the job."""
+
+from pyro_vae._environment import calm_threads
+
+calm_threads()
+
+import torch
+from torch import nn
+
+from benchmarks._snapshots import Layers, Snapshots
+from benchmarks.quality_pytorch import linear_layers
+from pyro_vae.building import build, fit_settings, resolve
+from pyro_vae.config import from_json
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models import GenerativeModel
+from pyro_vae.networks import UNIT, Standardize
+from pyro_vae.runs import load_data
+from pyro_vae.training import Callback, Trainer, make_trainer
+
+
+def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
+    """Return linear layers alone, with the standardized input and the constants of guide and likelihood in them."""
+    assert isinstance(model, GenerativeModel)
+    assert isinstance(guide, AmortizedGuide)
+    encoder, decoder = linear_layers(guide.encoder), linear_layers(model.decoder)
+    standardize = next(module for module in guide.encoder.modules() if isinstance(module, Standardize))
+    weight, bias = encoder[0]
+    weight = weight / standardize.scale
+    encoder[0] = (weight, bias - weight @ standardize.loc)
+    weight, bias = encoder[-1]
+    loc, raw_scale = bias.chunk(2)
+    encoder[-1] = (weight, torch.cat([loc, raw_scale + UNIT]))
+    weight, bias = decoder[-1]
+    decoder[-1] = (weight, bias + model.likelihood.get_buffer("offset"))
+    return encoder, decoder
+
+
+class WhenDue(Callback):
+    """Writes the weights when they are due, and ends training when the time is over."""
+
+    def __init__(self, snapshots: Snapshots) -> None:
+        self.snapshots = snapshots
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Look at the clock."""
+        if self.snapshots.over(lambda: plain_layers(*trainer.modules()), "softplus"):
+            trainer.stop("time")
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Write what training ended at."""
+        self.snapshots.write(lambda: plain_layers(*trainer.modules()), "softplus")
+
+
+def main() -> None:
+    """Train."""
+    snapshots = Snapshots()
+    config = from_json(snapshots.job["config"])
+    dataset = load_data(config)
+    mean, std = dataset.statistics()
+    config = resolve(config, dataset, std, "cpu")
+    programs = build(config.model, mean, std, config.training.seed)
+    settings = fit_settings(config.training)
+    trainer = make_trainer(*programs, dataset.train, None, callbacks=(WhenDue(snapshots),), **settings)
+    note = trainer.run().note
+    if note:
+        raise RuntimeError(note)
+
+
+if __name__ == "__main__":
+    main()

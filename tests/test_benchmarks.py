@@ -1,0 +1,120 @@
+"""The benchmarks' own arithmetic: what they report is what they say."""
+
+import itertools
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import SCRIPTS, assert_within_sigma, script
+
+sys.path.insert(0, str(SCRIPTS))
+
+from benchmarks._scoring import Curve, Score, programs_of, score
+from benchmarks._snapshots import Snapshots, learning_rates
+from benchmarks.quality_ours import plain_layers
+from benchmarks.quality_pytorch import linear_layers, start
+
+from pyro_vae.building import build
+from pyro_vae.config import ModelConfig
+from pyro_vae.evaluate import log_likelihood
+
+SCALES_AT_ONE = {"exp": np.e, "variance": np.exp(0.5), "softplus": np.log1p(np.e)}
+
+
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    job = {"network": (12, (8, 6), 3, 20, "tanh"), "folder": str(tmp_path), "every": 60.0, "seconds": 600.0}
+    monkeypatch.setattr(sys, "argv", ["", json.dumps(job)])
+    return Snapshots()
+
+
+@pytest.fixture
+def rows():
+    return (
+        torch.rand(200, 12, generator=torch.Generator().manual_seed(0)) < torch.linspace(0.1, 0.6, 12)
+    ).float()
+
+
+@pytest.fixture
+def programs(rows):
+    config = ModelConfig(likelihood="bernoulli", latent_dim=3, hidden=(8, 6), activation="tanh")
+    model, guide = build(config, rows.mean(0), rows.std(0), seed=1)
+    return model.eval(), guide.eval()
+
+
+def test_the_weights_that_are_written_are_the_programs(snapshots, programs, rows):
+    snapshots.write(lambda: plain_layers(*programs), "softplus")
+    (path,) = snapshots.folder.glob("*.npz")
+    read = programs_of(path, "tanh")
+    expected = log_likelihood(*programs, rows, 50, seed=3).value
+    torch.testing.assert_close(log_likelihood(*read, rows, 50, seed=3).value, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "at_one"), SCALES_AT_ONE.items())
+def test_a_scale_is_what_its_name_says(snapshots, scale, at_one):
+    encoder, decoder = torch.nn.Linear(12, 6), torch.nn.Linear(3, 12)
+    torch.nn.init.zeros_(encoder.weight)
+    torch.nn.init.ones_(encoder.bias)
+    snapshots.write(lambda: (linear_layers(encoder), linear_layers(decoder)), scale)
+    _, guide = programs_of(snapshots.folder / "0000.npz", "tanh")
+    posterior = guide.encode(torch.zeros(1, 12)).base_dist
+    np.testing.assert_allclose(posterior.scale, at_one, rtol=1e-6)
+    np.testing.assert_allclose(posterior.loc, 1)
+
+
+def test_the_corrected_mean_is_that_of_all_rows(snapshots, programs, rows):
+    snapshots.write(lambda: plain_layers(*programs), "softplus")
+    path = snapshots.folder / "0000.npz"
+    exact = log_likelihood(*programs_of(path, "tanh"), rows, 1000).mean
+    few = score(path, "tanh", rows, num_samples=1000, num_rows=40)
+    assert_within_sigma(few.mean, exact, few.se)
+    assert few.se < 0.5 * rows.shape[0] ** -0.5 * log_likelihood(*programs, rows, 1000).value.std()
+    assert score(path, "tanh", rows, num_samples=1000, num_rows=200) == (pytest.approx(exact, abs=1e-6), 0)
+
+
+def test_a_level_is_found_on_the_curve(tmp_path):
+    """log p(x) = -200 / seconds, at 1, 2, ..., 64 s: -10 after 20 s."""
+    paths = []
+    for second in range(1, 65):
+        paths.append(tmp_path / f"{second:04d}.npz")
+        np.savez(paths[-1], seconds=float(second))
+    looked = []
+
+    def scored(path):
+        looked.append(path)
+        return Score(-200 / int(path.stem), 0.0)
+
+    curve = Curve(paths, scored)
+    assert curve.seconds_to(-10.0) == pytest.approx(20)
+    assert curve.seconds_to(-16.0) == pytest.approx(12.52)
+    assert curve.seconds_to(-3.0) is None
+    assert curve.seconds_to(-1e6) == 1.0
+    assert len(looked) == len(set(looked)) < 16
+
+
+def test_the_published_recipe():
+    rates = list(learning_rates())
+    assert len(rates) == 3280
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[-1] == pytest.approx(1e-4)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+
+
+def test_a_peer_starts_at_the_data(rows):
+    decoder = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 12))
+    start(decoder, rows.mean(0))
+    torch.testing.assert_close(decoder(torch.zeros(1, 3)).sigmoid()[0], rows.mean(0))
+
+
+def test_quality_on_embedded_rows(tmp_path, capsys):
+    small = "--model.hidden 8 --model.latent-dim 2 --training.epochs 3 --training.compile off --snapshots 3"
+    levels = "--levels -40 -1 --num-samples 50 --test-rows 20"
+    words = f"quality --dataset digits --contenders ours --threads 1 --clock cpu {small} {levels} --out {tmp_path}"
+    assert script(*words.split(), name="benchmark.py") == 0
+    assert "| pyro_vae, compiled |" in capsys.readouterr().out
+    (curve,) = json.loads((tmp_path / "quality.json").read_text())["seconds, log p(x), se"].values()
+    seconds, mean, _ = curve[-1]
+    assert 0 < seconds < 60
+    assert -40 < mean < -20
