@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyro_vae.evaluate import (
         Annealing,
         DefensiveGuide,
+        MCMCPosterior,
         NUTSPosterior,
         ResampledPosterior,
         WidenedGuide,
@@ -74,6 +75,7 @@ _HOMES = {
     "evaluate": (
         "Annealing",
         "DefensiveGuide",
+        "MCMCPosterior",
         "NUTSPosterior",
         "ResampledPosterior",
         "WidenedGuide",

@@ -21,6 +21,7 @@ from pyro_vae.evaluate.scores import TOLERATED_SHARE
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import ElboEstimate
+from pyro_vae.priors import StandardNormal
 from pyro_vae.training import FitResult
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
 
 SHOWN_ROWS = 5000
 """Rows that the latent space is drawn from."""
+PRIOR_DRAWS = 2000
+"""Draws that the quantiles of a learned prior are taken from."""
 
 
 def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:
@@ -322,7 +325,9 @@ def _image_figures(
     if model.latent_dim >= 2:
         dims = plots.widest_dimensions(guide.encode(x).mean, 2)
         decode = lambda z: model.decode(torch.as_tensor(z)).mean  # noqa: E731
-        _save(plots.traversal_grid(decode, model.latent_dim, shape, dims=dims), folder / "traversal.png")
+        drawn = None if isinstance(model.prior, StandardNormal) else model.prior().sample((PRIOR_DRAWS,))
+        traversal = plots.traversal_grid(decode, model.latent_dim, shape, dims=dims, prior_draws=drawn)
+        _save(traversal, folder / "traversal.png")
 
 
 def _table_figures(

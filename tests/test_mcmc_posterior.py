@@ -8,7 +8,7 @@ from helpers import assert_within_sigma
 from programs import ExactGuide, linear_problem, rows, small_vae
 
 from pyro_vae._checks import InputError
-from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
+from pyro_vae.evaluate import MCMCPosterior
 from pyro_vae.mcmc import HMC
 
 

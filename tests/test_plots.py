@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.stats import expon, norm
 from sklearn.datasets import load_digits, load_wine
 from sklearn.decomposition import PCA
 
@@ -124,6 +124,21 @@ def test_traversal_steps_through_prior_quantiles_right_and_up():
     np.testing.assert_allclose(drawn[:, 0::3, 0], np.tile(np.linspace(0.01, 0.99, 5), (5, 1)), atol=1e-12)
     np.testing.assert_allclose(drawn[:, 1::3, 0], np.tile(np.linspace(0.99, 0.01, 5)[:, None], 5), atol=1e-12)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("z[2]", "z[0]")
+
+
+def test_traversal_of_another_prior_steps_through_its_own_quantiles():
+    """Exponential draws, each dimension in a unit of its own; the dimension that stands still is at its median."""
+    seen = []
+    scales = np.array([1.0, 10.0, 100.0])
+    draws = expon.ppf((np.arange(5000) + 0.5) / 5000)[:, None] * scales
+    decode = lambda z: (seen.append(z), np.ones((len(z), 2)))[1]  # noqa: E731
+    ax = plots.traversal_grid(decode, 3, (1, 2), dims=(2, 0), steps=5, prior_draws=torch.tensor(draws))
+    z, quantiles = seen[0].reshape(5, 5, 3), expon.ppf(np.linspace(0.01, 0.99, 5))
+    np.testing.assert_allclose(z[2, :, 2], 100 * quantiles, rtol=1e-2)
+    np.testing.assert_allclose(z[:, 2, 0], quantiles[::-1], rtol=1e-2)
+    np.testing.assert_allclose(z[..., 1], 10 * np.log(2), rtol=1e-3)
+    assert [label.get_text() for label in ax.get_xticklabels()] == [f"{q:.1f}" for q in z[0, :, 2]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"{q:.1f}" for q in z[::-1, 0, 0]]
 
 
 @pytest.mark.parametrize(("latent_dim", "steps", "images"), [(1, 7, 7), (2, 1, 1), (5, 3, 9)])
@@ -331,6 +346,10 @@ BAD_CALLS = {
     "empty range": (lambda: plots.samples(ONES, (2, 2), value_range=(1, 1)), "value_range"),
     "columns 0": (lambda: plots.samples(ONES, (2, 2), columns=0), "columns"),
     "fewer reconstructions": (lambda: plots.reconstructions(ONES, ONES[:2], (2, 2)), "as many"),
+    "draws of another z": (
+        lambda: plots.traversal_grid(lambda z: z, 2, (1, 2), prior_draws=np.ones((5, 3))),
+        r"prior_draws of shape \(num_draws, 2\); got \(5, 3\)",
+    ),
     "missing dimension": (lambda: plots.traversal_grid(lambda z: z, 2, (1, 2), dims=(0, 2)), "from 0 to 1"),
     "one dimension twice": (lambda: plots.latent_space(ONES, dims=(1, 1)), "2 different"),
     "flat latents in 3D": (lambda: plots.latent_space_3d(ONES[:, :2]), "3 different"),

@@ -6,6 +6,7 @@ from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
 from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, latent_summary
+from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
 from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
 from pyro_vae.evaluate.scores import LogLikelihood
@@ -18,6 +19,7 @@ __all__ = [
     "IWAECurve",
     "LatentSummary",
     "LogLikelihood",
+    "MCMCPosterior",
     "NUTSPosterior",
     "ResampledPosterior",
     "Sandwich",

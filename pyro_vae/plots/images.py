@@ -97,14 +97,15 @@ def traversal_grid(
     *,
     dims: Sequence[int] = (0, 1),
     steps: int = 12,
+    prior_draws: Any = None,
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what the model decodes from a grid over two latent dimensions, the others being 0.
+    """Draw what the model decodes from a grid over two latent dimensions, the others at their median.
 
-    Both dimensions step through quantiles of the standard normal prior, z = Phi^-1(u) with u from 0.01 to
-    0.99 in equal steps, so that each image stands for the same share of the prior (Kingma & Welling 2014,
-    figure 4). With one latent dimension the grid is a single row.
+    Both dimensions step through quantiles of the prior, z = F^-1(u) with u from 0.01 to 0.99 in equal steps,
+    so that each image stands for the same share of the prior (Kingma & Welling 2014, figure 4). With one latent
+    dimension the grid is a single row.
 
     Args:
         decode: Maps float64 latents of shape (n, latent_dim) to means of shape (n, D) or (n, *data_shape).
@@ -112,6 +113,8 @@ def traversal_grid(
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour.
         dims: The dimensions that run to the right and upwards.
         steps: Steps along each dimension.
+        prior_draws: Draws from the prior, shape (num_draws, latent_dim), whose quantiles by dimension are taken; those
+            of the standard normal where None.
         value_range: The data's values for black and for full brightness, in data units.
         ax: Where to draw; a new figure by default.
 
@@ -126,21 +129,37 @@ def traversal_grid(
         0 < len(dims) <= 2 and all(0 <= d < latent_dim for d in dims) and len(set(dims)) == len(dims),
         f"Expected dims to be two different dimensions of z, from 0 to {latent_dim - 1}; got {dims}.",
     )
-    quantiles = ndtri(np.linspace(0.01, 0.99, steps)) if steps > 1 else np.zeros(1)
-    z = np.zeros((steps ** len(dims), latent_dim))
-    z[:, dims[0]] = np.tile(quantiles, len(z) // steps)
+    quantiles = _quantiles(steps, latent_dim, prior_draws)
+    z = np.tile(_quantiles(1, latent_dim, prior_draws), (steps ** len(dims), 1))
+    z[:, dims[0]] = np.tile(quantiles[:, dims[0]], len(z) // steps)
     for upwards in dims[1:]:
-        z[:, upwards] = np.repeat(quantiles[::-1], steps)
+        z[:, upwards] = np.repeat(quantiles[::-1, upwards], steps)
     rgb = _to_rgb(decode(z), data_shape, value_range, "the decoded rows")
     grid = _grid(rgb, steps, steps)
     ax = _show(grid, ax)
     ax.set(title="Decoded grid of latents", xlabel=f"z[{dims[0]}]")
-    names = [f"{quantile:.1f}".replace("-", "\N{MINUS SIGN}") for quantile in quantiles]
-    ax.set_xticks(_centres(grid, 1), names)
+    ax.set_xticks(_centres(grid, 1), _names(quantiles[:, dims[0]]))
     if len(dims) == 2:
         ax.set_ylabel(f"z[{dims[1]}]")
-        ax.set_yticks(_centres(grid, 0)[::-1], names)
+        ax.set_yticks(_centres(grid, 0)[::-1], _names(quantiles[:, dims[1]]))
     return ax
+
+
+def _quantiles(steps: int, latent_dim: int, prior_draws: Any) -> np.ndarray:
+    """Return quantiles of each dimension of the prior, shape (steps, latent_dim); one step is the median."""
+    shares = np.linspace(0.01, 0.99, steps) if steps > 1 else np.array([0.5])
+    if prior_draws is None:
+        return np.repeat(ndtri(shares)[:, None], latent_dim, axis=1)
+    draws = np.asarray(prior_draws, dtype=np.float64)
+    check(
+        draws.ndim == 2 and draws.shape[1] == latent_dim and len(draws) > 0,
+        f"Expected prior_draws of shape (num_draws, {latent_dim}); got {draws.shape}.",
+    )
+    return np.quantile(draws, shares, axis=0)
+
+
+def _names(quantiles: np.ndarray) -> list[str]:
+    return [f"{quantile:.1f}".replace("-", "\N{MINUS SIGN}") for quantile in quantiles]
 
 
 def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str) -> np.ndarray:
