@@ -15,6 +15,8 @@ from pyro_vae.networks import UNIT
 
 __all__ = ["DiagonalNormalGuide", "FullCovarianceGuide", "LowRankGuide", "loc_and_scale"]
 
+_ONE = torch.Size()
+
 
 def loc_and_scale(outputs: Tensor, scale_floor: float) -> tuple[Tensor, Tensor]:
     """Return locations and scales, each (..., latent_dim), from outputs of shape (..., 2 latent_dim)."""
@@ -44,6 +46,28 @@ class DiagonalNormalGuide(AmortizedGuide):
         return 2 * latent_dim
 
 
+class _Normal(dist.MultivariateNormal):
+    """A normal that scores its own samples by the noise that made them.
+
+    Where the noise is found again from z, gradients through z and through L are each as large as the inverse of L,
+    which may grow exponentially with the number of dimensions, and should cancel: in single precision they do not.
+    """
+
+    _drawn: tuple[Tensor, Tensor] | None = None
+
+    def rsample(self, sample_shape: torch.Size = _ONE) -> Tensor:
+        noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
+        z: Tensor = self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+        self._drawn = z, noise
+        return z
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._drawn is None or value is not self._drawn[0]:
+            return super().log_prob(value)
+        standard = -(self._drawn[1].square() + math.log(2 * math.pi)).sum(-1) / 2
+        return standard - self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
 class FullCovarianceGuide(AmortizedGuide):
     """`z | x ~ N(loc(x), L(x) L(x)^T)`, `L = diag(scale(x)) B(x)`, B with ones on the diagonal and none above it.
 
@@ -70,7 +94,7 @@ class FullCovarianceGuide(AmortizedGuide):
         factor = torch.diag_embed(torch.ones_like(scale))
         factor[..., rows, columns] = below
         factor = scale.unsqueeze(-1) * factor
-        return dist.MultivariateNormal(loc, scale_tril=factor)
+        return _Normal(loc, scale_tril=factor)
 
     @staticmethod
     def num_outputs(latent_dim: int) -> int:

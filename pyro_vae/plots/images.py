@@ -159,7 +159,7 @@ def _quantiles(steps: int, latent_dim: int, prior_draws: Any) -> np.ndarray:
 
 
 def _names(quantiles: np.ndarray) -> list[str]:
-    return [f"{quantile:.1f}".replace("-", "\N{MINUS SIGN}") for quantile in quantiles]
+    return [f"{round(quantile, 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}") for quantile in quantiles]
 
 
 def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str) -> np.ndarray:
