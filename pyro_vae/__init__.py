@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         StandardNormal,
         VampPrior,
     )
+    from pyro_vae.processes import Processes, started_processes
     from pyro_vae.runs import load_run
     from pyro_vae.training import Callback, Schedule, fit
 
@@ -123,6 +124,7 @@ _HOMES = {
         "StandardNormal",
         "VampPrior",
     ),
+    "processes": ("Processes", "started_processes"),
     "runs": ("load_run",),
     "training": ("Callback", "Schedule", "fit"),
 }

@@ -20,6 +20,10 @@ class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is not finite; the message says when, at which site and parameter."""
 
 
+class LostProcessError(RuntimeError):
+    """One of several processes that train as one has ended; the message says how to go on."""
+
+
 def check(condition: bool, message: str) -> None:
     """Raise `InputError(message)` unless `condition` holds."""
     if not condition:

@@ -23,14 +23,14 @@ def calm_threads() -> None:
 
 def run_script(main: Callable[[], int]) -> None:
     """Run a script's `main` and exit: a user's mistake is one sentence on stderr and status 2."""
-    from pyro_vae._checks import InputError, MissingPackageError, NonFiniteLossError
+    from pyro_vae._checks import InputError, LostProcessError, MissingPackageError, NonFiniteLossError
 
     try:
         status = main()
     except (InputError, MissingPackageError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
-    except NonFiniteLossError as error:
+    except (NonFiniteLossError, LostProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 1
     except (MemoryError, RuntimeError) as error:  # what NumPy and torch raise for want of memory

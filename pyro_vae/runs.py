@@ -33,6 +33,7 @@ from pyro_vae.data import DataSet, load_dataset
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models import GenerativeModel
+from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training import Callback, Trainer
 
 __all__ = ["Checkpoints", "Run", "RunFolder", "StopOnSignal", "load_data", "load_run", "saved_config"]
@@ -106,7 +107,7 @@ class Run(NamedTuple):
     """What config.json says besides the configuration: data, versions."""
 
 
-def write_config(folder: RunFolder, config: Config, dataset: DataSet) -> None:
+def write_config(folder: RunFolder, config: Config, dataset: DataSet, processes: Processes) -> None:
     """Write all that is needed to build the run again: every choice resolved, the data's SHA-256, versions."""
     packages = ("torch", "pyro-ppl", "numpy", "scikit-learn")
     data = {
@@ -117,10 +118,8 @@ def write_config(folder: RunFolder, config: Config, dataset: DataSet) -> None:
         "num_rows": {split.name: len(split) for split in (dataset.train, dataset.validation, dataset.test)},
     }
     versions = {"pyro_vae": __version__} | {name: version(name) for name in packages}
-    write_json(
-        folder.config,
-        {"config": to_json(config), "data": data, "versions": versions, "threads": torch.get_num_threads()},
-    )
+    machine = {"threads": torch.get_num_threads(), "processes": processes.count}
+    write_json(folder.config, {"config": to_json(config), "data": data, "versions": versions} | machine)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -231,11 +230,18 @@ class Checkpoints(Callback):
 
 
 class StopOnSignal(Callback):
-    """Ends training after the step in which SIGINT or SIGTERM came; a second one ends the process at once."""
+    """Ends training after the step in which SIGINT or SIGTERM came; a second one ends the process at once.
+
+    Of several processes all end where one got a signal, and further ones are left unheard: the launcher sends each on.
+
+    Args:
+        processes: Those that train together.
+    """
 
     signals = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -250,11 +256,17 @@ class StopOnSignal(Callback):
 
     def on_end(self, trainer: Trainer) -> None:
         """Give the signals back."""
-        self._restore()
+        if self.processes.count > 1:
+            # What all have agreed on: another process's signal, or none where training was done first.
+            own = self.received or signal.SIGTERM
+            self.received = None if trainer.stopped in ("", "patience") else own
+        if self.processes.count == 1 or self.received is None:
+            self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
-        self._restore()
+        if self.processes.count == 1:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -291,7 +303,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     )
 
 
-def resume_notes(config: Config) -> list[str]:
+def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
     """Return sentences on what makes a resumed run differ from one that was never stopped."""
     if config.run.resume is None:
         return []
@@ -301,11 +313,14 @@ def resume_notes(config: Config) -> list[str]:
         for name in ("epochs", "device")
         if getattr(before, name) != getattr(now, name)
     ]
+    were = saved_info(config.run.resume).get("processes", 1)
+    if were != processes.count:
+        changed.append(f"number of processes, {were} (now {processes.count})")
     told = f"Resumed with another {' and '.join(changed)}: the result is not, to the bit, that of one run."
     return [told] if changed else []
 
 
-def open_folder(config: Config, dataset: DataSet) -> RunFolder:
+def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) -> RunFolder:
     """Return the folder to write to: a new one, the resumed one, or a copy of the resumed one.
 
     Raises:
@@ -319,7 +334,7 @@ def open_folder(config: Config, dataset: DataSet) -> RunFolder:
         folder = RunFolder(source if target is None else target)
         if target is not None and target.resolve() != source.resolve():
             _copy(source, target)
-    write_config(folder, config, dataset)
+    write_config(folder, config, dataset, processes)
     return folder
 
 

@@ -29,6 +29,7 @@ from pyro_vae.evaluate import (
 from pyro_vae.evaluate.scores import RELIABLE_KHAT
 from pyro_vae.gaps import InferenceGaps, inference_gaps
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.processes import ALONE, Processes
 from pyro_vae.report import bits_per_dim, format_table, test_facts
 from pyro_vae.runs import Run, RunFolder, load_data, load_run
 from pyro_vae.training import resolve_device
@@ -171,6 +172,7 @@ class Scoring:
         settings: How.
         out: Folder for `scores.csv` and `evaluation.json`.
         weights_sha256: Of the run's weights, which the scores belong to.
+        processes: Those that share the rows; the first one writes.
     """
 
     run: Run
@@ -179,6 +181,7 @@ class Scoring:
     settings: ScoreSettings
     out: Path
     weights_sha256: str
+    processes: Processes = ALONE
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -205,24 +208,34 @@ class Scoring:
         """
         file = ScoreFile(self.out / "scores.csv", self.dataset.data_dim, self.dataset.preprocessing.levels)
         table = torch.empty(5, len(self.split), dtype=torch.float64)
-        kept = self._done(file)
-        done = kept.shape[1]
+        first = self.processes.rank == 0
+        kept = self._together(self._done(file) if first else table[:, :0])
+        done, proposal = kept.shape[1], self.settings.proposal(self.run)
         table[:, :done] = kept
-        proposal, settings = self.settings.proposal(self.run), self.settings
-        with tqdm(total=len(self.split), initial=done, unit=" rows") as bar:
-            for start in range(done, len(self.split), BLOCK):
-                part = log_likelihood(
-                    self.run.model,
-                    proposal,
-                    self.rows(slice(start, start + BLOCK)),
-                    settings.num_samples,
-                    max_memory=max_memory,
-                    seed=2**32 * settings.seed + start,
-                )
-                table[:, start : start + len(part)] = torch.stack(part.columns())
-                file.append(start, table[:, start : start + len(part)])
-                bar.update(len(part))
-        return LogLikelihood.from_columns(table, settings.num_samples)
+        with tqdm(total=len(self.split), initial=done, unit=" rows", disable=not first) as bar:
+            for start in range(done, len(self.split), BLOCK * self.processes.count):
+                # Each process takes the next block but so many: a row's noise depends on its block alone.
+                own = self._score_block(start + BLOCK * self.processes.rank, proposal, max_memory)
+                part = self._together(own)
+                table[:, start : start + part.shape[1]] = part
+                if first:
+                    file.append(start, part)
+                bar.update(part.shape[1])
+        return LogLikelihood.from_columns(table, self.settings.num_samples)
+
+    def _score_block(self, start: int, proposal: Any, max_memory: float | None) -> Tensor:
+        """Return the scores of the rows from `start` on, shape (5, at most BLOCK)."""
+        if start >= len(self.split):
+            return torch.empty(5, 0, dtype=torch.float64)
+        rows, settings = self.rows(slice(start, start + BLOCK)), self.settings
+        seed = 2**32 * settings.seed + start
+        scores = log_likelihood(
+            self.run.model, proposal, rows, settings.num_samples, max_memory=max_memory, seed=seed
+        )
+        return torch.stack(scores.columns())
+
+    def _together(self, columns: Tensor) -> Tensor:
+        return self.processes.gather(columns.T).T
 
     def rows(self, chosen: slice | NDArray[np.int64]) -> Tensor:
         """Return x of the chosen rows, where the programs are."""
@@ -317,7 +330,12 @@ class Scoring:
 
 
 def open_scoring(
-    folder: Path, data: Path | None, settings: ScoreSettings, out: Path | None, device: str = "auto"
+    folder: Path,
+    data: Path | None,
+    settings: ScoreSettings,
+    out: Path | None,
+    device: str = "auto",
+    processes: Processes = ALONE,
 ) -> Scoring:
     """Return the scoring of a run's test rows, or of a file's.
 
@@ -327,6 +345,7 @@ def open_scoring(
         settings: How.
         out: Folder to write to; the run's own, or for other data one within it, where None.
         device: "auto", "cpu" or "cuda".
+        processes: Those that share the rows.
 
     Raises:
         InputError: If the folder holds no run or no weights, its data has changed, the rows do not fit, or a
@@ -350,7 +369,7 @@ def open_scoring(
             f"Could not make the folder {place} ({error.strerror}). Give another by --out."
         ) from None
     weights = hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
-    return Scoring(run, dataset, split, settings, place, weights)
+    return Scoring(run, dataset, split, settings, place, weights, processes)
 
 
 def _line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:

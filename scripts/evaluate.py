@@ -54,15 +54,21 @@ def main() -> int:
     if arguments.max_memory is not None:
         check_positive(arguments.max_memory, "--max-memory")
 
+    from pyro_vae.processes import started_processes
     from pyro_vae.scoring import ScoreSettings, open_scoring
 
+    processes = started_processes()
     settings = ScoreSettings(arguments.num_samples, arguments.seed, arguments.widen, arguments.defensive)
-    scoring = open_scoring(arguments.run, arguments.data, settings, arguments.out, arguments.device)
+    scoring = open_scoring(
+        arguments.run, arguments.data, settings, arguments.out, arguments.device, processes
+    )
     try:
         scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
     except KeyboardInterrupt:
         print(f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command goes on.")
         return 130
+    if processes.rank > 0:
+        return 0
     checks = scoring.checks(arguments.check_rows, ais=arguments.ais, gaps=arguments.gaps)
     scoring.write(scores, checks)
     print(scoring.table(scores, checks))

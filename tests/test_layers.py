@@ -9,7 +9,7 @@ import pyro_vae
 
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
-    {"_checks", "_environment", "data"},
+    {"_checks", "_environment", "processes", "data"},
     {"_programs", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},
@@ -25,7 +25,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # What a module may import from its own layer, and what crosses upwards, with the reason.
 WITHIN = {
-    "data": {"_checks"},
+    "data": {"_checks", "processes"},
+    "processes": {"_checks"},
     "_environment": {"_checks"},
     "objectives": {"_programs"},
     "flows": {"networks"},

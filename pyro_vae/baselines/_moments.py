@@ -6,8 +6,10 @@ from typing import Protocol
 
 import numpy as np
 import scipy.linalg
+import torch
 
 from pyro_vae.baselines._gaussian import Array, fixed_signs
+from pyro_vae.processes import Processes
 
 
 class Moments:
@@ -29,6 +31,17 @@ class Moments:
         self.mean += shift * (len(x) / total)
         self.count = total
         return self
+
+    def pooled(self, processes: Processes) -> Moments:
+        """The moments of the rows that all processes have seen, the same in each."""
+        own = np.concatenate([[self.count], self.count * self.mean])
+        count, *sums = processes.sum(torch.from_numpy(own)).tolist()
+        pooled = Moments(len(self.mean))
+        pooled.count, pooled.mean = round(count), np.array(sums) / count
+        shift = self.mean - pooled.mean
+        scatter = self.scatter + np.outer(self.count * shift, shift)
+        pooled.scatter = processes.sum(torch.from_numpy(scatter)).numpy()
+        return pooled
 
     def covariance(self) -> Covariance:
         """The covariance of the rows seen so far, normalised by their number."""

@@ -18,6 +18,7 @@ from pyro_vae.baselines._base import (
 )
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
+from pyro_vae.processes import Processes
 
 
 class PPCA(LinearGaussian):
@@ -68,6 +69,26 @@ class PPCA(LinearGaussian):
             return self._solve(CentredRows(X - mean), mean, len(X))
         self._moments = Moments(X.shape[1]).update(X, mean)
         return self._solve(self._moments.covariance(), mean, len(X))
+
+    def fit_share(self, X: ArrayLike, processes: Processes) -> PPCA:
+        """Fit the rows of all processes, of which each gives its own X, shape (n, D).
+
+        Count, mean and scatter matrix are summed over the processes, D² + D + 1 numbers in all; every process ends
+        with the same model.
+
+        Args:
+            X: This process's rows.
+            processes: From `started_processes()`.
+
+        Raises:
+            InputError: On NaN or infinity, or an n_components that is not below the rank of all rows.
+        """
+        X = read_rows(self, X, reset=True)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = column_means(X)
+        check_finite(X, mean)
+        self._moments = Moments(X.shape[1]).update(X, mean).pooled(processes)
+        return self._solve(self._moments.covariance(), self._moments.mean.copy(), self._moments.count)
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
         """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.

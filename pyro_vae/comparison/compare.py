@@ -68,14 +68,14 @@ def compare(
         f"got {latent_dim}.",
     )
     train, test = dataset.train.tensor(), dataset.test.tensor()
-    rows = [split.double().numpy() for split in (train, test)]
+    train_rows, test_rows = (split.double().numpy() for split in (train, test))
     entries: dict[str, Entry] = {}
     linear = None
     for key, (name, estimator) in exact_baselines(latent_dim, num_clusters, seed).items():
         if key in models:
             print(f"Fitting {name} ...", flush=True)
             try:
-                entries[key] = fit_baseline(estimator, name, *rows)
+                entries[key] = fit_baseline(estimator, name, train_rows, test_rows)
             except InputError as error:
                 print(f"  left out: {error}")
     if "linear_vae" in models:

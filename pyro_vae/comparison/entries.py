@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.config import Config
 from pyro_vae.data import DataSet, Split
-from pyro_vae.evaluate import log_likelihood
+from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.objectives import estimate_elbo
+from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training import Callback, FitResult, fit
 
 __all__ = [
@@ -75,7 +76,13 @@ def mean_and_se(values: NDArray[np.float64] | Tensor) -> tuple[float, float]:
     return float(array.mean()), float(error)
 
 
-def fit_baseline(estimator: Any, name: str, train: NDArray[np.float64], test: NDArray[np.float64]) -> Entry:
+def fit_baseline(
+    estimator: Any,
+    name: str,
+    train: NDArray[np.float64],
+    test: NDArray[np.float64],
+    fit: Callable[[], Any] | None = None,
+) -> Entry:
     """Fit an exact estimator and score it.
 
     Args:
@@ -83,12 +90,13 @@ def fit_baseline(estimator: Any, name: str, train: NDArray[np.float64], test: ND
         name: What the table calls it.
         train: Rows to fit, shape (N, data_dim).
         test: Rows to score, shape (M, data_dim).
+        fit: Fits the estimator; its own `fit` to the training rows where None.
 
     Raises:
         InputError: If the estimator has no answer for these rows, such as more components than their rank.
     """
     started = time.perf_counter()
-    estimator.fit(train)
+    estimator.fit(train) if fit is None else fit()
     seconds = time.perf_counter() - started
     fitted = ("components_", "mean_", "means_", "noise_variance_", "weights_")
     steps = getattr(estimator, "loglike_", [])
@@ -165,7 +173,11 @@ def vae_entry(
 
 
 def score_some(
-    model: nn.Module, guide: nn.Module, split: Split, device: torch.device | str = "cpu"
+    model: nn.Module,
+    guide: nn.Module,
+    split: Split,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Estimate log p(x) by importance sampling, with 1000 samples, on at most 1000 rows from all over a split.
 
@@ -174,22 +186,28 @@ def score_some(
         guide: Its guide.
         split: Whose rows; under their fixed draw.
         device: Where the programs are.
+        processes: Those that share the rows.
 
     Returns:
         `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
     """
     rows = np.linspace(0, len(split) - 1, min(SCORED_ROWS, len(split))).round().astype(np.int64)
-    x = replace(split, index=split.index[rows], labels=None).tensor().to(device)
-    estimate = log_likelihood(model, guide, x, num_samples=1000)
-    return estimate.summary() | {"num_examples": len(x), "elbo_mean": float(estimate.elbo.mean())}
+    x = replace(split, index=split.index[rows], labels=None).share(processes).tensor().to(device)
+    own = log_likelihood(model, guide, x, num_samples=1000, seed=processes.seed(0))
+    columns = processes.gather(torch.stack(own.columns(), dim=1)).T
+    estimate = LogLikelihood.from_columns(columns, own.num_samples)
+    return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}
 
 
-def linear_baselines(dataset: DataSet, latent_dim: int) -> dict[str, Entry | str]:
+def linear_baselines(
+    dataset: DataSet, latent_dim: int, processes: Processes = ALONE
+) -> dict[str, Entry | str]:
     """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
 
     Args:
         dataset: Under continuous preprocessing: a density says nothing of zeros and ones.
         latent_dim: Size of z.
+        processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
 
     Returns:
         By key of `summary.json` an entry, or the reason why there is none.
@@ -200,15 +218,27 @@ def linear_baselines(dataset: DataSet, latent_dim: int) -> dict[str, Entry | str
             "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
         }
     train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
-    estimators = {"ppca": PPCA(latent_dim), "factor_analysis": FactorAnalysis(latent_dim, n_init=1)}
-    return {key: _entry_or_reason(estimator, key, train, test) for key, estimator in estimators.items()}
+    ppca = PPCA(latent_dim)
+
+    def fit_ppca() -> PPCA:
+        return ppca.fit_share(train[processes.share(len(train))], processes)
+
+    found = {"ppca": _entry_or_reason(ppca, "ppca", train, test, fit_ppca if processes.count > 1 else None)}
+    if processes.rank == 0:
+        estimator = FactorAnalysis(latent_dim, n_init=1)
+        found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
+    return found
 
 
 def _entry_or_reason(
-    estimator: Any, key: str, train: NDArray[np.float64], test: NDArray[np.float64]
+    estimator: Any,
+    key: str,
+    train: NDArray[np.float64],
+    test: NDArray[np.float64],
+    fit: Callable[[], Any] | None = None,
 ) -> Entry | str:
     try:
-        return fit_baseline(estimator, NAMES[key], train, test)
+        return fit_baseline(estimator, NAMES[key], train, test, fit)
     except InputError as error:
         return f"not defined here: {error}"
 

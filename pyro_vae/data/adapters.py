@@ -14,6 +14,7 @@ from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.preprocessing import AsFloat
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import TensorRows
+from pyro_vae.processes import ALONE, Processes
 
 __all__ = ["TrainingBatches", "as_blocks", "as_training_batches"]
 
@@ -73,7 +74,11 @@ class _DatasetBatches:
 
 
 def as_training_batches(
-    data: Any, batch_size: int, seed: int = 0, device: torch.device | str = "cpu"
+    data: Any,
+    batch_size: int,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
 ) -> TrainingBatches:
     """Return what training iterates.
 
@@ -83,18 +88,24 @@ def as_training_batches(
         batch_size: Rows a batch.
         seed: Of the order of the rows and of the noise of their preprocessing.
         device: Where batches are wanted.
+        processes: Those that share every batch.
 
     Raises:
-        InputError: If the data is of another kind or shape, empty, or not finite.
+        InputError: If the data is of another kind or shape, empty, or not finite, or cannot be shared.
     """
     check_integer(batch_size, "batch_size")
     device = torch.device(device)
+    check(
+        processes.count == 1 or isinstance(data, np.ndarray | Tensor | Split),
+        "Expected an array, a tensor or a Split to be shared among several processes; got "
+        f"{type(data).__name__}, whose order is its own. Give its rows as an array.",
+    )
     if isinstance(data, DataLoader):
         return _LoaderBatches(data, device)
     if isinstance(data, Split):
-        return data.batches(batch_size, seed=seed, device=device)
+        return data.batches(batch_size, seed=seed, device=device, processes=processes)
     if isinstance(data, np.ndarray | Tensor):
-        return rows_as_split(data).batches(batch_size, seed=seed, device=device)
+        return rows_as_split(data).batches(batch_size, seed=seed, device=device, processes=processes)
     if isinstance(data, Dataset):
         return _DatasetBatches(data, batch_size, seed, device)
     if hasattr(data, "epoch"):
@@ -106,24 +117,36 @@ def as_training_batches(
     )
 
 
-def as_blocks(data: Any, device: torch.device | str = "cpu", size: int = 1000) -> Iterable[Sequence[Tensor]]:
+def as_blocks(
+    data: Any, device: torch.device | str = "cpu", size: int = 1000, processes: Processes = ALONE
+) -> Iterable[Sequence[Tensor]]:
     """Return the rows in order, as tuples of tensors on the device; it can be iterated again and again.
+
+    Of several processes each gets its share of the rows.
 
     Args:
         data: A `Split` (under its fixed draw), an array or tensor of shape (N, data_dim), a map-style `Dataset`
             or a `DataLoader` that does not shuffle.
         device: Where blocks are wanted.
         size: Rows a block.
+        processes: Those that share the rows.
 
     Raises:
-        InputError: If the data is of another kind or shape, empty, or not finite.
+        InputError: If the data is of another kind or shape, empty, or not finite, or cannot be shared.
     """
     device = torch.device(device)
     if isinstance(data, np.ndarray | Tensor):
         data = rows_as_split(data)
     if isinstance(data, Split):
+        processes.check_rows(len(data))
+        data = data.share(processes)
         streamed = _Blocks(data, size, device)
         return list(streamed) if 4 * len(data) * data.data_dim <= CACHED_BYTES else streamed
+    check(
+        processes.count == 1,
+        "Expected an array, a tensor or a Split to be shared among several processes; got "
+        f"{type(data).__name__}. Give its rows as an array.",
+    )
     if isinstance(data, Dataset) and not isinstance(data, DataLoader):
         _length(data)
         data = DataLoader(data, batch_size=size)

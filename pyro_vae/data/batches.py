@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check_integer
+from pyro_vae.processes import ALONE, Processes
 
 __all__ = ["Batches", "uniform_noise"]
 
@@ -20,7 +21,8 @@ class Batches:
     """The batches of a training split, reshuffled each epoch; the last partial one is kept.
 
     Order and noise depend on (seed, epoch, step) alone, so an epoch can be entered at any step without
-    saved state and gives the same batches to the bit.
+    saved state and gives the same batches to the bit. Of several processes each gets its share of every batch, under
+    noise of its own; a last batch of fewer rows than processes is left out.
 
     Args:
         fetch: Gives x (n, D) on the device for row numbers (n,), drawing its noise from the generator.
@@ -28,6 +30,7 @@ class Batches:
         batch_size: Rows in a batch.
         seed: The run's seed.
         device: Where x lies.
+        processes: Those that share every batch.
 
     Attributes:
         num_examples: N, the number of rows that one epoch goes through.
@@ -40,24 +43,30 @@ class Batches:
         batch_size: int,
         seed: int,
         device: torch.device | str = "cpu",
+        processes: Processes = ALONE,
     ) -> None:
         self.fetch = fetch
         self.index = index
         self.batch_size = check_integer(batch_size, "batch_size")
+        self.processes = processes
+        processes.check_rows(min(batch_size, len(index)))
         self.seed = check_integer(seed, "seed", 0)
         self.device = device
         self.num_examples = len(index)
 
     def __len__(self) -> int:
-        return math.ceil(self.num_examples / self.batch_size)
+        whole, rest = divmod(self.num_examples, self.batch_size)
+        return whole + (rest >= self.processes.count)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches `(x,)` of one epoch, x float32 (n, D), leaving out the first `start`."""
         order = self.index[self._permutation(epoch).to(self.index.device)]
         generator = torch.Generator(self.device)
         for step in range(start, len(self)):
-            generator.manual_seed(_word(self.seed, epoch, 1 + step))
-            yield (self.fetch(order[step * self.batch_size : (step + 1) * self.batch_size], generator),)
+            rank = self.processes.rank
+            generator.manual_seed(_word(self.seed, epoch, 1 + step, *([rank] if rank else [])))
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield (self.fetch(rows[self.processes.share(len(rows))], generator),)
 
     def _permutation(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(_word(self.seed, epoch, 0))

@@ -15,6 +15,7 @@ from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.batches import Batches, uniform_noise
 from pyro_vae.data.preprocessing import Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, Stored, chunks
+from pyro_vae.processes import ALONE, Processes
 
 __all__ = ["DATA_SEED", "DataSet", "Split", "draw_splits", "fixed_noise"]
 
@@ -69,13 +70,27 @@ class Split:
         labels = None if self.labels is None else self.labels[:num_rows]
         return replace(self, index=self.index[:num_rows], labels=labels)
 
-    def batches(self, batch_size: int, *, seed: int, device: torch.device | str = "cpu") -> Batches:
+    def share(self, processes: Processes) -> Split:
+        """Return the rows that are a process's own."""
+        own = processes.share(len(self))
+        labels = None if self.labels is None else self.labels[own]
+        return replace(self, index=self.index[own], labels=labels)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        processes: Processes = ALONE,
+    ) -> Batches:
         """Return the batches that training iterates, reshuffled, and with their noise redrawn, each epoch.
 
         Args:
-            batch_size: Rows in a batch.
+            batch_size: Rows in a batch, of all processes together.
             seed: The run's seed; order and noise are a function of (seed, epoch, step).
             device: Where the rows (unless memory-mapped) and the batches lie.
+            processes: Those that share every batch.
         """
         rows, preprocessing = self.rows.to(device), self.preprocessing
         mapped = isinstance(rows, MappedRows)
@@ -90,9 +105,9 @@ class Split:
             return self._fixed(index.numpy()).to(device)
 
         if preprocessing.redrawn or not preprocessing.random:
-            return Batches(drawn, index, batch_size, seed, device)
+            return Batches(drawn, index, batch_size, seed, device, processes)
         if mapped:
-            return Batches(fixed, index, batch_size, seed, device)
+            return Batches(fixed, index, batch_size, seed, device, processes)
         binary = torch.cat([block.to(torch.uint8) for block in self.blocks(device=device)])
         return Batches(
             lambda index, generator: binary[index].float(),
@@ -100,6 +115,7 @@ class Split:
             batch_size,
             seed,
             device,
+            processes,
         )
 
     def blocks(self, size: int = 1000, device: torch.device | str = "cpu") -> Iterator[Tensor]:

@@ -1,5 +1,6 @@
 """Stochastic variational inference over batches. The loop knows no particular model or objective."""
 
+from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.optimizer import FusedAdamW
@@ -7,6 +8,7 @@ from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.trainer import FitResult, Trainer
 
 __all__ = [
+    "AveragedGradients",
     "Callback",
     "FitResult",
     "FusedAdamW",

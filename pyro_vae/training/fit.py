@@ -12,6 +12,7 @@ from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
+from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.schedule import Schedule
@@ -37,6 +38,7 @@ def fit(
     device: str = "auto",
     compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
     seed: int | None = None,
+    processes: Processes = ALONE,
     progress: bool = True,
 ) -> FitResult:
     """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
@@ -52,7 +54,7 @@ def fit(
         validation: Likewise, or None.
         objective: What is maximised; `ELBO()` by default.
         epochs: Passes over the training rows.
-        batch_size: Rows a step (a `DataLoader` brings its own).
+        batch_size: Rows a step, of all processes together (a `DataLoader` brings its own).
         optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
         schedule: The learning rate over time; half a cosine down to 0 by default.
         clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
@@ -62,6 +64,8 @@ def fit(
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 30 s
             and makes each step several times as fast; "auto" does so where the run is long enough to repay it.
         seed: Of the order of rows and of all noise; drawn from torch's random state where None.
+        processes: Those that train together, from `started_processes()` in a script that torchrun starts; each has to
+            call with the same data and settings. Weights and seed are the first one's.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
@@ -71,6 +75,8 @@ def fit(
         InputError: If an argument or the data is not usable.
         NonFiniteLossError: If the loss or a gradient is not finite; the weights are those of the step before.
     """
+    if seed is None:
+        seed = int(processes.from_first(torch.randint(2**62, ())))
     trainer = make_trainer(
         model,
         guide,
@@ -83,10 +89,11 @@ def fit(
         schedule=schedule or Schedule(),
         clip_norm=clip_norm,
         patience=patience,
-        callbacks=(*callbacks, ProgressBar()) if progress else callbacks,
+        callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
         device=device,
         compile=compile,
-        seed=int(torch.randint(2**62, ())) if seed is None else check_integer(seed, "seed", 0),
+        processes=processes,
+        seed=check_integer(seed, "seed", 0),
     )
     result = trainer.run()
     if result.note:
@@ -106,6 +113,7 @@ def make_trainer(
     compile: str,  # noqa: A002
     seed: int,
     epochs: int,
+    processes: Processes = ALONE,
     **settings: Any,
 ) -> Trainer:
     """Return the trainer that `fit` runs, for whoever wants to save and restore its state."""
@@ -116,11 +124,13 @@ def make_trainer(
     check_choice(compile, ("auto", "on", "off"), "compile")
     place = resolve_device(device)
     loss = objective(model, guide).to(place)
-    batches = as_training_batches(train, batch_size, seed, place)
-    blocks = None if validation is None else as_blocks(validation, place)
+    batches = as_training_batches(train, batch_size, seed, place, processes)
+    blocks = None if validation is None else as_blocks(validation, place, processes=processes)
     num_steps = check_integer(epochs, "epochs") * len(batches)
     compiled = compile == "on" or (compile == "auto" and worth_compiling(num_steps))
-    return Trainer(loss, batches, blocks, seed=seed, epochs=epochs, compiled=compiled, **settings)
+    return Trainer(
+        loss, batches, blocks, seed=seed, epochs=epochs, compiled=compiled, processes=processes, **settings
+    )
 
 
 def resolve_device(device: str) -> torch.device:

@@ -17,6 +17,8 @@ from pyro_vae._programs import num_inputs, parameters_of
 from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients, uncompiled
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_finite_site
+from pyro_vae.processes import ALONE, Processes
+from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.schedule import Schedule
 
@@ -82,6 +84,7 @@ class Trainer:
         patience: Epochs without a better validation ELBO after which training ends, or None.
         seed: Of all noise of training.
         compiled: Whether loss and gradients are traced and compiled.
+        processes: Those that train together; `train` and `validation` give this one's share.
         callbacks: Called after steps and epochs.
     """
 
@@ -98,6 +101,7 @@ class Trainer:
         patience: int | None,
         seed: int,
         compiled: bool = False,
+        processes: Processes = ALONE,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.loss = loss
@@ -108,6 +112,7 @@ class Trainer:
         self.clip_norm = math.inf if clip_norm is None else check_positive(clip_norm, "clip_norm")
         self.patience = math.inf if patience is None else check_integer(patience, "patience")
         self.seed = seed
+        self.processes = processes
         self.callbacks = callbacks
         # Labels come along in a batch; programs that do not take them are called without.
         taken = [n for n in (num_inputs(loss.model), num_inputs(loss.guide)) if n is not None]
@@ -116,12 +121,15 @@ class Trainer:
         first = self._inputs(next(iter(train.epoch(0))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
-        self.gradients = Gradients(loss, self.parameters)
+        self._start_alike()
+        self.gradients: Gradients | AveragedGradients = Gradients(loss, self.parameters)
         self._bound = Gradients(
             ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
         )
         if compiled:
             self.gradients = CompiledGradients(loss, self.parameters, first)
+        if processes.count > 1:
+            self.gradients = AveragedGradients(self.gradients, processes)
         if compiled and validation is not None:
             # Traced, not compiled: of a thousand rows at a time the products are all that takes time.
             block = self._inputs(next(iter(validation)))
@@ -135,6 +143,7 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.best = _Best()
         self.stopped = ""
+        self._reason = "another process"
         device = first[0].device
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
         self._progress = torch.zeros((), device=device)
@@ -167,8 +176,11 @@ class Trainer:
         )
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to end after the current step."""
-        self.stopped = reason
+        """Ask the loop to end after the current step; several processes end together, after the next."""
+        if isinstance(self.gradients, AveragedGradients):
+            self.gradients.wants_to_stop, self._reason = True, reason
+        else:
+            self.stopped = reason
 
     def running_terms(self) -> dict[str, float]:
         """Return the running epoch's mean terms so far, nats per example."""
@@ -247,6 +259,9 @@ class Trainer:
 
     def _take_step(self, batch: tuple[Tensor, ...]) -> None:
         done, total = self.epoch * len(self.train) + self.step, self.epochs * len(self.train)
+        if self.processes.count > 1:
+            # Noise by place, so that a state without the random numbers of the others is enough to go on.
+            torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
         noise = _random_state()
         evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
         # Once one has failed, all later steps leave the weights as they are.
@@ -257,9 +272,23 @@ class Trainer:
         self._update(evaluation)
         if len(self._unchecked) >= self._check_every:
             self._check()
+            if isinstance(self.gradients, AveragedGradients) and self.gradients.stopping:
+                self.stopped = self._reason
+        self.rows_done += self._num_rows(evaluation)
         self.step += 1
-        self.rows_done += len(evaluation.terms.kl)
         self._sums += evaluation.sums
+
+    @torch.no_grad()
+    def _start_alike(self) -> None:
+        for parameter in self.parameters if self.processes.count > 1 else ():
+            parameter.copy_(self.processes.from_first(parameter))
+
+    def _num_rows(self, evaluation: Evaluation) -> int:
+        """Return how many rows all processes had in the step."""
+        if self.processes.count == 1:
+            return len(evaluation.terms.kl)
+        batches: Any = self.train  # nothing but `Batches` is shared
+        return min(batches.batch_size, batches.num_examples - self.step * batches.batch_size)
 
     def _update(self, evaluation: Evaluation) -> None:
         """Take the optimizer's step along the clipped gradient, unless this or an earlier one is not finite."""
@@ -300,16 +329,17 @@ class Trainer:
         if self.validation is None or elbo > self.best.elbo or not self.best.weights:
             self.best = _Best(self.epoch, elbo, self.weights())
         elif self.epoch - self.best.epoch >= self.patience:
-            self.stop("patience")
+            self.stopped = "patience"
 
     def _validate(self, validation: Iterable[Sequence[Tensor]]) -> ElboEstimate:
         self.loss.eval()
         blocks = (self._inputs(block) for block in validation)
         end = torch.ones_like(self._progress)
         # The same noise every epoch: two epochs then differ by their weights alone.
-        estimate = collect_elbo(lambda *block: self._bound(*block, progress=end).terms, blocks, self.seed)
+        seed = self.processes.seed(self.seed)
+        own = collect_elbo(lambda *block: self._bound(*block, progress=end).terms, blocks, seed)
         self.loss.train()
-        return estimate
+        return ElboEstimate(*(self.processes.gather(part) for part in (own.reconstruction, own.kl)))
 
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         taken = batch[: self._num_inputs]
@@ -331,6 +361,10 @@ class Trainer:
         bad = next((names.get(id(p), "of a function") for p in failed), "none")
         _set_random_state(step.noise)
         site = non_finite_site(self.loss, *step.batch)
+        if self.processes.count > 1 and bad == "none":
+            return NonFiniteLossError(
+                "The loss or its gradient is not finite in another process; see its message."
+            )
         return NonFiniteLossError(
             f"The loss or its gradient is not finite in epoch {self.epoch + 1}, step {step.number + 1}: first at site "
             f"{site!r}, first bad gradient at parameter {bad!r}. The weights of the step before are kept. "
@@ -341,7 +375,7 @@ class Trainer:
     def _own_random_state(self) -> Iterator[None]:
         with torch.random.fork_rng():
             if self._random_state is None:
-                torch.manual_seed(self.seed)
+                torch.manual_seed(self.processes.seed(self.seed))
             else:
                 _set_random_state(self._random_state)
                 self._random_state = None

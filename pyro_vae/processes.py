@@ -1,0 +1,134 @@
+"""Several processes, on one machine or on many, that train and evaluate as one.
+
+`torchrun --nproc-per-node 2 script.py` starts a script several times. Each process works on its share of the rows, and
+what they find is summed over all of them: every process then goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import InputError, LostProcessError, MissingPackageError
+
+__all__ = ["ALONE", "Processes", "Together", "started_processes"]
+
+
+class Processes:
+    """One process, alone: its share of the rows is all of them, and there is nobody to sum over."""
+
+    rank = 0
+    """Number of this process."""
+    count = 1
+    """How many there are."""
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of the tensors that all processes give, of one shape and dtype."""
+        return values
+
+    def from_first(self, values: Tensor) -> Tensor:
+        """Return what the first process gives."""
+        return self.sum(values if self.rank == 0 else torch.zeros_like(values))
+
+    def share(self, num_rows: int) -> slice:
+        """Return which of so many rows are this process's own: a run of them, as long as the others' or one more."""
+        return slice(num_rows * self.rank // self.count, num_rows * (self.rank + 1) // self.count)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Return what all processes give, shape (n, ...) with an n of its own each, one after another."""
+        counts = torch.zeros(self.count, dtype=torch.int64, device=values.device)
+        counts[self.rank] = len(values)
+        counts = self.sum(counts)
+        # Everybody fills rows of its own in a table of zeros, and the sum is the table: one primitive serves for all.
+        table = values.new_zeros(int(counts.sum()), *values.shape[1:])
+        start = int(counts[: self.rank].sum())
+        table[start : start + len(values)] = values
+        return self.sum(table)
+
+    def seed(self, seed: int, *place: int) -> int:
+        """Return the seed of this process's own noise at a place in training, such as epoch and step."""
+        if self.rank == 0 and not place:
+            return seed
+        (state,) = np.random.SeedSequence((seed, self.rank, *place)).generate_state(1, np.uint64)
+        return int(state >> np.uint64(1))
+
+    def check_rows(self, num_rows: int) -> None:
+        """Raise `InputError` unless each process gets at least one of so many rows."""
+        if num_rows < self.count:
+            raise InputError(
+                f"Expected at least one row for each of the {self.count} processes; got {num_rows}. Start fewer "
+                "processes, or raise --batch-size."
+            )
+
+
+ALONE = Processes()
+
+
+class Together(Processes):
+    """A process among several, by Lightning Fabric. All must ask for the same sums in the same order.
+
+    Args:
+        fabric: A launched `Fabric`.
+    """
+
+    def __init__(self, fabric: Any) -> None:
+        self._fabric = fabric
+        self.rank = fabric.global_rank
+        self.count = fabric.world_size
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of the tensors that all processes give, of one shape and dtype.
+
+        Raises:
+            LostProcessError: If another process has ended.
+        """
+        try:
+            # A copy: the sum is made in place. NCCL sums on the GPU alone.
+            mine = values.detach().to(self._fabric.device, copy=True)
+            total: Tensor = self._fabric.all_reduce(mine, reduce_op="sum")
+        except RuntimeError as error:
+            raise LostProcessError(
+                f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_first_line(error)}). "
+                "A run that had begun goes on from its last checkpoint by --resume, on any number of processes."
+            ) from None
+        return total.to(values.device)
+
+
+def started_processes() -> Processes:
+    """Return the processes that torchrun has started, joined; `ALONE` without torchrun or with one process.
+
+    On GPUs each process takes the one of its number on its machine.
+
+    Raises:
+        MissingPackageError: If there are several processes and Lightning Fabric is not installed.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        return ALONE
+    try:
+        from lightning_fabric import Fabric
+    except ImportError:
+        raise MissingPackageError(
+            "Several processes need Lightning Fabric: pip install 'pyro_vae[distributed]'."
+        ) from None
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.device_count() >= here else "cpu",
+        strategy="ddp",
+        devices=here,
+        num_nodes=count // here,
+    )
+    fabric.launch()
+    atexit.register(torch.distributed.destroy_process_group)
+    return Together(fabric)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -1,0 +1,207 @@
+"""Two processes that train and evaluate as one, started by torchrun; and one that is alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from helpers import SCRIPTS, script
+from safetensors.torch import load_file
+
+from pyro_vae._checks import InputError
+from pyro_vae.data.batches import Batches
+from pyro_vae.processes import ALONE, Processes, started_processes
+from pyro_vae.training import fit
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+TRAIN = ["--hidden", "16", "--latent-dim", "3", "--batch-size", "100"]
+
+
+def run(*command):
+    """Run a script in two processes, to its end."""
+    command = [*TORCHRUN, *map(str, command)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=250)
+
+
+class Some(Processes):
+    """One of several, without a network."""
+
+    def __init__(self, rank, count):
+        self.rank, self.count = rank, count
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    out = tmp_path_factory.mktemp("together") / "found.json"
+    done = run(Path(__file__).with_name("together.py"), out)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two processes, with what it printed, and one of one process, of the same settings."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = [*TRAIN, "--epochs", 30, "--out"]
+    done = run(SCRIPTS / "svi_train.py", *settings, folder / "two")
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder / "two.txt").write_text(done.stdout)
+    assert script(*settings, folder / "one") == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["handlers", "traced"])
+def test_averaged_gradients_are_those_of_the_whole_batch(found, kind):
+    # Loss, norm, the two sums and every gradient, of 7 rows in shares of 3 and 4 under replayed noise.
+    assert len(found[kind]) == 4 + 2 + 3
+    assert max(found[kind]) < 1e-5
+
+
+def test_a_step_of_two_is_a_step_of_one(found):
+    assert found["count"] == 2
+    assert found["one_step_apart"] < 1e-6
+    assert np.isfinite(found["validated"])
+
+
+def test_all_processes_have_the_same_weights(found):
+    assert found["weights_apart"] == 0
+
+
+def test_what_processes_give_is_put_together_in_order(found):
+    assert found["gathered"] == [0, 1, 2, 10, 11, 12, 13]
+    assert found["shares"] == list(range(7))
+    assert found["from_first"] == 5
+    assert found["seeds_differ"]
+
+
+def test_ppca_of_all_shares_is_that_of_all_rows(found):
+    assert found["ppca"] < 1e-10
+
+
+def test_all_stop_after_the_same_step(found):
+    # The second process asked for it in its fifth step; the first one heard of it in the sixth.
+    assert found["steps"] == [6, 6]
+    assert found["stopped"] == "another process"
+
+
+def test_two_processes_leave_one_run_as_good_as_that_of_one(trained):
+    assert (trained / "two.txt").read_text().count("run in ") == 1
+    one, two = (json.loads((trained / name / "summary.json").read_text()) for name in ("one", "two"))
+    assert {path.name for path in (trained / "one").iterdir()} == {
+        path.name for path in (trained / "two").iterdir()
+    }
+    se = np.hypot(one["elbo"]["se"], two["elbo"]["se"])
+    assert abs(one["elbo"]["mean"] - two["elbo"]["mean"]) < 2 * se
+    ppca = [summary["baselines"]["ppca"]["mean"] for summary in (one, two)]
+    assert ppca[0] == pytest.approx(ppca[1], abs=1e-9)
+    assert json.loads((trained / "two" / "config.json").read_text())["processes"] == 2
+
+
+def test_scores_do_not_depend_on_the_number_of_processes(trained):
+    settings = [trained / "one", "--num-samples", 20, "--out"]
+    done = run(SCRIPTS / "evaluate.py", *settings, trained / "a")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert script(*settings, trained / "b", name="evaluate.py") == 0
+    a, b = ((trained / name / "scores.csv").read_text() for name in ("a", "b"))
+    assert a == b
+    assert len(a.splitlines()) == 251
+
+
+def started(folder, *more):
+    """Start a run of two processes and wait for its first checkpoint; return the launcher and its workers."""
+    command = [SCRIPTS / "svi_train.py", *TRAIN, "--checkpoint-seconds", 0.1, *more]
+    launcher = subprocess.Popen(
+        [*TORCHRUN, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    state, before = folder / "checkpoint" / "state.pt", time.time()
+    while not state.exists() or state.stat().st_mtime < before:
+        assert launcher.poll() is None, launcher.communicate()[0][-2000:]
+        assert time.time() < before + 120
+        time.sleep(0.02)
+    workers = [
+        p for p in psutil.Process(launcher.pid).children(recursive=True) if "svi_train" in str(p.cmdline())
+    ]
+    return launcher, sorted(workers, key=lambda p: int(p.environ()["RANK"]))
+
+
+def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
+    folder = tmp_path / "run"
+    launcher, workers = started(folder, "--epochs", 100_000, "--out", folder)
+    workers[1].kill()
+    told, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 1
+    assert "error: Process 1 of 2 lost another one, so it ends too" in told
+    assert "goes on from its last checkpoint by --resume" in told
+    done = len((folder / "metrics.jsonl").read_text().splitlines())
+    assert script("--resume", folder, "--epochs", done + 2) == 0
+    assert "number of processes, 2 (now 1)" in capsys.readouterr().out
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == done + 2
+
+
+def test_a_signal_to_the_launcher_saves_and_resumes_to_the_bit(tmp_path, trained):
+    folder = tmp_path / "run"
+    settings = ["--epochs", 30, "--out", folder]
+    launcher, _ = started(folder, *settings)
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=60)
+    assert not (folder / "summary.json").exists()
+    resumed = run(SCRIPTS / "svi_train.py", "--resume", folder)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    whole, parts = (load_file(path / "model.safetensors") for path in (trained / "two", folder))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_shares_are_all_rows_once_and_nearly_equal():
+    for count in (1, 2, 3, 7):
+        for num_rows in (7, 8, 100):
+            rows = [list(range(num_rows))[Some(rank, count).share(num_rows)] for rank in range(count)]
+            assert [row for own in rows for row in own] == list(range(num_rows))
+            assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_batches_are_shared_and_their_noise_is_each_process_s_own():
+    def fetch(index, generator):
+        return torch.stack([index.float(), torch.rand(len(index), generator=generator)], 1)
+
+    alone = Batches(fetch, torch.arange(23), 7, seed=5)
+    shares = [Batches(fetch, torch.arange(23), 7, seed=5, processes=Some(rank, 3)) for rank in range(3)]
+    # The last batch, of two rows, is too small for three.
+    assert [len(batches) for batches in (alone, *shares)] == [4, 3, 3, 3]
+    for (whole,), *parts in zip(alone.epoch(1), *(batches.epoch(1) for batches in shares), strict=False):
+        together = torch.cat([part for (part,) in parts])
+        assert torch.equal(whole[:, 0], together[:, 0])
+        assert len(set(together[:, 1].tolist())) == 7
+
+
+def test_one_process_needs_no_launcher(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert started_processes() is ALONE
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert started_processes() is ALONE
+    values = torch.randn(3, 2)
+    assert torch.equal(ALONE.gather(values), values)
+
+
+def test_too_few_rows_and_unshared_data_are_refused():
+    model = guide = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        InputError, match=r"at least one row for each of the 3 processes; got 2\. Start fewer"
+    ):
+        fit(model, guide, torch.zeros(2, 2), processes=Some(0, 3), seed=0)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(9, 2)))
+    with pytest.raises(
+        InputError, match=r"shared among several processes; got DataLoader, whose order is its own"
+    ):
+        fit(model, guide, loader, processes=Some(0, 3), seed=0)
