@@ -104,6 +104,9 @@ class STL(ELBO):
     The guide's gradient is `E[d/dz (log p(x, z) - log q(z | x)) dz/dphi]`: the score of log q, of mean zero, is
     left out. Where the guide is the posterior every draw gives zero. Arguments as for `ELBO`.
 
+    The slope of log q at a given z, which `DReG` takes too, needs the way back from z to its noise: through an
+    autoregressive flow that is one dimension after another, and a step takes `latent_dim` passes through its maps.
+
     Raises:
         InputError: If an argument is out of range, or a site of the guide is not reparameterised.
     """
