@@ -118,3 +118,12 @@ def test_quality_on_embedded_rows(tmp_path, capsys):
     seconds, mean, _ = curve[-1]
     assert 0 < seconds < 60
     assert -40 < mean < -20
+
+
+def test_an_epoch_is_timed(tmp_path, capsys):
+    words = f"epoch --network tiny --num-rows 50 --contenders plain --rounds 2 --threads 1 --out {tmp_path}"
+    assert script(*words.split(), name="benchmark.py") == 0
+    assert "| pyro_vae, fit, Pyro's handlers |" in capsys.readouterr().out
+    (times,) = json.loads((tmp_path / "epoch.json").read_text())["seconds"].values()
+    assert len(times) == 2
+    assert all(0 < seconds < 60 for seconds in times)

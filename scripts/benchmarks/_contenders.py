@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,10 +84,12 @@ class Process:
         self.label = contender.label
         python = python_of(contender.peer, options.peers)
         command = [python, "-m", f"benchmarks.{contender.module}", json.dumps(network)]
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
         self.process = subprocess.Popen(
             [*command, *contender.words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._told,
             text=True,
             env=environment(options.threads, options.clock),
         )
@@ -98,7 +101,11 @@ class Process:
         if not self.times:
             self._ask(5)  # to know how many fit
             self._count = max(1, int(seconds / (self._ask(5) / 5)))
-        self.times.append(self._ask(self._count) / self._count)
+        self.steps(self._count)
+
+    def steps(self, count: int) -> None:
+        """Take so many steps and note the time of one."""
+        self.times.append(self._ask(count) / count)
 
     def _ask(self, count: int) -> float:
         assert self.process.stdin is not None
@@ -109,9 +116,10 @@ class Process:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(
-                f"{self.label} ended with status {self.process.wait()}; see its message above."
-            )
+            status = self.process.wait()
+            self._told.seek(0)
+            print(self._told.read()[-2000:], file=sys.stderr)
+            raise RuntimeError(f"{self.label} ended with status {status}; see its message above.")
         return float(line)
 
     def close(self) -> None:
@@ -125,6 +133,7 @@ class Process:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        self._told.close()
 
 
 @contextmanager
@@ -160,10 +169,10 @@ def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
     }
 
 
-def compared(what: str, running: Sequence[Process]) -> str:
+def compared(what: str, running: Sequence[Process], scale: float = 1e3) -> str:
     """Return a table: the time of each contender, and round by round its ratio to the first one's."""
     rows = []
     for process in running:
         ratios = [other / own for other, own in zip(process.times, running[0].times, strict=True)]
-        rows.append([process.label, *spread(process.times).values(), *spread(ratios, 1).values()])
-    return markdown([what, "ms", "min", "max", "ratio", "min", "max"], rows)
+        rows.append([process.label, *spread(process.times, scale).values(), *spread(ratios, 1).values()])
+    return markdown([what, "ms" if scale == 1e3 else "s", "min", "max", "ratio", "min", "max"], rows)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 
@@ -16,22 +16,42 @@ class Network(NamedTuple):
     latent_dim: int
     batch_size: int
     activation: str = "relu"
+    num_rows: int = 0
+
+    def rows(self) -> tuple[Any, Any]:
+        """Return rows of zeros and ones to train on, float32 (num_rows, data_dim), and a fifth as many others."""
+        import torch
+
+        generator = torch.Generator().manual_seed(0)
+        shape = (self.num_rows + self.num_rows // 5, self.data_dim)
+        train, validation = (
+            (torch.rand(shape, generator=generator) < 0.2).float().tensor_split([self.num_rows])
+        )
+        return train, validation
 
 
-def serve(build: Callable[[Network], Callable[[int], Any]]) -> None:
+def serve(build: Callable[[Network], Callable[[int], Any]], first: int = 3) -> None:
     """Answer each line "n" on stdin by the seconds that n steps took; the first answer is the time to build.
-
-    The seconds are the processor's own where BENCHMARK_CLOCK is "cpu".
 
     Args:
         build: Function from the network, given as JSON in the first argument, to a function that takes n steps.
+        first: Steps that are taken before the first answer.
     """
-    clock = time.process_time if os.environ.get("BENCHMARK_CLOCK") == "cpu" else time.perf_counter
     started = time.perf_counter()
     steps = build(Network(*json.loads(sys.argv[1])))
-    steps(3)
+    steps(first)
     print(time.perf_counter() - started, flush=True)
+    for count in turns():
+        steps(count)
+
+
+def turns() -> Iterator[int]:
+    """Yield the number of each line on stdin, and answer by the seconds until the next is asked for.
+
+    The seconds are the processor's own where BENCHMARK_CLOCK is "cpu".
+    """
+    clock = time.process_time if os.environ.get("BENCHMARK_CLOCK") == "cpu" else time.perf_counter
     for line in sys.stdin:
         started = clock()
-        steps(int(line))
+        yield int(line)
         print(clock() - started, flush=True)
