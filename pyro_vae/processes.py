@@ -29,7 +29,7 @@ class Processes:
     """How many there are."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of the tensors that all processes give, of one shape and dtype."""
+        """Return the sum of the tensors that all processes give, of one shape and dtype; `values` is used up."""
         return values
 
     def from_first(self, values: Tensor) -> Tensor:
@@ -83,15 +83,14 @@ class Together(Processes):
         self.count = fabric.world_size
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of the tensors that all processes give, of one shape and dtype.
+        """Return the sum of the tensors that all processes give, of one shape and dtype; `values` is used up.
 
         Raises:
             LostProcessError: If another process has ended.
         """
         try:
-            # A copy: the sum is made in place. NCCL sums on the GPU alone.
-            mine = values.detach().to(self._fabric.device, copy=True)
-            total: Tensor = self._fabric.all_reduce(mine, reduce_op="sum")
+            # NCCL sums on the GPU alone.
+            total: Tensor = self._fabric.all_reduce(values.detach().to(self._fabric.device), reduce_op="sum")
         except RuntimeError as error:
             raise LostProcessError(
                 f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_first_line(error)}). "

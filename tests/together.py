@@ -92,10 +92,10 @@ def gradients_of(processes, make, x):
     own = x[processes.share(len(x))]
     gradients = make(loss, parameters, own)
     if processes.count > 1:
-        gradients = AveragedGradients(gradients, processes)
+        gradients = AveragedGradients(gradients, processes, lambda: len(x))
     found = gradients(own, progress=torch.zeros(()))
-    flat = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found.gradients, strict=True)]
-    return [found.terms.loss, found.norm, *found.sums, *flat[:-1]]
+    assert sum(g is None for g in found.gradients) == 1  # that of the unused parameter
+    return [found.terms.loss, found.norm, *found.sums, *(g for g in found.gradients if g is not None)]
 
 
 def trained(processes, x, **settings):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,22 +16,25 @@ __all__ = ["AveragedGradients"]
 class AveragedGradients:
     """Loss and gradients of a batch that several processes share, by one sum over the network.
 
-    Each process gives the gradient of its own rows times their number, flattened into one vector with what else all
-    have to know; the sum, divided by the number of all rows, is the gradient of the whole batch's mean loss. (An
-    objective that is no mean over rows, as one with free bits, is that of the shares.)
+    Each process gives the gradient of its own rows times their share of all, flattened into one vector with what else
+    all have to know; the sum is the gradient of the whole batch's mean loss. (An objective that is no mean over rows,
+    as one with free bits, is that of the shares.) Memory is passed over as seldom as can be: that, and the network, is
+    what a step on a share costs besides its products.
 
     Args:
         own: Gives loss and gradients of this process's rows.
         processes: Those that share the batch.
+        num_rows: Gives the number of the batch's rows in all processes.
 
     Attributes:
         wants_to_stop: Set where this process wants training to end.
         stopping: 1 or more where any process wanted so in the last call, else 0; scalar.
     """
 
-    def __init__(self, own: Gradients, processes: Processes) -> None:
+    def __init__(self, own: Gradients, processes: Processes, num_rows: Callable[[], int]) -> None:
         self.own = own
         self.processes = processes
+        self.num_rows = num_rows
         self.wants_to_stop = False
         self.stopping = torch.zeros(())
 
@@ -51,21 +56,23 @@ class AveragedGradients:
             progress: Share of training that is done, a scalar in [0, 1].
         """
         own = self.own(*data, progress=progress)
-        rows = len(own.terms.kl)
-        told = (rows, float(self.wants_to_stop), own.failed, rows * own.terms.loss, *own.sums)
-        facts = torch.stack(
-            [torch.as_tensor(fact, dtype=own.norm.dtype, device=own.norm.device) for fact in told]
-        )
+        weight = len(own.terms.kl) / self.num_rows()
+        facts = (weight * own.terms.loss, own.failed, float(self.wants_to_stop), *own.sums)
         present = [g for g in own.gradients if g is not None]
-        total = self.processes.sum(torch.cat([facts, *(rows * g.flatten() for g in present)]))
-        (all_rows, stopping, failed, loss, *_), flat = total[: len(told)], total[len(told) :]
-        flat /= all_rows
+        sizes = [g.numel() for g in present]
+        vector = own.norm.new_empty(len(facts) + sum(sizes))
+        for place, fact in zip(vector[: len(facts)], facts, strict=True):
+            place.copy_(fact) if isinstance(fact, Tensor) else place.fill_(fact)
+        for part, gradient in zip(vector[len(facts) :].split(sizes), present, strict=True):
+            torch.mul(gradient.flatten(), weight, out=part)
+        total = self.processes.sum(vector)
+        loss, failed, self.stopping, *sums = total[: len(facts)]
+        flat = total[len(facts) :]
         norm = torch.linalg.vector_norm(flat)
-        self.stopping = stopping
-        parts = iter(flat.split([g.numel() for g in present]))
+        parts = iter(flat.split(sizes))
         return Evaluation(
-            own.terms._replace(loss=loss / all_rows),
-            total[4:6].double(),
+            own.terms._replace(loss=loss),
+            torch.stack(sums).double(),
             norm,
             torch.maximum((failed > 0).float(), 1 - torch.isfinite(norm).float()),
             tuple(None if g is None else next(parts).view_as(g) for g in own.gradients),

@@ -129,7 +129,7 @@ class Trainer:
         if compiled:
             self.gradients = CompiledGradients(loss, self.parameters, first)
         if processes.count > 1:
-            self.gradients = AveragedGradients(self.gradients, processes)
+            self.gradients = AveragedGradients(self.gradients, processes, self._num_rows)
         if compiled and validation is not None:
             # Traced, not compiled: of a thousand rows at a time the products are all that takes time.
             block = self._inputs(next(iter(validation)))
@@ -274,7 +274,7 @@ class Trainer:
             self._check()
             if isinstance(self.gradients, AveragedGradients) and self.gradients.stopping:
                 self.stopped = self._reason
-        self.rows_done += self._num_rows(evaluation)
+        self.rows_done += len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
         self.step += 1
         self._sums += evaluation.sums
 
@@ -283,10 +283,8 @@ class Trainer:
         for parameter in self.parameters if self.processes.count > 1 else ():
             parameter.copy_(self.processes.from_first(parameter))
 
-    def _num_rows(self, evaluation: Evaluation) -> int:
-        """Return how many rows all processes had in the step."""
-        if self.processes.count == 1:
-            return len(evaluation.terms.kl)
+    def _num_rows(self) -> int:
+        """Return how many rows the step has in all processes."""
         batches: Any = self.train  # nothing but `Batches` is shared
         return min(batches.batch_size, batches.num_examples - self.step * batches.batch_size)
 

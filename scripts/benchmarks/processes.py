@@ -1,0 +1,56 @@
+"""A training step that several processes share, beside one process that takes it alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks._contenders import environment, spread
+from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks.networks import NETWORKS, flops
+
+
+@dataclass(frozen=True)
+class Processes(InRounds):
+    """Steps of several processes, each with as many threads as one that is alone, in turns in the same processes."""
+
+    network: str = "784-1000-1000-50"
+    """As for `step`."""
+    batch_sizes: tuple[int, ...] = (256, 1024, 4096)
+    """Rows of a step, of all processes together."""
+    num_processes: int = 2
+    """On this machine."""
+    threads: int = 1
+    """Of each process."""
+    seconds: float = 1.0
+    """Of a turn."""
+
+    def run(self) -> None:
+        """Time, print, write."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "found.json"
+            launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(self.num_processes)]
+            told = {"network": NETWORKS[self.network], "rounds": self.rounds, "seconds": self.seconds}
+            words = [json.dumps(told | {"batch_sizes": self.batch_sizes, "out": str(out)})]
+            command = [sys.executable, "-m", *launcher, "--module", "benchmarks.processes_worker", *words]
+            subprocess.run(command, check=True, env=environment(self.threads, "wall"))
+            found = json.loads(out.read_text())
+        rows = []
+        for batch in found["batches"]:
+            ratios = [alone / shared for alone, shared in zip(batch["alone"], batch["together"], strict=True)]
+            times = [spread(batch[kind])["median"] for kind in ("alone", "together")]
+            work = 1e-9 * flops(*NETWORKS[self.network][:3], batch["rows"])
+            rows.append([str(batch["rows"]), work, *times, *spread(ratios, 1).values()])
+        header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast", "min", "max"]
+        sums = spread(found["sums"])
+        text = (
+            f"{self.network}, {self.rounds} rounds; {machine(self.threads)} to a process\n\n"
+            f"{markdown(header, rows)}\n\n"
+            f"{found['parameters']} parameters; one sum of all gradients, {4e-6 * found['parameters']:.1f} MB, takes "
+            f"{sums['median']:.2f} ms ({sums['min']:.2f} to {sums['max']:.2f})"
+        )
+        write(self.out, "processes", text, found)

@@ -1,0 +1,87 @@
+"""What each process does in `processes.py`: take steps alone, or together, as the first one's clock has it."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyro_vae._environment import calm_threads
+
+calm_threads()
+
+import torch
+
+from pyro_vae.building import build
+from pyro_vae.compiled import CompiledGradients
+from pyro_vae.config import ModelConfig
+from pyro_vae.objectives import ELBO
+from pyro_vae.processes import Processes, started_processes
+from pyro_vae.training import AveragedGradients, FusedAdamW
+
+
+def stepper(network: Any, num_rows: int, processes: Processes | None) -> Callable[[], None]:
+    """Return a step on this process's share of the rows, or on all of them where it is alone."""
+    data_dim, hidden, latent_dim, _ = network
+    x = (torch.rand(num_rows, data_dim) < 0.2).float()
+    own = x[processes.share(num_rows)] if processes else x
+    config = ModelConfig(
+        likelihood="bernoulli", latent_dim=latent_dim, hidden=tuple(hidden), activation="relu"
+    )
+    loss = ELBO()(*build(config, x.mean(0), torch.ones(data_dim)))
+    parameters = list(loss.parameters())
+    alone = CompiledGradients(loss, parameters, (own,))
+    gradients = AveragedGradients(alone, processes, lambda: num_rows) if processes else alone
+    optimizer, progress = FusedAdamW(parameters), torch.zeros(())
+
+    def step() -> None:
+        found = gradients(own, progress=progress)
+        for parameter, gradient in zip(parameters, found.gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.found_inf = found.failed
+        optimizer.step()
+
+    return step
+
+
+def timed(step: Callable[[], None], count: int) -> float:
+    """Return the seconds of a step."""
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    return (time.perf_counter() - started) / count
+
+
+def main() -> None:
+    """Time steps and sums; the first process writes what it found."""
+    processes, told = started_processes(), json.loads(sys.argv[1])
+    turn, found = torch.zeros(()), []
+    for num_rows in told["batch_sizes"]:
+        together = stepper(told["network"], num_rows, processes)
+        together()
+        seconds = processes.from_first(torch.tensor(timed(together, 3)))
+        count = max(1, int(told["seconds"] / seconds))
+        alone = stepper(told["network"], num_rows, None) if processes.rank == 0 else None
+        times: dict[str, list[float]] = {"alone": [], "together": []}
+        for _ in range(1 + told["rounds"]):
+            if alone is not None:
+                times["alone"].append(timed(alone, count))
+            processes.sum(turn)  # the others wait here, and take no processor's time
+            times["together"].append(timed(together, count))
+        # The first round compiles.
+        found.append({"rows": num_rows} | {kind: seconds[1:] for kind, seconds in times.items()})
+    model = build(
+        ModelConfig(likelihood="bernoulli", latent_dim=told["network"][2], hidden=tuple(told["network"][1])),
+        torch.zeros(told["network"][0]),
+        torch.ones(told["network"][0]),
+    )
+    parameters = sum(p.numel() for program in model for p in program.parameters())
+    values = torch.zeros(parameters)
+    sums = [timed(lambda: processes.sum(values), 5) for _ in range(told["rounds"])]  # type: ignore[arg-type]
+    if processes.rank == 0:
+        Path(told["out"]).write_text(json.dumps({"batches": found, "parameters": parameters, "sums": sums}))
+
+
+if __name__ == "__main__":
+    main()
