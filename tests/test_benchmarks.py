@@ -127,3 +127,11 @@ def test_an_epoch_is_timed(tmp_path, capsys):
     (times,) = json.loads((tmp_path / "epoch.json").read_text())["seconds"].values()
     assert len(times) == 2
     assert all(0 < seconds < 60 for seconds in times)
+
+
+def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
+    words = f"neighbour --network tiny --contenders pytorch --rounds 2 --seconds 0.01 --threads 1 --out {tmp_path}"
+    assert script(*words.split(), name="benchmark.py") == 0
+    assert "busy neighbour, ms" in capsys.readouterr().out
+    found = json.loads((tmp_path / "neighbour.json").read_text())
+    assert [len(*found[kind].values()) for kind in ("quiet", "busy")] == [2, 2]

@@ -59,28 +59,29 @@ def python_of(peer: str, folder: Path) -> str:
     return str(python)
 
 
-def environment(threads: int, clock: str = "wall", compiled_in: Path | None = None) -> dict[str, str]:
+def environment(threads: int, clock: str = "wall", cache: Path | None = None) -> dict[str, str]:
     """Return the environment in which every contender has as many threads and the same clock.
 
     Args:
         threads: Of each contender.
         clock: "wall" or "cpu".
-        compiled_in: A folder of its own for what torch compiles, so that nothing is there already; its compilers
-            then run in the contender's own process, whose time is counted.
+        cache: Folder for what torch compiles, new where compiling is to be timed.
     """
     count = str(threads)
     paths = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parent)))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     own = {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu", "BENCHMARK_CLOCK": clock}
-    if compiled_in is not None:
-        own |= {"TORCHINDUCTOR_CACHE_DIR": str(compiled_in), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    if cache is not None:
+        own["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     return os.environ | dict.fromkeys(names, count) | own
 
 
 class Process:
     """A contender at work."""
 
-    def __init__(self, contender: Contender, network: Sequence[Any], options: Options) -> None:
+    def __init__(
+        self, contender: Contender, network: Sequence[Any], options: Options, cache: Path | None = None
+    ) -> None:
         self.label = contender.label
         python = python_of(contender.peer, options.peers)
         command = [python, "-m", f"benchmarks.{contender.module}", json.dumps(network)]
@@ -91,7 +92,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._told,
             text=True,
-            env=environment(options.threads, options.clock),
+            env=environment(options.threads, options.clock, cache),
         )
         self.seconds_to_build = self._answer()
         self.times: list[float] = []
@@ -102,6 +103,11 @@ class Process:
             self._ask(5)  # to know how many fit
             self._count = max(1, int(seconds / (self._ask(5) / 5)))
         self.steps(self._count)
+
+    def measured(self, seconds: float) -> float:
+        """Return the time of a step over about so many seconds, whatever steps took before."""
+        count = max(1, int(seconds / (self._ask(5) / 5)))
+        return self._ask(count) / count
 
     def steps(self, count: int) -> None:
         """Take so many steps and note the time of one."""
@@ -138,14 +144,14 @@ class Process:
 
 @contextmanager
 def processes(
-    contenders: Sequence[Contender], network: Sequence[Any], options: Options
+    contenders: Sequence[Contender], network: Sequence[Any], options: Options, cache: Path | None = None
 ) -> Iterator[list[Process]]:
     """Run contenders, built and waiting; all end with the block."""
     running: list[Process] = []
     try:
         for contender in contenders:
             print(f"starting {contender.label} ...", file=sys.stderr, flush=True)
-            running.append(Process(contender, network, options))
+            running.append(Process(contender, network, options, cache))
         yield running
     finally:
         for process in running:

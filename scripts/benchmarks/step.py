@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
 from benchmarks._report import InRounds, machine, markdown, write
@@ -56,7 +58,10 @@ class Step(InRounds):
 
 @dataclass(frozen=True)
 class Startup(InRounds):
-    """From the start of a contender's work to the end of its third step: imports excluded, compiling included."""
+    """From the start of a contender's work to the end of its third step: imports excluded, compiling included.
+
+    Nothing that was compiled before is there.
+    """
 
     network: str = "784-400-20"
     """As for `step`."""
@@ -68,9 +73,15 @@ class Startup(InRounds):
         times: dict[str, list[float]] = {name: [] for name in self.contenders}
         for _ in range(self.rounds):
             for name in self.contenders:
-                with processes([CONTENDERS[name]], NETWORKS[self.network], self) as (process,):
+                chosen = [CONTENDERS[name]]
+                with (
+                    tempfile.TemporaryDirectory() as cache,
+                    processes(chosen, NETWORKS[self.network], self, Path(cache)) as (process,),
+                ):
                     times[name].append(process.seconds_to_build)
         rows = [[CONTENDERS[name].label, *spread(seconds, 1).values()] for name, seconds in times.items()]
-        told = f"start-up, {self.network}; {machine(self.threads)}\n\n"
+        told = (
+            f"start-up, {self.network}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
+        )
         told += markdown(["until the third step", "s", "min", "max"], rows)
         write(self.out, "startup", told, {"seconds": times})

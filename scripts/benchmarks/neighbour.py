@@ -1,0 +1,74 @@
+"""A training step beside another process that keeps a core busy."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from benchmarks import step
+from benchmarks._contenders import Process, processes, spread
+from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks.networks import NETWORKS
+
+OURS = step.CONTENDERS["ours"]
+CONTENDERS = step.CONTENDERS | {
+    "spinning": replace(OURS, label="pyro_vae, compiled, default spinning", words=(*OURS.words, "spinning"))
+}
+
+
+@dataclass(frozen=True)
+class Neighbour(InRounds):
+    """One training step, quiet and beside a process that never waits: turns of both kinds in each round.
+
+    Threads wait as each contender has them by default; ours also as OpenMP has them ("spinning").
+    """
+
+    network: str = "784-400-20"
+    """As for `step`."""
+    contenders: tuple[str, ...] = ("ours", "spinning", "pytorch", "pytorch-compiled", "pyro", "numpyro")
+    """As for `step`, and spinning."""
+    seconds: float = 1.0
+    """Of a turn."""
+
+    def run(self) -> None:
+        """Time, print, write."""
+        chosen = [CONTENDERS[name] for name in self.contenders]
+        quiet: dict[str, list[float]] = {contender.label: [] for contender in chosen}
+        busy: dict[str, list[float]] = {contender.label: [] for contender in chosen}
+        with processes(chosen, NETWORKS[self.network], self) as running:
+            for _ in range(self.rounds):
+                self._turns(running, quiet)
+                with busy_process():
+                    self._turns(running, busy)
+        rows = [
+            [
+                label,
+                *spread(times).values(),
+                *spread(busy[label]).values(),
+                statistics.median(busy[label]) / statistics.median(times),
+            ]
+            for label, times in quiet.items()
+        ]
+        told = f"{self.network}, {self.rounds} rounds; {machine(self.threads)}\n\n" + markdown(
+            ["one step", "quiet, ms", "min", "max", "busy neighbour, ms", "min", "max", "ratio"], rows
+        )
+        write(self.out, "neighbour", told, {"quiet": quiet, "busy": busy})
+
+    def _turns(self, running: list[Process], times: dict[str, list[float]]) -> None:
+        for process in running:
+            times[process.label].append(process.measured(self.seconds))
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Keep one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
