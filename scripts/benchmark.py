@@ -17,13 +17,15 @@ import tyro
 from benchmarks.baselines import Baselines
 from benchmarks.epoch import Epoch
 from benchmarks.likelihood import Likelihood
+from benchmarks.neighbour import Neighbour
+from benchmarks.processes import Processes
 from benchmarks.quality import Quality
 from benchmarks.step import Startup, Step
 
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    benchmark = tyro.cli(Step | Startup | Epoch | Baselines | Likelihood | Quality)
+    benchmark = tyro.cli(Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality)
     benchmark.run()
     return 0
 
