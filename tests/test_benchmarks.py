@@ -109,7 +109,8 @@ def test_a_peer_starts_at_the_data(rows):
 
 
 def test_quality_on_embedded_rows(tmp_path, capsys):
-    small = "--model.hidden 8 --model.latent-dim 2 --training.epochs 3 --training.compile off --snapshots 3"
+    epochs = "--far.epochs 2 --far.compile off --near.epochs 1 --near.compile off"
+    small = f"--model.hidden 8 --model.latent-dim 2 {epochs} --snapshots 3"
     levels = "--levels -40 -1 --num-samples 50 --test-rows 20"
     words = f"quality --dataset digits --contenders ours --threads 1 --clock cpu {small} {levels} --out {tmp_path}"
     assert script(*words.split(), name="benchmark.py") == 0

@@ -1,4 +1,4 @@
-"""Ours, trained as `svi_train.py` does: `python -m benchmarks.quality_ours JOB`, a configuration in the job."""
+"""Ours, trained as `svi_train.py` does: `python -m benchmarks.quality_ours JOB`, with "stages" in the job."""
 
 from pyro_vae._environment import calm_threads
 
@@ -46,24 +46,24 @@ class WhenDue(Callback):
         if self.snapshots.over(lambda: plain_layers(*trainer.modules()), "softplus"):
             trainer.stop("time")
 
-    def on_end(self, trainer: Trainer) -> None:
-        """Write what training ended at."""
-        self.snapshots.write(lambda: plain_layers(*trainer.modules()), "softplus")
-
 
 def main() -> None:
-    """Train."""
+    """Train, one stage after the other."""
     snapshots = Snapshots()
-    config = from_json(snapshots.job["config"])
-    dataset = load_data(config)
+    stages = [from_json(stage) for stage in snapshots.job["stages"]]
+    dataset = load_data(stages[0])
     mean, std = dataset.statistics()
-    config = resolve(config, dataset, std, "cpu")
-    programs = build(config.model, mean, std, config.training.seed)
-    settings = fit_settings(config.training)
-    trainer = make_trainer(*programs, dataset.train, None, callbacks=(WhenDue(snapshots),), **settings)
-    note = trainer.run().note
-    if note:
-        raise RuntimeError(note)
+    stages = [resolve(stage, dataset, std, "cpu") for stage in stages]
+    model, guide = build(stages[0].model, mean, std, stages[0].training.seed)
+    for stage in stages:
+        callbacks = (WhenDue(snapshots),)
+        settings = fit_settings(stage.training)
+        result = make_trainer(model, guide, dataset.train, None, callbacks=callbacks, **settings).run()
+        if result.note:
+            raise RuntimeError(result.note)
+        if result.stopped == "time":
+            return
+    snapshots.write(lambda: plain_layers(model, guide), "softplus")
 
 
 if __name__ == "__main__":
