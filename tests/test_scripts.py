@@ -20,7 +20,7 @@ TOLD = {
     "evaluate.py": "annealing minus importance sampling",
     "calibration.py": "true k",
     "compare_baselines.py": "nats per example",
-    "compare_guides.py": "gain is the rows' difference from diagonal",
+    "compare_guides.py": "gain is the paired difference from diagonal",
     "benchmark.py": "PyTorch by hand",
     "check_resume.py": "different in any bit",
     "check_stability.py": "failed:\n  none",
