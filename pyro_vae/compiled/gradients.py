@@ -165,8 +165,10 @@ class CompiledGradients(Gradients):
                 graph = Graph(
                     self.loss, lambda *inputs: _tensors(evaluate(*inputs)), (progress, *data), self.backend
                 )
-            with _as_it_was(self.loss, seed=1) as after:
-                got, got_buffers = graph(progress, *flipped), after()
+            # On a GPU the first run warms up, the second is recorded, the third is a replay.
+            for _ in range(3 if progress.is_cuda else 1):
+                with _as_it_was(self.loss, seed=1) as after:
+                    got, got_buffers = graph(progress, *flipped), after()
         except InputError:
             raise
         except Exception as error:  # whatever a program does that a graph cannot hold

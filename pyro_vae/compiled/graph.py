@@ -32,15 +32,31 @@ def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequen
 
 
 def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """Return the graph compiled by TorchInductor, called with flat tensors: there are no guards to evaluate."""
+    """Return the graph compiled by TorchInductor, called with flat tensors: there are no guards to evaluate.
+
+    On a GPU it is recorded as a CUDA graph, whose kernels are launched all at once: on small networks the launches are
+    what takes time.
+    """
     from torch._inductor import compile as compile_graph
     from torch._inductor import config
 
     # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
     # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves.
-    with torch.no_grad(), config.patch({"fallback_random": True, "compile_threads": 1}):
+    on_gpu = any(tensor.is_cuda for tensor in inputs)
+    settings = {"fallback_random": True, "compile_threads": 1, "triton.cudagraphs": on_gpu}
+    with torch.no_grad(), config.patch(settings):
         compiled: Callable[..., Sequence[Tensor]] = compile_graph(graph, [*inputs])
-    return compiled
+    return _replayed(compiled) if on_gpu else compiled
+
+
+def _replayed(compiled: Callable[..., Sequence[Tensor]]) -> Callable[..., Sequence[Tensor]]:
+    """Return a function with results of its own: those of a CUDA graph lie where its next run will write."""
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        torch.compiler.cudagraph_mark_step_begin()
+        return [result.clone() for result in compiled(*inputs)]
+
+    return run
 
 
 class Graph:
