@@ -36,6 +36,20 @@ def trainer_of(pair, x, validation=None, callbacks=(), **changes):
     return make_trainer(*pair, x, validation, **settings | changes)
 
 
+@pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("choice", ["on", "off"])
+def test_history_tells_the_loss_of_the_objective_and_the_bound_apart(beta, choice, monkeypatch):
+    monkeypatch.setattr(
+        "pyro_vae.training.trainer.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
+    )
+    objective = ELBO(beta=beta)
+    result = fit(*small_vae(), rows(count=25), objective=objective, compile=choice, **quick)
+    for line in result.history:
+        train = line["train"]
+        assert line["loss"] == pytest.approx(beta * train["kl"] - train["reconstruction"], rel=1e-5)
+        assert train["elbo"] == pytest.approx(train["reconstruction"] - train["kl"])
+
+
 class OneColumn(torch.nn.Module):
     """A model whose log-likelihood of a row is minus its value: the mean over rows is known exactly."""
 

@@ -35,8 +35,9 @@ class FitResult:
     """What `fit` returns.
 
     Args:
-        history: One dict an epoch: "epoch", "seconds", "learning_rate", "train" and (where there is a
-            validation split) "validation" with "elbo", "reconstruction", "kl"; nats per example.
+        history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
+            which is minus a bound for some objectives only), "train" and (where there is a validation split)
+            "validation" with "elbo", "reconstruction", "kl" of weight one; nats per example.
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
         seconds: Time spent training, earlier parts of a resumed run included.
@@ -146,6 +147,7 @@ class Trainer:
         self._reason = "another process"
         device = first[0].device
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._progress = torch.zeros((), device=device)
         self._failed = torch.zeros((), device=device)
         self._unchecked: list[_Step] = []
@@ -217,6 +219,7 @@ class Trainer:
             "step": self.step,
             "rows_done": self.rows_done,
             "sums": self._sums.clone(),
+            "loss_sum": self._loss_sum.clone(),
             "seconds": self.seconds,
             "history": self.history,
             "best": {"epoch": self.best.epoch, "elbo": self.best.elbo, "weights": self.best.weights},
@@ -230,6 +233,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
         self._sums.copy_(state["sums"])
+        self._loss_sum.copy_(state["loss_sum"])
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.best = _Best(**state["best"])
         self.stopped = state["stopped"]
@@ -274,9 +278,11 @@ class Trainer:
             self._check()
             if isinstance(self.gradients, AveragedGradients) and self.gradients.stopping:
                 self.stopped = self._reason
-        self.rows_done += len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
-        self.step += 1
+        num_rows = len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
+        self._loss_sum.add_(evaluation.terms.loss, alpha=num_rows)
         self._sums += evaluation.sums
+        self.rows_done += num_rows
+        self.step += 1
 
     @torch.no_grad()
     def _start_alike(self) -> None:
@@ -314,6 +320,7 @@ class Trainer:
         line: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "loss": float(self._loss_sum) / self.rows_done,
             "train": self.running_terms(),
         }
         if self.validation is not None:
@@ -323,6 +330,7 @@ class Trainer:
     def _close_epoch(self, elbo: float) -> None:
         self.epoch, self.step, self.rows_done = self.epoch + 1, 0, 0
         self._sums.zero_()
+        self._loss_sum.zero_()
         # Without a validation split the last weights are kept: the training ELBO nearly always prefers them.
         if self.validation is None or elbo > self.best.elbo or not self.best.weights:
             self.best = _Best(self.epoch, elbo, self.weights())
