@@ -154,6 +154,9 @@ class RunConfig:
     """Folder of the run, which must not hold one yet; a new numbered folder under runs/ where not given."""
     resume: Path | None = None
     """Folder of a run to go on with; its configuration is the default, and --epochs, --device, --out may change."""
+    start: Path | None = None
+    """Folder of a run whose weights a new run of the same networks starts from, as under another objective; from fresh
+    ones where not given."""
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints; one is always written when training stops."""
 
@@ -332,7 +335,7 @@ def _part(kind: type[Any], values: dict[str, Any]) -> Any:
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is Literal and name in converted:
             check_choice(converted[name], get_args(hint), name)
-    for name in ("data_root", "out", "resume"):
+    for name in ("data_root", "out", "resume", "start"):
         if converted.get(name) is not None:
             converted[name] = Path(converted[name])
     if "hidden" in converted:

@@ -26,6 +26,7 @@ from pyro_vae.runs import (
     open_folder,
     restore,
     resume_notes,
+    start_from,
 )
 from pyro_vae.training import FitResult, ProgressBar, Trainer, make_trainer, resolve_device
 
@@ -59,6 +60,8 @@ def train(config: Config) -> int:
     model, guide = build(
         config.model, mean, std, config.training.seed, starting_rows(config.model, dataset.train)
     )
+    if config.run.start is not None:
+        start_from(config.run.start, config, model, guide)
     settings = fit_settings(config.training) | {"processes": processes}
     trainer = make_trainer(model, guide, dataset.train, dataset.validation, **settings)
     if config.run.resume is not None:

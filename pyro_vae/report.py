@@ -64,6 +64,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"likelihood {model.likelihood}{chosen}",
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}{precision}",
         f"programs   guide {model.guide}, prior {model.prior}" + _components(model.prior_components),
+        *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
         f"loss       minus {training.objective}{_objective_settings(training)}; validation by the ELBO",
         f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
         f"({training.schedule}), seed {training.seed}, {training.device}, compile {training.compile}",

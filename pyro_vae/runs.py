@@ -274,6 +274,24 @@ class StopOnSignal(Callback):
         self._before = {}
 
 
+def start_from(source: Path, config: Config, model: GenerativeModel, guide: AmortizedGuide) -> None:
+    """Give both programs the weights of a run with the same networks.
+
+    Raises:
+        InputError: If the folder holds no run or no weights, or its networks are others.
+    """
+    before = saved_config(source).model
+    now = dataclasses.replace(config.model, dropout=before.dropout)  # which changes no weight's meaning
+    names = [field.name for field in dataclasses.fields(now)]
+    changed = [name for name in names if getattr(before, name) != getattr(now, name)]
+    told = ", ".join(f"--{n.replace('_', '-')} {getattr(before, n)} (now {getattr(now, n)})" for n in changed)
+    check(
+        not changed,
+        f"Expected the model and guide of {source} to start from; these differ: {told}. Give the same settings.",
+    )
+    load_weights(RunFolder(source).weights, model, guide)
+
+
 def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     """Put a trainer where the last checkpoint of the run in `source` was taken; without one it starts anew.
 

@@ -135,6 +135,26 @@ def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     assert [line["epoch"] for line in lines(finished)] == list(range(1, 7))
 
 
+def test_a_run_starts_from_the_weights_of_another(finished, tmp_path, capsys):
+    folder = tmp_path / "iwae"
+    objective = ["--objective", "iwae", "--num-particles", "3", "--lr", "1e-30", "--dropout", "0.1"]
+    assert script(*SMALL, *objective, "--start", finished, "--out", folder) == 0
+    assert same_weights(folder, finished)  # so small a rate changes nothing
+    assert saved_config(folder).run.start == finished
+    before = {path.name: path.read_bytes() for path in finished.glob("*.*")}
+    refused = {
+        "--latent-dim": ("3", r"these differ: --latent-dim 2 (now 3). Give the same settings."),
+        "--guide": ("full-covariance", "these differ: --guide diagonal (now full-covariance)."),
+        "--start": (str(tmp_path), "Expected the folder of a run; there is no config.json"),
+    }
+    for flag, (value, message) in refused.items():
+        capsys.readouterr()
+        assert script(*SMALL, "--start", finished, "--out", tmp_path / "other", flag, value) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "other").exists()
+    assert {path.name: path.read_bytes() for path in finished.glob("*.*")} == before
+
+
 def broken_copy(finished, tmp_path, damage):
     folder = shutil.copytree(finished, tmp_path / "broken")
     damage(folder)
