@@ -4,8 +4,9 @@ from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.optimizer import FusedAdamW
+from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
-from pyro_vae.training.trainer import FitResult, Trainer
+from pyro_vae.training.trainer import Trainer
 
 __all__ = [
     "AveragedGradients",

@@ -15,8 +15,9 @@ from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.optimizer import FusedAdamW
+from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
-from pyro_vae.training.trainer import FitResult, OptimizerFactory, Trainer
+from pyro_vae.training.trainer import OptimizerFactory, Trainer
 
 __all__ = ["fit", "make_trainer", "resolve_device"]
 

@@ -20,37 +20,16 @@ from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_fini
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback
+from pyro_vae.training.random_state import random_state, set_random_state
+from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
 
-__all__ = ["FitResult", "OptimizerFactory", "Trainer"]
+__all__ = ["OptimizerFactory", "Trainer"]
 
 CHECK_EVERY = 50
 """Steps on a GPU between two looks at whether all was finite."""
 
 OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What `fit` returns.
-
-    Args:
-        history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
-            which is minus a bound for some objectives only), "train" and (where there is a validation split)
-            "validation" with "elbo", "reconstruction", "kl" of weight one; nats per example.
-        best_epoch: The epoch, counted from 1, whose weights the programs now have.
-        stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
-        seconds: Time spent training, earlier parts of a resumed run included.
-        compile_seconds: Time spent tracing and compiling, in this part of a resumed run.
-        note: Why the programs ran by Pyro's handlers though compiling was asked for; empty where they did not.
-    """
-
-    history: list[dict[str, Any]]
-    best_epoch: int
-    stopped: str
-    seconds: float
-    compile_seconds: float = field(default=0.0, kw_only=True)
-    note: str = field(default="", kw_only=True)
 
 
 class _Step(NamedTuple):
@@ -224,7 +203,7 @@ class Trainer:
             "history": self.history,
             "best": {"epoch": self.best.epoch, "elbo": self.best.elbo, "weights": self.best.weights},
             "stopped": self.stopped if self.stopped == "patience" else "",
-            "random": self._random_state or _random_state(),
+            "random": self._random_state or random_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,7 +245,7 @@ class Trainer:
         if self.processes.count > 1:
             # Noise by place, so that a state without the random numbers of the others is enough to go on.
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
-        noise = _random_state()
+        noise = random_state()
         evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
         # Once one has failed, all later steps leave the weights as they are.
         self._failed = torch.maximum(self._failed, evaluation.failed)
@@ -358,14 +337,14 @@ class Trainer:
 
     def _non_finite(self, step: _Step) -> NonFiniteLossError:
         """Run the failed step again with the same noise to find the site; the weights are still good."""
-        _set_random_state(step.noise)
+        set_random_state(step.noise)
         by_handlers = Gradients(self.loss, self.parameters)
         gradients = by_handlers(*step.batch, progress=self._progress).gradients
         names = {id(parameter): name for name, parameter in self.loss.named_parameters()}
         found = zip(self.parameters, gradients, strict=True)
         failed = (p for p, gradient in found if gradient is not None and not torch.isfinite(gradient).all())
         bad = next((names.get(id(p), "of a function") for p in failed), "none")
-        _set_random_state(step.noise)
+        set_random_state(step.noise)
         site = non_finite_site(self.loss, *step.batch)
         if self.processes.count > 1 and bad == "none":
             return NonFiniteLossError(
@@ -383,12 +362,12 @@ class Trainer:
             if self._random_state is None:
                 torch.manual_seed(self.processes.seed(self.seed))
             else:
-                _set_random_state(self._random_state)
+                set_random_state(self._random_state)
                 self._random_state = None
             try:
                 yield
             finally:
-                self._random_state = _random_state()
+                self._random_state = random_state()
 
 
 def enumerate_named(name: str, tensors: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -404,14 +383,3 @@ def _training_mode(loss: Loss) -> Iterator[None]:
         yield
     finally:
         loss.eval()
-
-
-def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available() and state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
