@@ -71,6 +71,8 @@ def train(config: Config) -> int:
 
     # Nothing is written until all that can be refused has been looked at.
     notes = resume_notes(config, processes)
+    if processes.count > 1:
+        notes.append(f"{processes.count} processes share the rows of every batch")
     folder = open_folder(config, dataset, processes)
     print("\n".join(opening_lines(config, dataset, folder.path, notes)), flush=True)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class Together(Processes):
             total: Tensor = self._fabric.all_reduce(values.detach().to(self._fabric.device), reduce_op="sum")
         except RuntimeError as error:
             raise LostProcessError(
-                f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_first_line(error)}). "
+                f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_reason(error)}). "
                 "A run that had begun goes on from its last checkpoint by --resume, on any number of processes."
             ) from None
         return total.to(values.device)
@@ -129,5 +130,7 @@ def started_processes() -> Processes:
     return Together(fabric)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+def _reason(error: Exception) -> str:
+    """Return the first sentence of a library's message, without the files and addresses that it puts in brackets."""
+    told = re.sub(r"\s*\[[^]]*\](:\d+)?\s*", " ", str(error).partition("\n")[0]).strip()
+    return told.partition(". ")[0].rstrip(". ") or type(error).__name__

@@ -15,9 +15,9 @@ import torch
 from helpers import SCRIPTS, script
 from safetensors.torch import load_file
 
-from pyro_vae._checks import InputError
+from pyro_vae._checks import InputError, LostProcessError
 from pyro_vae.data.batches import Batches
-from pyro_vae.processes import ALONE, Processes, started_processes
+from pyro_vae.processes import ALONE, Processes, Together, started_processes
 from pyro_vae.training import fit
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -95,6 +95,7 @@ def test_all_stop_after_the_same_step(found):
 
 def test_two_processes_leave_one_run_as_good_as_that_of_one(trained):
     assert (trained / "two.txt").read_text().count("run in ") == 1
+    assert "2 processes share the rows of every batch" in (trained / "two.txt").read_text()
     one, two = (json.loads((trained / name / "summary.json").read_text()) for name in ("one", "two"))
     assert {path.name for path in (trained / "one").iterdir()} == {
         path.name for path in (trained / "two").iterdir()
@@ -184,6 +185,29 @@ def test_batches_are_shared_and_their_noise_is_each_process_s_own():
         together = torch.cat([part for (part,) in parts])
         assert torch.equal(whole[:, 0], together[:, 0])
         assert len(set(together[:, 1].tolist())) == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "[/a/pair.cc:561] Connection closed by peer [127.0.0.1]:1. This is typical.\nMore",
+            "Connection closed by peer",
+        ),
+        ("Timed out after 30 s.", "Timed out after 30 s"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_a_lost_process_is_told_in_one_sentence(message, reason):
+    class Broken:
+        global_rank, world_size, device = 0, 2, "cpu"
+
+        def all_reduce(self, values, reduce_op):
+            raise RuntimeError(message)
+
+    with pytest.raises(LostProcessError) as caught:
+        Together(Broken()).sum(torch.zeros(2))
+    assert f"Process 1 of 2 lost another one, so it ends too ({reason}). A run" in str(caught.value)
 
 
 def test_one_process_needs_no_launcher(monkeypatch):
