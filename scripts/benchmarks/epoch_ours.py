@@ -3,45 +3,19 @@
 import sys
 from collections.abc import Callable
 
-from pyro_vae._environment import calm_threads
-
-calm_threads()
+from benchmarks.ours import trainer_of  # isort: skip (it sets the threads before torch is loaded)
 
 import torch
 
 from benchmarks._serve import Network, serve
-from pyro_vae.building import build
-from pyro_vae.config import ModelConfig
-from pyro_vae.objectives import ELBO
-from pyro_vae.training import FusedAdamW, ProgressBar, Schedule, make_trainer
+from pyro_vae.training import ProgressBar, Schedule
 
 
 def epochs_of(network: Network) -> Callable[[int], None]:
     """Return what trains for n epochs."""
     train, validation = network.rows()
-    config = ModelConfig(
-        likelihood="bernoulli",
-        latent_dim=network.latent_dim,
-        hidden=tuple(network.hidden),
-        activation="relu",
-        precision="bf16" if "bf16" in sys.argv else "fp32",
-    )
-    trainer = make_trainer(
-        *build(config, train.mean(0), train.std(0)),
-        train,
-        validation,
-        objective=ELBO(),
-        epochs=1,
-        batch_size=network.batch_size,
-        optimizer=FusedAdamW,
-        schedule=Schedule("constant"),
-        clip_norm=None,
-        patience=None,
-        device="cpu",
-        compile="on" if "compile" in sys.argv else "off",
-        seed=0,
-        callbacks=(ProgressBar(),),
-    )
+    settings = {"epochs": 1, "schedule": Schedule("constant"), "callbacks": (ProgressBar(),)}
+    trainer = trainer_of(network, train, validation, **settings)
 
     def epochs(n: int) -> None:
         trainer.epochs = trainer.epoch + n

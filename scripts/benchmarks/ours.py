@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from pyro_vae._environment import calm_threads
 
@@ -14,12 +15,13 @@ from benchmarks._serve import Network, serve
 from pyro_vae.building import build
 from pyro_vae.config import ModelConfig
 from pyro_vae.objectives import ELBO
-from pyro_vae.training import FusedAdamW, Schedule, make_trainer
+from pyro_vae.training import FusedAdamW, Schedule, Trainer, make_trainer
 
 
-def steps_of(network: Network) -> Callable[[int], None]:
-    """Return the steps of a trainer."""
-    rows = (torch.rand(8 * network.batch_size, network.data_dim) < 0.2).float()
+def trainer_of(
+    network: Network, train: torch.Tensor, validation: torch.Tensor | None = None, **settings: Any
+) -> Trainer:
+    """Return the trainer of the network, compiled and in bf16 where the command line says so."""
     config = ModelConfig(
         likelihood="bernoulli",
         latent_dim=network.latent_dim,
@@ -27,21 +29,27 @@ def steps_of(network: Network) -> Callable[[int], None]:
         activation="relu",
         precision="bf16" if "bf16" in sys.argv else "fp32",
     )
-    trainer = make_trainer(
-        *build(config, rows.mean(0), rows.std(0)),
-        rows,
-        None,
+    defaults: dict[str, Any] = {"epochs": 1000, "schedule": Schedule()}
+    return make_trainer(
+        *build(config, train.mean(0), train.std(0)),
+        train,
+        validation,
         objective=ELBO(),
-        epochs=1000,
         batch_size=network.batch_size,
         optimizer=FusedAdamW,
-        schedule=Schedule(),
         clip_norm=None,
         patience=None,
         device="cpu",
         compile="on" if "compile" in sys.argv else "off",
         seed=0,
+        **defaults | settings,
     )
+
+
+def steps_of(network: Network) -> Callable[[int], None]:
+    """Return the steps of a trainer."""
+    rows = (torch.rand(8 * network.batch_size, network.data_dim) < 0.2).float()
+    trainer = trainer_of(network, rows)
     batches = list(rows.split(network.batch_size))
     trainer.loss.train()
 
