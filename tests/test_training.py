@@ -1,5 +1,6 @@
 """The training loop: exact averages, seeds, kinds of data, early stopping, failures, and its saved state."""
 
+import copy
 import math
 from functools import partial
 
@@ -253,6 +254,32 @@ def test_our_adamw_is_torchs():
         finals.append((trainer.parameters, trainer.optimizer.state_dict()["state"]))
     for ours, theirs in zip(*finals, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_our_adamw_is_torchs_where_gradients_come_and_go():
+    shapes = [(3, 2), (2,), (4,)]
+    ours, theirs = ([torch.ones(shape, requires_grad=True) for shape in shapes] for _ in range(2))
+    optimizers = [FusedAdamW(ours, lr=0.1), torch.optim.AdamW(theirs, lr=0.1, weight_decay=0.0, fused=True)]
+    for turn, present in enumerate([(1, 1, 0), (1, 0, 1), (1, 1, 1), (0, 0, 1), (1, 1, 1)]):
+        for a, b, here in zip(ours, theirs, present, strict=True):
+            a.grad = b.grad = torch.randn(a.shape) if here else None
+        for optimizer in optimizers:
+            optimizer.step()
+        if turn == 2:  # as after a resumption: the counters, shared or not, go on
+            optimizers[0].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+        assert optimizers[0].state[a]["step"] == optimizers[1].state[b]["step"]
+
+
+def test_our_adamw_leaves_out_a_failed_step_and_divides():
+    weight = torch.ones(3, requires_grad=True)
+    adam = FusedAdamW([weight], lr=0.1)
+    adam.update([torch.full((3,), torch.nan)], failed=torch.ones(()))
+    assert weight.tolist() == [1, 1, 1]
+    assert adam.state[weight]["step"] == 0
+    adam.update([torch.full((3,), 4.0)], scale=torch.tensor(2.0), failed=torch.zeros(()))
+    torch.testing.assert_close(adam.state[weight]["exp_avg"], torch.full((3,), 0.2))
 
 
 def test_compiling_where_it_pays():

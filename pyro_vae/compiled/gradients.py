@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
     terms: Terms
     """Loss and its parts, detached."""
     sums: Tensor
-    """Sums over the rows of `terms.reconstruction` and of `terms.kl`, float64, shape (2,)."""
+    """Sums over the rows of the loss, of `terms.reconstruction` and of `terms.kl`, float64, shape (3,)."""
     norm: Tensor
     """Euclidean norm of the whole gradient, scalar."""
     failed: Tensor
@@ -79,8 +79,10 @@ class Gradients:
         squares = [g.square().sum() for g in gradients if g is not None]
         norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(terms.loss)
         failed = 1 - torch.isfinite(norm + terms.loss.detach()).float()
-        sums = torch.stack([part.sum(dtype=torch.float64) for part in (terms.reconstruction, terms.kl)])
-        return Evaluation(terms._replace(loss=terms.loss.detach()), sums, norm, failed, gradients)
+        terms = terms._replace(loss=terms.loss.detach())
+        parts = (terms.loss.expand_as(terms.kl), terms.reconstruction, terms.kl)
+        sums = torch.stack([part.sum(dtype=torch.float64) for part in parts])
+        return Evaluation(terms, sums, norm, failed, gradients)
 
     def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
         if not self.parameters:
@@ -200,8 +202,10 @@ def _tensors(evaluation: Evaluation) -> list[Tensor]:
 def _evaluation(tensors: Sequence[Tensor], used: Sequence[bool]) -> Evaluation:
     """Undo `_tensors`, with None for the parameters that are not used."""
     loss, reconstruction, kl, sums, norm, failed, *given = tensors
-    remaining = iter(given)
-    gradients = tuple(next(remaining) if is_used else None for is_used in used)
+    gradients: tuple[Tensor | None, ...] = tuple(given)
+    if not all(used):
+        remaining = iter(given)
+        gradients = tuple(next(remaining) if is_used else None for is_used in used)
     return Evaluation(Terms(loss, reconstruction, kl), sums, norm, failed, gradients)
 
 

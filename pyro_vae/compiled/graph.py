@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyro_vae.compiled.matmul import through_onednn
+from pyro_vae.compiled.matmul import lower_to_onednn, through_onednn
 
 __all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
 
@@ -41,9 +42,18 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
     from torch._inductor import config
 
     # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
-    # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves.
+    # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves. On a
+    # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster.
     on_gpu = any(tensor.is_cuda for tensor in inputs)
-    settings = {"fallback_random": True, "compile_threads": 1, "triton.cudagraphs": on_gpu}
+    settings = {
+        "fallback_random": True,
+        "compile_threads": 1,
+        "triton.cudagraphs": on_gpu,
+        "cpp_wrapper": not on_gpu,
+    }
+    lower_to_onednn()
+    for node in graph.graph.nodes:
+        node.meta.clear()  # the example tensors of the trace, which are not those of the compilation
     with torch.no_grad(), config.patch(settings):
         compiled: Callable[..., Sequence[Tensor]] = compile_graph(graph, [*inputs])
     return _replayed(compiled) if on_gpu else compiled
@@ -83,11 +93,12 @@ class Graph:
             graph = make_fx(function)(*inputs)
             self.captured = _lift(graph)
             through_onednn(graph)
+            self.tolerance = _tolerance(graph)
             self._run = backend(graph, [*inputs, *self.captured])
-        self.tolerance = _tolerance(graph)
-        attributes = [vars(part) for part in module.modules()]
-        self._parts = [own[name] for own in attributes for name in PARTS]
-        self._dicts = [*attributes, *filter(None, self._parts)]
+        self._attributes = [vars(part) for part in module.modules()]
+        self._parts = [own[name] for own in self._attributes for name in PARTS]
+        self._filled = [part for part in self._parts if part]
+        self._values = [itemgetter(*_own_names(own)) for own in self._attributes]
         self._state = self._look(inputs)
 
     @torch.no_grad()
@@ -99,15 +110,22 @@ class Graph:
         """Return whether the modules, and the kind of inputs, are those that the graph was recorded with."""
         try:
             return self._look(inputs) == self._state
-        except RuntimeError:  # two different tensors do not compare to one truth value
+        except (KeyError, RuntimeError):  # an attribute is gone; two different tensors have not one truth value
             return False
 
     def _look(self, inputs: Sequence[Tensor]) -> list[Any]:
-        # In every step, so as fast as can be: empty parts, which most are, are only counted.
-        attributes = [tuple(own.values()) for own in self._dicts]
+        # In every step, between products that empty the processor's cache: touches as few objects as can be.
+        attributes = [values(own) for values, own in zip(self._values, self._attributes, strict=True)]
+        filled = [tuple(part.values()) for part in self._filled]
+        lengths = [*map(len, self._attributes), *map(len, self._parts)]
         captured = [(t.dtype, t.device, t.requires_grad) for t in self.captured]
         given = [(t.shape, t.dtype, t.device) for t in inputs]
-        return [attributes, sum(map(len, self._parts)), captured, given]
+        return [attributes, filled, lengths, captured, given]
+
+
+def _own_names(attributes: dict[str, Any]) -> list[str]:
+    """Return the names of a module's mode and of what it has beside an empty module's attributes."""
+    return ["training", *attributes.keys() - vars(nn.Module()).keys()]
 
 
 def _lift(graph: GraphModule) -> list[Tensor]:

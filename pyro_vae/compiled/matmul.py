@@ -1,16 +1,23 @@
 """Matrix products of a graph through oneDNN, which uses what the processor has.
 
 torch multiplies float32 matrices on the CPU by MKL, which leaves half of an AMD processor's vector units idle;
-oneDNN, which torch carries too, does not.
+oneDNN, which torch carries too, does not. TorchInductor calls it for constant weights only, as in inference; here it
+learns to call it for weights that are trained.
 """
 
 from __future__ import annotations
+
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-__all__ = ["through_onednn"]
+__all__ = ["lower_to_onednn", "through_onednn"]
+
+SMALL = 900_000
+"""Multiplications up to which oneDNN's preparation takes longer than what it saves."""
 
 _library = torch.library.Library("pyro_vae", "DEF")
 _library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
@@ -50,4 +57,38 @@ def _applies(node: Node) -> bool:
     value = node.meta["val"]
     bias = [first.meta["val"] for first in node.args[:-2] if isinstance(first, Node)]
     one_row = all(added.ndim == 1 for added in bias)
-    return value.dtype == torch.float32 and value.device.type == "cpu" and one_row and value.numel() > 0
+    multiplications = value.numel() * node.args[-2].meta["val"].shape[1]
+    return (
+        value.dtype == torch.float32 and value.device.type == "cpu" and one_row and multiplications > SMALL
+    )
+
+
+@cache
+def lower_to_onednn() -> None:
+    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them."""
+    from torch._inductor import lowering
+    from torch._inductor.ir import FixedLayout, TensorBox
+    from torch._inductor.mkldnn_ir import LinearUnary, _create_output_node
+
+    class Linear(LinearUnary):
+        """oneDNN's product with a weight of any strides, which need not be a constant."""
+
+        @classmethod
+        def create(cls, x: Any, weight: Any, bias: Any) -> Any:
+            """Return the node of `x @ weight.T + bias`."""
+            x, weight = cls.require_contiguous(cls.realize_input(x)), cls.realize_input(weight)
+            weight.freeze_layout()
+            settings: list[Any] = ["none", [-1], ""]  # no activation
+            inputs = [x, weight]
+            if bias is None:
+                settings.insert(0, None)
+            else:
+                inputs.append(cls.require_contiguous(cls.realize_input(bias)))
+            size = [x.get_size()[0], weight.get_size()[0]]
+            layout = FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
+            return _create_output_node(cls(layout=layout, inputs=inputs, constant_args=settings))
+
+    def lower(x: Any, weight: Any, bias: Any) -> Any:
+        return TensorBox.create(Linear.create(x, weight, bias))
+
+    lowering.lowerings[torch.ops.pyro_vae.linear.default] = lower

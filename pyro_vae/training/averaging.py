@@ -57,7 +57,7 @@ class AveragedGradients:
         """
         own = self.own(*data, progress=progress)
         weight = len(own.terms.kl) / self.num_rows()
-        facts = (weight * own.terms.loss, own.failed, float(self.wants_to_stop), *own.sums)
+        facts = (own.failed, float(self.wants_to_stop), *own.sums)
         present = [g for g in own.gradients if g is not None]
         sizes = [g.numel() for g in present]
         vector = own.norm.new_empty(len(facts) + sum(sizes))
@@ -66,12 +66,12 @@ class AveragedGradients:
         for part, gradient in zip(vector[len(facts) :].split(sizes), present, strict=True):
             torch.mul(gradient.flatten(), weight, out=part)
         total = self.processes.sum(vector)
-        loss, failed, self.stopping, *sums = total[: len(facts)]
+        failed, self.stopping, *sums = total[: len(facts)]
         flat = total[len(facts) :]
         norm = torch.linalg.vector_norm(flat)
         parts = iter(flat.split(sizes))
         return Evaluation(
-            own.terms._replace(loss=loss),
+            own.terms._replace(loss=sums[0] / self.num_rows()),
             torch.stack(sums).double(),
             norm,
             torch.maximum((failed > 0).float(), 1 - torch.isfinite(norm).float()),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,11 +11,23 @@ from torch import Tensor
 __all__ = ["FusedAdamW"]
 
 
+class _Lists(NamedTuple):
+    """What the kernel takes of one group, for the parameters that have a gradient."""
+
+    present: list[bool]
+    parameters: list[Tensor]
+    averages: list[Tensor]
+    squares: list[Tensor]
+    steps: list[Tensor]
+    counters: list[Tensor]
+
+
 class FusedAdamW(torch.optim.AdamW):
     """`torch.optim.AdamW(fused=True)` with its one kernel and little else in a step (Loshchilov & Hutter 2019, alg. 2).
 
-    torch sorts the parameters by device and dtype anew in each step, which on small networks takes as long as the
-    kernel. Here all are on one device and of one dtype; the state is that of `torch.optim.AdamW`.
+    torch sorts the parameters by device and dtype anew in each step and counts the steps of each, which on small
+    networks takes as long as the kernel. Here all are on one device and of one dtype, the lists are kept, and
+    parameters that have taken the same steps share a counter; the state is that of `torch.optim.AdamW`.
 
     Args:
         parameters: What is trained.
@@ -23,39 +35,82 @@ class FusedAdamW(torch.optim.AdamW):
         weight_decay: Decoupled weight decay.
     """
 
-    grad_scale: Tensor | None = None
-    """What the gradients are divided by, scalar; None for 1."""
-    found_inf: Tensor | None = None
-    """1 where the step is to be left out, else 0; scalar."""
-
     def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+        self._lists: list[_Lists | None] = []
         super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take a step along the gradients in `.grad`."""
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            states = [self.state[p] or self._first_state(p) for p in parameters]
-            steps = [state["step"] for state in states]
-            torch._foreach_add_(steps, 1 if self.found_inf is None else 1 - self.found_inf)
+        self.update([p.grad for group in self.param_groups for p in group["params"]])
+
+    @torch.no_grad()
+    def update(
+        self, gradients: Sequence[Tensor | None], scale: Tensor | None = None, failed: Tensor | None = None
+    ) -> None:
+        """Take a step along given gradients; torch's hooks around `step` do not run.
+
+        Args:
+            gradients: One for each parameter, in the order of the groups; None leaves the parameter as it is.
+            scale: What the gradients are divided by, scalar; None for 1.
+            failed: 1 where the step is to be left out, else 0; scalar; None for 0.
+        """
+        done = 0
+        for number, group in enumerate(self.param_groups):
+            own = gradients[done : (done := done + len(group["params"]))]
+            lists = self._lists_of(number, group["params"], [g is not None for g in own])
+            for counter in lists.counters:
+                counter.add_(1 if failed is None else 1 - failed)
+            beta1, beta2 = group["betas"]
             torch._fused_adamw_(
-                parameters,
-                [p.grad for p in parameters],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                lists.parameters,
+                [g for g in own if g is not None],
+                lists.averages,
+                lists.squares,
                 [],
-                steps,
+                lists.steps,
                 lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
+                beta1=beta1,
+                beta2=beta2,
                 weight_decay=group["weight_decay"],
                 eps=group["eps"],
                 amsgrad=False,
                 maximize=False,
-                grad_scale=self.grad_scale,
-                found_inf=self.found_inf,
+                grad_scale=scale,
+                found_inf=failed,
             )
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, as `torch.optim.Optimizer` does."""
+        super().add_param_group(param_group)
+        self._lists.append(None)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go back to where a state was taken, as `torch.optim.Optimizer` does."""
+        super().load_state_dict(state_dict)
+        self._lists = [None] * len(self.param_groups)
+
+    def _lists_of(self, number: int, parameters: list[Tensor], present: list[bool]) -> _Lists:
+        lists = self._lists[number]
+        if lists is None or lists.present != present:
+            lists = self._lists[number] = self._gather(parameters, present)
+        return lists
+
+    def _gather(self, parameters: list[Tensor], present: list[bool]) -> _Lists:
+        moved = [p for p, has_gradient in zip(parameters, present, strict=True) if has_gradient]
+        states = [self.state[p] or self._first_state(p) for p in moved]
+        # Fresh counters, one for each number of steps: those left out now keep their own.
+        counters: dict[float, Tensor] = {}
+        for state in states:
+            state["step"] = counters.setdefault(float(state["step"]), state["step"].clone())
+        return _Lists(
+            present,
+            moved,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["step"] for state in states],
+            list(counters.values()),
+        )
 
     def _first_state(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]

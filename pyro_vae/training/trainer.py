@@ -20,6 +20,7 @@ from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_fini
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback
+from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
@@ -125,8 +126,7 @@ class Trainer:
         self.stopped = ""
         self._reason = "another process"
         device = first[0].device
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._progress = torch.zeros((), device=device)
         self._failed = torch.zeros((), device=device)
         self._unchecked: list[_Step] = []
@@ -165,7 +165,7 @@ class Trainer:
 
     def running_terms(self) -> dict[str, float]:
         """Return the running epoch's mean terms so far, nats per example."""
-        reconstruction, kl = (self._sums / max(self.rows_done, 1)).tolist()
+        _, reconstruction, kl = (self._sums / max(self.rows_done, 1)).tolist()
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     def modules(self) -> tuple[nn.Module, nn.Module]:
@@ -198,7 +198,6 @@ class Trainer:
             "step": self.step,
             "rows_done": self.rows_done,
             "sums": self._sums.clone(),
-            "loss_sum": self._loss_sum.clone(),
             "seconds": self.seconds,
             "history": self.history,
             "best": {"epoch": self.best.epoch, "elbo": self.best.elbo, "weights": self.best.weights},
@@ -212,7 +211,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
         self._sums.copy_(state["sums"])
-        self._loss_sum.copy_(state["loss_sum"])
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.best = _Best(**state["best"])
         self.stopped = state["stopped"]
@@ -246,21 +244,21 @@ class Trainer:
             # Noise by place, so that a state without the random numbers of the others is enough to go on.
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
         noise = random_state()
+        for parameter in self.parameters:
+            parameter.grad = None  # its memory, still in the processor's cache, is where the next gradients go
         evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
         # Once one has failed, all later steps leave the weights as they are.
-        self._failed = torch.maximum(self._failed, evaluation.failed)
+        self._failed = torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
         self._unchecked.append(_Step(self.step, batch, noise, self._failed))
-        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self.schedule(done, total)
-        self._update(evaluation)
         if len(self._unchecked) >= self._check_every:
             self._check()
             if isinstance(self.gradients, AveragedGradients) and self.gradients.stopping:
                 self.stopped = self._reason
-        num_rows = len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
-        self._loss_sum.add_(evaluation.terms.loss, alpha=num_rows)
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self.schedule(done, total)
+        self._update(evaluation)
         self._sums += evaluation.sums
-        self.rows_done += num_rows
+        self.rows_done += len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
         self.step += 1
 
     @torch.no_grad()
@@ -278,10 +276,14 @@ class Trainer:
         for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True):
             parameter.grad = gradient
         scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
+        failed = self._failed if self._unchecked else None
         optimizer: Any = self.optimizer
+        # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
+        if isinstance(optimizer, FusedAdamW):
+            optimizer.update(evaluation.gradients, scale, failed)
+            return
         if getattr(optimizer, "_step_supports_amp_scaling", False):
-            # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
-            optimizer.grad_scale, optimizer.found_inf = scale, self._failed
+            optimizer.grad_scale, optimizer.found_inf = scale, failed
         else:
             self._check()
             if scale is not None:
@@ -299,7 +301,7 @@ class Trainer:
         line: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "loss": float(self._loss_sum) / self.rows_done,
+            "loss": float(self._sums[0]) / self.rows_done,
             "train": self.running_terms(),
         }
         if self.validation is not None:
@@ -309,7 +311,6 @@ class Trainer:
     def _close_epoch(self, elbo: float) -> None:
         self.epoch, self.step, self.rows_done = self.epoch + 1, 0, 0
         self._sums.zero_()
-        self._loss_sum.zero_()
         # Without a validation split the last weights are kept: the training ELBO nearly always prefers them.
         if self.validation is None or elbo > self.best.elbo or not self.best.weights:
             self.best = _Best(self.epoch, elbo, self.weights())

@@ -37,10 +37,7 @@ def stepper(network: Any, num_rows: int, processes: Processes | None) -> Callabl
 
     def step() -> None:
         found = gradients(own, progress=progress)
-        for parameter, gradient in zip(parameters, found.gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.found_inf = found.failed
-        optimizer.step()
+        optimizer.update(found.gradients, failed=found.failed)
 
     return step
 
