@@ -199,6 +199,8 @@ class Checkpoints(Callback):
         seconds: Time between two states; the last one is always written when training stops.
     """
 
+    touches_programs = False
+
     def __init__(self, folder: RunFolder, seconds: float = 30.0) -> None:
         self.folder = folder
         self.seconds = seconds
@@ -238,6 +240,7 @@ class StopOnSignal(Callback):
         processes: Those that train together.
     """
 
+    touches_programs = False
     signals = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, processes: Processes = ALONE) -> None:

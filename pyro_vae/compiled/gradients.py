@@ -66,12 +66,14 @@ class Gradients:
         self.loss = loss
         self.parameters = list(parameters)
 
-    def __call__(self, *data: Tensor, progress: Tensor) -> Evaluation:
+    def __call__(self, *data: Tensor, progress: Tensor, unchanged: bool = False) -> Evaluation:
         """Return loss and gradients for a batch, with noise from torch's random state.
 
         Args:
             data: What model and guide are called with.
             progress: Share of training that is done, a scalar in [0, 1].
+            unchanged: Whether the programs are known to be as in the last call, all but the values of their tensors,
+                so that there is no need to look.
         """
         with torch.set_grad_enabled(bool(self.parameters)):
             terms = self.loss.terms(*data, progress=progress)
@@ -121,14 +123,16 @@ class CompiledGradients(Gradients):
         self._used: list[bool] = []
         self._traces = 0
 
-    def __call__(self, *data: Tensor, progress: Tensor) -> Evaluation:
+    def __call__(self, *data: Tensor, progress: Tensor, unchanged: bool = False) -> Evaluation:
         """Return loss and gradients for a batch, with noise from torch's random state.
 
         Args:
             data: What model and guide are called with.
             progress: Share of training that is done, a scalar in [0, 1].
+            unchanged: Whether the programs are known to be as in the last call, all but the values of their tensors,
+                so that there is no need to look.
         """
-        if _shapes(data) == self._shapes and self._ready(data, progress):
+        if _shapes(data) == self._shapes and ((unchanged and self._graph) or self._ready(data, progress)):
             assert self._graph is not None
             return _evaluation(self._graph(progress, *data), self._used)
         return super().__call__(*data, progress=progress)

@@ -110,7 +110,10 @@ class Graph:
         """Return whether the modules, and the kind of inputs, are those that the graph was recorded with."""
         try:
             return self._look(inputs) == self._state
-        except (KeyError, RuntimeError):  # an attribute is gone; two different tensors have not one truth value
+        except (
+            KeyError,
+            RuntimeError,
+        ):  # an attribute is gone; two different tensors have not one truth value
             return False
 
     def _look(self, inputs: Sequence[Tensor]) -> list[Any]:

@@ -54,41 +54,31 @@ def through_onednn(graph: GraphModule) -> None:
 
 
 def _applies(node: Node) -> bool:
-    value = node.meta["val"]
-    bias = [first.meta["val"] for first in node.args[:-2] if isinstance(first, Node)]
-    one_row = all(added.ndim == 1 for added in bias)
-    multiplications = value.numel() * node.args[-2].meta["val"].shape[1]
-    return (
-        value.dtype == torch.float32 and value.device.type == "cpu" and one_row and multiplications > SMALL
-    )
+    value, *given = (of.meta["val"] for of in (node, *node.args) if isinstance(of, Node))
+    one_row = all(added.ndim == 1 for added in given[:-2])
+    on_cpu = value.dtype == torch.float32 and value.device.type == "cpu"
+    return on_cpu and one_row and value.numel() * given[-1].shape[0] > SMALL
 
 
 @cache
 def lower_to_onednn() -> None:
     """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them."""
-    from torch._inductor import lowering
-    from torch._inductor.ir import FixedLayout, TensorBox
-    from torch._inductor.mkldnn_ir import LinearUnary, _create_output_node
+    from torch._inductor import ir, lowering, mkldnn_ir
 
-    class Linear(LinearUnary):
-        """oneDNN's product with a weight of any strides, which need not be a constant."""
-
-        @classmethod
-        def create(cls, x: Any, weight: Any, bias: Any) -> Any:
-            """Return the node of `x @ weight.T + bias`."""
-            x, weight = cls.require_contiguous(cls.realize_input(x)), cls.realize_input(weight)
-            weight.freeze_layout()
-            settings: list[Any] = ["none", [-1], ""]  # no activation
-            inputs = [x, weight]
-            if bias is None:
-                settings.insert(0, None)
-            else:
-                inputs.append(cls.require_contiguous(cls.realize_input(bias)))
-            size = [x.get_size()[0], weight.get_size()[0]]
-            layout = FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
-            return _create_output_node(cls(layout=layout, inputs=inputs, constant_args=settings))
+    kernel: Any = mkldnn_ir.LinearUnary
 
     def lower(x: Any, weight: Any, bias: Any) -> Any:
-        return TensorBox.create(Linear.create(x, weight, bias))
+        x, weight = kernel.require_contiguous(kernel.realize_input(x)), kernel.realize_input(weight)
+        weight.freeze_layout()
+        settings: list[Any] = ["none", [-1], ""]  # no activation
+        inputs = [x, weight]
+        if bias is None:
+            settings.insert(0, None)
+        else:
+            inputs.append(kernel.require_contiguous(kernel.realize_input(bias)))
+        size = [x.get_size()[0], weight.get_size()[0]]
+        layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
+        node = kernel(layout=layout, inputs=inputs, constant_args=settings)
+        return ir.TensorBox.create(mkldnn_ir._create_output_node(node))
 
     lowering.lowerings[torch.ops.pyro_vae.linear.default] = lower

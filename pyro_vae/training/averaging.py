@@ -48,14 +48,15 @@ class AveragedGradients:
         """As for `Gradients`, of this process."""
         return self.own.seconds
 
-    def __call__(self, *data: Tensor, progress: Tensor) -> Evaluation:
+    def __call__(self, *data: Tensor, progress: Tensor, unchanged: bool = False) -> Evaluation:
         """Return the parts of this process's rows, and loss, sums, norm and gradients of all rows.
 
         Args:
             data: This process's share of the batch.
             progress: Share of training that is done, a scalar in [0, 1].
+            unchanged: As for `Gradients`.
         """
-        own = self.own(*data, progress=progress)
+        own = self.own(*data, progress=progress, unchanged=unchanged)
         weight = len(own.terms.kl) / self.num_rows()
         facts = (own.failed, float(self.wants_to_stop), *own.sums)
         present = [g for g in own.gradients if g is not None]

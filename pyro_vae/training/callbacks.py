@@ -14,7 +14,14 @@ __all__ = ["Callback", "ProgressBar"]
 
 
 class Callback:
-    """Called by the trainer; a subclass overrides what it needs, and may call `trainer.stop(reason)`."""
+    """Called by the trainer; a subclass overrides what it needs, and may call `trainer.stop(reason)`.
+
+    Attributes:
+        touches_programs: Whether it may change model or guide. Where no callback does, a compiled run looks at the
+            start of each epoch whether they have changed, instead of in each step.
+    """
+
+    touches_programs = True
 
     def on_start(self, trainer: Trainer) -> None:
         """Called once, before the first step."""
@@ -35,6 +42,8 @@ class ProgressBar(Callback):
     Args:
         interval: Seconds between two readings of the running sums (on a GPU each waits for the device).
     """
+
+    touches_programs = False
 
     def __init__(self, interval: float = 1.0) -> None:
         self.interval = interval

@@ -16,6 +16,7 @@ from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_pos
 from pyro_vae._programs import num_inputs, parameters_of
 from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients, uncompiled
 from pyro_vae.data.adapters import TrainingBatches
+from pyro_vae.data.batches import Batches
 from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_finite_site
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaging import AveragedGradients
@@ -133,6 +134,9 @@ class Trainer:
         # Reading a value waits for a GPU, and costs nothing on a CPU.
         self._check_every = CHECK_EVERY if device.type == "cuda" else 1
         self._random_state: dict[str, Any] | None = None
+        # Whether other code than ours runs between two steps, so that the programs may have changed.
+        self._touched = not isinstance(train, Batches) or any(c.touches_programs for c in callbacks)
+        self._unchanged = False
 
     def run(self) -> FitResult:
         """Train until the last epoch, or until patience or a callback ends it; keep the best weights."""
@@ -218,6 +222,7 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         started, before = time.monotonic(), self.seconds
+        self._unchanged = False
         for batch in self.train.epoch(self.epoch, start=self.step):
             self._take_step(self._inputs(batch))
             self.seconds = before + time.monotonic() - started
@@ -245,10 +250,16 @@ class Trainer:
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
         noise = random_state()
         for parameter in self.parameters:
-            parameter.grad = None  # its memory, still in the processor's cache, is where the next gradients go
-        evaluation = self.gradients(*batch, progress=self._progress.fill_(done / total))
+            parameter.grad = (
+                None  # its memory, still in the processor's cache, is where the next gradients go
+            )
+        progress = self._progress.fill_(done / total)
+        evaluation = self.gradients(*batch, progress=progress, unchanged=self._unchanged)
+        self._unchanged = not self._touched
         # Once one has failed, all later steps leave the weights as they are.
-        self._failed = torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
+        self._failed = (
+            torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
+        )
         self._unchecked.append(_Step(self.step, batch, noise, self._failed))
         if len(self._unchecked) >= self._check_every:
             self._check()

@@ -38,6 +38,8 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
 class WhenDue(Callback):
     """Writes the weights when they are due, and ends training when the time is over."""
 
+    touches_programs = False
+
     def __init__(self, snapshots: Snapshots) -> None:
         self.snapshots = snapshots
 
