@@ -9,13 +9,15 @@ import pytest
 import torch
 from programs import DATA_DIM, ExactGuide, copied, linear_problem, rows, small_vae
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyro_vae import ELBO
 from pyro_vae._checks import InputError
 from pyro_vae._programs import parameters_of
 from pyro_vae.building import build
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
-from pyro_vae.compiled.graph import _replayed
+from pyro_vae.compiled.graph import Graph, _replayed
+from pyro_vae.compiled.matmul import through_onednn
 from pyro_vae.config import ModelConfig
 from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -23,6 +25,41 @@ from pyro_vae.objectives import OBJECTIVES
 from pyro_vae.priors import PRIORS
 
 HALF = torch.tensor(0.5)
+
+
+@pytest.fixture(autouse=True)
+def small_products_too(monkeypatch):
+    """Have the products of the tests' small networks go the way of those of large ones."""
+    monkeypatch.setattr("pyro_vae.compiled.matmul.SMALL", 0)
+
+
+@pytest.mark.parametrize("backend", [uncompiled, inductor])
+def test_products_through_onednn_with_their_activations(backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    weight, bias = torch.randn(5, 4), torch.randn(5)
+
+    def products(x):
+        kept = torch.addmm(bias, x, weight.t())  # used twice: its tanh stays outside
+        gone = torch.tanh(torch.addmm(bias, x, weight.t()))
+        return [kept + torch.tanh(kept), gone, torch.relu(x @ x.t()), x.t() @ gone, gone @ weight]
+
+    x = torch.randn(3, 4)
+    graph = Graph(nn.Module(), products, [x], backend)
+    for got, expected in zip(graph(2 * x), products(2 * x), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():
+    weight, bias = torch.randn(5, 4), torch.randn(5)
+
+    def layer(x):
+        product = torch.addmm(bias, x, weight.t())
+        return [torch.tanh(product), torch.relu(x @ weight.t()), torch.tanh(x @ x.t()) * (x @ x.t())]
+
+    graph = make_fx(layer)(torch.randn(3, 4))
+    through_onednn(graph)
+    linear = [n for n in graph.graph.nodes if n.target is torch.ops.pyro_vae.linear.default]
+    assert [node.args[-1] for node in linear] == ["tanh", "relu", "tanh", "none"]
 
 
 def pair(model, guide, x, objective=None, backend=uncompiled):
@@ -259,6 +296,39 @@ def test_training_mode_attributes_and_dtype_are_noticed():
         losses.append(float(evaluate(traced, y).terms.loss))
     assert len(set(losses)) == 4
     assert traced.note == ""
+
+
+def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_noticed():
+    model, guide = small_vae()
+    x = rows()
+    _, traced = pair(model, guide, x)
+    evaluate(traced, x)
+    graph, inputs = traced._graph, (HALF, x)
+    assert graph.is_current(inputs)
+    guide.extra = 1
+    assert not graph.is_current(inputs)
+    del guide.extra
+    assert graph.is_current(inputs)
+    hook = guide.encoder.register_forward_hook(lambda *_: None)
+    assert not graph.is_current(inputs)
+    hook.remove()
+    del guide.scale_floor
+    assert not graph.is_current(inputs)
+
+
+def test_programs_said_to_be_unchanged_are_not_looked_at():
+    model, guide = small_vae()
+    x = rows()
+    _, traced = pair(model, guide, x)
+
+    def loss(**unchanged):
+        torch.manual_seed(7)
+        return float(traced(x, progress=HALF, **unchanged).terms.loss)
+
+    before = loss(unchanged=True)  # nothing has been traced yet, so it is
+    guide.scale_floor = 0.3
+    assert loss(unchanged=True) == before
+    assert loss() != before
 
 
 def test_what_changes_in_every_step_ends_tracing_with_a_sentence():

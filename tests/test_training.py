@@ -208,6 +208,31 @@ def as_it_is(trainer):
     return trainer
 
 
+class ChangesTheGuide(Callback):
+    """Changes an attribute after the second step."""
+
+    def on_step(self, trainer):
+        trainer.loss.guide.scale_floor = 0.3 if trainer.epoch or trainer.step >= 2 else 1e-6
+
+
+@pytest.mark.parametrize("touches", [True, False])
+def test_what_a_callback_changes_is_noticed_at_once_and_otherwise_with_the_epoch(touches):
+    x = rows(count=30)
+
+    class Change(ChangesTheGuide):
+        touches_programs = touches
+
+    trainers = [
+        prepare(trainer_of(small_vae(), x, callbacks=(Change(),), epochs=2)) for prepare in (as_it_is, traced)
+    ]
+    plain, compiled = (trainer.run().history for trainer in trainers)
+    agrees = [a["loss"] == pytest.approx(b["loss"], rel=1e-5) for a, b in zip(plain, compiled, strict=True)]
+    assert agrees[0] is touches
+    if touches:
+        assert agrees[1]
+    assert trainers[1].gradients._traces == 2
+
+
 def test_traced_validation_is_plain_validation():
     x, held_out = rows(count=25), rows(count=1500, seed=1)  # two blocks, the second one partial
     plain, graph = (

@@ -19,24 +19,32 @@ __all__ = ["lower_to_onednn", "through_onednn"]
 SMALL = 900_000
 """Multiplications up to which oneDNN's preparation takes longer than what it saves."""
 
+ACTIVATIONS = {torch.ops.aten.tanh.default: "tanh", torch.ops.aten.relu.default: "relu"}
+"""What oneDNN applies to a product while it is in the processor's registers."""
+
 _library = torch.library.Library("pyro_vae", "DEF")
-_library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+_library.define("linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor")
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return `x @ weight.T + bias` for x of shape (N, K) and weight of shape (M, K)."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """Return `activation(x @ weight.T + bias)` for x of shape (N, K) and weight of shape (M, K)."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")
     return result
 
 
 _library.impl("linear", _linear, "CPU")
 torch.library.register_fake(
-    "pyro_vae::linear", lambda x, weight, bias: x.new_empty(x.shape[0], weight.shape[0]), lib=_library
+    "pyro_vae::linear",
+    lambda x, weight, bias, activation: x.new_empty(x.shape[0], weight.shape[0]),
+    lib=_library,
 )
 
 
 def through_onednn(graph: GraphModule) -> None:
-    """Replace the float32 matrix products on the CPU, `a @ b` and `c + a @ b`, in a traced graph."""
+    """Replace the float32 matrix products on the CPU, `a @ b` and `c + a @ b`, in a traced graph.
+
+    An activation that alone uses a product is taken along.
+    """
     if not torch.backends.mkldnn.is_available():
         return
     aten = torch.ops.aten
@@ -45,11 +53,14 @@ def through_onednn(graph: GraphModule) -> None:
             *bias, a, b = node.args
             with graph.graph.inserting_before(node):
                 transposed = graph.graph.call_function(aten.t.default, (b,))
-                arguments = (a, transposed, bias[0] if bias else None)
+                applied = [user for user in node.users if user.target in ACTIVATIONS and len(node.users) == 1]
+                activation = ACTIVATIONS[applied[0].target] if applied else "none"
+                arguments = (a, transposed, bias[0] if bias else None, activation)
                 linear = graph.graph.call_function(torch.ops.pyro_vae.linear.default, arguments)
             linear.meta.update(node.meta)
-            node.replace_all_uses_with(linear)
-            graph.graph.erase_node(node)
+            for replaced in (*applied, node):
+                replaced.replace_all_uses_with(linear)
+                graph.graph.erase_node(replaced)
     graph.recompile()
 
 
@@ -67,10 +78,10 @@ def lower_to_onednn() -> None:
 
     kernel: Any = mkldnn_ir.LinearUnary
 
-    def lower(x: Any, weight: Any, bias: Any) -> Any:
+    def lower(x: Any, weight: Any, bias: Any, activation: str) -> Any:
         x, weight = kernel.require_contiguous(kernel.realize_input(x)), kernel.realize_input(weight)
         weight.freeze_layout()
-        settings: list[Any] = ["none", [-1], ""]  # no activation
+        settings: list[Any] = [activation, [-1], ""]
         inputs = [x, weight]
         if bias is None:
             settings.insert(0, None)
