@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 __all__ = ["AsFloat", "BinarizeDynamic", "BinarizeStatic", "Dequantize", "Preprocessing", "Rescale"]
@@ -137,7 +138,9 @@ class _Binarize:
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x of zeros and ones, float32 (N, D), for `rows` (N, D) and `noise` (N, D) in [0, 1)."""
         assert noise is not None
-        return (noise < Rescale(self.high, self.low)(rows)).float()
+        grey = Rescale(self.high, self.low)(rows)
+        # Compared straight into floats: a step's way over booleans takes longer than all of its noise.
+        return torch.lt(noise, grey, out=torch.empty_like(grey))
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return grey's mean m and m (1 - m), the moments of a Bernoulli variable."""
