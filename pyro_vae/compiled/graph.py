@@ -21,6 +21,8 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest relative difference between a gradient's two values: sums in another order, and no more."""
 COARSE_TOLERANCE = 3e-2
 """The same where a product is rounded to bfloat16."""
+MIN_CHUNK_SIZE = 2**15
+"""Entries of a tensor that are worth a thread of their own in what is not a product."""
 PARTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 """What a module holds in dictionaries of its own."""
 
@@ -43,13 +45,15 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
 
     # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
     # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves. On a
-    # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster.
+    # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster; where
+    # two threads meet they wait for each other, so only large tensors are shared among them.
     on_gpu = any(tensor.is_cuda for tensor in inputs)
     settings = {
         "fallback_random": True,
         "compile_threads": 1,
         "triton.cudagraphs": on_gpu,
         "cpp_wrapper": not on_gpu,
+        "cpp.min_chunk_size": MIN_CHUNK_SIZE,
     }
     lower_to_onednn()
     for node in graph.graph.nodes:
