@@ -62,19 +62,20 @@ class Batches:
         """Yield the batches `(x,)` of one epoch, x float32 (n, D), leaving out the first `start`."""
         order = self.index[self._permutation(epoch).to(self.index.device)]
         generator = torch.Generator(self.device)
+        seeds = _seeds(self.seed, epoch, 1 + self.processes.rank, count=len(self))
         for step in range(start, len(self)):
-            rank = self.processes.rank
-            generator.manual_seed(_word(self.seed, epoch, 1 + step, *([rank] if rank else [])))
+            generator.manual_seed(seeds[step])
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield (self.fetch(rows[self.processes.share(len(rows))], generator),)
 
     def _permutation(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(_word(self.seed, epoch, 0))
+        generator = torch.Generator().manual_seed(*_seeds(self.seed, epoch, 0, count=1))
         return torch.randperm(self.num_examples, generator=generator)
 
 
-def _word(*key: int) -> int:
-    return int(np.random.SeedSequence(key).generate_state(1)[0])
+def _seeds(*key: int, count: int) -> list[int]:
+    # All of an epoch at once: one by one they take as long as a batch.
+    return [int(word) for word in np.random.SeedSequence(key).generate_state(count)]
 
 
 def uniform_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
