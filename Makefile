@@ -7,7 +7,7 @@ ARGS ?=
 
 # torch's waiting threads spin; with a busy neighbour on the same cores that costs a factor of ten and more.
 ifeq ($(OMP_WAIT_POLICY),)
-export GOMP_SPINCOUNT ?= 1250
+export GOMP_SPINCOUNT ?= 1500
 endif
 
 .PHONY: help install train test lint types tests notebooks format clean

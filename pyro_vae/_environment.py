@@ -19,7 +19,7 @@ def calm_threads() -> None:
     idle machine. It is read once, when torch is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1250")
+        os.environ.setdefault("GOMP_SPINCOUNT", "1500")
 
 
 def run_script(main: Callable[[], int]) -> None:
