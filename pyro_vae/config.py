@@ -142,7 +142,7 @@ class TrainingConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes CUDA where there is one."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Trace and compile loss and gradients, which takes 10 to 30 s and makes each step several times as fast; auto
+    """Trace and compile loss and gradients, which takes 10 to 20 s and makes each step several times as fast; auto
     does so where the run is long enough to repay it."""
 
 

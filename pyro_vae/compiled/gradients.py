@@ -23,7 +23,7 @@ from pyro_vae.objectives import Loss, Terms
 __all__ = ["CompiledGradients", "Evaluation", "Gradients", "worth_compiling"]
 
 REPAID_AFTER = 10_000
-"""Steps after which compiling has been repaid: it takes 10 to 30 s, and saves 2 ms and more in each step."""
+"""Steps after which compiling has been repaid: it takes 10 to 20 s, and saves 2 ms and more in each step."""
 
 RETRACES = 3
 """How often a program may change while it is trained before its traces are no longer worth their time."""

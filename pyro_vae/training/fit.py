@@ -62,7 +62,7 @@ def fit(
         patience: Epochs without a better validation ELBO after which training ends; None for no early stopping.
         callbacks: Called after steps and epochs; see `Callback`.
         device: "auto", "cpu" or "cuda".
-        compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 30 s
+        compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
             and makes each step several times as fast; "auto" does so where the run is long enough to repay it.
         seed: Of the order of rows and of all noise; drawn from torch's random state where None.
         processes: Those that train together, from `started_processes()` in a script that torchrun starts; each has to
