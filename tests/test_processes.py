@@ -60,8 +60,8 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["handlers", "traced"])
 def test_averaged_gradients_are_those_of_the_whole_batch(found, kind):
-    # Loss, norm, the two sums and every gradient, of 7 rows in shares of 3 and 4 under replayed noise.
-    assert len(found[kind]) == 4 + 2 + 3
+    # Loss, norm, the three sums and every gradient, of 7 rows in shares of 3 and 4 under replayed noise.
+    assert len(found[kind]) == 5 + 2 + 3
     assert all(np.isfinite(found[kind]))
     assert max(found[kind]) < 1e-5
 
