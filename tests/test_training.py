@@ -297,6 +297,17 @@ def test_our_adamw_is_torchs_where_gradients_come_and_go():
         assert optimizers[0].state[a]["step"] == optimizers[1].state[b]["step"]
 
 
+def test_a_copy_of_our_adamw_goes_on_by_itself():
+    weight = torch.ones(3, requires_grad=True)
+    adam = FusedAdamW([weight], lr=0.1)
+    adam.update([torch.ones(3)])
+    other = copy.deepcopy(adam)
+    other.update([torch.ones(3)])
+    (copied,) = other.param_groups[0]["params"]
+    assert (adam.state[weight]["step"], other.state[copied]["step"]) == (1, 2)
+    assert (weight > copied).all()
+
+
 def test_our_adamw_leaves_out_a_failed_step_and_divides():
     weight = torch.ones(3, requires_grad=True)
     adam = FusedAdamW([weight], lr=0.1)

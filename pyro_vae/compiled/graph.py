@@ -114,10 +114,8 @@ class Graph:
         """Return whether the modules, and the kind of inputs, are those that the graph was recorded with."""
         try:
             return self._look(inputs) == self._state
-        except (
-            KeyError,
-            RuntimeError,
-        ):  # an attribute is gone; two different tensors have not one truth value
+        except (KeyError, RuntimeError):
+            # An attribute is gone; two different tensors do not compare to one truth value.
             return False
 
     def _look(self, inputs: Sequence[Tensor]) -> list[Any]:

@@ -139,7 +139,7 @@ class _Binarize:
         """Return x of zeros and ones, float32 (N, D), for `rows` (N, D) and `noise` (N, D) in [0, 1)."""
         assert noise is not None
         grey = Rescale(self.high, self.low)(rows)
-        # Compared straight into floats: a step's way over booleans takes longer than all of its noise.
+        # Compared straight into floats: by way of booleans it takes six times as long.
         return torch.lt(noise, grey, out=torch.empty_like(grey))
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -85,9 +85,9 @@ class FusedAdamW(torch.optim.AdamW):
         super().add_param_group(param_group)
         self._lists.append(None)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go back to where a state was taken, as `torch.optim.Optimizer` does."""
-        super().load_state_dict(state_dict)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on from a loaded state, or as a copy: the lists are gathered anew."""
+        super().__setstate__(state)
         self._lists = [None] * len(self.param_groups)
 
     def _lists_of(self, number: int, parameters: list[Tensor], present: list[bool]) -> _Lists:

@@ -249,10 +249,9 @@ class Trainer:
             # Noise by place, so that a state without the random numbers of the others is enough to go on.
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
         noise = random_state()
+        # The memory of these, still in the processor's cache, is where the next gradients go.
         for parameter in self.parameters:
-            parameter.grad = (
-                None  # its memory, still in the processor's cache, is where the next gradients go
-            )
+            parameter.grad = None
         progress = self._progress.fill_(done / total)
         evaluation = self.gradients(*batch, progress=progress, unchanged=self._unchanged)
         self._unchanged = not self._touched
