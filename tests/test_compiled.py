@@ -17,6 +17,7 @@ from pyro_vae._programs import parameters_of
 from pyro_vae.building import build
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
 from pyro_vae.compiled.graph import Graph, _replayed
+from pyro_vae.compiled.masks import without_picking
 from pyro_vae.compiled.matmul import through_onednn
 from pyro_vae.config import ModelConfig
 from pyro_vae.guides import GUIDES
@@ -60,6 +61,43 @@ def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():
     through_onednn(graph)
     linear = [n for n in graph.graph.nodes if n.target is torch.ops.pyro_vae.linear.default]
     assert [node.args[-1] for node in linear] == ["tanh", "relu", "tanh", "none"]
+
+
+@pytest.mark.parametrize("backend", [uncompiled, inductor])
+def test_what_a_mask_picks_may_be_of_any_number(backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+    def clipped(x, slope):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            y = slope * x**2
+            y[x > 1] = x[x > 1]
+            y[x < 0] = 0.0
+            (gradient,) = torch.autograd.grad(y.sin().sum(), x)
+            doubled = y.index_put((x > 0,), x[x > 0], accumulate=True)
+        return [y.detach(), gradient, doubled.detach()]
+
+    slope = torch.tensor(3.0)
+    graph = Graph(nn.Module(), clipped, [torch.linspace(0, 0.5, 6), slope], backend)
+    for x in (torch.linspace(-3, 3, 6), torch.linspace(2, 3, 6), torch.full((6,), -1.0)):
+        for got, expected in zip(graph(x, slope), clipped(x, slope), strict=True):
+            torch.testing.assert_close(got, expected)
+
+
+def test_other_indices_stay():
+    def indices(x, rows, mask):
+        x = x.clone()
+        x[rows] = 1.0
+        x[mask] = 2.0  # whole rows: its mask is shorter than x
+        return [x.index_put((rows,), x[rows]), x[mask].sum()]
+
+    inputs = torch.randn(3, 2), torch.tensor([0, 2]), torch.tensor([True, False, True])
+    graph = make_fx(indices)(*inputs)
+    before = str(graph.graph)
+    without_picking(graph)
+    assert str(graph.graph) == before
+    for got, expected in zip(graph(*inputs), indices(*inputs), strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def pair(model, guide, x, objective=None, backend=uncompiled):
@@ -116,6 +154,23 @@ def named_programs(**names):
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_guide_traces(guide):
     check_traced(*named_programs(guide=guide), rows("bernoulli"))
+
+
+def test_a_spline_is_replayed_beyond_its_bounds():
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    model, guide = named_programs(guide="spline")
+    with torch.no_grad():
+        guide.encoder[-1][-1].weight.mul_(
+            30
+        )  # many z lie where the spline is the identity, in each step others
+    check_traced(model, guide, rows("bernoulli"), None, keep)
+    picking = [node for node in graphs[0].graph.nodes if node.target is torch.ops.aten.index.Tensor]
+    assert picking == []  # what TorchInductor does not compile
 
 
 @pytest.mark.parametrize("prior", PRIORS)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyro_vae.compiled.masks import without_picking
 from pyro_vae.compiled.matmul import lower_to_onednn, through_onednn
 
 __all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
@@ -96,6 +97,7 @@ class Graph:
             warnings.simplefilter("ignore")
             graph = make_fx(function)(*inputs)
             self.captured = _lift(graph)
+            without_picking(graph)
             through_onednn(graph)
             self.tolerance = _tolerance(graph)
             self._run = backend(graph, [*inputs, *self.captured])
