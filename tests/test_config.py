@@ -198,6 +198,13 @@ def test_everything_left_open_is_chosen():
         assert resolve(config, dataset, std, "cpu") == config
 
 
+def test_the_encoder_takes_zeros_and_ones_as_they_are():
+    mean, std = torch.tensor([0.5, 0.001]), torch.tensor([0.5, 0.03])
+    for likelihood, expected in (("bernoulli", torch.ones(2)), ("gaussian", std)):
+        _, guide = build(ModelConfig(likelihood=likelihood, scale_floor=0.1), mean, std)
+        assert torch.equal(guide.encoder[0].scale, expected)
+
+
 def test_a_scale_that_would_not_be_used_is_refused():
     config = Config(model=ModelConfig(likelihood="bernoulli", scale_floor=0.1))
     with pytest.raises(InputError, match="no --scale-floor with --likelihood bernoulli"):
