@@ -20,7 +20,7 @@ from pyro_vae.data.adapters import as_blocks
 from pyro_vae.mcmc import HMC, HMCState, init
 from pyro_vae.models import GenerativeModel
 from pyro_vae.training import FitResult, Schedule, resolve_device
-from pyro_vae.training.trainer import OptimizerFactory
+from pyro_vae.training.stepper import OptimizerFactory
 
 __all__ = ["MonteCarloEM", "MonteCarloEMResult"]
 

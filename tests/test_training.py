@@ -200,7 +200,7 @@ def test_a_clipped_gradient_has_the_norm_asked_for():
 def traced(trainer):
     """Let a trainer trace its loss and gradients, and run the graph as it is: compiling takes its time."""
     (first, *_) = trainer.train.epoch(0)
-    trainer.gradients = CompiledGradients(trainer.loss, trainer.parameters, first, uncompiled)
+    trainer.stepper.gradients = CompiledGradients(trainer.loss, trainer.parameters, first, uncompiled)
     return trainer
 
 
@@ -230,7 +230,7 @@ def test_what_a_callback_changes_is_noticed_at_once_and_otherwise_with_the_epoch
     assert agrees[0] is touches
     if touches:
         assert agrees[1]
-    assert trainers[1].gradients._traces == 2
+    assert trainers[1].stepper.gradients._traces == 2
 
 
 def test_traced_validation_is_plain_validation():
@@ -276,7 +276,7 @@ def test_our_adamw_is_torchs():
         optimizer = partial(kind, lr=1e-2, weight_decay=0.1)
         trainer = trainer_of(small_vae(), rows(), optimizer=optimizer, clip_norm=0.5)
         trainer.run()
-        finals.append((trainer.parameters, trainer.optimizer.state_dict()["state"]))
+        finals.append((trainer.parameters, trainer.stepper.optimizer.state_dict()["state"]))
     for ours, theirs in zip(*finals, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
@@ -320,7 +320,7 @@ def test_our_adamw_leaves_out_a_failed_step_and_divides():
 
 def test_compiling_where_it_pays():
     def compiles(**changes):
-        return isinstance(trainer_of(small_vae(), rows(), **changes).gradients, CompiledGradients)
+        return isinstance(trainer_of(small_vae(), rows(), **changes).stepper.gradients, CompiledGradients)
 
     assert not compiles(compile="auto", epochs=20)
     assert compiles(compile="auto", epochs=2000, batch_size=5)

@@ -6,6 +6,7 @@ from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.stepper import Place, Stepper
 from pyro_vae.training.trainer import Trainer
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "Callback",
     "FitResult",
     "FusedAdamW",
+    "Place",
     "ProgressBar",
     "Schedule",
+    "Stepper",
     "Trainer",
     "fit",
     "make_trainer",

@@ -17,7 +17,8 @@ from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
-from pyro_vae.training.trainer import OptimizerFactory, Trainer
+from pyro_vae.training.stepper import OptimizerFactory
+from pyro_vae.training.trainer import Trainer
 
 __all__ = ["fit", "make_trainer", "resolve_device"]
 

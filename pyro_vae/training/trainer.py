@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive
+from pyro_vae._checks import NonFiniteLossError, check, check_integer
 from pyro_vae._programs import num_inputs, parameters_of
-from pyro_vae.compiled import CompiledGradients, Evaluation, Gradients, uncompiled
+from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batches import Batches
-from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo, non_finite_site
+from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaging import AveragedGradients
 from pyro_vae.training.callbacks import Callback
-from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
 
-__all__ = ["OptimizerFactory", "Trainer"]
-
-CHECK_EVERY = 50
-"""Steps on a GPU between two looks at whether all was finite."""
-
-OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
-
-
-class _Step(NamedTuple):
-    """A step that has been taken and not been looked at."""
-
-    number: int
-    batch: tuple[Tensor, ...]
-    noise: dict[str, Any]
-    failed: Tensor
+__all__ = ["Trainer"]
 
 
 @dataclass
@@ -91,7 +77,6 @@ class Trainer:
         self.validation = validation
         self.epochs = check_integer(epochs, "epochs")
         self.schedule = schedule
-        self.clip_norm = math.inf if clip_norm is None else check_positive(clip_norm, "clip_norm")
         self.patience = math.inf if patience is None else check_integer(patience, "patience")
         self.seed = seed
         self.processes = processes
@@ -104,20 +89,18 @@ class Trainer:
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
         self._start_alike()
-        self.gradients: Gradients | AveragedGradients = Gradients(loss, self.parameters)
+        own = (
+            CompiledGradients(loss, self.parameters, first) if compiled else Gradients(loss, self.parameters)
+        )
+        gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
+        self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
         self._bound = Gradients(
             ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
         )
-        if compiled:
-            self.gradients = CompiledGradients(loss, self.parameters, first)
-        if processes.count > 1:
-            self.gradients = AveragedGradients(self.gradients, processes, self._num_rows)
         if compiled and validation is not None:
             # Traced, not compiled: of a thousand rows at a time the products are all that takes time.
             block = self._inputs(next(iter(validation)))
             self._bound = CompiledGradients(self._bound.loss, (), block, uncompiled)
-        self.optimizer = optimizer(self.parameters)
-        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.epoch = 0
         self.step = 0
         self.rows_done = 0
@@ -126,13 +109,7 @@ class Trainer:
         self.best = _Best()
         self.stopped = ""
         self._reason = "another process"
-        device = first[0].device
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
-        self._progress = torch.zeros((), device=device)
-        self._failed = torch.zeros((), device=device)
-        self._unchecked: list[_Step] = []
-        # Reading a value waits for a GPU, and costs nothing on a CPU.
-        self._check_every = CHECK_EVERY if device.type == "cuda" else 1
+        self._sums = torch.zeros(3, dtype=torch.float64, device=first[0].device)
         self._random_state: dict[str, Any] | None = None
         # Whether other code than ours runs between two steps, so that the programs may have changed.
         self._touched = not isinstance(train, Batches) or any(c.touches_programs for c in callbacks)
@@ -156,14 +133,15 @@ class Trainer:
             self.best.epoch,
             self.stopped or "epochs",
             self.seconds,
-            compile_seconds=self.gradients.seconds,
-            note=self.gradients.note,
+            compile_seconds=self.stepper.gradients.seconds,
+            note=self.stepper.gradients.note,
         )
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after the current step; several processes end together, after the next."""
-        if isinstance(self.gradients, AveragedGradients):
-            self.gradients.wants_to_stop, self._reason = True, reason
+        gradients = self.stepper.gradients
+        if isinstance(gradients, AveragedGradients):
+            gradients.wants_to_stop, self._reason = True, reason
         else:
             self.stopped = reason
 
@@ -194,10 +172,10 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on bit for bit: tensors, numbers and strings only."""
-        self._check()
+        self.stepper.check()
         return {
             "weights": self.weights(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "rows_done": self.rows_done,
@@ -212,7 +190,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to where `state_dict` was taken."""
         self.load_weights(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
         self._sums.copy_(state["sums"])
         self.seconds, self.history = state["seconds"], list(state["history"])
@@ -248,25 +226,12 @@ class Trainer:
         if self.processes.count > 1:
             # Noise by place, so that a state without the random numbers of the others is enough to go on.
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
-        noise = random_state()
-        # The memory of these, still in the processor's cache, is where the next gradients go.
-        for parameter in self.parameters:
-            parameter.grad = None
-        progress = self._progress.fill_(done / total)
-        evaluation = self.gradients(*batch, progress=progress, unchanged=self._unchanged)
+        place, rate = Place(self.epoch, self.step), self.schedule(done, total)
+        evaluation = self.stepper(batch, place, done / total, rate, self._unchanged)
         self._unchanged = not self._touched
-        # Once one has failed, all later steps leave the weights as they are.
-        self._failed = (
-            torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
-        )
-        self._unchecked.append(_Step(self.step, batch, noise, self._failed))
-        if len(self._unchecked) >= self._check_every:
-            self._check()
-            if isinstance(self.gradients, AveragedGradients) and self.gradients.stopping:
-                self.stopped = self._reason
-        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self.schedule(done, total)
-        self._update(evaluation)
+        gradients = self.stepper.gradients
+        if isinstance(gradients, AveragedGradients) and self.stepper.is_checked and gradients.stopping:
+            self.stopped = self._reason
         self._sums += evaluation.sums
         self.rows_done += len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
         self.step += 1
@@ -281,36 +246,11 @@ class Trainer:
         batches: Any = self.train  # nothing but `Batches` is shared
         return min(batches.batch_size, batches.num_examples - self.step * batches.batch_size)
 
-    def _update(self, evaluation: Evaluation) -> None:
-        """Take the optimizer's step along the clipped gradient, unless this or an earlier one is not finite."""
-        for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True):
-            parameter.grad = gradient
-        scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
-        failed = self._failed if self._unchecked else None
-        optimizer: Any = self.optimizer
-        # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
-        if isinstance(optimizer, FusedAdamW):
-            optimizer.update(evaluation.gradients, scale, failed)
-            return
-        if getattr(optimizer, "_step_supports_amp_scaling", False):
-            optimizer.grad_scale, optimizer.found_inf = scale, failed
-        else:
-            self._check()
-            if scale is not None:
-                torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], scale)
-        optimizer.step()
-
-    def _check(self) -> None:
-        """Raise where a step since the last look had a loss or a gradient that is not finite."""
-        steps, self._unchecked = self._unchecked, []
-        if steps and bool(self._failed):
-            raise self._non_finite(next(step for step in steps if bool(step.failed)))
-
     def _measure_epoch(self) -> dict[str, Any]:
-        self._check()
+        self.stepper.check()
         line: dict[str, Any] = {
             "epoch": self.epoch + 1,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.stepper.learning_rate,
             "loss": float(self._sums[0]) / self.rows_done,
             "train": self.running_terms(),
         }
@@ -330,7 +270,7 @@ class Trainer:
     def _validate(self, validation: Iterable[Sequence[Tensor]]) -> ElboEstimate:
         self.loss.eval()
         blocks = (self._inputs(block) for block in validation)
-        end = torch.ones_like(self._progress)
+        end = torch.ones((), device=self._sums.device)
         # The same noise every epoch: two epochs then differ by their weights alone.
         seed = self.processes.seed(self.seed)
         own = collect_elbo(lambda *block: self._bound(*block, progress=end).terms, blocks, seed)
@@ -345,27 +285,6 @@ class Trainer:
         """Return the parameters that plain functions hold in Pyro's store."""
         inside = {id(parameter) for parameter in self.loss.parameters()}
         return [parameter for parameter in self.parameters if id(parameter) not in inside]
-
-    def _non_finite(self, step: _Step) -> NonFiniteLossError:
-        """Run the failed step again with the same noise to find the site; the weights are still good."""
-        set_random_state(step.noise)
-        by_handlers = Gradients(self.loss, self.parameters)
-        gradients = by_handlers(*step.batch, progress=self._progress).gradients
-        names = {id(parameter): name for name, parameter in self.loss.named_parameters()}
-        found = zip(self.parameters, gradients, strict=True)
-        failed = (p for p, gradient in found if gradient is not None and not torch.isfinite(gradient).all())
-        bad = next((names.get(id(p), "of a function") for p in failed), "none")
-        set_random_state(step.noise)
-        site = non_finite_site(self.loss, *step.batch)
-        if self.processes.count > 1 and bad == "none":
-            return NonFiniteLossError(
-                "The loss or its gradient is not finite in another process; see its message."
-            )
-        return NonFiniteLossError(
-            f"The loss or its gradient is not finite in epoch {self.epoch + 1}, step {step.number + 1}: first at site "
-            f"{site!r}, first bad gradient at parameter {bad!r}. The weights of the step before are kept. "
-            "Lower --lr, raise --scale-floor, or look for extreme values in the data."
-        )
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:

@@ -20,17 +20,17 @@ def epochs_of(network: Network) -> Callable[[int], None]:
     def epochs(n: int) -> None:
         trainer.epochs = trainer.epoch + n
         trainer.run()
-        if trainer.gradients.note:
-            raise RuntimeError(trainer.gradients.note)
+        if trainer.stepper.gradients.note:
+            raise RuntimeError(trainer.stepper.gradients.note)
 
     batch, progress = train[: network.batch_size].clone(), torch.zeros(())
-    adam = trainer.optimizer
+    adam = trainer.stepper.optimizer
     assert isinstance(adam, FusedAdamW)
 
     def bare(n: int) -> None:
         trainer.loss.train()
         for _ in range(n * len(trainer.train)):
-            found = trainer.gradients(batch, progress=progress, unchanged=True)
+            found = trainer.stepper.gradients(batch, progress=progress, unchanged=True)
             adam.update(found.gradients)
 
     epochs(1)

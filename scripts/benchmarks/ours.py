@@ -57,8 +57,8 @@ def steps_of(network: Network) -> Callable[[int], None]:
         for i in range(n):
             trainer.step = i % 8
             trainer._take_step((batches[i % 8],))
-        if trainer.gradients.note:
-            raise RuntimeError(trainer.gradients.note)
+        if trainer.stepper.gradients.note:
+            raise RuntimeError(trainer.stepper.gradients.note)
 
     return steps
 

@@ -18,10 +18,10 @@ from pyro_vae.compiled import CompiledGradients
 from pyro_vae.config import ModelConfig
 from pyro_vae.objectives import ELBO
 from pyro_vae.processes import Processes, started_processes
-from pyro_vae.training import AveragedGradients, FusedAdamW
+from pyro_vae.training import AveragedGradients, FusedAdamW, Place, Stepper
 
 
-def stepper(network: Any, num_rows: int, processes: Processes | None) -> Callable[[], None]:
+def step_of(network: Any, num_rows: int, processes: Processes | None) -> Callable[[], Any]:
     """Return a step on this process's share of the rows, or on all of them where it is alone."""
     data_dim, hidden, latent_dim, _ = network
     x = (torch.rand(num_rows, data_dim) < 0.2).float()
@@ -30,19 +30,14 @@ def stepper(network: Any, num_rows: int, processes: Processes | None) -> Callabl
         likelihood="bernoulli", latent_dim=latent_dim, hidden=tuple(hidden), activation="relu"
     )
     loss = ELBO()(*build(config, x.mean(0), torch.ones(data_dim)))
-    parameters = list(loss.parameters())
+    parameters: list[torch.Tensor] = [*loss.parameters()]
     alone = CompiledGradients(loss, parameters, (own,))
     gradients = AveragedGradients(alone, processes, lambda: num_rows) if processes else alone
-    optimizer, progress = FusedAdamW(parameters), torch.zeros(())
-
-    def step() -> None:
-        found = gradients(own, progress=progress)
-        optimizer.update(found.gradients, failed=found.failed)
-
-    return step
+    step = Stepper(loss, parameters, gradients, FusedAdamW)
+    return lambda: step((own,), Place(0, 0), progress=0.0)
 
 
-def timed(step: Callable[[], None], count: int) -> float:
+def timed(step: Callable[[], Any], count: int) -> float:
     """Return the seconds of a step."""
     started = time.perf_counter()
     for _ in range(count):
@@ -55,11 +50,11 @@ def main() -> None:
     processes, told = started_processes(), json.loads(sys.argv[1])
     turn, found = torch.zeros(()), []
     for num_rows in told["batch_sizes"]:
-        together = stepper(told["network"], num_rows, processes)
+        together = step_of(told["network"], num_rows, processes)
         together()
         seconds = processes.from_first(torch.tensor(timed(together, 3)))
         count = max(1, int(told["seconds"] / seconds))
-        alone = stepper(told["network"], num_rows, None) if processes.rank == 0 else None
+        alone = step_of(told["network"], num_rows, None) if processes.rank == 0 else None
         times: dict[str, list[float]] = {"alone": [], "together": []}
         for _ in range(1 + told["rounds"]):
             if alone is not None:
@@ -75,7 +70,7 @@ def main() -> None:
     )
     parameters = sum(p.numel() for program in model for p in program.parameters())
     values = torch.zeros(parameters)
-    sums = [timed(lambda: processes.sum(values), 5) for _ in range(told["rounds"])]  # type: ignore[arg-type]
+    sums = [timed(lambda: processes.sum(values), 5) for _ in range(told["rounds"])]
     if processes.rank == 0:
         Path(told["out"]).write_text(json.dumps({"batches": found, "parameters": parameters, "sums": sums}))
 

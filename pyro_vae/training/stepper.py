@@ -1,0 +1,171 @@
+"""One step of training: along the gradient of a loss, and not along one that is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import NonFiniteLossError, check_positive
+from pyro_vae.compiled import Evaluation, Gradients
+from pyro_vae.objectives import Loss, non_finite_site
+from pyro_vae.training.averaging import AveragedGradients
+from pyro_vae.training.optimizer import FusedAdamW
+from pyro_vae.training.random_state import random_state, set_random_state
+
+__all__ = ["OptimizerFactory", "Place", "Stepper"]
+
+CHECK_EVERY = 50
+"""Steps on a GPU between two looks at whether all was finite."""
+
+OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
+
+
+class Place(NamedTuple):
+    """Where in training a step is, counted from 0."""
+
+    epoch: int
+    step: int
+
+
+class _Step(NamedTuple):
+    """A step that has been taken and not been looked at."""
+
+    place: Place
+    batch: tuple[Tensor, ...]
+    noise: dict[str, Any]
+    failed: Tensor
+
+
+class Stepper:
+    """Takes steps along the clipped gradient of a loss.
+
+    Once a gradient is not finite, it and all later ones leave the weights as they are, until a look finds it and
+    raises: after each step on a CPU, seldom on a GPU, where reading a value waits for all that was asked before.
+
+    Args:
+        loss: An objective bound to a model and a guide, on its device.
+        parameters: What is trained.
+        gradients: Gives loss and gradients of a batch.
+        optimizer: Function from the parameters to a `torch.optim.Optimizer`.
+        clip_norm: Largest Euclidean norm of the whole gradient, or None.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        parameters: list[Tensor],
+        gradients: Gradients | AveragedGradients,
+        optimizer: OptimizerFactory,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.loss = loss
+        self.parameters = parameters
+        self.gradients = gradients
+        self.optimizer = optimizer(parameters)
+        self.clip_norm = math.inf if clip_norm is None else check_positive(clip_norm, "clip_norm")
+        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        device = parameters[0].device
+        self._progress = torch.zeros((), device=device)
+        self._failed = torch.zeros((), device=device)
+        self._unchecked: list[_Step] = []
+        self._check_every = CHECK_EVERY if device.type == "cuda" else 1
+
+    @property
+    def learning_rate(self) -> float:
+        """The first group's learning rate in the last step."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether all steps so far have been looked at."""
+        return not self._unchecked
+
+    def __call__(
+        self,
+        batch: tuple[Tensor, ...],
+        place: Place,
+        progress: float,
+        rate: float = 1.0,
+        unchanged: bool = False,
+    ) -> Evaluation:
+        """Take a step, and return the loss and gradients that it went along.
+
+        Args:
+            batch: What the programs are called with.
+            place: Where in training, for what is said of a step that fails.
+            progress: Share of training that is done, in [0, 1].
+            rate: What the peak learning rates are multiplied by.
+            unchanged: As for `Gradients`.
+
+        Raises:
+            NonFiniteLossError: If this step, or one since the last look, had a loss or gradient that is not finite.
+        """
+        noise = random_state()
+        # The memory of these, still in the processor's cache, is where the next gradients go.
+        for parameter in self.parameters:
+            parameter.grad = None
+        evaluation = self.gradients(*batch, progress=self._progress.fill_(progress), unchanged=unchanged)
+        self._failed = (
+            torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
+        )
+        self._unchecked.append(_Step(place, batch, noise, self._failed))
+        if len(self._unchecked) >= self._check_every:
+            self.check()
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * rate
+        self._update(evaluation)
+        return evaluation
+
+    def check(self) -> None:
+        """Look at the steps since the last look.
+
+        Raises:
+            NonFiniteLossError: If one had a loss or a gradient that is not finite.
+        """
+        steps, self._unchecked = self._unchecked, []
+        if steps and bool(self._failed):
+            raise self._non_finite(next(step for step in steps if bool(step.failed)))
+
+    def _update(self, evaluation: Evaluation) -> None:
+        for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True):
+            parameter.grad = gradient
+        scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
+        failed = self._failed if self._unchecked else None
+        optimizer: Any = self.optimizer
+        # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
+        if isinstance(optimizer, FusedAdamW):
+            optimizer.update(evaluation.gradients, scale, failed)
+            return
+        if getattr(optimizer, "_step_supports_amp_scaling", False):
+            optimizer.grad_scale, optimizer.found_inf = scale, failed
+        else:
+            self.check()
+            if scale is not None:
+                torch._foreach_div_([p.grad for p in self.parameters if p.grad is not None], scale)
+        optimizer.step()
+
+    def _non_finite(self, step: _Step) -> NonFiniteLossError:
+        """Run the failed step again with the same noise to find the site; the weights are still good."""
+        set_random_state(step.noise)
+        by_handlers = Gradients(self.loss, self.parameters)
+        gradients = by_handlers(*step.batch, progress=self._progress).gradients
+        names = {id(parameter): name for name, parameter in self.loss.named_parameters()}
+        found = zip(self.parameters, gradients, strict=True)
+        failed = (p for p, gradient in found if gradient is not None and not torch.isfinite(gradient).all())
+        bad = next((names.get(id(p), "of a function") for p in failed), "none")
+        set_random_state(step.noise)
+        site = non_finite_site(self.loss, *step.batch)
+        if isinstance(self.gradients, AveragedGradients) and bad == "none":
+            return NonFiniteLossError(
+                "The loss or its gradient is not finite in another process; see its message."
+            )
+        return NonFiniteLossError(
+            f"The loss or its gradient is not finite in epoch {step.place.epoch + 1}, step {step.place.step + 1}: "
+            f"first at site {site!r}, first bad gradient at parameter {bad!r}. The weights of the step before are "
+            "kept. Lower --lr, raise --scale-floor, or look for extreme values in the data."
+        )
