@@ -17,7 +17,7 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
 from pyro_vae.processes import Processes, started_processes
-from pyro_vae.report import closing_table, opening_lines, test_facts, write_figures
+from pyro_vae.report import closing_table, opening_lines, test_facts
 from pyro_vae.runs import (
     Checkpoints,
     RunFolder,
@@ -28,6 +28,7 @@ from pyro_vae.runs import (
     resume_notes,
     start_from,
 )
+from pyro_vae.runs.figures import write_figures
 from pyro_vae.training import FitResult, ProgressBar, Trainer, make_trainer, resolve_device
 
 __all__ = ["train"]

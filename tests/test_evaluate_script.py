@@ -57,7 +57,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monke
         return log_likelihood(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pyro_vae.scoring.log_likelihood", interrupted)
+        patch.setattr("pyro_vae.scoring.scoring.log_likelihood", interrupted)
         assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "parts") == 130
     assert "goes on" in capsys.readouterr().out
     partial = (tmp_path / "parts" / "scores.csv").read_text()

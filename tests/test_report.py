@@ -8,7 +8,8 @@ import scipy.stats
 import torch
 
 from pyro_vae.data import load_dataset
-from pyro_vae.report import _some_rows, bits_per_dim, format_table
+from pyro_vae.report import bits_per_dim, format_table
+from pyro_vae.runs.figures import _some_rows
 
 
 def test_bits_per_dimension_of_the_uniform_density_are_those_of_uniform_integers():

@@ -15,11 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vae._checks import InputError, check, check_integer, check_positive
-from pyro_vae.checkpoint import StorageError, write_json
+from pyro_vae.checkpoint import write_json
 from pyro_vae.data import DataSet, Split
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.evaluate import (
-    AnnealedLogLikelihood,
     DefensiveGuide,
     LogLikelihood,
     WidenedGuide,
@@ -27,14 +26,16 @@ from pyro_vae.evaluate import (
     log_likelihood,
 )
 from pyro_vae.evaluate.scores import RELIABLE_KHAT
-from pyro_vae.gaps import InferenceGaps, inference_gaps
+from pyro_vae.gaps import inference_gaps
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.report import bits_per_dim, format_table, test_facts
 from pyro_vae.runs import Run, RunFolder, load_data, load_run
+from pyro_vae.scoring.checks import Checks, mean_se, table_line
+from pyro_vae.scoring.file import ScoreFile
 from pyro_vae.training import resolve_device
 
-__all__ = ["Checks", "ScoreFile", "ScoreSettings", "Scoring", "open_scoring"]
+__all__ = ["ScoreSettings", "Scoring", "open_scoring"]
 
 BLOCK = 50
 """Rows that are scored and written at once: what an interruption costs."""
@@ -71,94 +72,6 @@ class ScoreSettings:
         """Return the program that z is drawn from."""
         guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
         return DefensiveGuide(guide, run.model.prior, self.defensive) if self.defensive else guide
-
-
-class ScoreFile:
-    """`scores.csv`: a line a row, in order.
-
-    Args:
-        path: The file.
-        data_dim: Size of one row.
-        levels: Integer levels, where a log-likelihood has a meaning in bits per dimension.
-    """
-
-    def __init__(self, path: Path, data_dim: int, levels: int | None) -> None:
-        self.path, self.data_dim, self.levels = path, data_dim, levels
-        self.header = "row,log_likelihood,se,ess,khat,elbo" + (",bits_per_dim" if levels else "")
-
-    def start(self) -> None:
-        """Begin anew."""
-        self._write("w", [self.header])
-
-    def append(self, first_row: int, columns: Tensor) -> None:
-        """Add the scores, shape (5, rows), of the rows from `first_row` on."""
-        lines = []
-        for row, scores in enumerate(columns.T.tolist(), first_row):
-            bits = [bits_per_dim(scores[0], self.data_dim, self.levels)] if self.levels else []
-            lines.append(",".join(map(repr, [row, *scores, *bits])))
-        self._write("a", lines)
-
-    def read(self) -> Tensor | None:
-        """Return the scores, shape (5, rows), of the lines that are whole: an interruption may cut off the last."""
-        try:
-            text = self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            return None
-        header, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
-        try:
-            numbers = [[float(entry) for entry in line.split(",")] for line in lines]
-            columns = torch.tensor(numbers, dtype=torch.float64).T
-        except ValueError:
-            return None
-        if header != self.header or not lines or columns[0].tolist() != list(range(len(lines))):
-            return None
-        return columns[1:6]
-
-    def _write(self, mode: str, lines: list[str]) -> None:
-        try:
-            with self.path.open(mode, encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-        except OSError as error:
-            raise StorageError(f"Could not write {self.path}: {error.strerror}. Free some space.") from error
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What was measured besides, on fewer rows.
-
-    Args:
-        rows: Their numbers, shape (M,).
-        annealed: log p(x) by annealing, or None.
-        gaps: The gap between ELBO and log p(x) taken apart, or None.
-    """
-
-    rows: Tensor
-    annealed: AnnealedLogLikelihood | None
-    gaps: InferenceGaps | None
-
-    def lines(self, scores: LogLikelihood) -> list[list[str]]:
-        """Return the lines that the table gets: annealing, and importance sampling on the same rows."""
-        if self.annealed is None:
-            return []
-        same, errors = scores.value[self.rows], scores.se[self.rows]
-        return [
-            _line("log p(x) by annealing", self.annealed.value, self.annealed.monte_carlo_se),
-            _line(
-                "importance sampling on those rows", same, float(errors.square().sum().sqrt() / len(errors))
-            ),
-            _line("annealing minus importance sampling", self.annealed.value - same, None),
-        ]
-
-    def summary(self, scores: LogLikelihood) -> dict[str, Any]:
-        """Return the numbers by name, nats per example."""
-        found: dict[str, Any] = {}
-        if self.annealed is not None:
-            apart = self.annealed.value - scores.value[self.rows]
-            beside = {"minus_importance_sampling": {"mean": float(apart.mean()), "se": _se(apart)}}
-            found["annealing"] = self.annealed.summary() | beside
-        if self.gaps is not None:
-            found["gaps"] = self.gaps.summary() | {"num_rows": len(self.rows)}
-        return found
 
 
 @dataclass(frozen=True)
@@ -283,7 +196,7 @@ class Scoring:
         bits = {"bits_per_dim": bits_per_dim(scores.mean, self.dataset.data_dim, levels)} if levels else {}
         results = {
             "log_likelihood": scores.summary() | {"warning": scores.warning},
-            "elbo": {"mean": float(scores.elbo.mean()), "se": _se(scores.elbo)},
+            "elbo": {"mean": float(scores.elbo.mean()), "se": mean_se(scores.elbo)},
         }
         write_json(
             self.out / "evaluation.json", {"facts": self.facts} | results | bits | checks.summary(scores)
@@ -299,8 +212,8 @@ class Scoring:
         samples, levels = self.settings.num_samples, self.dataset.preprocessing.levels
         rows = [
             ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
-            _line("ELBO", scores.elbo, None),
-            _line(f"log p(x), importance sampling, K = {samples}", scores.value, scores.monte_carlo_se),
+            table_line("ELBO", scores.elbo, None),
+            table_line(f"log p(x), importance sampling, K = {samples}", scores.value, scores.monte_carlo_se),
             *checks.lines(scores),
         ]
         least = scores.value.argsort()[:SHOWN].tolist()
@@ -370,15 +283,6 @@ def open_scoring(
         ) from None
     weights = hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
     return Scoring(run, dataset, split, settings, place, weights, processes)
-
-
-def _line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
-    told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
-    return [name, str(len(values)), f"{values.mean():.2f}", f"{_se(values):.2f}", told]
-
-
-def _se(values: Tensor) -> float:
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
 
 
 def _sha256(split: Split) -> str:
