@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -10,9 +11,10 @@ import pyro.distributions as dist
 import pytest
 import torch
 from programs import copied, rows, small_vae
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from pyro_vae import ELBO, Callback, Schedule, fit
+from pyro_vae import ELBO, Callback, Schedule, estimate_elbo, fit
 from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.compiled import CompiledGradients, uncompiled
 from pyro_vae.training import FusedAdamW, make_trainer, resolve_device
@@ -498,6 +500,27 @@ def test_schedules_out_of_range_are_refused():
 def test_nothing_to_train_is_refused():
     with pytest.raises(InputError, match="with parameters to train; got none"):
         fit(prior_guide, prior_guide, rows(), **quick)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_programs_come_back_from_the_gpu():
+    model, guide = small_vae()
+    fit(model, guide, rows(), epochs=1, device="cuda", progress=False)
+    assert math.isfinite(estimate_elbo(model, guide, [(rows(),)]).mean)
+    fit(model.cuda(), guide.cuda(), rows(), epochs=1, device="cpu", progress=False)
+    assert math.isfinite(estimate_elbo(model, guide, [(rows().cuda(),)]).mean)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_programs_are_put_where_they_were(fails, monkeypatch):
+    model, guide = small_vae()
+    moved = []
+    monkeypatch.setattr(nn.Module, "to", lambda module, device: moved.append((module, device)) or module)
+    data = torch.full_like(rows(), math.nan) if fails else rows()
+    with pytest.raises(InputError, match="finite data") if fails else nullcontext():
+        fit(model, guide, data, epochs=1, progress=False)
+    here = torch.device("cpu")
+    assert moved[1:] == [(model, here), (guide, here)]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

@@ -128,7 +128,7 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     settings = fit_settings(config.training)
     result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
     name = f"nonlinear VAE ({config.model.likelihood})"
-    entry = vae_entry(name, model.cpu(), guide.cpu(), dataset.train.tensor(), dataset.test.tensor(), result)
+    entry = vae_entry(name, model, guide, dataset.train.tensor(), dataset.test.tensor(), result)
     likelihood = score_some(model, guide, dataset.test)
     return replace(entry, iterations=result.best_epoch, likelihood=likelihood)
 

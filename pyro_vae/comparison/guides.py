@@ -165,7 +165,7 @@ def _fit(
     result = fit(model, guide, dataset.train, dataset.validation, **settings)
     shared = {id(p) for p in model.parameters()}
     own = sum(p.numel() for p in guide.parameters() if id(p) not in shared)
-    return FittedGuide(name, seed, model.cpu(), guide.cpu(), own, result.seconds)
+    return FittedGuide(name, seed, model, guide, own, result.seconds)
 
 
 def measure_guide(

@@ -97,7 +97,7 @@ def fit_linear_vae(
         seed=seed,
         progress=progress,
     )
-    model, guide = model.cpu().double(), guide.cpu().double()
+    model, guide = model.double(), guide.double()
     exact = model.to_baseline()
     rows = train.double()
     entry = vae_entry("linear VAE by SVI", model, guide, rows, test.double(), result, num_particles=20)

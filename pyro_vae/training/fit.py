@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
+from torch import nn
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae.compiled import worth_compiling
@@ -46,8 +49,8 @@ def fit(
     """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
 
     Both end with the weights of the epoch with the best validation ELBO (the last epoch's where there is no
-    validation split), on the device that was used, in evaluation mode. The random state stays as it was, and
-    so does Pyro's parameter store, save for what plain functions ask of it by `pyro.param`.
+    validation split), in evaluation mode, modules on the device that they came from. The random state stays as it
+    was, and so does Pyro's parameter store, save for what plain functions ask of it by `pyro.param`.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
@@ -62,7 +65,7 @@ def fit(
         clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
         patience: Epochs without a better validation ELBO after which training ends; None for no early stopping.
         callbacks: Called after steps and epochs; see `Callback`.
-        device: "auto", "cpu" or "cuda".
+        device: Where to train: "auto" (CUDA where there is one), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
             and makes each step several times as fast; "auto" does so where the run is long enough to repay it.
         seed: Of the order of rows and of all noise; drawn from torch's random state where None.
@@ -79,28 +82,42 @@ def fit(
     """
     if seed is None:
         seed = int(processes.from_first(torch.randint(2**62, ())))
-    trainer = make_trainer(
-        model,
-        guide,
-        train,
-        validation,
-        objective=objective or ELBO(),
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer or FusedAdamW,
-        schedule=schedule or Schedule(),
-        clip_norm=clip_norm,
-        patience=patience,
-        callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
-        device=device,
-        compile=compile,
-        processes=processes,
-        seed=check_integer(seed, "seed", 0),
-    )
-    result = trainer.run()
+    with _moved_back(model, guide):
+        trainer = make_trainer(
+            model,
+            guide,
+            train,
+            validation,
+            objective=objective or ELBO(),
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer or FusedAdamW,
+            schedule=schedule or Schedule(),
+            clip_norm=clip_norm,
+            patience=patience,
+            callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
+            device=device,
+            compile=compile,
+            processes=processes,
+            seed=check_integer(seed, "seed", 0),
+        )
+        result = trainer.run()
     if result.note:
         warnings.warn(result.note, stacklevel=2)
     return result
+
+
+@contextmanager
+def _moved_back(*programs: Callable[..., Any]) -> Iterator[None]:
+    """Put modules back on the device that they are on now: rows to score lie there, more often than not."""
+    modules = [program for program in programs if isinstance(program, nn.Module)]
+    tensors = [next(chain(module.parameters(), module.buffers()), torch.empty(0)) for module in modules]
+    devices = [tensor.device for tensor in tensors]
+    try:
+        yield
+    finally:
+        for module, device in zip(modules, devices, strict=True):
+            module.to(device)
 
 
 def make_trainer(
