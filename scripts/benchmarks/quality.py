@@ -30,10 +30,10 @@ COMPILES_ITSELF = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """torch compiles in the contender's own process, whose time is counted."""
 NETWORK = ModelConfig(likelihood="bernoulli", latent_dim=50, hidden=(200, 200), activation="tanh")
 FAR = TrainingConfig(
-    objective="stl", epochs=300, batch_size=200, lr=3e-3, schedule="constant", compile="on", device="cpu"
+    objective="stl", epochs=250, batch_size=200, lr=4e-3, schedule="constant", compile="on", device="cpu"
 )
 NEAR = TrainingConfig(
-    objective="dreg", num_particles=5, epochs=150, batch_size=100, lr=2e-3, compile="on", device="cpu"
+    objective="dreg", num_particles=5, epochs=220, batch_size=200, lr=4e-3, compile="on", device="cpu"
 )
 
 
