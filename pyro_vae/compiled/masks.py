@@ -12,6 +12,8 @@ __all__ = ["without_picking"]
 
 aten = torch.ops.aten
 PUT = (aten.index_put.default, aten.index_put_.default)
+RESHAPED = (aten.view.default, aten.squeeze.default, aten.expand.default, aten.sum.default)
+"""What torch does to a single entry that was picked: in another run there may be more, or none."""
 
 
 def without_picking(graph: GraphModule) -> None:
@@ -24,9 +26,29 @@ def without_picking(graph: GraphModule) -> None:
         if node.target in PUT and _is_by_mask(*node.args[:2]):
             _put_everywhere(graph, node)
     for node in reversed(list(graph.graph.nodes)):
-        if node.target is aten.index.Tensor and _is_by_mask(*node.args):
-            _forget(graph, node)
+        source = _picked_from(node)
+        if node.target is aten.new_zeros.default:
+            node.replace_input_with(node.args[0], _picked_from(node.args[0]) or node.args[0])
+        elif source is not None and not node.users:
+            graph.graph.erase_node(node)
     graph.recompile()
+
+
+def _unshaped(node: Node) -> Node:
+    while node.target in RESHAPED:
+        before = cast(Node, node.args[0])
+        if not before.meta["val"].numel() == node.meta["val"].numel() == 1:
+            break
+        node = before
+    return node
+
+
+def _picked_from(node: Node) -> Node | None:
+    """Return the tensor that a mask picked these entries from, or None where none did."""
+    picked = _unshaped(node)
+    if picked.target is aten.index.Tensor and _is_by_mask(*picked.args):
+        return cast(Node, picked.args[0])
+    return None
 
 
 def _is_by_mask(of: Any, indices: Any) -> bool:
@@ -65,21 +87,13 @@ def _before_picking(picked: Node, mask: Node) -> Node | int | None:
     """Return the tensor that the mask picked from, 0 where zeros are put; None where neither is so."""
     if picked.target is aten.zeros.default:
         return 0
-    if picked.target is not aten.index.Tensor:
+    source = _picked_from(picked)
+    if source is None:
         return None
-    source, indices = cast(Any, picked.args)
-    return cast(Node, source) if _is_by_mask(source, indices) and _same(indices[0], mask) else None
+    _, (own,) = cast(Any, _unshaped(picked).args)
+    return source if _same(own, mask) else None
 
 
 def _same(mask: Node, other: Node) -> bool:
     # `a[x > 0] = b[x > 0]` compares twice. Should x have changed in between, the replay is found to disagree.
     return mask is other or (mask.target, mask.args, mask.kwargs) == (other.target, other.args, other.kwargs)
-
-
-def _forget(graph: GraphModule, picked: Node) -> None:
-    """Erase what a mask picked, where at most its dtype and device are still asked for."""
-    for user in list(picked.users):
-        if user.target is aten.new_zeros.default:
-            user.replace_input_with(picked, cast(Node, picked.args[0]))
-    if not picked.users:
-        graph.graph.erase_node(picked)
