@@ -166,10 +166,9 @@ def test_a_spline_is_replayed_beyond_its_bounds():
         return graph
 
     model, guide = named_programs(guide="spline")
+    # Many z lie where the spline is the identity, in each step others.
     with torch.no_grad():
-        guide.encoder[-1][-1].weight.mul_(
-            30
-        )  # many z lie where the spline is the identity, in each step others
+        guide.encoder[-1][-1].weight.mul_(30)
     check_traced(model, guide, rows("bernoulli"), None, keep)
     picking = [node for node in graphs[0].graph.nodes if node.target is torch.ops.aten.index.Tensor]
     assert picking == []  # what TorchInductor does not compile

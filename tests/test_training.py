@@ -502,7 +502,9 @@ def test_nothing_to_train_is_refused():
         fit(prior_guide, prior_guide, rows(), **quick)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="programs come back from a GPU only where there is one"
+)
 def test_programs_come_back_from_the_gpu():
     model, guide = small_vae()
     fit(model, guide, rows(), epochs=1, device="cuda", progress=False)

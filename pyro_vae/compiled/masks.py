@@ -35,6 +35,7 @@ def without_picking(graph: GraphModule) -> None:
 
 
 def _unshaped(node: Node) -> Node:
+    """Return a single entry as it was before it was given other shapes, and any other node as it is."""
     while node.target in RESHAPED:
         before = cast(Node, node.args[0])
         if not before.meta["val"].numel() == node.meta["val"].numel() == 1:
