@@ -78,7 +78,8 @@ class Gradients:
         with torch.set_grad_enabled(bool(self.parameters)):
             terms = self.loss.terms(*data, progress=progress)
         gradients = self._gradients(terms.loss)
-        squares = [g.square().sum() for g in gradients if g is not None]
+        # Row by row: TorchInductor keeps the sum of a row in registers, but a long one in memory.
+        squares = [g.square().sum(-1).sum() for g in gradients if g is not None]
         norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(terms.loss)
         failed = 1 - torch.isfinite(norm + terms.loss.detach()).float()
         terms = terms._replace(loss=terms.loss.detach())
