@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pyro.distributions import transforms
@@ -18,6 +19,29 @@ BINS = 8
 """Of a spline."""
 
 
+class _ModulatedNetwork(ConditionalAutoRegressiveNN):
+    """Pyro's masked network, but the context also multiplies: a hidden layer is `f((W h + U c + b) (1 + V c))`.
+
+    A context that is only added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and
+    with them the covariances of z.
+    """
+
+    def __init__(
+        self, input_dim: int, context_dim: int, hidden_dims: Sequence[int], *args: Any, **settings: Any
+    ) -> None:
+        super().__init__(input_dim, context_dim, hidden_dims, *args, **settings)
+        self.gates = nn.ModuleList(nn.Linear(context_dim, width, bias=False) for width in hidden_dims)
+
+    def forward(self, x: Tensor, context: Tensor) -> Sequence[Tensor]:
+        h = torch.cat([context.expand(*x.shape[:-1], -1), x], dim=-1)
+        for layer, gate in zip(self.layers, self.gates, strict=False):
+            h = self.f(layer(h) * (1 + gate(context)))
+        parameters = self.layers[-1](h).unflatten(-1, (self.output_multiplier, self.input_dim))
+        if self.all_ones:
+            return parameters.unbind(-2)
+        return [parameters[..., own, :] for own in self.param_slices]
+
+
 def _network(
     latent_dim: int, context_dim: int, hidden: Sequence[int], param_dims: Sequence[int], reverse: bool
 ) -> ConditionalAutoRegressiveNN:
@@ -25,10 +49,9 @@ def _network(
     check_integer(latent_dim, "latent_dim of a flow", minimum=2)
     widths = [max(check_integer(width, "every width of a flow"), latent_dim) for width in hidden]
     order = torch.arange(latent_dim).flip(0) if reverse else torch.arange(latent_dim)
-    network = ConditionalAutoRegressiveNN(
-        latent_dim, context_dim, widths, param_dims, permutation=order, nonlinearity=nn.ELU()
-    )
-    shrink_outputs(network, 0)
+    kind = _ModulatedNetwork if context_dim else ConditionalAutoRegressiveNN
+    network = kind(latent_dim, context_dim, widths, param_dims, permutation=order, nonlinearity=nn.ELU())
+    shrink_outputs(network.layers, 0)
     nn.init.zeros_(network.layers[-1].bias)
     return network
 
@@ -48,11 +71,12 @@ class _InverseAutoregressive(transforms.ConditionalAffineAutoregressive):
 
 
 def inverse_autoregressive(
-    latent_dim: int, context_dim: int, hidden: Sequence[int] = (64,), num_maps: int = 2
+    latent_dim: int, context_dim: int, hidden: Sequence[int] = (256,), num_maps: int = 2
 ) -> list[transforms.ConditionalTransformModule]:
     """Return maps `y_d = m_d + s_d e_d` with m_d and s_d seen from e_1 ... e_(d-1) and a context (Kingma et al. 2016).
 
-    They start near the identity; every second one goes through the dimensions from the last to the first. Own
+    The context scales the hidden units too, so that slopes differ from row to row. The maps start near the
+    identity; every second one goes through the dimensions from the last to the first. Own
     samples are scored at once, other points one dimension at a time.
 
     Args:
@@ -71,7 +95,7 @@ def inverse_autoregressive(
 
 
 def spline_autoregressive(
-    latent_dim: int, context_dim: int, hidden: Sequence[int] = (64,), num_maps: int = 2, bound: float = 4.0
+    latent_dim: int, context_dim: int, hidden: Sequence[int] = (256,), num_maps: int = 2, bound: float = 4.0
 ) -> list[transforms.ConditionalTransformModule]:
     """Return maps that bend each dimension by a monotone rational spline (Dolatabadi et al. 2020; Durkan et al. 2019).
 

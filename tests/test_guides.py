@@ -32,10 +32,11 @@ from pyro_vae.training import fit
 
 NAMES = [*GUIDES, "local", "semi-amortized"]
 every_guide = pytest.mark.parametrize("name", NAMES)
+MAPS = {"iaf": inverse_autoregressive, "spline": spline_autoregressive}
 
 
 def make(name, latent_dim=2, seed=0, stir=0.0):
-    """Return a model and a guide by name; `stir` moves the guide's parameters away from their start."""
+    """Return a model and a guide by name, flows narrow; `stir` moves the guide's parameters away from their start."""
     model, diagonal = small_vae(latent_dim=latent_dim)
     torch.manual_seed(seed)
     x = rows(count=500)
@@ -47,6 +48,8 @@ def make(name, latent_dim=2, seed=0, stir=0.0):
         guide = LocalGuide.from_guide(diagonal, rows())
     elif name == "semi-amortized":
         guide = SemiAmortizedGuide(diagonal, model)
+    elif name in MAPS:
+        guide = FlowGuide(make_encoder(2 * latent_dim + 8), latent_dim, MAPS[name](latent_dim, 8, (24,)))
     else:
         guide = GUIDES[name](make_encoder, latent_dim)
     with torch.no_grad():
@@ -59,7 +62,7 @@ def make(name, latent_dim=2, seed=0, stir=0.0):
 
 def stir_of(name):
     """Return how far parameters are moved: a flow's density gets too sharp for a grid soon."""
-    return 0.1 if name in ("iaf", "spline") else 0.3
+    return 0.1 if name in MAPS else 0.3
 
 
 @every_guide
@@ -125,7 +128,7 @@ def test_samples_are_differentiated_as_the_density_is(name):
         found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         return torch.cat([g.flatten() for g in found])
 
-    grid, area = grid_of(guide.posterior(x))
+    grid, area = grid_of(guide.posterior(x), 480)
     expected = gradient((f(grid) * guide.posterior(x).log_prob(grid).exp()).sum() * area)
     posteriors = (guide.posterior(x) for _ in range(40))
     draws = torch.stack([gradient(f(posterior.rsample((500,))).mean()) for posterior in posteriors])
@@ -194,8 +197,9 @@ def test_the_posterior_is_a_function_of_x(name):
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_richer_guides_start_near_the_diagonal(name):
-    _, guide = make(name, latent_dim=3)
+    torch.manual_seed(0)
     x = rows(count=200)
+    guide = GUIDES[name](lambda outputs: mlp_encoder(x.mean(0), x.std(0), (8,), outputs, "tanh"), 3)
     q = guide.posterior(x)
     first = guide.encoder(x)[..., :6]
     diagonal = DiagonalNormalGuide(torch.nn.Identity()).posterior(first)
@@ -393,6 +397,37 @@ def test_a_guide_that_is_a_plain_function_trains():
     before = estimate_elbo(model, guide, [(x,)])
     fit(model, guide, x, epochs=60, **SETTINGS)
     assert estimate_elbo(model, guide, [(x,)]).mean > before.mean + 1
+
+
+@pytest.mark.parametrize("maps", MAPS.values())
+def test_a_flow_learns_the_covariance_of_each_row(maps):
+    """Sixteen rows, each with a normal posterior of its own: most of what diagonal ones lack is found.
+
+    Maps whose context is only added leave 0.39 to 0.59 of it.
+    """
+    torch.manual_seed(0)
+    x, size = torch.eye(16), 6
+    factor = torch.randn(16, size, size)
+    covariance = 0.1 * torch.eye(size) + factor @ factor.mT / size
+    posterior = dist.MultivariateNormal(torch.zeros(size), covariance)
+    precisions = torch.linalg.inv(covariance).diagonal(dim1=-1, dim2=-2)
+    diagonal = 0.5 * (
+        precisions.log().sum(-1) + torch.logdet(covariance)
+    )  # the least divergence, Bishop 10.1.2
+    guide = FlowGuide(MLP(16, (64,), 2 * size + 16, "tanh"), size, maps(size, 16, (64,)))
+    adam = torch.optim.Adam(guide.parameters(), lr=1e-2)
+
+    def divergence(num_samples):
+        q = guide.posterior(x)
+        z = q.rsample((num_samples,))
+        return (q.log_prob(z) - posterior.log_prob(z)).mean()
+
+    for _ in range(300):
+        adam.zero_grad()
+        divergence(16).backward()
+        adam.step()
+    with torch.no_grad():
+        assert divergence(1000) < 0.27 * diagonal.mean()
 
 
 @pytest.mark.parametrize(
