@@ -20,7 +20,7 @@ BINS = 8
 
 
 class _ModulatedNetwork(ConditionalAutoRegressiveNN):
-    """Pyro's masked network, but the context also multiplies: a hidden layer is `f((W h + U c + b) (1 + V c))`.
+    """Pyro's masked network, but the context also multiplies (Perez et al. 2018): `f((W h + U c + b) (1 + V c))`.
 
     A context that is only added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and
     with them the covariances of z.
