@@ -182,6 +182,7 @@ def fit_settings(training: TrainingConfig) -> dict[str, Any]:
         "batch_size": training.batch_size,
         "optimizer": partial(FusedAdamW, lr=training.lr, weight_decay=training.weight_decay),
         "schedule": Schedule(training.schedule, training.warmup),
+        "average": training.average,
         "clip_norm": training.clip_norm,
         "patience": training.patience,
         "device": training.device,

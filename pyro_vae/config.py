@@ -118,6 +118,9 @@ class TrainingConfig:
     """Decoupled weight decay (AdamW), for long training on few rows."""
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises to its peak."""
+    average: float = 0.0
+    """Validate and keep the mean of the weights over the last AVERAGE of the steps so far, such as 0.05; 0 for none. A
+    constant rate then does what a falling one does."""
     clip_norm: float | None = None
     """Largest norm of the gradient; not clipped where not given."""
     patience: int | None = None
@@ -199,6 +202,10 @@ class Config:
         check(
             0 <= training.warmup < 1,
             f"Expected --warmup in [0, 1), a share of all steps; got {training.warmup}.",
+        )
+        check(
+            0 <= training.average <= 1,
+            f"Expected --average in [0, 1], a share of the steps so far; got {training.average}.",
         )
         for name, value in (("--epochs", training.epochs), ("--patience", training.patience)):
             if value is not None:

@@ -157,6 +157,7 @@ def test_a_damaged_configuration_is_refused(damage):
         ("training", {"lr": float("inf")}, "--lr to be a finite number above 0; got inf"),
         ("training", {"weight_decay": -0.1}, "--weight-decay to be a finite number of at least 0; got -0.1"),
         ("training", {"warmup": 1.5}, r"--warmup in \[0, 1\)"),
+        ("training", {"average": 1.5}, r"--average in \[0, 1\], a share of the steps so far; got 1.5"),
         ("training", {"patience": -2}, "--patience to be a whole number"),
         ("training", {"clip_norm": -1.0}, "--clip-norm to be a finite number above 0"),
         ("training", {"num_particles": 0}, "--num-particles to be a whole number"),

@@ -343,9 +343,14 @@ def test_what_cannot_be_compiled_trains_and_warns():
 
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 9, 12])
-def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_after, prepare):
+@pytest.mark.parametrize("average", [0.0, 0.3])
+def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(
+    stop_after, prepare, average, monkeypatch
+):
+    monkeypatch.setattr("pyro_vae.training.weight_average.EVERY", 2)
     x = rows(count=25)  # three batches an epoch
-    whole = prepare(trainer_of(small_vae(), x, x))
+    trainer_of_x = partial(trainer_of, x=x, validation=x, average=average)
+    whole = prepare(trainer_of_x(small_vae()))
     expected = whole.run()
 
     class Stop(Callback):
@@ -356,13 +361,14 @@ def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(stop_a
             if self.steps == stop_after:
                 trainer.stop("test")
 
-    first = prepare(trainer_of(small_vae(), x, x, callbacks=(Stop(),)))
+    first = prepare(trainer_of_x(small_vae(), callbacks=(Stop(),)))
     assert first.run().stopped == "test"
     state = first.state_dict()
-    second = prepare(trainer_of(small_vae(seed=3), x, x))
+    second = prepare(trainer_of_x(small_vae(seed=3)))
     second.load_state_dict(state)
     result = second.run()
-    assert [line["train"] for line in result.history] == [line["train"] for line in expected.history]
+    for part in ("train", "validation"):
+        assert [line[part] for line in result.history] == [line[part] for line in expected.history]
     assert result.best_epoch == expected.best_epoch
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters, second.parameters, strict=True))
 
@@ -474,6 +480,7 @@ def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys):
         ({"batch_size": -1}, "batch_size to be a whole number of at least 1; got -1"),
         ({"batch_size": 2.5}, "batch_size to be a whole number of at least 1; got 2.5"),
         ({"seed": -1}, "seed to be a whole number of at least 0; got -1"),
+        ({"average": -0.1}, r"average in \[0, 1\], a share of the steps so far; got -0.1"),
         ({"clip_norm": 0.0}, "clip_norm to be a finite number above 0; got 0.0"),
         (
             {"patience": 0, "validation": torch.zeros(3, 6)},

@@ -8,6 +8,7 @@ from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import Place, Stepper
 from pyro_vae.training.trainer import Trainer
+from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = [
     "AveragedGradients",
@@ -19,6 +20,7 @@ __all__ = [
     "Schedule",
     "Stepper",
     "Trainer",
+    "WeightAverage",
     "fit",
     "make_trainer",
     "resolve_device",

@@ -37,6 +37,7 @@ def fit(
     batch_size: int = 128,
     optimizer: OptimizerFactory | None = None,
     schedule: Schedule | None = None,
+    average: float = 0.0,
     clip_norm: float | None = None,
     patience: int | None = None,
     callbacks: Sequence[Callback] = (),
@@ -62,6 +63,8 @@ def fit(
         batch_size: Rows a step, of all processes together (a `DataLoader` brings its own).
         optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
         schedule: The learning rate over time; half a cosine down to 0 by default.
+        average: Validate and keep the mean of the weights over the last `average` of the steps so far, such as 0.05;
+            0 for none. A constant rate then does what a falling one does, and training may end at any time.
         clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
         patience: Epochs without a better validation ELBO after which training ends; None for no early stopping.
         callbacks: Called after steps and epochs; see `Callback`.
@@ -93,6 +96,7 @@ def fit(
             batch_size=batch_size,
             optimizer=optimizer or FusedAdamW,
             schedule=schedule or Schedule(),
+            average=average,
             clip_norm=clip_norm,
             patience=patience,
             callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,

@@ -25,6 +25,7 @@ from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
+from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = ["Trainer"]
 
@@ -51,6 +52,7 @@ class Trainer:
         clip_norm: Largest Euclidean norm of the whole gradient, or None.
         patience: Epochs without a better validation ELBO after which training ends, or None.
         seed: Of all noise of training.
+        average: How far back the mean of the weights goes that is validated and kept; see `WeightAverage`.
         compiled: Whether loss and gradients are traced and compiled.
         processes: Those that train together; `train` and `validation` give this one's share.
         callbacks: Called after steps and epochs.
@@ -68,6 +70,7 @@ class Trainer:
         clip_norm: float | None,
         patience: int | None,
         seed: int,
+        average: float = 0.0,
         compiled: bool = False,
         processes: Processes = ALONE,
         callbacks: Sequence[Callback] = (),
@@ -94,6 +97,7 @@ class Trainer:
         )
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
+        self.average = WeightAverage(self.parameters, average)
         self._bound = Gradients(
             ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
         )
@@ -176,6 +180,7 @@ class Trainer:
         return {
             "weights": self.weights(),
             "optimizer": self.stepper.optimizer.state_dict(),
+            "average": self.average.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "rows_done": self.rows_done,
@@ -191,6 +196,7 @@ class Trainer:
         """Go back to where `state_dict` was taken."""
         self.load_weights(state["weights"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
         self._sums.copy_(state["sums"])
         self.seconds, self.history = state["seconds"], list(state["history"])
@@ -208,16 +214,17 @@ class Trainer:
                 callback.on_step(self)
             if self.stopped:
                 return
-        line = self._measure_epoch()
-        elbo = line.get("validation", line["train"])["elbo"]
-        if not math.isfinite(elbo):
-            raise NonFiniteLossError(
-                f"The validation ELBO is {elbo} after epoch {self.epoch + 1}, though the training loss is finite. "
-                "Lower --lr, raise --scale-floor, or look for extreme values in the validation rows."
-            )
-        self.seconds = before + time.monotonic() - started
-        self.history.append(line | {"seconds": round(self.seconds, 3)})
-        self._close_epoch(elbo)
+        with self.average.in_place():
+            line = self._measure_epoch()
+            elbo = line.get("validation", line["train"])["elbo"]
+            if not math.isfinite(elbo):
+                raise NonFiniteLossError(
+                    f"The validation ELBO is {elbo} after epoch {self.epoch + 1}, though the training loss is finite. "
+                    "Lower --lr, raise --scale-floor, or look for extreme values in the validation rows."
+                )
+            self.seconds = before + time.monotonic() - started
+            self.history.append(line | {"seconds": round(self.seconds, 3)})
+            self._close_epoch(elbo)
         for callback in self.callbacks:
             callback.on_epoch(self)
 
@@ -229,6 +236,7 @@ class Trainer:
         place, rate = Place(self.epoch, self.step), self.schedule(done, total)
         evaluation = self.stepper(batch, place, done / total, rate, self._unchanged)
         self._unchanged = not self._touched
+        self.average.update()
         gradients = self.stepper.gradients
         if isinstance(gradients, AveragedGradients) and self.stepper.is_checked and gradients.stopping:
             self.stopped = self._reason

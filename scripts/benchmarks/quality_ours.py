@@ -45,7 +45,16 @@ class WhenDue(Callback):
 
     def on_step(self, trainer: Trainer) -> None:
         """Look at the clock."""
-        if self.snapshots.over(lambda: plain_layers(*trainer.modules()), "softplus"):
+
+        def layers() -> tuple[Layers, Layers]:
+            with trainer.average.in_place():
+                encoder, decoder = plain_layers(*trainer.modules())
+                # Of the mean a copy: the weights will be back before these are written.
+                return [(w.clone(), b.clone()) for w, b in encoder], [
+                    (w.clone(), b.clone()) for w, b in decoder
+                ]
+
+        if self.snapshots.over(layers, "softplus"):
             trainer.stop("time")
 
 

@@ -1,0 +1,77 @@
+"""The running mean of the weights: where a falling learning rate would end, at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check
+
+__all__ = ["WeightAverage"]
+
+EVERY = 10
+"""Steps from one weight in the mean to the next: neighbours hardly differ."""
+
+
+class WeightAverage:
+    """`mean <- mean + c_k (w_k - mean)`, `c_k = min(1, 1 / (share k))`, with w_k the weights after 10 k steps.
+
+    w_k counts in proportion to about k^(1 / share - 1) (Shamir & Zhang 2013, section 4): the mean is over the last
+    `share` of the steps, however many there were. Steps at one learning rate circle around what they aim at; their
+    mean lies closer to it.
+
+    Args:
+        parameters: What is trained.
+        share: How far back the mean goes, as a share of the steps so far, at most 1; 0 for no mean.
+
+    Raises:
+        InputError: If `share` is out of range.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], share: float = 0.0) -> None:
+        check(0 <= share <= 1, f"Expected average in [0, 1], a share of the steps so far; got {share}.")
+        self.share = share
+        self.parameters = list(parameters) if share else []
+        self._mean = [parameter.detach().clone() for parameter in self.parameters]
+        self._steps = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take note of a step."""
+        self._steps += 1
+        if self._mean and self._steps % EVERY == 0:
+            torch._foreach_lerp_(self._mean, self.parameters, min(1.0, EVERY / (self.share * self._steps)))
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the mean where the weights are, for as long as it takes; nothing where there is no mean yet."""
+        if self._steps < EVERY:
+            yield
+            return
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on: tensors and numbers."""
+        return {"steps": self._steps, "mean": [mean.clone() for mean in self._mean]}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to where `state_dict` was taken."""
+        self._steps = state["steps"]
+        for mean, saved in zip(self._mean, state["mean"], strict=True):
+            mean.copy_(saved)
+
+    @torch.no_grad()
+    def _exchange(self) -> None:
+        for parameter, mean in zip(self.parameters, self._mean, strict=True):
+            own = parameter.clone()
+            parameter.copy_(mean)
+            mean.copy_(own)
