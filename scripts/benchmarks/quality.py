@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,9 @@ PUBLISHED_BATCH = 20
 COMPILES_ITSELF = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """torch compiles in the contender's own process, whose time is counted."""
 NETWORK = ModelConfig(likelihood="bernoulli", latent_dim=50, hidden=(200, 200), activation="tanh")
-FAR = TrainingConfig(
-    objective="stl", epochs=250, batch_size=200, lr=4e-3, schedule="constant", compile="on", device="cpu"
-)
-NEAR = TrainingConfig(
-    objective="dreg", num_particles=5, epochs=220, batch_size=200, lr=4e-3, compile="on", device="cpu"
-)
+TUNED = TrainingConfig(batch_size=200, lr=4e-3, average=0.05, compile="on", device="cpu")
+FAR = replace(TUNED, objective="stl", epochs=100, schedule="constant")
+NEAR = replace(TUNED, objective="dreg", num_particles=5, epochs=150)
 
 
 @dataclass(frozen=True)
