@@ -119,8 +119,8 @@ class TrainingConfig:
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises to its peak."""
     average: float = 0.0
-    """Validate and keep the mean of the weights over the last AVERAGE of the steps so far, such as 0.05; 0 for none. A
-    constant rate then does what a falling one does."""
+    """Validate and keep the mean of the weights over the last AVERAGE of the steps so far, such as 0.05; 0 for none.
+    Takes most of the noise out that steps at a high rate leave in them."""
     clip_norm: float | None = None
     """Largest norm of the gradient; not clipped where not given."""
     patience: int | None = None

@@ -20,10 +20,11 @@ BINS = 8
 
 
 class _ModulatedNetwork(ConditionalAutoRegressiveNN):
-    """Pyro's masked network, but the context also multiplies (Perez et al. 2018): `f((W h + U c + b) (1 + V c))`.
+    """Pyro's masked network, but the context multiplies hidden layers too, `f((W h + b) (1 + V c))`.
 
-    A context that is only added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and
-    with them the covariances of z.
+    The first h is context and input, as in Pyro's; the factor is that of Perez et al. (2018). A context that is only
+    added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and with them the
+    covariances of z.
     """
 
     def __init__(
@@ -75,9 +76,9 @@ def inverse_autoregressive(
 ) -> list[transforms.ConditionalTransformModule]:
     """Return maps `y_d = m_d + s_d e_d` with m_d and s_d seen from e_1 ... e_(d-1) and a context (Kingma et al. 2016).
 
-    The context scales the hidden units too, so that slopes differ from row to row. The maps start near the
-    identity; every second one goes through the dimensions from the last to the first. Own
-    samples are scored at once, other points one dimension at a time.
+    The context scales the hidden units too, so that slopes differ from row to row. The maps start near the identity;
+    every second one goes through the dimensions from the last to the first. Own samples are scored at once, other
+    points one dimension at a time.
 
     Args:
         latent_dim: Size of z, at least 2.

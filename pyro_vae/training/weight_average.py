@@ -1,4 +1,4 @@
-"""The running mean of the weights: where a falling learning rate would end, at any time."""
+"""The running mean of the weights: most of the noise of the last steps is not in it."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from pyro_vae._environment import calm_threads
 
 calm_threads()
 
+import copy
+
 import torch
 from torch import nn
 
@@ -22,7 +24,8 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
     """Return linear layers alone, with the standardized input and the constants of guide and likelihood in them."""
     assert isinstance(model, GenerativeModel)
     assert isinstance(guide, AmortizedGuide)
-    encoder, decoder = linear_layers(guide.encoder), linear_layers(model.decoder)
+    # Copies: the weights go on changing before these are written.
+    encoder, decoder = copy.deepcopy((linear_layers(guide.encoder), linear_layers(model.decoder)))
     standardize = next(module for module in guide.encoder.modules() if isinstance(module, Standardize))
     weight, bias = encoder[0]
     weight = weight / standardize.scale
@@ -35,6 +38,12 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
     return encoder, decoder
 
 
+def mean_layers(trainer: Trainer) -> tuple[Layers, Layers]:
+    """Return the layers with the weights that the trainer would keep."""
+    with trainer.average.in_place():
+        return plain_layers(*trainer.modules())
+
+
 class WhenDue(Callback):
     """Writes the weights when they are due, and ends training when the time is over."""
 
@@ -45,16 +54,7 @@ class WhenDue(Callback):
 
     def on_step(self, trainer: Trainer) -> None:
         """Look at the clock."""
-
-        def layers() -> tuple[Layers, Layers]:
-            with trainer.average.in_place():
-                encoder, decoder = plain_layers(*trainer.modules())
-                # Of the mean a copy: the weights will be back before these are written.
-                return [(w.clone(), b.clone()) for w, b in encoder], [
-                    (w.clone(), b.clone()) for w, b in decoder
-                ]
-
-        if self.snapshots.over(layers, "softplus"):
+        if self.snapshots.over(lambda: mean_layers(trainer), "softplus"):
             trainer.stop("time")
 
 
