@@ -80,6 +80,34 @@ def test_steps_at_one_rate_end_nearer_to_the_exact_optimum():
     assert 0 <= lacking[1] < 0.25 * lacking[0]
 
 
+class CountsSteps(LinearGaussianModel):
+    """Its buffer is the number of steps so far, and another one can take no mean."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.register_buffer("steps", torch.zeros(1))
+        self.register_buffer("whole", torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("boundless", torch.tensor([-torch.inf]))
+
+    def forward(self, x=None):
+        if self.training:
+            self.steps += 1
+            self.whole += 1
+        return super().forward(x)
+
+
+def test_buffers_that_steps_change_are_averaged_with_the_weights():
+    """As the statistics of batch norm must be, which belong to the weights; counts and infinities stay."""
+    _, x = linear_problem(num_rows=50)
+    x = x.float()
+    model = CountsSteps(2, GaussianWithIsotropicScale(x.mean(0), x.std(0), 1e-3))
+    settings = {"batch_size": 10, "epochs": 10, "device": "cpu", "compile": "off", "progress": False}
+    fit(model, ExactLinearGuide(model), x, average=1.0, **settings)
+    assert model.steps.item() == pytest.approx(torch.arange(EVERY, 51.0, EVERY).mean().item())
+    assert model.whole.item() == 50
+    assert model.boundless.item() == -torch.inf
+
+
 def test_a_share_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"average in \[0, 1\], a share of the steps so far; got 1.5"):
         WeightAverage([torch.zeros(1)], 1.5)

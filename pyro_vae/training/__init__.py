@@ -1,6 +1,6 @@
 """Stochastic variational inference over batches. The loop knows no particular model or objective."""
 
-from pyro_vae.training.averaging import AveragedGradients
+from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.optimizer import FusedAdamW

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae._checks import NonFiniteLossError, check_positive
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.objectives import Loss, non_finite_site
-from pyro_vae.training.averaging import AveragedGradients
+from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.random_state import random_state, set_random_state
 

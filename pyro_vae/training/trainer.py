@@ -19,7 +19,7 @@ from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batches import Batches
 from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo
 from pyro_vae.processes import ALONE, Processes
-from pyro_vae.training.averaging import AveragedGradients
+from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
@@ -97,7 +97,9 @@ class Trainer:
         )
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
-        self.average = WeightAverage(self.parameters, average)
+        # Statistics that steps gather, such as batch norm's, belong to the weights: they are averaged along.
+        floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
+        self.average = WeightAverage([*self.parameters, *floating], average)
         self._bound = Gradients(
             ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
         )

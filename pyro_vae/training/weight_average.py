@@ -25,18 +25,18 @@ class WeightAverage:
     mean lies closer to it.
 
     Args:
-        parameters: What is trained.
+        weights: What is averaged: parameters, and buffers that go with them.
         share: How far back the mean goes, as a share of the steps so far, at most 1; 0 for no mean.
 
     Raises:
         InputError: If `share` is out of range.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], share: float = 0.0) -> None:
+    def __init__(self, weights: Sequence[Tensor], share: float = 0.0) -> None:
         check(0 <= share <= 1, f"Expected average in [0, 1], a share of the steps so far; got {share}.")
         self.share = share
-        self.parameters = list(parameters) if share else []
-        self._mean = [parameter.detach().clone() for parameter in self.parameters]
+        self.weights = list(weights) if share else []
+        self._mean = [weight.detach().clone() for weight in self.weights]
         self._steps = 0
 
     @torch.no_grad()
@@ -44,7 +44,7 @@ class WeightAverage:
         """Take note of a step."""
         self._steps += 1
         if self._mean and self._steps % EVERY == 0:
-            torch._foreach_lerp_(self._mean, self.parameters, min(1.0, EVERY / (self.share * self._steps)))
+            torch._foreach_lerp_(self._mean, self.weights, min(1.0, EVERY / (self.share * self._steps)))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -71,7 +71,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for parameter, mean in zip(self.parameters, self._mean, strict=True):
-            own = parameter.clone()
-            parameter.copy_(mean)
+        for weight, mean in zip(self.weights, self._mean, strict=True):
+            own = weight.clone()
+            weight.copy_(mean)
             mean.copy_(own)
