@@ -12,8 +12,17 @@ from pyro_vae import MLP, GenerativeModel
 from pyro_vae._checks import InputError
 from pyro_vae.checkpoint import load_weights, save_weights
 from pyro_vae.likelihoods import GaussianWithIsotropicScale
+from pyro_vae.networks import UNIT
 from pyro_vae.objectives import ELBO, estimate_elbo
-from pyro_vae.priors import PRIORS, DiagonalNormal, FlowPrior, MixtureOfNormals, StandardNormal, VampPrior
+from pyro_vae.priors import (
+    PRIORS,
+    SCALE_FLOOR,
+    DiagonalNormal,
+    FlowPrior,
+    MixtureOfNormals,
+    StandardNormal,
+    VampPrior,
+)
 from pyro_vae.training import fit
 
 every_prior = pytest.mark.parametrize("name", PRIORS)
@@ -120,6 +129,34 @@ def test_the_vampprior_is_the_average_of_the_guides_posteriors():
     each = guide.posterior(u).log_prob(z.unsqueeze(1))
     expected = each.logsumexp(1) - torch.log(torch.tensor(5.0))
     torch.testing.assert_close(model.prior().log_prob(z), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.003])
+def test_densities_by_matrix_products_are_those_of_the_mixture(scale):
+    """Also where z lies within narrow normals far from nought, where squares cancel, and under a plate."""
+    prior = MixtureOfNormals(3, 20)
+    with torch.no_grad():
+        prior.loc.add_(5)
+        prior.logits.normal_()
+        prior.raw_scale.copy_(torch.tensor(scale - SCALE_FLOOR).expm1().log() - UNIT)
+    z = prior.loc.detach() + scale * torch.randn(4, 20, 3)
+    p = prior()
+    exact = copy.deepcopy(prior).double()()
+    expected = torch.distributions.MixtureSameFamily(exact.mixture_distribution, exact.component_distribution)
+    for one in (p, p.expand((20,))):
+        torch.testing.assert_close(
+            one.log_prob(z).double(), expected.log_prob(z.double()), rtol=1e-6, atol=1e-5
+        )
+    assert p.expand((20,)).batch_shape == (20,)
+    assert p.expand((20,)).sample((4,)).shape == (4, 20, 3)
+
+    def slopes(log_prob):
+        return torch.autograd.grad(log_prob.sum(), tuple(prior.parameters()))
+
+    own, q = slopes(p.log_prob(z)), prior()
+    plain = torch.distributions.MixtureSameFamily(q.mixture_distribution, q.component_distribution)
+    for a, b in zip(own, slopes(plain.log_prob(z)), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-3 * float(b.abs().max()))
 
 
 def test_the_vampprior_shares_the_guide_which_is_trained_and_saved_once(tmp_path):
