@@ -40,7 +40,8 @@ class Arguments:
     seed: int = 0
     """Of the noise."""
     max_memory: float | None = None
-    """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU."""
+    """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU, more where samples share
+    much."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes CUDA where there is one."""
     out: Path | None = None

@@ -164,6 +164,26 @@ def test_chunks_keep_to_the_memory_given():
         largest.clear()
 
 
+def test_what_programs_make_once_a_run_is_shared_by_more_samples():
+    """As a VampPrior runs the encoder on its rows, however few samples are scored."""
+    model, guide = small_vae()
+    x = rows(count=200)
+    sizes = {}
+    for once in (0, 2**22):
+
+        def costly(x, once=once):
+            return model(x + torch.zeros(once).sum())
+
+        def watched(x, once=once):
+            z = guide(x)
+            sizes.setdefault(once, []).append(z.shape[:-1].numel())
+            return z
+
+        log_likelihood(costly, watched, x, 1000)
+    (*_, few), (*_, many) = sizes.values()
+    assert many > 4 * few
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_the_bounds_stand_in_their_order(likelihood):
     model, guide = small_vae(likelihood)

@@ -21,6 +21,8 @@ __all__ = ["Stream", "undisturbed"]
 
 CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
 """What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
+SHARED = 8
+"""Unless a run of the programs makes so much, whatever the samples, that a chunk should be so many times as large."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,19 @@ class Stream:
 
     def _sizes(self) -> tuple[int, int]:
         """Return how many rows and how many samples a chunk has: few rows, as each costs a run of the encoder."""
-        default = DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES
-        pairs = max(1, int((self.max_memory or default) / self._bytes_per_pair()))
+        once, each = self._bytes()
+        default = max(DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES, SHARED * once)
+        pairs = max(1, int((self.max_memory or default) / each))
         chunks = -(-self.num_samples // pairs)
         samples = -(-self.num_samples // chunks)
         return max(1, pairs // samples), samples
 
-    def _bytes_per_pair(self) -> int:
-        """Return the bytes that one more sample of one row takes, over all tensors that are made."""
+    def _bytes(self) -> tuple[int, int]:
+        """Return the bytes that a run takes over all tensors it makes: once, and for each sample of a row."""
         row = [values[:1] for values in self.data]
         two, three = (_bytes_made(partial(self._draw, row, n)) for n in (2, 3))
-        return max(three - two, 8)
+        each = max(three - two, 8)
+        return max(two - 2 * each, 0), each
 
 
 def _told(data: tuple[Any, ...]) -> str:

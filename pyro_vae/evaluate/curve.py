@@ -74,7 +74,8 @@ def iwae_curve(
         x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
         num_samples: The K wanted, increasing.
         num_draws: Samples of z for each row, at least twice the largest K, which is also the default.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB.
+        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
+            where a run makes much that all its samples share.
         max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
         seed: Of the noise; the random state is put back.
 

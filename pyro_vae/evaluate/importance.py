@@ -38,8 +38,8 @@ def log_weights(
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
         x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
         num_samples: Samples of z for each row.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB. The
-            result itself takes `8 num_samples N` more.
+        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
+            where a run makes much that all its samples share. The result itself takes `8 num_samples N` more.
         max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
         seed: Of the noise; the random state is put back.
 
@@ -73,7 +73,8 @@ def log_likelihood(
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
         x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
         num_samples: Samples of z for each row, K.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB.
+        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
+            where a run makes much that all its samples share.
         max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
         seed: Of the noise; the random state is put back.
         progress: Whether to show a progress bar.
