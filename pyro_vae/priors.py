@@ -81,6 +81,7 @@ class _NormalMixture(dist.MixtureSameFamily):
     K times z's size is made. In double precision, since the squares cancel where s is small beside m.
     """
 
+    support = dist.constraints.real_vector
     _single: _NormalMixture | None = None
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> _NormalMixture:

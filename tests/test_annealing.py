@@ -12,10 +12,12 @@ from programs import ExactGuide, LinearModel, exact_log_prob, linear_problem, ro
 from pyro import poutine
 from torch import nn
 
+from pyro_vae import GenerativeModel, log_likelihood
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.mcmc import HMC
+from pyro_vae.priors import PRIORS
 
 QUICK = Annealing(num_temperatures=40, num_chains=8, num_warmup=20)
 TINY = Annealing(num_temperatures=4, num_chains=2, num_warmup=2)
@@ -155,6 +157,40 @@ def test_several_latent_sites_and_labels():
     exact = dist.MultivariateNormal(y.unsqueeze(-1).expand(-1, 2), covariance).log_prob(x)
     found = annealed_log_likelihood(two_layers, two_layers_guide, (x, y), QUICK, num_simulated=0)
     assert_within_sigma(found.mean, exact.mean(), found.monte_carlo_se)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_annealing_finds_log_p_under_every_prior(name):
+    """Two dimensions, where importance sampling is exact enough to compare with."""
+    plain, guide = small_vae()
+    torch.manual_seed(0)
+    prior = PRIORS[name](2, guide, rows(count=5))
+    model = GenerativeModel(prior, plain.decoder, plain.likelihood).double()
+    x = rows(count=6).double()
+    truth = log_likelihood(model, guide.double(), x, 20000)
+    found = annealed_log_likelihood(model, guide, x, QUICK, num_simulated=2)
+    assert_within_sigma(found.value, truth.value, (found.se**2 + truth.se**2).sqrt() + 1e-3)
+
+
+def test_a_latent_that_is_a_mixture():
+    """Its support says nothing of how to map it onto the real line, but that of its components does."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            parts = dist.Normal(x.new_tensor([-1.0, 2.0]), 0.5)
+            z = pyro.sample("z", dist.MixtureSameFamily(dist.Categorical(x.new_ones(2)), parts))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 1.5))
+
+    x = torch.linspace(-2, 3, 5, dtype=torch.float64)
+    scale = 1.25**0.5
+    each = [dist.Normal(loc, scale).log_prob(x) for loc in (-1.0, 2.0)]
+    exact = torch.stack(each).logsumexp(0) - math.log(2)
+    found = annealed_log_likelihood(model, guide, x, QUICK, num_simulated=2)
+    assert_within_sigma(found.value, exact, found.se + 1e-3)
 
 
 def test_latents_are_packed_and_unpacked_with_their_density():

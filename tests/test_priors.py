@@ -45,6 +45,7 @@ def test_shapes_and_a_particle_dimension(name):
     p = model.prior()
     assert p.batch_shape == ()
     assert p.event_shape == (2,)
+    assert torch.distributions.biject_to(p.support).domain.event_dim == 1  # which Pyro's NUTS asks for
     assert model.latent_dim == 2
     assert p.log_prob(p.sample((3, 4))).shape == (3, 4)
     assert model.sample(7).shape == (7, DATA_DIM)

@@ -17,6 +17,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform, biject_to
+from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
@@ -178,7 +179,9 @@ def _described(site: dict[str, Any]) -> _Site:
         "Use importance sampling, or sum the site out.",
     )
     value = rows_last(site)
-    transform = biject_to(fn.support)
+    # A mixture's support wraps that of its components, and only for theirs is a map known.
+    mixed = isinstance(fn.support, MixtureSameFamilyConstraint)
+    transform = biject_to(fn.support.base_constraint if mixed else fn.support)
     return _Site(name, transform, transform.inv(value).shape[2:])
 
 
