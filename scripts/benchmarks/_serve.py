@@ -19,11 +19,11 @@ class Network(NamedTuple):
     num_rows: int = 0
 
     def rows(self) -> tuple[Any, Any]:
-        """Return rows of zeros and ones to train on, float32 (num_rows, data_dim), and a fifth as many others."""
+        """Return rows of zeros and ones to train on, float32 (num_rows, data_dim), and an eleventh as many others."""
         import torch
 
         generator = torch.Generator().manual_seed(0)
-        shape = (self.num_rows + self.num_rows // 5, self.data_dim)
+        shape = (self.num_rows + self.num_rows // 11, self.data_dim)
         train, validation = (
             (torch.rand(shape, generator=generator) < 0.2).float().tensor_split([self.num_rows])
         )
