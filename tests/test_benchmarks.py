@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import sys
 
 import numpy as np
@@ -136,3 +137,21 @@ def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
     assert "busy neighbour, ms" in capsys.readouterr().out
     found = json.loads((tmp_path / "neighbour.json").read_text())
     assert [len(*found[kind].values()) for kind in ("quiet", "busy")] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["step", "--contenders", "ours", "jax"], "ours, bf16, plain, .*; got 'jax'"),
+        (["step", "--networks", "tiny", "big"], "784-400-20, .*, tiny; got 'big'"),
+        (["startup", "--contenders", "jax"], "ours, .*; got 'jax'"),
+        (["epoch", "--contenders", "jax"], "ours, bare, .*; got 'jax'"),
+        (["neighbour", "--contenders", "jax"], "ours, .*, spinning; got 'jax'"),
+        (["likelihood", "--network", "big"], "784-400-20, .*; got 'big'"),
+        (["quality", "--contenders", "jax"], "ours, pytorch-compiled, .*; got 'jax'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_names_that_there_are_not_end_in_a_sentence(arguments, names, capsys):
+    assert script(*arguments, name="benchmark.py") == 2
+    assert re.fullmatch(f"error: Expected one of {names}\\.\n", capsys.readouterr().err)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, compared, processes
+from benchmarks._names import ByName
 from benchmarks._report import InRounds, machine, write
 from benchmarks.networks import NETWORKS
 
-CONTENDERS = {
-    "ours": Contender("pyro_vae, fit, compiled", "epoch_ours", ("compile",)),
-    "bare": Contender("its bare steps", "epoch_ours", ("compile", "bare")),
-    "bf16": Contender("pyro_vae, fit, compiled, bf16", "epoch_ours", ("compile", "bf16")),
-    "plain": Contender("pyro_vae, fit, Pyro's handlers", "epoch_ours"),
-    "pyro": Contender("Pyro, SVI.step over a DataLoader", "epoch_pyro"),
-    "pythae": Contender("pythae, BaseTrainer", "epoch_pythae", (), "pythae"),
-}
+CONTENDERS = ByName(
+    {
+        "ours": Contender("pyro_vae, fit, compiled", "epoch_ours", ("compile",)),
+        "bare": Contender("its bare steps", "epoch_ours", ("compile", "bare")),
+        "bf16": Contender("pyro_vae, fit, compiled, bf16", "epoch_ours", ("compile", "bf16")),
+        "plain": Contender("pyro_vae, fit, Pyro's handlers", "epoch_ours"),
+        "pyro": Contender("Pyro, SVI.step over a DataLoader", "epoch_pyro"),
+        "pythae": Contender("pythae, BaseTrainer", "epoch_pythae", (), "pythae"),
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, ceilings, compared, processes
+from benchmarks._names import ByName
 from benchmarks._report import InRounds, machine, write
 from benchmarks.networks import NETWORKS
 
-CONTENDERS = {
-    "ours": Contender("pyro_vae, log_likelihood", "likelihood_ours"),
-    "decoder": Contender("the decoder alone, PyTorch eager", "likelihood_ours", ("decoder",)),
-    "pythae": Contender("pythae, get_nll", "likelihood_pythae", (), "pythae"),
-}
+CONTENDERS = ByName(
+    {
+        "ours": Contender("pyro_vae, log_likelihood", "likelihood_ours"),
+        "decoder": Contender("the decoder alone, PyTorch eager", "likelihood_ours", ("decoder",)),
+        "pythae": Contender("pythae, get_nll", "likelihood_pythae", (), "pythae"),
+    }
+)
 NUM_SAMPLES = 5000
 """Of z for each row, as published."""
 

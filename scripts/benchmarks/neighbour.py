@@ -11,13 +11,19 @@ from dataclasses import dataclass, replace
 
 from benchmarks import step
 from benchmarks._contenders import Process, processes, spread
+from benchmarks._names import ByName
 from benchmarks._report import InRounds, machine, markdown, write
 from benchmarks.networks import NETWORKS
 
 OURS = step.CONTENDERS["ours"]
-CONTENDERS = step.CONTENDERS | {
-    "spinning": replace(OURS, label="pyro_vae, compiled, default spinning", words=(*OURS.words, "spinning"))
-}
+CONTENDERS = ByName(
+    step.CONTENDERS
+    | {
+        "spinning": replace(
+            OURS, label="pyro_vae, compiled, default spinning", words=(*OURS.words, "spinning")
+        )
+    }
+)
 
 
 @dataclass(frozen=True)

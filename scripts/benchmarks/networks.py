@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 
-NETWORKS = {
-    "784-400-20": (784, [400], 20, 128),
-    "784-200-200-50": (784, [200, 200], 50, 100),
-    "784-1000-1000-50": (784, [1000, 1000], 50, 256),
-    "tiny": (10, [8], 2, 16),
-}
+from benchmarks._names import ByName
+
+NETWORKS = ByName(
+    {
+        "784-400-20": (784, [400], 20, 128),
+        "784-200-200-50": (784, [200, 200], 50, 100),
+        "784-1000-1000-50": (784, [1000, 1000], 50, 256),
+        "tiny": (10, [8], 2, 16),
+    }
+)
 """Networks by name: columns, hidden widths, size of z, batch size."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._contenders import Contender, environment, python_of
+from benchmarks._names import ByName
 from benchmarks._report import Options, machine, markdown, write
 from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig, to_json
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from benchmarks._scoring import Curve
     from pyro_vae.data import DataSet
 
-CONTENDERS = {
-    "ours": Contender("pyro_vae, compiled", "quality_ours"),
-    "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "quality_pytorch"),
-    "numpyro": Contender("NumPyro, jitted epochs", "quality_numpyro", (), "numpyro"),
-    "pyro": Contender("Pyro, SVI.step", "quality_pyro"),
-    "pythae": Contender("pythae, BaseTrainer", "quality_pythae", (), "pythae"),
-}
+CONTENDERS = ByName(
+    {
+        "ours": Contender("pyro_vae, compiled", "quality_ours"),
+        "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "quality_pytorch"),
+        "numpyro": Contender("NumPyro, jitted epochs", "quality_numpyro", (), "numpyro"),
+        "pyro": Contender("Pyro, SVI.step", "quality_pyro"),
+        "pythae": Contender("pythae, BaseTrainer", "quality_pythae", (), "pythae"),
+    }
+)
 PUBLISHED_BATCH = 20
 COMPILES_ITSELF = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 """torch compiles in the contender's own process, whose time is counted."""
@@ -71,13 +74,14 @@ class Quality(Options):
         from benchmarks._scoring import Curve, score
         from pyro_vae.runs import load_data
 
+        chosen = {name: CONTENDERS[name] for name in self.contenders}
         dataset = load_data(self._stages()[0])
         x = dataset.test.tensor()
         curves: dict[str, Curve] = {}
         with tempfile.TemporaryDirectory() as folder:
             rows, seconds = _grey(dataset, Path(folder)), self.seconds
-            for name in self.contenders:
-                paths = self._train(CONTENDERS[name], dataset.data_dim, rows, seconds)
+            for name, contender in chosen.items():
+                paths = self._train(contender, dataset.data_dim, rows, seconds)
                 curves[name] = Curve(
                     paths,
                     lambda path: score(path, self.model.activation, x, self.num_samples, self.test_rows),

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
+from benchmarks._names import ByName
 from benchmarks._report import InRounds, machine, markdown, write
 from benchmarks.networks import NETWORKS, flops
 
-CONTENDERS = {
-    "ours": Contender("pyro_vae, compiled", "ours", ("compile",)),
-    "bf16": Contender("pyro_vae, compiled, bf16", "ours", ("compile", "bf16")),
-    "plain": Contender("pyro_vae, Pyro's handlers", "ours"),
-    "pytorch": Contender("PyTorch by hand", "pytorch"),
-    "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "pytorch", ("compile",)),
-    "pyro": Contender("Pyro, SVI.step", "pyro_stock"),
-    "pyro-jit": Contender("Pyro, JitTrace_ELBO", "pyro_stock", ("jit",)),
-    "numpyro": Contender("NumPyro, jitted update", "numpyro_svi", (), "numpyro"),
-}
+CONTENDERS = ByName(
+    {
+        "ours": Contender("pyro_vae, compiled", "ours", ("compile",)),
+        "bf16": Contender("pyro_vae, compiled, bf16", "ours", ("compile", "bf16")),
+        "plain": Contender("pyro_vae, Pyro's handlers", "ours"),
+        "pytorch": Contender("PyTorch by hand", "pytorch"),
+        "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "pytorch", ("compile",)),
+        "pyro": Contender("Pyro, SVI.step", "pyro_stock"),
+        "pyro-jit": Contender("Pyro, JitTrace_ELBO", "pyro_stock", ("jit",)),
+        "numpyro": Contender("NumPyro, jitted update", "numpyro_svi", (), "numpyro"),
+    }
+)
 PUBLISHED = ("784-400-20", "784-200-200-50", "784-1000-1000-50")
 
 
@@ -37,8 +40,8 @@ class Step(InRounds):
     def run(self) -> None:
         """Time, print, write."""
         chosen = [CONTENDERS[name] for name in self.contenders]
-        for name in self.networks:
-            with processes(chosen, NETWORKS[name], self) as running:
+        for name, network in [(name, NETWORKS[name]) for name in self.networks]:
+            with processes(chosen, network, self) as running:
                 for _ in range(self.rounds):
                     for process in running:
                         process.round(self.seconds)
@@ -70,16 +73,16 @@ class Startup(InRounds):
 
     def run(self) -> None:
         """Time, print, write."""
-        times: dict[str, list[float]] = {name: [] for name in self.contenders}
+        chosen = {name: CONTENDERS[name] for name in self.contenders}
+        times: dict[str, list[float]] = {name: [] for name in chosen}
         for _ in range(self.rounds):
-            for name in self.contenders:
-                chosen = [CONTENDERS[name]]
+            for name, contender in chosen.items():
                 with (
                     tempfile.TemporaryDirectory() as cache,
-                    processes(chosen, NETWORKS[self.network], self, Path(cache)) as (process,),
+                    processes([contender], NETWORKS[self.network], self, Path(cache)) as (process,),
                 ):
                     times[name].append(process.seconds_to_build)
-        rows = [[CONTENDERS[name].label, *spread(seconds, 1).values()] for name, seconds in times.items()]
+        rows = [[chosen[name].label, *spread(seconds, 1).values()] for name, seconds in times.items()]
         told = (
             f"start-up, {self.network}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
         )
