@@ -75,9 +75,9 @@ class DiagonalNormal(nn.Module):
 
 
 class _NormalMixture(dist.MixtureSameFamily):
-    """A mixture of diagonal normals, the same for every row, whose densities are two matrix products.
+    """A mixture of diagonal normals, the same for every row, whose densities are one matrix product.
 
-    `log N(z; m, diag(s^2)) = -1/2 s^-2 . z^2 + (s^-2 m) . z + c` for all z and all K normals at once: no tensor of
+    `log N(z; m, diag(s^2)) = (s^-2 m) . z - 1/2 s^-2 . z^2 + c` for all z and all K normals at once: no tensor of
     K times z's size is made. In double precision, since the squares cancel where s is small beside m.
     """
 
