@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
 from pyro_vae._programs import local_parameters
@@ -19,6 +18,7 @@ from pyro_vae.data import Batches, Split
 from pyro_vae.data.adapters import as_blocks
 from pyro_vae.mcmc import HMC, HMCState, init
 from pyro_vae.models import GenerativeModel
+from pyro_vae.progress import progress_bar
 from pyro_vae.training import FitResult, Schedule, resolve_device
 from pyro_vae.training.stepper import OptimizerFactory
 
@@ -240,7 +240,7 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
     """Alternate the two steps, epoch after epoch; validation rows have E-steps alone."""
     train, history = chains["train"], []
     started, seconds = time.monotonic(), 0.0
-    with tqdm(total=epochs * len(train.x), unit=" rows", unit_scale=True, disable=not progress) as bar:
+    with progress_bar(epochs * len(train.x), "rows", "Monte Carlo EM", shown=progress) as bar:
 
         def learn(log_joint: Tensor, where: str) -> None:
             maximize(log_joint, where)
@@ -254,7 +254,9 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
             line["learning_rate"] = maximize.optimizer.param_groups[0]["lr"]
             seconds = time.monotonic() - started
             history.append(line | {"seconds": round(seconds, 3)})
-            bar.set_postfix(line["train"], refresh=False)
+            bar.set_postfix_str(
+                ", ".join(f"{name} {value:.3g}" for name, value in line["train"].items()), refresh=False
+            )
     return MonteCarloEMResult(history, epochs, "epochs", seconds, train.z, train.step_size)
 
 

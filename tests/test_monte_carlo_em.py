@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import sys
 from functools import partial
 
 import numpy as np
@@ -237,7 +238,8 @@ def test_arrays_tensors_and_splits_are_alike_and_a_split_keeps_its_fixed_draw():
     assert all(torch.equal(end, ends[0]) for end in ends[1:])
 
 
-def test_the_progress_bar_says_how_the_rows_go(capsys):
+def test_the_progress_bar_says_how_the_rows_go(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     small.fit(small_vae()[0], rows(), **quick | {"progress": True})
     err = capsys.readouterr().err
     assert "rows/s" in err

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -457,7 +458,8 @@ def test_a_callback_that_fails_leaves_the_others_ended():
     assert ended == [True]
 
 
-def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys):
+def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fit(*small_vae(), rows(), rows(), epochs=3, batch_size=10)
     err = capsys.readouterr().err
     assert "elbo" in err

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyro_vae._checks import check_integer
 from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.mcmc import init
+from pyro_vae.progress import Bar, progress_bar
 
 if TYPE_CHECKING:
     from pyro_vae.evaluate.annealing import Annealing
@@ -50,7 +50,7 @@ class AnnealedRows:
         check_integer(self.batch_size, "batch_size")
         num_rows, parts = len(self.data[0]), []
         total = num_rows * self.annealing.num_temperatures * directions
-        bar = tqdm(total=total, unit=" temperatures", unit_scale=True, disable=not self.progress)
+        bar = progress_bar(total, "temperatures", "annealing", shown=self.progress)
         with undisturbed(self.data), evaluation_mode(self.model, self.guide), bar:
             for start in range(0, num_rows, self.batch_size):
                 rows = slice(start, min(start + self.batch_size, num_rows))
@@ -75,7 +75,7 @@ class AnnealedChains:
         bar: Is moved by the number of rows at each temperature.
     """
 
-    def __init__(self, annealing: Annealing, densities: Densities, seed: int, bar: tqdm) -> None:
+    def __init__(self, annealing: Annealing, densities: Densities, seed: int, bar: Bar) -> None:
         self.annealing, self.densities, self.bar = annealing, densities, bar
         self.temperatures = annealing.temperatures
         self.generator = torch.Generator(densities.data[0].device).manual_seed(seed)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pyro_vae.evaluate._streaming import Stream, undisturbed
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, pareto_khat, tail_length
 from pyro_vae.evaluate.scores import LogLikelihood
+from pyro_vae.progress import progress_bar
 
 __all__ = ["log_likelihood", "log_weights"]
 
@@ -88,7 +88,8 @@ def log_likelihood(
             the model's, or a weight is NaN.
     """
     stream = Stream(model, guide, as_rows(x), num_samples, max_memory, max_plate_nesting, seed)
-    with undisturbed(stream.data), tqdm(total=len(stream.data[0]), unit=" rows", disable=not progress) as bar:
+    bar = progress_bar(len(stream.data[0]), "rows", "importance sampling", shown=progress)
+    with undisturbed(stream.data), bar:
         # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
         # and the heap would grow by their size with each row.
         table = torch.empty(5, len(stream.data[0]), dtype=torch.float64)

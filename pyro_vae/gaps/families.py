@@ -9,11 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, TransformedDistribution
-from tqdm import tqdm
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.guides import AmortizedGuide
+from pyro_vae.progress import Bar
 
 __all__ = ["Family", "RowFit", "diagonal_gaussian", "full_gaussian", "own_family"]
 
@@ -107,7 +107,7 @@ class RowFit:
         check_positive(self.learning_rate, "learning_rate")
 
     @torch.enable_grad()
-    def __call__(self, family: Family, densities: Densities, bar: tqdm) -> Distribution:
+    def __call__(self, family: Family, densities: Densities, bar: Bar) -> Distribution:
         """Return the members of the family that maximise each row's ELBO, from its start."""
         best = family.start.detach().clone().requires_grad_()
         # A short memory, for the first gradients may be huge; an epsilon far above rounding, for Adam would blow up

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from tqdm import tqdm
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
@@ -22,6 +21,7 @@ from pyro_vae.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.objectives import row_log_probs
+from pyro_vae.progress import Bar, progress_bar
 
 __all__ = ["inference_gaps"]
 
@@ -86,7 +86,7 @@ def inference_gaps(
         )  # fmt: skip
     exact = None if log_prob is None else _checked(log_prob, num_rows)
     steps = num_rows * fit.num_steps * (2 + isinstance(guide, AmortizedGuide))
-    bar = tqdm(total=steps, unit=" steps", unit_scale=True, disable=not progress)
+    bar = progress_bar(steps, "steps", "fitting families of posteriors", shown=progress)
     parts = []
     with undisturbed(data), evaluation_mode(model, guide), bar:
         for start in range(0, num_rows, batch_size):
@@ -105,7 +105,7 @@ def inference_gaps(
 
 
 def _log_weights(
-    densities: Densities, fit: RowFit, num_samples: int, seed: int, bar: tqdm
+    densities: Densities, fit: RowFit, num_samples: int, seed: int, bar: Bar
 ) -> dict[str, Tensor]:
     """Fit the families, then return the log weights of each and of the guide, all from the same noise.
 
@@ -134,7 +134,7 @@ def _log_weights(
     return log_weights
 
 
-def _fitted(densities: Densities, fit: RowFit, bar: tqdm) -> dict[str, Distribution]:
+def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Distribution]:
     """Fit the families, each from where the one before has come: their optima are near each other."""
     members, shape = {}, (MOMENT_SAMPLES,)
     near, own = densities.from_guide(*shape), own_family(densities)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from pyro_vae._checks import InputError, check, check_integer, check_positive
 from pyro_vae.checkpoint import write_json
@@ -29,6 +28,7 @@ from pyro_vae.evaluate.scores import RELIABLE_KHAT
 from pyro_vae.gaps import inference_gaps
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes
+from pyro_vae.progress import progress_bar
 from pyro_vae.report import bits_per_dim, format_table, test_facts
 from pyro_vae.runs import Run, RunFolder, load_data, load_run
 from pyro_vae.scoring.checks import Checks, mean_se, table_line
@@ -125,7 +125,7 @@ class Scoring:
         kept = self._together(self._done(file) if first else table[:, :0])
         done, proposal = kept.shape[1], self.settings.proposal(self.run)
         table[:, :done] = kept
-        with tqdm(total=len(self.split), initial=done, unit=" rows", disable=not first) as bar:
+        with progress_bar(len(self.split), "rows", "importance sampling", initial=done, shown=first) as bar:
             for start in range(done, len(self.split), BLOCK * self.processes.count):
                 # Each process takes the next block but so many: a row's noise depends on its block alone.
                 own = self._score_block(start + BLOCK * self.processes.rank, proposal, max_memory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from pyro_vae.progress import progress_bar
 
 if TYPE_CHECKING:
     from pyro_vae.training.trainer import Trainer
@@ -51,13 +51,8 @@ class ProgressBar(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the bar, at the rows that a resumed run has done."""
-        self.bar = tqdm(
-            total=trainer.epochs * trainer.train.num_examples,
-            initial=self._rows(trainer),
-            unit=" rows",
-            unit_scale=True,
-            mininterval=0.5,
-        )
+        total = trainer.epochs * trainer.train.num_examples
+        self.bar = progress_bar(total, "rows", "training", initial=self._rows(trainer))
 
     def on_step(self, trainer: Trainer) -> None:
         """Move on, and read the running sums now and then."""

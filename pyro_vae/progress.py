@@ -1,0 +1,121 @@
+"""Progress of long work on stderr: a widget in notebooks, a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+from tqdm.auto import tqdm as automatic
+from tqdm.notebook import tqdm_notebook
+from tqdm.std import tqdm
+
+__all__ = ["Bar", "progress_bar", "quiet"]
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Where stderr is a file or a pipe; of all bars together."""
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet(active: bool = True) -> Iterator[None]:
+    """Show no progress of any kind inside the block, where `active`."""
+    before = _quiet.set(active)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
+
+
+def progress_bar(
+    total: int,
+    unit: str,
+    description: str = "",
+    *,
+    initial: int = 0,
+    shown: bool = True,
+    leave: bool = True,
+) -> Bar:
+    """Return a bar that counts to `total`: move it by `update(number)`, use it in a `with` block.
+
+    Args:
+        total: How many there are to do.
+        unit: Of what, in the plural.
+        description: What is being done.
+        initial: How many are done already.
+        shown: Whether to show it at all.
+        leave: Whether a full bar stays on the terminal.
+    """
+    hidden = not shown or _quiet.get() or sys.stderr is None
+    notebook = issubclass(automatic, tqdm_notebook)  # a Jupyter kernel that has ipywidgets
+    if not hidden and not notebook and not sys.stderr.isatty():
+        return _Lines(total, unit, description, initial)
+    return automatic(
+        total=total,
+        unit=f" {unit}",
+        desc=description or None,
+        initial=initial,
+        unit_scale=total >= 10_000,
+        mininterval=0.5,
+        disable=hidden,
+        leave=leave,
+    )
+
+
+class _Lines:
+    """What a bar does, as whole lines for log files; none in the first seconds of a process."""
+
+    printed_at = time.monotonic()
+
+    def __init__(self, total: int, unit: str, description: str, initial: int) -> None:
+        self.total, self.unit, self.initial = total, unit, initial
+        self.n: float = initial
+        self.description, self.postfix = description, ""
+        self.started = time.monotonic()
+        self._print()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def update(self, number: float = 1) -> None:
+        """Count on, and print a line where it is time for one."""
+        self.n += number
+        self._print()
+
+    def set_description_str(self, text: str, refresh: bool = True) -> None:
+        """Say what is being done."""
+        self.description = text
+        self._print()
+
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        """Say how it goes."""
+        self.postfix = text
+
+    def close(self) -> None:
+        """End: a line of its own is not needed."""
+
+    def _print(self) -> None:
+        now = time.monotonic()
+        if now - _Lines.printed_at < SECONDS_BETWEEN_LINES:
+            return
+        _Lines.printed_at = now
+        with suppress(OSError, ValueError):  # a full disk under the log, or a closed one, ends no work
+            print(self._line(now - self.started), file=sys.stderr, flush=True)
+
+    def _line(self, elapsed: float) -> str:
+        line = tqdm.format_meter(
+            self.n, self.total, elapsed, prefix=f"{self.description}: " if self.description else "",
+            unit=f" {self.unit}", unit_scale=self.total >= 10_000, initial=self.initial, postfix=self.postfix,
+            bar_format="{desc}{percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {elapsed} passed, {remaining} left, "
+            "{rate_fmt}{postfix}",
+        )  # fmt: skip
+        return str(line)
+
+
+Bar = tqdm | _Lines
