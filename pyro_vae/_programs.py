@@ -16,6 +16,8 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
+from pyro_vae._pickling import Picklable
+
 __all__ = [
     "Program",
     "give_local_state",
@@ -36,7 +38,7 @@ def _unique_name(module: nn.Module) -> str:
     return _names[module]
 
 
-class Program(nn.Module):
+class Program(Picklable):
     """An `nn.Module` whose call is a Pyro program.
 
     Under Pyro's handlers a call offers the parameters to Pyro, so that `pyro.infer.SVI` trains them, under a

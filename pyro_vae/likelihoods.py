@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae._checks import check, check_positive
+from pyro_vae._pickling import Picklable
 
 __all__ = [
     "LIKELIHOODS",
@@ -52,7 +53,7 @@ def fill_constant(std: Tensor) -> Tensor:
     return torch.where(std > 0, std, positive.min() if len(positive) else 1.0)
 
 
-class Likelihood(nn.Module):
+class Likelihood(Picklable):
     """What all likelihoods share: the data's mean and scale, kept with the weights.
 
     Args:

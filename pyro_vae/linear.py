@@ -13,6 +13,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae._pickling import Picklable
 from pyro_vae.baselines import PPCA, FactorAnalysis
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import UNIT, GaussianWithIsotropicScale, GaussianWithSharedScale
@@ -106,7 +107,7 @@ def _raw_scale(scale: Tensor, floor: float) -> Tensor:
     return torch.log(torch.expm1((scale - floor) / scale)) - UNIT
 
 
-class LinearEncoder(nn.Module):
+class LinearEncoder(Picklable):
     """The encoder of the linear VAE, `x -> (V (x - loc) / scale, constant)` (Lucas et al. 2019, eq. 8).
 
     Feeds `DiagonalNormalGuide`: the posterior's location is linear in x, its scale the same for every row, as

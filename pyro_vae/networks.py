@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice, check_integer, check_positive, check_rows
+from pyro_vae._pickling import Picklable
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,7 +43,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 """Between the layers; the gated linear unit has a layer twice as wide before it, `(W h + b) * sigmoid(V h + c)`."""
 
 
-class MLP(nn.Sequential):
+class MLP(Picklable, nn.Sequential):
     """A multilayer perceptron, `h -> W_L a(... a(W_1 h + b_1)) + b_L`.
 
     Weights start as PyTorch has them, the last bias at zero: what the network feeds then starts near the
@@ -143,7 +144,7 @@ class Whiten(nn.Module):
         return (x - self.mean) @ self.matrix
 
 
-class Bfloat16Training(nn.Module):
+class Bfloat16Training(Picklable):
     """A network whose matrix products are rounded to bfloat16 in training; input, output and weights are not.
 
     In evaluation mode it is the network as it is: the log-weights of many samples would show the rounding.

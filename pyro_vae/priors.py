@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, softplus
 
 from pyro_vae._checks import check, check_integer
+from pyro_vae._pickling import Picklable
 from pyro_vae.flows import inverse_autoregressive
 from pyro_vae.networks import UNIT
 
@@ -22,7 +23,7 @@ SCALE_FLOOR = 1e-3
 """The smallest learned scale, in units of z: below, a component could close in on one row's z."""
 
 
-class StandardNormal(nn.Module):
+class StandardNormal(Picklable):
     """`z ~ N(0, I)`.
 
     Args:
@@ -51,7 +52,7 @@ class StandardNormal(nn.Module):
         return f"{self.latent_dim}"
 
 
-class DiagonalNormal(nn.Module):
+class DiagonalNormal(Picklable):
     """`z ~ N(loc, diag(scale^2))` with learned loc and scale, started at the standard normal.
 
     A decoder whose first layer is linear could shift and stretch z as well; here the prior does.
@@ -102,7 +103,7 @@ class _NormalMixture(dist.MixtureSameFamily):
         return each.to(value.dtype).logsumexp(-1)
 
 
-class MixtureOfNormals(nn.Module):
+class MixtureOfNormals(Picklable):
     """`z ~ sum_k w_k N(loc_k, diag(scale_k^2))`, all learned.
 
     Starts with locations drawn from N(0, 1/2) and variances of 1/2: together near the standard normal.
@@ -131,7 +132,7 @@ class MixtureOfNormals(nn.Module):
         return _NormalMixture(dist.Categorical(logits=self.logits), components)
 
 
-class VampPrior(nn.Module):
+class VampPrior(Picklable):
     """`z ~ (1/K) sum_k q(z | u_k)`, the guide's posterior averaged over learned rows (Tomczak & Welling 2018, eq. 9).
 
     The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once. Every z
@@ -174,7 +175,7 @@ class VampPrior(nn.Module):
         return (_NormalMixture if normal else dist.MixtureSameFamily)(weights, posteriors)
 
 
-class FlowPrior(nn.Module):
+class FlowPrior(Picklable):
     """`z = T^-1(e)`, `e ~ N(0, I)`, with autoregressive maps T of z (Chen et al. 2017, section 3.2).
 
     Any z is scored at once; sampling goes dimension by dimension. Starts near the standard normal.

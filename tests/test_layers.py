@@ -9,7 +9,7 @@ import pyro_vae
 
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
-    {"_checks", "_environment", "processes", "progress", "data"},
+    {"_checks", "_pickling", "_environment", "processes", "progress", "data"},
     {"_programs", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},

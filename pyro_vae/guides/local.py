@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_integer, check_rows
+from pyro_vae._pickling import Picklable
 from pyro_vae.guides.normal import DiagonalNormalGuide
 
 __all__ = ["LocalGuide"]
@@ -47,7 +48,7 @@ class LocalGuide(DiagonalNormalGuide):
         return local
 
 
-class _Table(nn.Module):
+class _Table(Picklable):
     """Parameters by row, found again by what the row holds."""
 
     keys: Tensor

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
+from pyro_vae._pickling import Picklable
 from pyro_vae.guides.base import AmortizedGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, loc_and_scale
 
@@ -53,7 +54,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         return dist.Normal(loc, log_scale.exp()).to_event(1)
 
 
-class _Climb(nn.Module):
+class _Climb(Picklable):
     """From x to the locations and log scales that the steps reach."""
 
     noises: Tensor
