@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from pyro_vae import ELBO, Callback, Schedule, estimate_elbo, fit
 from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.compiled import CompiledGradients, uncompiled
-from pyro_vae.training import FusedAdamW, make_trainer, resolve_device
+from pyro_vae.training import FusedAdamW, Stepper, Validation, make_trainer, resolve_device
 
 quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}
 
@@ -164,8 +164,8 @@ def test_the_best_weights_are_kept():
     result = fit(model, guide, 5 * rows(count=50), rows(count=50, seed=1), **quick | {"epochs": 12})
     best = max(result.history, key=lambda line: line["validation"]["elbo"])
     assert result.best_epoch == best["epoch"]
-    trainer = trainer_of((model, guide), rows(), rows(count=50, seed=1))
-    assert trainer._validate(trainer.validation).mean == pytest.approx(best["validation"]["elbo"], rel=1e-6)
+    kept = estimate_elbo(model, guide, [(rows(count=50, seed=1),)], seed=0)
+    assert kept.mean == pytest.approx(best["validation"]["elbo"], rel=1e-6)
 
 
 def test_patience_stops_early():
@@ -236,15 +236,18 @@ def test_what_a_callback_changes_is_noticed_at_once_and_otherwise_with_the_epoch
     assert trainers[1].stepper.gradients._traces == 2
 
 
-def test_traced_validation_is_plain_validation():
-    x, held_out = rows(count=25), rows(count=1500, seed=1)  # two blocks, the second one partial
+@pytest.mark.parametrize("with_loss", [False, True])
+def test_traced_validation_is_plain_validation(with_loss):
+    held_out = rows(count=1500, seed=1)  # two blocks, the second one partial
+    loss = ELBO(beta=2.0)(*small_vae())
+    blocks = [(held_out[:1000],), (held_out[1000:],)]
     plain, graph = (
-        trainer_of(small_vae(), x, held_out, compile=choice)._validate(
-            [(held_out[:1000],), (held_out[1000:],)]
-        )
-        for choice in ("off", "on")
+        Validation(loss, lambda: blocks, with_loss=with_loss, traced=traced)() for traced in (False, True)
     )
-    torch.testing.assert_close(graph.value, plain.value, rtol=1e-5, atol=1e-5)
+    assert graph == pytest.approx(plain, rel=1e-5)
+    assert ("loss" in plain) is with_loss
+    if with_loss:
+        assert plain["loss"] == pytest.approx(2 * plain["kl"] - plain["reconstruction"])
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -408,10 +411,14 @@ def test_a_failure_that_is_seen_late_has_done_no_harm(check_every, prepare):
 
     adam = partial(FusedAdamW, lr=1e-2)
     trainer = trainer_of((model, guide), rows(count=80), callbacks=(Poison(),), optimizer=adam)
-    trainer._check_every = check_every
+    trainer.stepper = Stepper(
+        trainer.loss, trainer.parameters, trainer.stepper.gradients, adam, check_every=check_every
+    )
     message = r"epoch 1, step 6: first at site" if check_every == 1 else r"epoch 1, step 6:"
     with pytest.raises(NonFiniteLossError, match=message):
         prepare(trainer).run()
+    # Eight steps an epoch, at whose end all have been looked at.
+    assert len(seen) == {1: 5, 4: 7, 50: 8}[check_every]
     assert all(torch.equal(value, seen[4][name]) for name, value in model.named_parameters())
 
 

@@ -46,6 +46,11 @@ class ELBO(Objective):
         check_positive(self.free_bits, "free_bits", zero=True)
         check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a share of training; got {self.warmup}.")
 
+    @property
+    def is_elbo(self) -> bool:
+        """Whether the divergence counts with weight one in the end, in all of its dimensions."""
+        return self.beta == 1 and self.free_bits == 0
+
     def kl_weight(self, progress: Tensor | None = None) -> Tensor | float:
         """Return the divergence's weight when the share `progress` of training (a scalar) is done."""
         if progress is None or self.warmup == 0:

@@ -49,6 +49,11 @@ class Objective:
         check_integer(self.num_particles, "num_particles")
         check_integer(self.max_plate_nesting, "max_plate_nesting")
 
+    @property
+    def is_elbo(self) -> bool:
+        """Whether minus the loss at the end of training is the ELBO in expectation: one optimum for both."""
+        return False
+
     def __call__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> Loss:
         """Return the loss of `model` and `guide`, a module: `loss(x)` is a scalar in nats per example."""
         return Loss(self, model, guide)

@@ -32,6 +32,11 @@ class IWAE(Objective):
 
     num_particles: int = 5
 
+    @property
+    def is_elbo(self) -> bool:
+        """Whether there is one sample, so that the bound is the ELBO."""
+        return self.num_particles == 1
+
     def bound(self, log_weights: Tensor) -> Tensor:
         """Return the bound of each row, shape (N,), nats, from log weights of shape (num_particles, N)."""
         return log_weights.logsumexp(0) - math.log(self.num_particles)
@@ -87,6 +92,11 @@ class Renyi(IWAE):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(math.isfinite(self.alpha), f"Expected alpha to be a finite number; got {self.alpha}.")
+
+    @property
+    def is_elbo(self) -> bool:
+        """Whether there is one sample or alpha is 1, so that the bound is the ELBO."""
+        return self.alpha == 1 or super().is_elbo
 
     def bound(self, log_weights: Tensor) -> Tensor:
         """Return the bound of each row, shape (N,), nats, from log weights of shape (num_particles, N)."""

@@ -1,6 +1,7 @@
 """Stochastic variational inference over batches. The loop knows no particular model or objective."""
 
 from pyro_vae.training.averaged_gradients import AveragedGradients
+from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.optimizer import FusedAdamW
@@ -8,10 +9,13 @@ from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import Place, Stepper
 from pyro_vae.training.trainer import Trainer
+from pyro_vae.training.validation import Validation
 from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = [
+    "KEEP",
     "AveragedGradients",
+    "BestEpoch",
     "Callback",
     "FitResult",
     "FusedAdamW",
@@ -20,8 +24,10 @@ __all__ = [
     "Schedule",
     "Stepper",
     "Trainer",
+    "Validation",
     "WeightAverage",
     "fit",
+    "kept_by",
     "make_trainer",
     "resolve_device",
 ]

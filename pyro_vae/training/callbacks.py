@@ -30,10 +30,14 @@ class Callback:
         """Called after each step."""
 
     def on_epoch(self, trainer: Trainer) -> None:
-        """Called after each epoch, when its line stands in `trainer.history`."""
+        """Called after each epoch, when its line stands in `trainer.history`.
+
+        The programs have the weights that were validated: where weights are averaged, the mean. Training goes on from
+        its own weights, so that a change made here to averaged weights reaches the mean alone.
+        """
 
     def on_end(self, trainer: Trainer) -> None:
-        """Called once at the end, also when training was stopped or failed."""
+        """Called once at the end, also when training was stopped or failed; the programs have the weights they keep."""
 
 
 class ProgressBar(Callback):

@@ -40,6 +40,7 @@ def fit(
     average: float = 0.0,
     clip_norm: float | None = None,
     patience: int | None = None,
+    keep: str = "auto",
     callbacks: Sequence[Callback] = (),
     device: str = "auto",
     compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
@@ -49,9 +50,10 @@ def fit(
 ) -> FitResult:
     """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
 
-    Both end with the weights of the epoch with the best validation ELBO (the last epoch's where there is no
-    validation split), in evaluation mode, modules on the device that they came from. The random state stays as it
-    was, and so does Pyro's parameter store, save for what plain functions ask of it by `pyro.param`.
+    Both end with the weights of the best epoch (see `keep`), in evaluation mode, modules on the device that they came
+    from; also where a callback or Ctrl-C ends training early, save that a run without one finished epoch ends with the
+    weights of its last step. The random state stays as it was, and so does Pyro's parameter store, save for what plain
+    functions ask of it by `pyro.param`.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
@@ -66,7 +68,11 @@ def fit(
         average: Validate and keep the mean of the weights over the last `average` of the steps so far, such as 0.05;
             0 for none. Takes most of the noise out that steps at a high rate leave in the weights.
         clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
-        patience: Epochs without a better validation ELBO after which training ends; None for no early stopping.
+        patience: Epochs without a better one after which training ends; None for no early stopping.
+        keep: Which epoch's weights are kept: "best-elbo" by the largest validation ELBO, "best-loss" by the smallest
+            validation loss, "last". "auto" is "best-elbo" where the loss is minus the ELBO, "best-loss" where it is
+            something else (`beta`, `free_bits`, several samples), "last" without validation rows. `patience` goes by
+            the same number.
         callbacks: Called after steps and epochs; see `Callback`.
         device: Where to train: "auto" (CUDA where there is one), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
@@ -99,6 +105,7 @@ def fit(
             average=average,
             clip_norm=clip_norm,
             patience=patience,
+            keep=keep,
             callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
             device=device,
             compile=compile,

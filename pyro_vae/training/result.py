@@ -15,11 +15,14 @@ class FitResult:
     Args:
         history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
             which is minus a bound for some objectives only), "train" and (where there is a validation split)
-            "validation" with "elbo", "reconstruction", "kl" of weight one; nats per example.
+            "validation" with "elbo", "reconstruction", "kl" of weight one, the latter also with "loss" (at the end of
+            any KL warm-up) where epochs are compared by it; nats per example.
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
         seconds: Time spent training, earlier parts of a resumed run included.
         compile_seconds: Time spent tracing and compiling, in this part of a resumed run.
+        kept_by: How that epoch was chosen: "best-elbo" (the largest validation ELBO), "best-loss" (the smallest
+            validation loss) or "last".
         note: Why the programs ran by Pyro's handlers though compiling was asked for; empty where they did not.
     """
 
@@ -28,4 +31,16 @@ class FitResult:
     stopped: str
     seconds: float
     compile_seconds: float = field(default=0.0, kw_only=True)
+    kept_by: str = field(default="best-elbo", kw_only=True)
     note: str = field(default="", kw_only=True)
+
+    @property
+    def early_note(self) -> str:
+        """A sentence where the best epoch lies in the first tenth of those that were run; empty where it does not."""
+        if self.kept_by == "last" or self.best_epoch > len(self.history) / 10:
+            return ""
+        criterion = "ELBO" if self.kept_by == "best-elbo" else "loss"
+        return (
+            f"The best epoch by validation {criterion} is {self.best_epoch} of {len(self.history)}, in the first "
+            "tenth: the programs overfit from the start, or what is trained is not what epochs are compared by."
+        )

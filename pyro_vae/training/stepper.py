@@ -52,6 +52,7 @@ class Stepper:
         gradients: Gives loss and gradients of a batch.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`.
         clip_norm: Largest Euclidean norm of the whole gradient, or None.
+        check_every: Steps between two checks that all was finite; by default 1 on a CPU, `CHECK_EVERY` on a GPU.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Stepper:
         gradients: Gradients | AveragedGradients,
         optimizer: OptimizerFactory,
         clip_norm: float | None = None,
+        check_every: int | None = None,
     ) -> None:
         self.loss = loss
         self.parameters = parameters
@@ -72,7 +74,7 @@ class Stepper:
         self._progress = torch.zeros((), device=device)
         self._failed = torch.zeros((), device=device)
         self._unchecked: list[_Step] = []
-        self._check_every = CHECK_EVERY if device.type == "cuda" else 1
+        self.check_every = check_every or (CHECK_EVERY if device.type == "cuda" else 1)
 
     @property
     def learning_rate(self) -> float:
@@ -114,7 +116,7 @@ class Stepper:
             torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
         )
         self._unchecked.append(_Step(place, batch, noise, self._failed))
-        if len(self._unchecked) >= self._check_every:
+        if len(self._unchecked) >= self.check_every:
             self.check()
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * rate

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,29 +12,22 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer
 from pyro_vae._programs import num_inputs, parameters_of
-from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
+from pyro_vae.compiled import CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batches import Batches
-from pyro_vae.objectives import ELBO, ElboEstimate, Loss, collect_elbo
+from pyro_vae.objectives import Loss
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
+from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
+from pyro_vae.training.validation import Validation
 from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = ["Trainer"]
-
-
-@dataclass
-class _Best:
-    """The best epoch so far by validation ELBO, and its weights."""
-
-    epoch: int = 0
-    elbo: float = -math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Trainer:
@@ -50,8 +41,9 @@ class Trainer:
         optimizer: Function from the parameters to a `torch.optim.Optimizer`.
         schedule: The learning rate over time.
         clip_norm: Largest Euclidean norm of the whole gradient, or None.
-        patience: Epochs without a better validation ELBO after which training ends, or None.
+        patience: Epochs without a better one after which training ends, or None.
         seed: Of all noise of training.
+        keep: Which epoch's weights are kept, and by what epochs are compared; see `kept_by`.
         average: How far back the mean of the weights goes that is validated and kept; see `WeightAverage`.
         compiled: Whether loss and gradients are traced and compiled.
         processes: Those that train together; `train` and `validation` give this one's share.
@@ -70,6 +62,7 @@ class Trainer:
         clip_norm: float | None,
         patience: int | None,
         seed: int,
+        keep: str = "auto",
         average: float = 0.0,
         compiled: bool = False,
         processes: Processes = ALONE,
@@ -80,7 +73,6 @@ class Trainer:
         self.validation = validation
         self.epochs = check_integer(epochs, "epochs")
         self.schedule = schedule
-        self.patience = math.inf if patience is None else check_integer(patience, "patience")
         self.seed = seed
         self.processes = processes
         self.callbacks = callbacks
@@ -100,40 +92,48 @@ class Trainer:
         # Statistics that steps gather, such as batch norm's, belong to the weights: they are averaged along.
         floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
         self.average = WeightAverage([*self.parameters, *floating], average)
-        self._bound = Gradients(
-            ELBO(max_plate_nesting=loss.objective.max_plate_nesting)(loss.model, loss.guide), ()
-        )
-        if compiled and validation is not None:
-            # Traced, not compiled: of a thousand rows at a time the products are all that takes time.
-            block = self._inputs(next(iter(validation)))
-            self._bound = CompiledGradients(self._bound.loss, (), block, uncompiled)
+        self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
+        self._validate: Validation | None = None
+        if validation is not None:
+            self._validate = Validation(
+                loss,
+                lambda: map(self._inputs, validation),
+                with_loss=self.best.criterion == "loss",
+                traced=compiled,
+                seed=processes.seed(seed),
+                processes=processes,
+            )
         self.epoch = 0
         self.step = 0
         self.rows_done = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
-        self.best = _Best()
         self.stopped = ""
         self._reason = "another process"
         self._sums = torch.zeros(3, dtype=torch.float64, device=first[0].device)
         self._random_state: dict[str, Any] | None = None
+        self._last_weights: dict[str, Tensor] | None = None
         # Whether other code than ours runs between two steps, so that the programs may have changed.
         self._touched = not isinstance(train, Batches) or any(c.touches_programs for c in callbacks)
         self._unchanged = False
 
     def run(self) -> FitResult:
-        """Train until the last epoch, or until patience or a callback ends it; keep the best weights."""
+        """Train until the last epoch, or until patience or a callback ends it.
+
+        However it ends, by `KeyboardInterrupt` too, the programs have the kept epoch's weights afterwards (those of the
+        last step where no epoch was finished), and `state_dict` gives the state after the last step, to go on from.
+        After `NonFiniteLossError` they have the weights of the step before.
+        """
+        self._take_up_last_weights()
         for callback in self.callbacks:
             callback.on_start(self)
         try:
-            with self._own_random_state(), _training_mode(self.loss):
+            with self._kept_weights_at_end(), self._own_random_state(), _training_mode(self.loss):
                 while self.epoch < self.epochs and not self.stopped:
                     self._run_epoch()
         finally:
             for callback in self.callbacks:
                 callback.on_end(self)
-        if self.stopped in ("", "patience"):
-            self.load_weights(self.best.weights)
         return FitResult(
             self.history,
             self.best.epoch,
@@ -141,6 +141,7 @@ class Trainer:
             self.seconds,
             compile_seconds=self.stepper.gradients.seconds,
             note=self.stepper.gradients.note,
+            kept_by=self.best.kept_by,
         )
 
     def stop(self, reason: str) -> None:
@@ -177,19 +178,25 @@ class Trainer:
             parameter.copy_(weights[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on bit for bit: tensors, numbers and strings only."""
+        """Return all that is needed to go on bit for bit: tensors, numbers and strings only.
+
+        It is the state after the last step, also in `on_epoch` and after `run`, where the programs have other weights.
+        """
         self.stepper.check()
+        with self.average.in_place(False):
+            weights = self.weights() if self._last_weights is None else self._last_weights
+            average = self.average.state_dict()
         return {
-            "weights": self.weights(),
+            "weights": weights,
             "optimizer": self.stepper.optimizer.state_dict(),
-            "average": self.average.state_dict(),
+            "average": average,
             "epoch": self.epoch,
             "step": self.step,
             "rows_done": self.rows_done,
             "sums": self._sums.clone(),
             "seconds": self.seconds,
             "history": self.history,
-            "best": {"epoch": self.best.epoch, "elbo": self.best.elbo, "weights": self.best.weights},
+            "best": self.best.state_dict(),
             "stopped": self.stopped if self.stopped == "patience" else "",
             "random": self._random_state or random_state(),
         }
@@ -197,13 +204,15 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to where `state_dict` was taken."""
         self.load_weights(state["weights"])
+        self._last_weights = None
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
         self._sums.copy_(state["sums"])
         self.seconds, self.history = state["seconds"], list(state["history"])
-        self.best = _Best(**state["best"])
-        self.stopped = state["stopped"]
+        self.best.load_state_dict(state["best"])
+        # Another patience than before may not be used up yet.
+        self.stopped = state["stopped"] if self.best.is_exhausted(self.epoch) else ""
         self._random_state = state["random"]
 
     def _run_epoch(self) -> None:
@@ -218,17 +227,13 @@ class Trainer:
                 return
         with self.average.in_place():
             line = self._measure_epoch()
-            elbo = line.get("validation", line["train"])["elbo"]
-            if not math.isfinite(elbo):
-                raise NonFiniteLossError(
-                    f"The validation ELBO is {elbo} after epoch {self.epoch + 1}, though the training loss is finite. "
-                    "Lower --lr, raise --scale-floor, or look for extreme values in the validation rows."
-                )
+            measured = line.get("validation", line["train"] | {"loss": line["loss"]})
+            self.best.update(self.epoch + 1, measured, self.weights)
             self.seconds = before + time.monotonic() - started
             self.history.append(line | {"seconds": round(self.seconds, 3)})
-            self._close_epoch(elbo)
-        for callback in self.callbacks:
-            callback.on_epoch(self)
+            self._close_epoch()
+            for callback in self.callbacks:
+                callback.on_epoch(self)
 
     def _take_step(self, batch: tuple[Tensor, ...]) -> None:
         done, total = self.epoch * len(self.train) + self.step, self.epochs * len(self.train)
@@ -264,28 +269,35 @@ class Trainer:
             "loss": float(self._sums[0]) / self.rows_done,
             "train": self.running_terms(),
         }
-        if self.validation is not None:
-            line["validation"] = self._validate(self.validation).summary()
+        if self._validate is not None:
+            line["validation"] = self._validate()
         return line
 
-    def _close_epoch(self, elbo: float) -> None:
+    def _close_epoch(self) -> None:
         self.epoch, self.step, self.rows_done = self.epoch + 1, 0, 0
         self._sums.zero_()
-        # Without a validation split the last weights are kept: the training ELBO nearly always prefers them.
-        if self.validation is None or elbo > self.best.elbo or not self.best.weights:
-            self.best = _Best(self.epoch, elbo, self.weights())
-        elif self.epoch - self.best.epoch >= self.patience:
+        if self.best.is_exhausted(self.epoch):
             self.stopped = "patience"
 
-    def _validate(self, validation: Iterable[Sequence[Tensor]]) -> ElboEstimate:
-        self.loss.eval()
-        blocks = (self._inputs(block) for block in validation)
-        end = torch.ones((), device=self._sums.device)
-        # The same noise every epoch: two epochs then differ by their weights alone.
-        seed = self.processes.seed(self.seed)
-        own = collect_elbo(lambda *block: self._bound(*block, progress=end).terms, blocks, seed)
-        self.loss.train()
-        return ElboEstimate(*(self.processes.gather(part) for part in (own.reconstruction, own.kl)))
+    @contextmanager
+    def _kept_weights_at_end(self) -> Iterator[None]:
+        """Put the kept epoch's weights into the programs in the end, and lay those of the last step aside."""
+        keeps_step_before = False
+        try:
+            yield
+        except NonFiniteLossError:
+            keeps_step_before = True
+            raise
+        finally:
+            if self.best.weights and not keeps_step_before:
+                self._last_weights = self.weights()
+                self.load_weights(self.best.weights)
+
+    def _take_up_last_weights(self) -> None:
+        """Go on from the last step where `run` was called before."""
+        if self._last_weights is not None:
+            self.load_weights(self._last_weights)
+            self._last_weights = None
 
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         taken = batch[: self._num_inputs]

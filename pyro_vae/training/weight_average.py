@@ -38,6 +38,7 @@ class WeightAverage:
         self.weights = list(weights) if share else []
         self._mean = [weight.detach().clone() for weight in self.weights]
         self._steps = 0
+        self._is_in_place = False
 
     @torch.no_grad()
     def update(self) -> None:
@@ -47,9 +48,13 @@ class WeightAverage:
             torch._foreach_lerp_(self._mean, self.weights, min(1.0, EVERY / (self.share * self._steps)))
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Put the mean where the weights are, for as long as it takes; nothing where there is no mean yet."""
-        if self._steps < EVERY:
+    def in_place(self, wanted: bool = True) -> Iterator[None]:
+        """Put the mean where the weights are, for as long as it takes; nothing where there is no mean yet.
+
+        Args:
+            wanted: False puts the weights themselves back for as long, where the mean is in their place now.
+        """
+        if wanted == self._is_in_place or self._steps < EVERY:
             yield
             return
         self._exchange()
@@ -71,6 +76,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
+        self._is_in_place = not self._is_in_place
         for weight, mean in zip(self.weights, self._mean, strict=True):
             own = weight.clone()
             weight.copy_(mean)

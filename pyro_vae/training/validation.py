@@ -1,0 +1,69 @@
+"""What an epoch's weights come to on the validation rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
+from pyro_vae.objectives import ELBO, ElboEstimate, Loss, Terms, collect_elbo
+from pyro_vae.processes import ALONE, Processes
+
+__all__ = ["Validation"]
+
+
+class Validation:
+    """The ELBO of the validation rows, and the trained loss at its full weight where epochs are compared by it.
+
+    The noise is the same in every epoch: two epochs then differ by their weights alone.
+
+    Args:
+        loss: An objective bound to a model and a guide.
+        blocks: Blocks of rows, as the programs take them.
+        with_loss: Whether to measure the loss too.
+        traced: Whether to trace the programs. They are not compiled: on a thousand rows at a time the products are all
+            that takes time.
+        seed: Of the noise.
+        processes: Those that train together; `blocks` gives this one's share.
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        blocks: Callable[[], Iterable[tuple[Tensor, ...]]],
+        *,
+        with_loss: bool = False,
+        traced: bool = False,
+        seed: int = 0,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.blocks = blocks
+        self.with_loss = with_loss
+        self.seed = seed
+        self.processes = processes
+        self.loss = loss
+        elbo = ELBO(max_plate_nesting=loss.objective.max_plate_nesting)
+        measured = loss if with_loss else elbo(loss.model, loss.guide)
+        self._terms = Gradients(measured, ())
+        if traced:
+            self._terms = CompiledGradients(measured, (), next(iter(blocks())), uncompiled)
+
+    def __call__(self) -> dict[str, float]:
+        """Return "elbo", "elbo_se", "reconstruction", "kl" and, where it is wanted, "loss"; nats per example."""
+        training = self.loss.training
+        self.loss.eval()
+        losses: list[Tensor] = []
+        own = collect_elbo(lambda *block: self._measure(block, losses), self.blocks(), self.seed)
+        self.loss.train(training)
+        estimate = ElboEstimate(*(self.processes.gather(part) for part in (own.reconstruction, own.kl)))
+        if not self.with_loss:
+            return estimate.summary()
+        loss = self.processes.sum(torch.stack(losses).sum()) / len(estimate.value)
+        return estimate.summary() | {"loss": float(loss)}
+
+    def _measure(self, block: Sequence[Tensor], losses: list[Tensor]) -> Terms:
+        evaluation = self._terms(*block, progress=torch.ones((), device=block[0].device))
+        losses.append(evaluation.sums[0])
+        return evaluation.terms
