@@ -79,7 +79,7 @@ def _seeds(*key: int, count: int) -> list[int]:
 
 
 def uniform_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Draw u ~ U(0, 1), float32 of `shape`: the midpoints of 2^16 cells, on the generator's device.
+    """Draw u uniformly from the midpoints of the 2^16 equal cells of [0, 1), float32 of `shape`, on its device.
 
     Integers have 8 bits or a few more and float32 has 24, so 16 are enough; four to a random word cost less
     than half of `torch.rand`, which is most of the price of a batch.

@@ -10,10 +10,12 @@ import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.named import DATASETS, read_named
+from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (
     AsFloat,
     BinarizeDynamic,
     BinarizeStatic,
+    Centre,
     Dequantize,
     Preprocessing,
     Rescale,
@@ -25,6 +27,7 @@ from pyro_vae.data.stored import Stored, Survey, rows_of, survey
 __all__ = ["load_dataset"]
 
 MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
+EXACT = 2**24  # integers below are exact in float32
 FEW_ROWS = 100
 
 
@@ -65,6 +68,7 @@ def load_dataset(
     check_choice(dequantize, ("auto", "none"), "dequantize")
     stored = _read(str(name_or_path), data_root)
     found = survey(stored)
+    notes: tuple[str, ...] = ()
     if likelihood_kind == "binary":
         preprocessing = _for_binary(stored, found, binarize)
     else:
@@ -73,7 +77,7 @@ def load_dataset(
             f"Expected --binarize none under a continuous likelihood; got {binarize}. "
             "Zeros and ones have no density: choose the bernoulli likelihood.",
         )
-        preprocessing = _for_continuous(stored, found, dequantize)
+        preprocessing, notes = _for_continuous(stored, found, dequantize)
     splits = _splits(stored, found, preprocessing)
     return DataSet(
         str(name_or_path),
@@ -83,7 +87,7 @@ def load_dataset(
         class_names=stored.class_names,
         column_names=stored.column_names,
         sha256=found.sha256,
-        notes=stored.notes + _notes(stored, found, splits[0]),
+        notes=stored.notes + notes + _notes(stored, found, splits[0]),
     )
 
 
@@ -108,7 +112,7 @@ def _exists(path: Path) -> bool:
 
 
 def _splits(stored: Stored, found: Survey, preprocessing: Preprocessing) -> tuple[Split, Split, Split]:
-    rows = rows_of(stored.array, found.low, found.high)
+    rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
     labels = None if stored.labels is None else torch.from_numpy(stored.labels)
     index = draw_splits(stored)
 
@@ -128,18 +132,22 @@ def _integers(stored: Stored, found: Survey) -> tuple[int, int]:
     return (0, 255) if stored.array.dtype == "uint8" else (int(found.low), int(found.high))
 
 
-def _for_continuous(stored: Stored, found: Survey, dequantize: str) -> Preprocessing:
-    if stored.array.dtype.kind == "f":
-        return AsFloat()
-    low, high = _integers(stored, found)
-    if dequantize == "none":
-        return Rescale(high, low)
+def _for_continuous(stored: Stored, found: Survey, dequantize: str) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing for a density, and notes on it."""
+    floats = stored.array.dtype.kind == "f"
+    low, high = (0, 1) if floats else _integers(stored, found)
+    if floats or dequantize == "none":
+        exact = not floats and high - low < EXACT
+        offsets = None if exact else find_offsets(stored.array, low)
+        if offsets and offsets.centred:
+            return Centre(offsets.values), offsets.notes(stored.column_names)
+        return AsFloat() if floats else Rescale(high, low), ()
     check(
         high - low < MOST_LEVELS,
         f"Expected integers of at most {MOST_LEVELS} levels in {stored.name}; got {low} to {high}. "
         "Pass --dequantize none, or store them as floats.",
     )
-    return Dequantize(high - low + 1, low)
+    return Dequantize(high - low + 1, low), ()
 
 
 def _for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:

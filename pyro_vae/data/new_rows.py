@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.data.preprocessing import AsFloat, Dequantize, Preprocessing
+from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, Preprocessing
 from pyro_vae.data.readers import read
 from pyro_vae.data.splits import DataSet, Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
@@ -35,9 +35,10 @@ def rows_like(path: Path, dataset: DataSet, *, binary: bool = False) -> Split:
     _check_shape(stored, dataset)
     found = survey(stored)
     _check_range(stored, found, dataset.preprocessing, binary)
-    rows = rows_of(stored.array, found.low, found.high)
+    exact = isinstance(dataset.preprocessing, Centre)
+    rows = rows_of(stored.array, found.low, found.high, exact=exact)
     split = Split(path.stem, rows, np.arange(len(rows)), dataset.preprocessing)
-    if isinstance(dataset.preprocessing, AsFloat) and not binary:
+    if isinstance(dataset.preprocessing, AsFloat | Centre) and not binary:
         _check_unit(split, dataset)
     return split
 
@@ -62,7 +63,7 @@ def _told(names: tuple[str, ...] | None) -> str:
 
 
 def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, binary: bool) -> None:
-    if isinstance(preprocessing, AsFloat):
+    if isinstance(preprocessing, AsFloat | Centre):
         low, high, whole = (0.0, 1.0, True) if binary else (-np.inf, np.inf, False)
     elif isinstance(preprocessing, Dequantize):
         low, high, whole = preprocessing.low, preprocessing.low + preprocessing.levels - 1, True

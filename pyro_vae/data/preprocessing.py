@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["AsFloat", "BinarizeDynamic", "BinarizeStatic", "Dequantize", "Preprocessing", "Rescale"]
+__all__ = [
+    "PREPROCESSINGS",
+    "AsFloat",
+    "BinarizeDynamic",
+    "BinarizeStatic",
+    "Centre",
+    "Dequantize",
+    "Preprocessing",
+    "Rescale",
+]
 
 
 class Preprocessing(Protocol):
@@ -56,8 +66,44 @@ class AsFloat:
 
 
 @dataclass(frozen=True)
+class Centre:
+    """x = stored - offset, subtracted in float64 (integers: int64) before x is rounded to float32.
+
+    For columns far from 0 in relation to their spread, such as time stamps, whose digits float32 would round
+    away. A shift leaves the value of a density unchanged: log p(x) is log p(stored).
+
+    Args:
+        offset: One constant a column, D of them; 0 leaves a column as stored.
+    """
+
+    offset: tuple[float, ...]
+    random: ClassVar[bool] = False
+    redrawn: ClassVar[bool] = False
+    levels: ClassVar[None] = None
+
+    @property
+    def description(self) -> str:
+        """For example "as stored, minus a constant in 1 of 2 columns (densities are unchanged)"."""
+        shifted = sum(offset != 0 for offset in self.offset)
+        return f"as stored, minus a constant in {shifted} of {len(self.offset)} columns (densities are unchanged)"
+
+    @cached_property
+    def _offset(self) -> Tensor:
+        return torch.tensor(self.offset, dtype=torch.float64)
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return rows - offset, float32 of shape (N, D), for `rows` (N, D) in float64 or integers."""
+        offset = self._offset.to(rows.device)
+        return (rows.double() - offset if rows.is_floating_point() else rows.long() - offset.long()).float()
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean - offset, and the variance unchanged."""
+        return mean - self._offset, variance
+
+
+@dataclass(frozen=True)
 class Dequantize:
-    """x = (stored - low + u) / levels with u ~ U[0, 1), so that x lies in [0, 1).
+    """x = (stored - low + u) / levels with u ~ U[0, 1), so that x lies in [0, 1) and floor(levels x) = stored - low.
 
     A density p(x) then bounds the probability of the integers: log P(k) >= E_u[log p(x)] - D log(levels)
     (Theis, van den Oord & Bethge 2016, equation 7).
@@ -81,11 +127,10 @@ class Dequantize:
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x, float32 of shape (N, D), for integer `rows` (N, D) and `noise` (N, D) in [0, 1)."""
         assert noise is not None
-        # float32 has 24 bits: near the top k + u would round up to k + 1 and x to 1. With u kept `edge` away
-        # from 0 and 1 (four units in the last place of `levels`), floor(levels x) is k again for every u.
-        edge = self.levels * 2.0**-22
-        lowest = _shifted(rows, self.low).float() + edge
-        return lowest.add_(noise, alpha=1 - 2 * edge).div_(self.levels)
+        # float32 has 24 bits: k + u is off by at most levels 2^-25, the division and the product levels x by
+        # levels 2^-24 each. Only u nearer to 0 or 1 than their sum is moved, so floor(levels x) is always k.
+        edge = self.levels * (2.0**-25 + 2.0**-23)
+        return noise.clamp(edge, 1 - edge).add_(_shifted(rows, self.low)).div_(self.levels)
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
         """Return (mean - low + 1/2) / levels and (variance + 1/12) / levels^2, those of U[0, 1) added."""
@@ -183,3 +228,9 @@ def _span(low: int, high: int) -> int:
 def _shifted(rows: Tensor, low: int) -> Tensor:
     # Subtracted among int64: in the stored type it may overflow, in float32 it would lose digits.
     return rows.long() - low if low else rows
+
+
+PREPROCESSINGS: dict[str, type] = {
+    kind.__name__: kind for kind in (AsFloat, Centre, Dequantize, Rescale, BinarizeStatic, BinarizeDynamic)
+}
+"""All preprocessings by the name of their class: each is a frozen dataclass of plain values."""

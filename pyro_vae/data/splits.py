@@ -136,19 +136,21 @@ class Split:
     def stored_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance (divided by N) of the stored rows, float64 (D,), in one pass over chunks.
 
-        Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1; a constant column has variance 0
-        to the bit.
+        Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1, counted from the first row, which keeps
+        the digits of columns far from 0; a constant column has variance 0 to the bit.
         """
+        first = self.rows.take(torch.from_numpy(self.index[:1])).double()
         mean, scatter = torch.zeros(2, self.data_dim, dtype=torch.float64)
         low, high = torch.tensor([[np.inf], [-np.inf]], dtype=torch.float64).expand(2, self.data_dim)
         for part in chunks(len(self), self.data_dim):
-            block = self.rows.take(torch.from_numpy(self.index[part])).double()
+            block = self.rows.take(torch.from_numpy(self.index[part])).double() - first
             low, high = torch.minimum(low, block.amin(0)), torch.maximum(high, block.amax(0))
             block_mean, weight = block.mean(0), len(block) / part.stop
             apart = block_mean - mean
             scatter += (block - block_mean).square().sum(0) + apart.square() * weight * part.start
             mean += apart * weight
-        return torch.where(low == high, low, mean), torch.where(low == high, 0.0, scatter / len(self))
+        variance = torch.where(low == high, 0.0, scatter / len(self))
+        return first[0] + torch.where(low == high, 0.0, mean), variance
 
 
 @dataclass(frozen=True, eq=False)

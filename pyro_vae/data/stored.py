@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,18 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 
-__all__ = ["MappedRows", "Rows", "Stored", "Survey", "TensorRows", "chunks", "ranges", "rows_of", "survey"]
+__all__ = [
+    "MappedRows",
+    "Rows",
+    "Stored",
+    "Survey",
+    "TensorRows",
+    "chunks",
+    "column_list",
+    "ranges",
+    "rows_of",
+    "survey",
+]
 
 CHUNK = 2**22  # entries read at a time: 32 MiB as float64
 INTEGERS = (np.uint8, np.int16, np.int32, np.int64)  # the integer types that torch computes with
@@ -94,6 +105,14 @@ def _check_labels(labels: NDArray[np.int64], rows: int, names: tuple[str, ...] |
         f"Expected labels of {name} from 0 to {len(names or ()) - 1}, one for each class name; "
         f"got {labels.min()} to {labels.max()}.",
     )
+
+
+def column_list(columns: Sequence[int], names: Sequence[str] | None = None, most: int = 8) -> str:
+    """Return columns in words, at most `most` by name: "column 'a'", "columns 3, 5 and 12 more"."""
+    shown = ", ".join(repr(names[j]) if names else str(j) for j in columns[:most])
+    rest = f" and {len(columns) - most} more" if len(columns) > most else ""
+    counted = "" if names else " (counted from 0)"
+    return f"column{'s' if len(columns) > 1 else ''} {shown}{rest}{counted}"
 
 
 def ranges(parts: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
@@ -208,12 +227,14 @@ class MappedRows:
 Rows = TensorRows | MappedRows
 
 
-def rows_of(array: NDArray, low: float, high: float) -> Rows:
+def rows_of(array: NDArray, low: float, high: float, *, exact: bool = False) -> Rows:
     """Return the rows of `array` (N, ...) flattened, in memory unless it is memory-mapped.
 
-    Floats become float32, integers the smallest type that holds `low` to `high`.
+    Floats become float32, or float64 where they are wanted `exact` (for `Centre`); integers the smallest type that
+    holds `low` to `high`.
     """
-    dtype = np.dtype(np.float32) if array.dtype.kind == "f" else _smallest(low, high)
+    floats = np.dtype(np.float64 if exact else np.float32)
+    dtype = floats if array.dtype.kind == "f" else _smallest(low, high)
     if isinstance(array, np.memmap):
         return MappedRows(array, dtype)
     rows = np.ascontiguousarray(array.reshape(len(array), -1), dtype=dtype)
