@@ -10,11 +10,10 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-
-import tyro
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
+from pyro_vae._command_line import parse
 
 __all__ = [
     "Config",
@@ -270,14 +269,13 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
     Raises:
         InputError: If a value cannot be used, or `--resume` meets settings that differ from the saved ones.
     """
-    flat: Any = Annotated[config_type, tyro.conf.OmitArgPrefixes]
-    config: Config = tyro.cli(flat, args=args)
+    config: Config = parse(config_type, args)
     if config.run.resume is not None:
-        from pyro_vae.runs import saved_config
+        from pyro_vae.runs import absolute, saved_config
 
         saved = saved_config(config.run.resume)
-        given: Config = tyro.cli(flat, args=args, default=saved)
-        config = _resumed(saved, given)
+        given: Config = parse(config_type, args, saved)
+        config = _resumed(absolute(saved), absolute(given))
     config.check()
     return config
 

@@ -11,7 +11,7 @@ from pyro_vae import plots
 from pyro_vae.checkpoint import write_json
 from pyro_vae.comparison import NAMES, Comparison, Entry, LinearVAE
 from pyro_vae.config import OBJECTIVE_SETTINGS, Config, TrainingConfig
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate.scores import TOLERATED_SHARE
 from pyro_vae.objectives import ElboEstimate
 from pyro_vae.training import FitResult
@@ -22,6 +22,7 @@ __all__ = [
     "comparison_table",
     "format_table",
     "opening_lines",
+    "split_facts",
     "test_facts",
     "write_comparison",
 ]
@@ -141,12 +142,22 @@ def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> li
 
 def test_facts(dataset: DataSet) -> dict[str, Any]:
     """Return what stands beside every number of the test split: data set, rows, unit and preprocessing."""
+    return split_facts(dataset.name, dataset.test)
+
+
+def split_facts(dataset: str, split: Split) -> dict[str, Any]:
+    """Return what stands beside every number of a split.
+
+    Args:
+        dataset: Name of the data set that the programs were trained on.
+        split: The rows.
+    """
     return {
-        "dataset": dataset.name,
-        "split": "test",
-        "num_examples": len(dataset.test),
+        "dataset": dataset,
+        "split": split.name,
+        "num_examples": len(split),
         "unit": "nats per example",
-        "preprocessing": dataset.preprocessing.description,
+        "preprocessing": split.preprocessing.description,
     }
 
 

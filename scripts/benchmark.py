@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pyro_vae._command_line import parse
 from pyro_vae._environment import run_script
 
 sys.path.insert(0, str(Path(__file__).parent))  # also where the script is run from elsewhere
 
-import tyro
 from benchmarks.baselines import Baselines
 from benchmarks.epoch import Epoch
 from benchmarks.likelihood import Likelihood
@@ -25,7 +25,7 @@ from benchmarks.step import Startup, Step
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    benchmark = tyro.cli(Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality)
+    benchmark = parse(Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality)
     benchmark.run()
     return 0
 

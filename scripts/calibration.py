@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pyro.distributions as dist
 import torch
-import tyro
 from torch import Tensor
 
 from pyro_vae import plots
 from pyro_vae._checks import check_integer
+from pyro_vae._command_line import parse
 from pyro_vae.baselines import PPCA, FactorAnalysis
 from pyro_vae.checkpoint import write_json
 from pyro_vae.evaluate import LogLikelihood, iwae_curve, log_likelihood
@@ -170,7 +170,7 @@ def draw(found: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
 
 def main() -> int:
     """Parse, run the study, print the tables, write the files."""
-    arguments = tyro.cli(Arguments)
+    arguments: Arguments = parse(Arguments)
     check_integer(arguments.models, "--models")
     check_integer(arguments.num_samples, "--num-samples")
     folder = RunFolder.create(arguments.out, "calibration").path

@@ -21,9 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-import tyro
-
 from pyro_vae._checks import InputError, check, check_integer
+from pyro_vae._command_line import parse
 
 TICK = 0.005
 """Seconds between two looks at the files of a run."""
@@ -300,7 +299,7 @@ def check_full_disk(arguments: Arguments, place: Path, reference: Path) -> list[
 
 def main() -> int:
     """Train once without a stop, then with kills, then on a full disk; tell what differs."""
-    arguments = tyro.cli(Arguments)
+    arguments: Arguments = parse(Arguments)
     check_integer(arguments.kills, "--kills")
     with TemporaryDirectory() as temporary:
         place = Path(temporary)

@@ -18,9 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, get_args
 
-import tyro
-
 from pyro_vae._checks import InputError, NonFiniteLossError, check_integer
+from pyro_vae._command_line import parse
 from pyro_vae.config import Config, DataConfig, LikelihoodName, ModelConfig
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ def tables(outcomes: list[Outcome]) -> str:
 
 def main() -> int:
     """Train every combination; tell what became of it."""
-    arguments = tyro.cli(Arguments)
+    arguments: Arguments = parse(Arguments)
     check_integer(arguments.seeds, "--seeds")
     if arguments.epochs is not None:
         check_integer(arguments.epochs, "--epochs")

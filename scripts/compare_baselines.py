@@ -6,11 +6,10 @@ python scripts/compare_baselines.py --dataset mnist --latent-dim 20 --out compar
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-
-import tyro
+from typing import Literal, get_args
 
 from pyro_vae._checks import check_integer, check_positive
+from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 
@@ -68,8 +67,7 @@ class Arguments:
 
 def main() -> int:
     """Parse, fit everything, print the table, write the files."""
-    flat: Any = Annotated[Arguments, tyro.conf.OmitArgPrefixes]
-    arguments: Arguments = tyro.cli(flat)
+    arguments: Arguments = parse(Arguments)
     config = arguments.config()
 
     from pyro_vae.building import default_epochs

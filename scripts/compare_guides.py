@@ -6,11 +6,10 @@ python scripts/compare_guides.py --run runs/digits-1 --guides diagonal iaf --see
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any, Literal
 
 from pyro_vae._checks import InputError, check, check_integer
+from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig
 
@@ -102,11 +101,10 @@ def main() -> int:
 
 def _parse() -> Arguments:
     """Parse the command line; with `--resume` the saved arguments are the default."""
-    flat: Any = Annotated[Arguments, tyro.conf.OmitArgPrefixes]
-    arguments: Arguments = tyro.cli(flat)
+    arguments: Arguments = parse(Arguments)
     if arguments.resume is not None:
         saved = _saved(arguments.resume)
-        arguments = tyro.cli(flat, default=saved)
+        arguments = parse(Arguments, default=saved)
         kept = replace(arguments, guides=saved.guides, seeds=saved.seeds)
         check(
             kept == saved,
@@ -156,12 +154,13 @@ def _folder(arguments: Arguments, dataset: Any) -> Path:
     """Return the folder to write to, with the arguments in it."""
     from pyro_vae.checkpoint import write_json
     from pyro_vae.config import to_json
-    from pyro_vae.runs import RunFolder
+    from pyro_vae.runs import RunFolder, absolute
 
     folder = arguments.resume
     if folder is None:
         folder = RunFolder.create(arguments.out, f"{Path(dataset.name).stem}-guides").path
-    kept: Any = replace(arguments, resume=None)
+    data, run = absolute(Config(arguments.data)).data, arguments.run and arguments.run.absolute()
+    kept: Any = replace(arguments, data=data, run=run, resume=None)
     write_json(folder / "arguments.json", to_json(kept))
     print(f"What is measured is kept in {folder}; after an interruption: --resume {folder}", flush=True)
     return folder

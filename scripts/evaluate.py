@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pyro_vae._checks import check_integer, check_positive
+from pyro_vae._command_line import parse
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Arguments:
 
 def main() -> int:
     """Parse, score, print the table."""
-    arguments = tyro.cli(Arguments)
+    arguments: Arguments = parse(Arguments)
     check_integer(arguments.check_rows, "--check-rows")
     if arguments.max_memory is not None:
         check_positive(arguments.max_memory, "--max-memory")

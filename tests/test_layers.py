@@ -9,7 +9,7 @@ import pyro_vae
 
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
-    {"_checks", "_pickling", "_environment", "processes", "progress", "data"},
+    {"_checks", "_command_line", "_pickling", "_environment", "processes", "progress", "data"},
     {"_programs", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},
@@ -28,6 +28,7 @@ WITHIN = {
     "data": {"_checks", "processes"},
     "processes": {"_checks"},
     "_environment": {"_checks"},
+    "_command_line": {"_checks"},
     "objectives": {"_programs"},
     "flows": {"networks"},
     "priors": {"networks", "flows"},

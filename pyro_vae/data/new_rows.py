@@ -1,7 +1,8 @@
-"""Rows that were not trained on, from a file, prepared as a data set's own rows are."""
+"""Rows that were not trained on, from a file, prepared as the rows that were."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,56 +11,74 @@ import torch
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, Preprocessing
 from pyro_vae.data.readers import read
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.row_format import RowFormat
+from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
 
 __all__ = ["rows_like"]
 
 FARTHEST = 20.0
 """Typical standard deviations that half of the rows may lie from the training mean: beyond, units differ."""
+SHOWN_NAMES = 8
+"""How many names of columns a message lists."""
 
 
-def rows_like(path: Path, dataset: DataSet, *, binary: bool = False) -> Split:
-    """Read all rows of a file, as a split named after it, under the preprocessing of a data set.
+def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple[Split, tuple[str, ...]]:
+    """Read all rows of a file, as a split named after it, under the preprocessing of the training rows.
+
+    Columns are matched by name where both have names, in any order; by place otherwise.
 
     Args:
         path: What `load_dataset` reads.
-        dataset: What was trained on.
+        expected: What the training rows were.
         binary: Whether x must be zeros and ones.
 
+    Returns:
+        The rows, and sentences on what was noticed in the file.
+
     Raises:
-        InputError: If the file cannot be read, or its rows are of another shape or range than those of the data
-            set.
+        InputError: If the file cannot be read, or its rows are of another shape, range or unit than the training rows.
     """
-    stored = read(path.expanduser())
-    _check_shape(stored, dataset)
+    stored = _in_order(read(path), expected)
+    _check_shape(stored, expected)
     found = survey(stored)
-    _check_range(stored, found, dataset.preprocessing, binary)
-    exact = isinstance(dataset.preprocessing, Centre)
-    rows = rows_of(stored.array, found.low, found.high, exact=exact)
-    split = Split(path.stem, rows, np.arange(len(rows)), dataset.preprocessing)
-    if isinstance(dataset.preprocessing, AsFloat | Centre) and not binary:
-        _check_unit(split, dataset)
-    return split
+    preprocessing = expected.preprocessing
+    _check_range(stored, found, preprocessing, binary)
+    rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
+    split = Split(path.stem, rows, np.arange(len(rows)), preprocessing)
+    if isinstance(preprocessing, AsFloat | Centre) and not binary:
+        _check_unit(split, expected)
+    return split, stored.notes
 
 
-def _check_shape(stored: Stored, dataset: DataSet) -> None:
+def _in_order(stored: Stored, expected: RowFormat) -> Stored:
+    """Return the columns in the order of the training rows, where both have names."""
+    theirs, ours = expected.column_names, stored.column_names
+    if theirs is None or ours is None or ours == theirs:
+        return stored
+    missing = [name for name in theirs if name not in ours]
+    extra = [name for name in ours if name not in theirs]
+    told = [f"lacks {_told(missing)}"] * bool(missing) + [f"has {_told(extra)} besides"] * bool(extra)
+    check(
+        not told,
+        f"Expected the columns that the run was trained on, {_told(theirs)}, in {stored.name}; it "
+        f"{' and '.join(told)}. Give the same columns, in any order.",
+    )
+    order = [ours.index(name) for name in theirs]
+    return replace(stored, array=stored.array[:, order], column_names=theirs)
+
+
+def _told(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(map(repr, names[:SHOWN_NAMES])) + (", ..." if len(names) > SHOWN_NAMES else "")
+
+
+def _check_shape(stored: Stored, expected: RowFormat) -> None:
     shape = stored.array.shape[1:]
     check(
-        shape in (dataset.data_shape, (dataset.data_dim,)),
-        f"Expected rows of shape {dataset.data_shape}, or flat ones of {dataset.data_dim}, in {stored.name}, as "
-        f"{dataset.name} has, which the run was trained on; got {shape}.",
+        shape in (expected.data_shape, (expected.data_dim,)),
+        f"Expected rows of shape {expected.data_shape}, or flat ones of {expected.data_dim}, in {stored.name}, as "
+        f"{expected.name} has, which the run was trained on; got {shape}.",
     )
-    ours, theirs = stored.column_names, dataset.column_names
-    check(
-        None in (ours, theirs) or ours == theirs,
-        f"Expected the columns of {dataset.name} in their order, {_told(theirs)}; {stored.name} has {_told(ours)}.",
-    )
-
-
-def _told(names: tuple[str, ...] | None) -> str:
-    shown = (names or ())[:8]
-    return ", ".join(shown) + (", ..." if len(names or ()) > len(shown) else "")
 
 
 def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, binary: bool) -> None:
@@ -77,13 +96,14 @@ def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, bi
         )
 
 
-def _check_unit(split: Split, dataset: DataSet) -> None:
+def _check_unit(split: Split, expected: RowFormat) -> None:
     """Raise where a typical row lies so far out that it can only be measured in another unit."""
-    mean, std = dataset.statistics()
-    typical = std.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
-    distance = torch.cat([((x - mean).square().mean(1).sqrt() / typical) for x in split.blocks()]).median()
+    typical = expected.std.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    distance = torch.cat(
+        [(x - expected.mean).square().mean(1).sqrt() / typical for x in split.blocks()]
+    ).median()
     check(
         bool(distance <= FARTHEST),
-        f"Expected rows in the unit of {dataset.name}, which the run was trained on; half of those in {split.name} lie "
-        f"more than {distance:.0f} of its standard deviations from its mean. Bring them to the same unit.",
+        f"Expected rows in the unit of {expected.name}, which the run was trained on; half of those in {split.name} "
+        f"lie more than {distance:.0f} of its standard deviations from its mean. Bring them to the same unit.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,23 @@ from pyro_vae._checks import InputError, check
 from pyro_vae.building import build
 from pyro_vae.checkpoint import PARTIAL, StorageError, load_weights, nulled, write_json
 from pyro_vae.config import Config, from_json, to_json
-from pyro_vae.data import DataSet, load_dataset
+from pyro_vae.data import DATASETS, DataSet, load_dataset
+from pyro_vae.data.row_format import RowFormat
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models import GenerativeModel
 from pyro_vae.processes import Processes
 
-__all__ = ["Run", "RunFolder", "load_data", "load_run", "saved_config", "saved_info", "write_config"]
+__all__ = [
+    "Run",
+    "RunFolder",
+    "absolute",
+    "load_data",
+    "load_run",
+    "saved_config",
+    "saved_info",
+    "write_config",
+]
 
 
 class RunFolder:
@@ -89,11 +100,19 @@ class Run(NamedTuple):
     guide: AmortizedGuide
     config: Config
     info: dict[str, Any]
-    """What config.json says besides the configuration: data, versions."""
+    """What config.json says besides the configuration: data, rows, versions."""
+
+    @property
+    def row_format(self) -> RowFormat | None:
+        """What the rows were that it was trained on; None for a run of version 0.1.0, whose folder does not say."""
+        return RowFormat.from_json(self.info["rows"]) if "rows" in self.info else None
 
 
 def write_config(folder: RunFolder, config: Config, dataset: DataSet, processes: Processes) -> None:
-    """Write all that is needed to build the run again: every choice resolved, the data's SHA-256, versions."""
+    """Write all that is needed to build the run again and to score new rows, from any working directory.
+
+    That is every choice resolved, paths absolute, the data's SHA-256, the format of its rows, and versions.
+    """
     packages = ("torch", "pyro-ppl", "numpy", "scikit-learn")
     data = {
         "name": dataset.name,
@@ -104,7 +123,30 @@ def write_config(folder: RunFolder, config: Config, dataset: DataSet, processes:
     }
     versions = {"pyro_vae": __version__} | {name: version(name) for name in packages}
     machine = {"threads": torch.get_num_threads(), "processes": processes.count}
-    write_json(folder.config, {"config": to_json(config), "data": data, "versions": versions} | machine)
+    about = {"config": to_json(absolute(config)), "data": data, "versions": versions}
+    write_json(folder.config, about | machine | {"rows": RowFormat.of(dataset).to_json()})
+
+
+def absolute(config: Config) -> Config:
+    """Return a configuration whose paths hold in every working directory.
+
+    The folder of the named data sets stays open where the environment names it.
+    """
+    data, run = config.data, config.run
+    root = data.data_root
+    if data.dataset not in DATASETS:
+        data = dataclasses.replace(data, dataset=str(_absolute(data.dataset)))
+    elif root is None and data.dataset != "digits" and not os.environ.get("PYRO_VAE_DATA"):
+        root = Path("data")
+    data = dataclasses.replace(data, data_root=root and _absolute(root))
+    out, resume, start = (path and _absolute(path) for path in (run.out, run.resume, run.start))
+    run = dataclasses.replace(run, out=out, resume=resume, start=start)
+    return dataclasses.replace(config, data=data, run=run)
+
+
+def _absolute(path: str | Path) -> Path:
+    # Without following links, as `resolve` would: they are followed when the path is used.
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -166,7 +208,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     Raises:
         InputError: If the folder holds no run, or its weights are missing, damaged or of other settings.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(Path(path).expanduser())
     values = _read_config(folder.path)
     config = from_json(values.pop("config"))
     data_dim = torch.Size(values["data"]["data_shape"]).numel()

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_integer, check_positive
 from pyro_vae.checkpoint import write_json
-from pyro_vae.data import DataSet, Split
+from pyro_vae.data import Split
 from pyro_vae.data.new_rows import rows_like
+from pyro_vae.data.row_format import RowFormat
 from pyro_vae.evaluate import (
     DefensiveGuide,
     LogLikelihood,
@@ -29,7 +30,7 @@ from pyro_vae.gaps import inference_gaps
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
-from pyro_vae.report import bits_per_dim, format_table, test_facts
+from pyro_vae.report import bits_per_dim, format_table, split_facts
 from pyro_vae.runs import Run, RunFolder, load_data, load_run
 from pyro_vae.scoring.checks import Checks, mean_se, table_line
 from pyro_vae.scoring.file import ScoreFile
@@ -80,33 +81,31 @@ class Scoring:
 
     Args:
         run: The trained programs and their configuration.
-        dataset: What the run was trained on.
+        row_format: What the rows were that the run was trained on.
         split: The rows to score.
         settings: How.
         out: Folder for `scores.csv` and `evaluation.json`.
         weights_sha256: Of the run's weights, which the scores belong to.
+        notes: Sentences on what was noticed in the rows.
         processes: Those that share the rows; the first one writes.
     """
 
     run: Run
-    dataset: DataSet
+    row_format: RowFormat
     split: Split
     settings: ScoreSettings
     out: Path
     weights_sha256: str
+    notes: tuple[str, ...] = ()
     processes: Processes = ALONE
 
     @property
     def facts(self) -> dict[str, Any]:
         """What stands beside every number, and what must be the same for an interrupted scoring to go on."""
-        named = {
-            "split": self.split.name,
-            "num_examples": len(self.split),
-            "weights_sha256": self.weights_sha256,
-        }
-        rows = {"rows_sha256": _sha256(self.split)}
+        rows = {"weights_sha256": self.weights_sha256, "rows_sha256": _sha256(self.split)}
         likelihood = {"likelihood": self.run.config.model.likelihood}
-        return test_facts(self.dataset) | named | rows | likelihood | {"settings": asdict(self.settings)}
+        facts = split_facts(self.row_format.name, self.split)
+        return facts | rows | likelihood | {"settings": asdict(self.settings)}
 
     @property
     def device(self) -> torch.device:
@@ -119,7 +118,7 @@ class Scoring:
         Args:
             max_memory: Bytes that the programs' tensors may take at once; by default as `log_likelihood` has it.
         """
-        file = ScoreFile(self.out / "scores.csv", self.dataset.data_dim, self.dataset.preprocessing.levels)
+        file = ScoreFile(self.out / "scores.csv", self.split.data_dim, self.split.preprocessing.levels)
         table = torch.empty(5, len(self.split), dtype=torch.float64)
         first = self.processes.rank == 0
         kept = self._together(self._done(file) if first else table[:, :0])
@@ -192,8 +191,8 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        levels = self.dataset.preprocessing.levels
-        bits = {"bits_per_dim": bits_per_dim(scores.mean, self.dataset.data_dim, levels)} if levels else {}
+        levels = self.split.preprocessing.levels
+        bits = {"bits_per_dim": bits_per_dim(scores.mean, self.split.data_dim, levels)} if levels else {}
         results = {
             "log_likelihood": scores.summary() | {"warning": scores.warning},
             "elbo": {"mean": float(scores.elbo.mean()), "se": mean_se(scores.elbo)},
@@ -209,7 +208,7 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        samples, levels = self.settings.num_samples, self.dataset.preprocessing.levels
+        samples, levels = self.settings.num_samples, self.split.preprocessing.levels
         rows = [
             ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
             table_line("ELBO", scores.elbo, None),
@@ -220,7 +219,7 @@ class Scoring:
         model = self.run.config.model
         told = [
             "",
-            f"{self.dataset.name}, {self.split.name} rows, {self.dataset.preprocessing.description}; "
+            f"{self.row_format.name}, {self.split.name} rows, {self.split.preprocessing.description}; "
             f"{model.likelihood} likelihood, latent {model.latent_dim}; nats per example",
             format_table(rows),
             f"effective samples of {samples}: median {scores.ess.median():.0f}, least {scores.ess.min():.0f}; "
@@ -228,7 +227,7 @@ class Scoring:
             "least likely rows: " + ", ".join(f"{row} ({scores.value[row]:.1f})" for row in least),
         ]
         if levels:
-            told.append(f"bits per dimension: {bits_per_dim(scores.mean, self.dataset.data_dim, levels):.3f}")
+            told.append(f"bits per dimension: {bits_per_dim(scores.mean, self.split.data_dim, levels):.3f}")
         if scores.warning:
             told.append(f"warning: {scores.warning}")
         if checks.annealed is not None and checks.annealed.simulated is not None:
@@ -239,6 +238,7 @@ class Scoring:
             )
         if checks.gaps is not None:
             told += ["", checks.gaps.table()]
+        told += [f"note: {note}" for note in self.notes]
         return "\n".join([*told, f"written to {self.out}"])
 
 
@@ -265,15 +265,7 @@ def open_scoring(
             folder cannot be made.
     """
     run = load_run(folder, resolve_device(device))
-    dataset = load_data(run.config)
-    was = run.info["data"]["sha256"]
-    check(
-        was == dataset.sha256,
-        f"Expected the data that {folder} was trained on; {dataset.name} has changed since (SHA-256 "
-        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or score a file by --data.",
-    )
-    binary = LIKELIHOODS[run.config.model.likelihood].kind == "binary"
-    split = dataset.test if data is None else rows_like(data, dataset, binary=binary)
+    row_format, split, notes = _rows(run, folder, data)
     place = out or (folder if data is None else folder / f"scores-{data.stem}")
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -282,7 +274,29 @@ def open_scoring(
             f"Could not make the folder {place} ({error.strerror}). Give another by --out."
         ) from None
     weights = hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
-    return Scoring(run, dataset, split, settings, place, weights, processes)
+    return Scoring(run, row_format, split, settings, place, weights, notes, processes)
+
+
+def _rows(run: Run, folder: Path, data: Path | None) -> tuple[RowFormat, Split, tuple[str, ...]]:
+    """Return the rows to score, what the training rows were, and what was noticed.
+
+    Rows of a file need nothing but the run folder, save for a run of version 0.1.0, which does not say what its rows
+    were.
+    """
+    row_format = run.row_format
+    if data is None or row_format is None:
+        dataset = load_data(run.config)
+        was = run.info["data"]["sha256"]
+        check(
+            was == dataset.sha256,
+            f"Expected the data that {folder} was trained on; {dataset.name} has changed since (SHA-256 "
+            f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or score a file by --data.",
+        )
+        row_format = RowFormat.of(dataset)
+        if data is None:
+            return row_format, dataset.test, ()
+    binary = LIKELIHOODS[run.config.model.likelihood].kind == "binary"
+    return row_format, *rows_like(data, row_format, binary=binary)
 
 
 def _sha256(split: Split) -> str:

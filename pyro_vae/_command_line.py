@@ -1,0 +1,49 @@
+"""Command lines as dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from pyro_vae._checks import InputError
+
+__all__ = ["parse"]
+
+T = TypeVar("T")
+
+
+def parse(kind: Any, args: list[str] | None = None, default: T | None = None) -> Any:
+    """Parse a command line into a dataclass, whose parts add no prefix to the flags.
+
+    `~` stands for the home folder in every path, also in `--out=~/run`, which a shell leaves as it is.
+
+    Args:
+        kind: What to parse into.
+        args: Arguments without the program's name; the process's own where None.
+        default: Values of what is not given, instead of those that `kind` has.
+
+    Raises:
+        InputError: If a path names the home folder of a user who does not exist.
+    """
+    flat: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
+    return _expanded(
+        tyro.cli(flat, args=args) if default is None else tyro.cli(flat, args=args, default=default)
+    )
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, Path):
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise InputError(
+                f"Expected a path; {value} names a home folder that is not there. Write the folder's whole path."
+            ) from None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        changed = {name: new for name, part in parts.items() if (new := _expanded(part)) is not part}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value

@@ -1,0 +1,111 @@
+"""What the rows of a data set are, without the rows: enough to read, check and prepare new ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import InputError
+from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
+from pyro_vae.data.splits import DataSet
+
+__all__ = ["RowFormat"]
+
+AXES = {1: ("columns",), 2: ("height", "width"), 3: ("channels", "height", "width")}
+"""What the axes of a row are, by their number."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowFormat:
+    """What the rows of a data set are, and how they become x.
+
+    Attributes:
+        name: Of the data set.
+        data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
+        preprocessing: How stored rows become x.
+        class_names: Names of classes 0, 1, ..., or None.
+        column_names: Names of the D columns, or None.
+        mean: Mean of x over the training rows, float64 (D,).
+        std: Standard deviation of x over the training rows, float64 (D,).
+    """
+
+    name: str
+    data_shape: tuple[int, ...]
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    column_names: tuple[str, ...] | None
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, dataset: DataSet) -> RowFormat:
+        """Return the format of a data set's rows."""
+        return cls(
+            dataset.name,
+            dataset.data_shape,
+            dataset.preprocessing,
+            dataset.class_names,
+            dataset.column_names,
+            *dataset.statistics(),
+        )
+
+    @property
+    def data_dim(self) -> int:
+        """D, the number of entries of a row."""
+        return math.prod(self.data_shape)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values: numbers, texts, lists and dicts."""
+        preprocessing: Any = self.preprocessing
+        settings = {
+            field.name: getattr(preprocessing, field.name) for field in dataclasses.fields(preprocessing)
+        }
+        return {
+            "name": self.name,
+            "data_shape": list(self.data_shape),
+            "axes": list(AXES.get(len(self.data_shape), range(len(self.data_shape)))),
+            "preprocessing": {"kind": type(preprocessing).__name__} | settings,
+            "class_names": self.class_names,
+            "column_names": self.column_names,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> RowFormat:
+        """Return what `to_json` wrote.
+
+        Raises:
+            InputError: If the values do not read as a format of rows.
+        """
+        try:
+            settings = {name: _plain(value) for name, value in values["preprocessing"].items()}
+            made = cls(
+                str(values["name"]),
+                tuple(map(int, values["data_shape"])),
+                PREPROCESSINGS[settings.pop("kind")](**settings),
+                _names(values["class_names"]),
+                _names(values["column_names"]),
+                *(torch.tensor(values[part], dtype=torch.float64) for part in ("mean", "std")),
+            )
+            if not made.mean.shape == made.std.shape == (made.data_dim,):
+                raise ValueError("statistics of another size than the rows")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"Expected the saved format of rows; it does not read as one ({error})."
+            ) from None
+        return made
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a frozen dataclass from its JSON: lists are tuples there."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _names(values: Any) -> tuple[str, ...] | None:
+    return None if values is None else tuple(map(str, values))
