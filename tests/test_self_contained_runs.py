@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def work(tmp_path_factory):
     place = tmp_path_factory.mktemp("work")
     write_csv(place / "table.csv", table())
     write_csv(place / "new.csv", table(7, seed=1))
-    before = os.getcwd()
+    before = Path.cwd()
     os.chdir(place)
     try:
         assert script("--dataset", "table.csv", *SMALL, "--out", "run") == 0
