@@ -96,7 +96,8 @@ class ModelConfig:
     """Of the networks' matrix products in training; auto takes bf16 where the processor has instructions for it and
     the networks are wide enough to gain. Densities, weights and all evaluation are in fp32."""
     scale_floor: float | None = None
-    """Smallest scale of a learned one, in data units; chosen from the data where not given, and printed."""
+    """Smallest standard deviation of a column of x given z, in data units; chosen from the data where not given, and
+    printed."""
     fixed_scale: float | None = None
     """The scale of gaussian-fixed, in data units; chosen from the data where not given, and printed."""
 

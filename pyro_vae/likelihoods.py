@@ -99,7 +99,7 @@ class Likelihood(Picklable):
 
 
 class _WithFloor(Likelihood):
-    """A likelihood whose learned scale never falls below `scale_floor`, in data units.
+    """A likelihood whose standard deviation of a column never falls below `scale_floor`, in data units.
 
     Without a floor the likelihood is unbounded (Mattei & Frellsen 2018, proposition 1): a constant pixel
     drives its scale to 0, the bound to infinity and training to NaN.
@@ -113,7 +113,7 @@ class _WithFloor(Likelihood):
         self.register_buffer("scale_floor", torch.tensor(floor))
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return `floor + std * softplus(raw + log(e - 1))`: about the data's own scale at `raw = 0`."""
+        """Return standard deviations, `floor + std * softplus(raw + log(e - 1))`: about the data's own at `raw = 0`."""
         return self.scale_floor + self.std * softplus(raw + UNIT)
 
     def extra_repr(self) -> str:
@@ -127,12 +127,12 @@ class GaussianLikelihood(_WithFloor):
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        scale_floor: The smallest scale, in data units, above 0.
+        scale_floor: The smallest standard deviation of a column, in data units, above 0.
     """
 
     @property
     def num_outputs(self) -> int:
-        """A location and a scale for each column."""
+        """A location and a standard deviation for each column."""
         return 2 * self.data_dim
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -142,14 +142,15 @@ class GaussianLikelihood(_WithFloor):
 
 
 class LaplaceLikelihood(GaussianLikelihood):
-    """`x | z ~ Laplace(loc(z), scale(z))` column by column: absolute (L1) instead of squared distance.
+    """`x | z ~ Laplace(loc(z), s(z) / sqrt(2))` column by column: absolute (L1) instead of squared distance.
 
-    The scale is the Laplace distribution's own: its standard deviation is sqrt(2) times as large.
+    s is the standard deviation, sqrt(2) times the Laplace distribution's own scale. The floor bounds s, as in the
+    normal likelihoods.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        scale_floor: The smallest scale, in data units, above 0.
+        scale_floor: The smallest standard deviation of a column, in data units, above 0.
     """
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -166,7 +167,7 @@ class GaussianWithSharedScale(_WithFloor):
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        scale_floor: The smallest scale, in data units, above 0.
+        scale_floor: The smallest standard deviation of a column, in data units, above 0.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, scale_floor: float) -> None:
@@ -186,7 +187,7 @@ class GaussianWithIsotropicScale(GaussianWithSharedScale):
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        scale_floor: The smallest scale, in data units, above 0.
+        scale_floor: The smallest standard deviation of a column, in data units, above 0.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, scale_floor: float) -> None:

@@ -33,8 +33,8 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     model, training = config.model, config.training
     splits = (dataset.train, dataset.validation, dataset.test)
     scale = {
-        "scale floor": model.scale_floor,
-        "fixed scale": model.fixed_scale,
+        "standard deviation of at least": model.scale_floor,
+        "standard deviation of": model.fixed_scale,
     }
     chosen = "".join(
         f", {name} {value:.3g} in data units" for name, value in scale.items() if value is not None

@@ -1,6 +1,7 @@
 """Likelihoods against scipy, their start from the data, and their floors."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import torch
 from programs import DATA_DIM, rows
 
 from pyro_vae._checks import InputError
+from pyro_vae.config import Config, ModelConfig
+from pyro_vae.data import load_dataset
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
+from pyro_vae.report import opening_lines
 
 FLOOR = 0.01
 SETTINGS = {"gaussian-fixed": {"fixed_scale": 0.5}, "bernoulli": {}}
@@ -54,7 +58,7 @@ def test_log_prob_is_scipys(name, oracle):
 
 @pytest.mark.parametrize("name", ["gaussian", "gaussian-shared", "gaussian-isotropic", "laplace"])
 @pytest.mark.parametrize("raw", [-1e4, -50.0])
-def test_the_scale_never_falls_below_its_floor(name, raw):
+def test_the_standard_deviation_never_falls_below_its_floor(name, raw):
     likelihood = make(name, rows())
     with torch.no_grad():
         for parameter in likelihood.parameters():
@@ -96,3 +100,10 @@ def test_all_columns_constant_have_the_typical_scale_one():
 def test_bad_settings_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_the_opening_lines_say_what_the_floor_bounds():
+    dataset = load_dataset("digits")
+    config = Config(model=ModelConfig(likelihood="laplace", scale_floor=0.25))
+    lines = "\n".join(opening_lines(config, dataset, Path("run")))
+    assert "laplace, standard deviation of at least 0.25 in data units" in lines

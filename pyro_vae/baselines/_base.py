@@ -14,11 +14,24 @@ from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian
 from pyro_vae.baselines._moments import column_means
 
+VARIANCES = (1e-280, 1e300)
+"""Between which the variances of the columns must lie: with their squares no digit is lost, and nothing overflows."""
+
 
 def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
-    """An array, data frame or tensor as float64 of shape (N, D), checked against the fit unless `reset`."""
+    """An array, data frame or tensor as float64 of shape (N, D), checked against the fit unless `reset`.
+
+    What a masked array masks becomes NaN, a missing value.
+    """
     if hasattr(X, "detach"):
-        X = X.detach().cpu().double().numpy()
+        X = X.detach().cpu()
+        X = X.numpy() if X.is_complex() else X.double().numpy()
+    check(
+        not (isinstance(X, np.ndarray) and np.iscomplexobj(X)),
+        "Complex data not supported: expected X of real numbers. Give real and imaginary parts as columns.",
+    )
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.ma.filled(X.astype(np.float64), np.nan)
     shape = tuple(getattr(X, "shape", (0, 0)))
     check(len(shape) == 2, f"Expected X of shape (N, D); got {shape}. Reshape your data to one row each.")
     try:
@@ -36,6 +49,31 @@ def check_finite(X: Array, summary: Array | float) -> None:
     bad = np.count_nonzero(~np.isfinite(X))
     mend = "Drop or impute those rows; PPCAEM takes NaN as missing values."
     check(bad == 0, f"Expected X without NaN or infinity; got {bad} such values. {mend}")
+
+
+def check_variances(X: Array, variances: Array) -> None:
+    """Raise where double precision cannot hold the variances of the columns of X, computed from finite values."""
+    with np.errstate(invalid="ignore"):
+        if VARIANCES[0] <= variances.max() <= VARIANCES[1]:
+            return
+        size, spread = np.nanmax(np.abs(X)), np.nanmax(np.nanmax(X, axis=0) - np.nanmin(X, axis=0))
+    check(
+        spread == 0 and size < np.sqrt(VARIANCES[1]),
+        f"Expected X whose variances double precision can hold, from {VARIANCES[0]:g} to {VARIANCES[1]:g}; got values "
+        f"up to {size:.2g} that vary by up to {spread:.2g}. Multiply X by a constant.",
+    )
+
+
+def check_each_variance(X: Array, variances: Array) -> None:
+    """The same for every column by itself, where each has a noise variance of its own."""
+    check_variances(X, variances)
+    small = variances < VARIANCES[0]
+    varies = [int(column) for column in np.flatnonzero(small) if (X[:, column] != X[0, column]).any()]
+    check(
+        not varies,
+        f"Expected columns of X whose variances double precision can hold, at least {VARIANCES[0]:g}, or that are "
+        f"constant; those of columns {varies[:5]} are smaller. Multiply these columns by a constant, or drop them.",
+    )
 
 
 def check_several_rows(num_rows: int) -> None:
@@ -67,8 +105,13 @@ class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         raise NotImplementedError
 
     @property
+    def n_components_(self) -> int:
+        """The latent size q."""
+        return int(self.components_.shape[-2])
+
+    @property
     def _n_features_out(self) -> int:
-        return self.components_.shape[-2]
+        return self.n_components_
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Exact log p(x) of each row.
@@ -102,6 +145,15 @@ class LinearGaussian(ExactDensity):
     def _gaussian(self) -> LowRankGaussian:
         check_is_fitted(self, "components_")
         return LowRankGaussian(self.mean_, self.components_, np.atleast_1d(self.noise_variance_))
+
+    @property
+    def explained_variance_ratio_(self) -> Array:
+        """Share of the model's whole variance, the trace of its covariance, of each row of W, shape (q,)."""
+        explained = (self.components_**2).sum(axis=1)
+        noise = np.broadcast_to(self.noise_variance_, self.mean_.shape)
+        # Where the noise is the same in all directions, it is part of the variance along an axis.
+        own = self.noise_variance_ if np.ndim(self.noise_variance_) == 0 else 0.0
+        return (explained + own) / (explained.sum() + noise.sum())
 
     def _log_prob(self, X: Array) -> Array:
         return self._gaussian.log_prob(X)

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 
 from pyro_vae._checks import check
+from pyro_vae.baselines._base import check_variances
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian, principal_axes, row_blocks
 from pyro_vae.baselines._moments import second_moment
 
@@ -96,7 +97,9 @@ class MixtureProblem:
 
     def __init__(self, X: Array, mean: Array, q: int, num_clusters: int, share: float) -> None:
         self.X, self.q, self.num_clusters = X, q, num_clusters
-        variance = second_moment(X, mean).diagonal.mean()
+        diagonal = second_moment(X, mean).diagonal
+        check_variances(X, diagonal)
+        variance = diagonal.mean()
         check(variance > 0, "Expected X to vary; got rows that are all alike. Add other rows.")
         self.floor = share * variance
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
@@ -10,6 +10,9 @@ import torch
 
 from pyro_vae.baselines._gaussian import Array, fixed_signs
 from pyro_vae.processes import Processes
+
+# Variances that overflow are found by `check_variances`.
+OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
 
 
 class Moments:
@@ -23,6 +26,7 @@ class Moments:
         self.mean = np.zeros(num_features)
         self.scatter = np.zeros((num_features, num_features))
 
+    @np.errstate(**OVERFLOW)
     def update(self, x: Array, mean: Array) -> Moments:
         """Take in rows x of shape (n, D), whose mean is `mean`."""
         total = self.count + len(x)
@@ -61,6 +65,7 @@ def column_means(x: Array) -> Array:
     return means
 
 
+@np.errstate(**OVERFLOW)
 def scatter(x: Array, mean: Array) -> Array:
     """Σ (x - mean)(x - mean)ᵀ over rows x of shape (n, D), shape (D, D).
 
@@ -102,11 +107,12 @@ class Covariance:
 
 
 class CentredRows:
-    """S as the centred rows themselves, shape (N, D): for fewer rows than features."""
+    """S as the centred rows x - mean themselves, x of shape (N, D): for fewer rows than features."""
 
-    def __init__(self, rows: Array) -> None:
-        self.rows = rows
-        self.diagonal = np.einsum("nd,nd->d", rows, rows) / len(rows)
+    @np.errstate(**OVERFLOW)
+    def __init__(self, x: Array, mean: Array) -> None:
+        self.rows = x - mean
+        self.diagonal = np.einsum("nd,nd->d", self.rows, self.rows) / len(x)
 
     def eigenpairs(self, rank: int, scale: Array | float = 1.0) -> tuple[Array, Array]:
         """As `SecondMoment.eigenpairs`, by the N x N problem; a vector whose eigenvalue is zero comes out zero."""
@@ -119,7 +125,7 @@ class CentredRows:
 def second_moment(x: Array, mean: Array) -> SecondMoment:
     """The covariance about `mean` of rows x of shape (N, D), in the form with the smaller eigenproblem."""
     if len(x) < x.shape[1]:
-        return CentredRows(x - mean)
+        return CentredRows(x, mean)
     return Covariance(scatter(x, mean) / len(x))
 
 

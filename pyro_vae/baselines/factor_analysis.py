@@ -8,13 +8,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import Bounds, OptimizeResult, minimize
 from sklearn.utils import check_random_state
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.baselines._base import LinearGaussian, check_num_components, mean_and_check, read_rows
-from pyro_vae.baselines._em import best, climb, squarem
+from pyro_vae.baselines._base import (
+    LinearGaussian,
+    check_each_variance,
+    check_num_components,
+    mean_and_check,
+    read_rows,
+)
+from pyro_vae.baselines._em import Run, best, climb, squarem
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.baselines._moments import SecondMoment, second_moment
+
+# EM hands over to the quasi-Newton method where four of its steps gain less than this, in nats per example: from
+# there EM needs hundreds of steps for what takes the other some tens.
+HANDOVER = 1e-5
+# Where the gradient in every log noise variance is smaller, nothing is left to gain beyond rounding.
+GRADIENT = 1e-9
 
 
 class FactorAnalysis(LinearGaussian):
@@ -29,6 +42,9 @@ class FactorAnalysis(LinearGaussian):
     runs on Ψ alone, accelerated by SQUAREM, and the data enters through its covariance S once (through its
     rows if they are fewer than the columns): an iteration costs one eigenproblem of the smaller size.
 
+    Near the maximum EM is slow, most of all where a noise variance falls towards zero, so the end is left to a
+    quasi-Newton method (Jöreskog 1967) on log Ψ, whose gradient is (diag(S - Wᵀ W) / Ψ - 1) / 2.
+
     The likelihood may rise without bound as one noise variance goes to zero (a Heywood case), so each is
     kept above `noise_floor` times its column's variance. A constant column gets `noise_floor` times the
     smallest variance among the other columns.
@@ -39,7 +55,7 @@ class FactorAnalysis(LinearGaussian):
         n_init: Starts, of which the one with the highest training log-likelihood is kept; it may have several
             maxima. The first start is Ψ = diag(S), the others are 1 to 10 times that, at random for each
             column.
-        tol: EM stops when four steps together gain less than this, in nats per example.
+        tol: The fit ends when a quasi-Newton step gains less than a ten-thousandth of this, in nats per example.
         max_iter: The largest number of iterations for each start.
         noise_floor: The smallest noise variance as a share of its column's variance, above 0 and below 1.
         random_state: For the starts after the first; as in scikit-learn.
@@ -48,11 +64,16 @@ class FactorAnalysis(LinearGaussian):
         components_: W, shape (q, D), with W Ψ⁻¹ Wᵀ diagonal, largest first.
         mean_: Shape (D,).
         noise_variance_: The diagonal of Ψ, shape (D,), in squared units of x.
+        n_components_: The latent size q.
+        explained_variance_ratio_: Share of the model's whole variance that each row of W explains, shape (q,).
+        singular_values_: Those of the centred rows in units of the noise, (x - mean) Ψ^(-1/2), shape (q,).
+        n_samples_seen_: The number of rows fitted.
         loglike_: The log-likelihood of all training rows at each iteration, in nats; it never falls.
         n_iter_: The number of iterations.
         n_features_in_, feature_names_in_: As in scikit-learn.
 
     References:
+        Jöreskog (1967), Some contributions to maximum likelihood factor analysis, Psychometrika 32(4).
         Rubin & Thayer (1982), EM algorithms for ML factor analysis, Psychometrika 47(1).
         Liu & Rubin (1994), The ECME algorithm, Biometrika 81(4).
         Barber (2012), Bayesian Reasoning and Machine Learning, section 21.2.
@@ -90,16 +111,26 @@ class FactorAnalysis(LinearGaussian):
         check(share < 1, f"Expected noise_floor below 1, a share of the variance; got {share}.")
         X = read_rows(self, X, reset=True)
         self.mean_ = mean_and_check(X)
-        problem = _Problem(second_moment(X, self.mean_), self._latent_size(X.shape), share)
+        covariance = second_moment(X, self.mean_)
+        check_each_variance(X, covariance.diagonal)
+        problem = _Problem(covariance, self._latent_size(X.shape), share)
         runs = (
-            climb(squarem(problem.step, start), tol=tol, max_iter=max_iter)
+            problem.fit(start, tol, max_iter)
             for start in problem.starts(starts, check_random_state(self.random_state))
         )
         run = best(runs, "FactorAnalysis")
         self.noise_variance_ = problem.unpack(run.theta)
         self.components_ = problem.best_components(self.noise_variance_)[0]
         self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
+        self.n_samples_seen_ = len(X)
         return self
+
+    @property
+    def singular_values_(self) -> Array:
+        """The leading singular values of the centred rows in units of the noise, shape (q,), descending."""
+        # At the best W for Ψ, |row k of W Ψ^(-1/2)|² = λ_k - 1.
+        gain = (self.components_**2 / self.noise_variance_).sum(axis=1)
+        return np.sqrt(self.n_samples_seen_ * (1 + gain))
 
     def _latent_size(self, shape: tuple[int, int]) -> int:
         if self.n_components is not None:
@@ -138,14 +169,47 @@ class _Problem:
         return np.sqrt(gain)[:, None] * axes * scale, gain
 
     def step(self, theta: Array) -> tuple[Array, float]:
-        """The EM update of log Ψ, and the log-likelihood at log Ψ and its best W, in nats per example.
+        """The EM update of log Ψ, and the log-likelihood at log Ψ and its best W, in nats per example."""
+        update, loglike = self._update(self.unpack(theta))
+        return np.log(np.maximum(update, self.floor)), loglike
 
-        There log|C| = log|Ψ| + Σ log(1 + gain) and tr(C⁻¹ S) = tr(Ψ⁻¹ S) - Σ gain.
+    def _update(self, noise_variance: Array) -> tuple[Array, float]:
+        """diag(S - Wᵀ W) at the best W for Ψ, shape (D,), and the log-likelihood there, in nats per example.
+
+        log|C| = log|Ψ| + Σ log(1 + gain) and tr(C⁻¹ S) = tr(Ψ⁻¹ S) - Σ gain.
         """
-        noise_variance = self.unpack(theta)
         components, gain = self.best_components(noise_variance)
         diagonal = self.covariance.diagonal
         log_det = np.log(noise_variance).sum() + np.log1p(gain).sum()
         trace = (diagonal / noise_variance).sum() - gain.sum()
-        update = np.maximum(diagonal - np.einsum("qd,qd->d", components, components), self.floor)
-        return np.log(update), -0.5 * (len(diagonal) * math.log(2 * math.pi) + log_det + trace)
+        update = diagonal - np.einsum("qd,qd->d", components, components)
+        return update, -0.5 * (len(diagonal) * math.log(2 * math.pi) + log_det + trace)
+
+    def fit(self, start: Array, tol: float, max_iter: int) -> Run[Array]:
+        """Climb from log Ψ by EM, then to the maximum by L-BFGS-B within the bounds of Ψ."""
+        run = climb(squarem(self.step, start), tol=max(tol, HANDOVER), max_iter=max_iter)
+        if not run.converged or max_iter == len(run.history):
+            return run._replace(converged=False)
+        history = list(run.history)
+        reached, left = history[-1], max_iter - len(history)
+
+        def negative(theta: Array) -> tuple[float, Array]:
+            noise_variance = self.unpack(theta)
+            update, loglike = self._update(noise_variance)
+            return reached - loglike, (1 - update / noise_variance) / 2
+
+        def record(intermediate_result: OptimizeResult[Any]) -> None:
+            history.append(reached - float(intermediate_result.fun))
+
+        bounds = Bounds(np.log(self.floor), np.log(10 * self.variances))
+        options: Any = {
+            "maxiter": left,
+            "maxfun": 20 * left,
+            "ftol": 1e-4 * tol,
+            "gtol": GRADIENT,
+            "maxcor": 30,
+        }
+        found = minimize(
+            negative, run.theta, jac=True, method="L-BFGS-B", bounds=bounds, callback=record, options=options
+        )
+        return Run(found.x, history, found.nit < left)

@@ -49,6 +49,7 @@ class MixtureOfPPCA(ExactDensity):
         weights_: Shape (K,), summing to 1.
         means_: Shape (K, D).
         components_: W_k, shape (K, q, D).
+        n_components_: The latent size q of each.
         noise_variance_: σ²_k, shape (K,), in squared units of x.
         loglike_: The log-likelihood of all training rows at each step of the start that was kept, in nats.
         n_iter_: The number of EM steps of that start.

@@ -13,6 +13,7 @@ from pyro_vae.baselines._base import (
     LinearGaussian,
     check_finite,
     check_num_components,
+    check_variances,
     mean_and_check,
     read_rows,
 )
@@ -41,7 +42,10 @@ class PPCA(LinearGaussian):
         components_: W, shape (q, D): principal axes times sqrt(λ_k - σ²).
         mean_: Shape (D,).
         noise_variance_: σ², a float, in squared units of x.
+        n_components_: The latent size q.
         explained_variance_: λ₁, ..., λ_q, shape (q,), in squared units of x.
+        explained_variance_ratio_: λ₁, ..., λ_q as shares of the whole variance, shape (q,), as in scikit-learn.
+        singular_values_: Those of the centred rows, sqrt(N λ_k), shape (q,), as in scikit-learn.
         loglike_: One entry: the log-likelihood of all training rows, in nats.
         n_iter_: 1.
         n_samples_seen_: The number of rows fitted.
@@ -66,9 +70,9 @@ class PPCA(LinearGaussian):
         mean = mean_and_check(X)
         if len(X) < X.shape[1]:
             self._moments = None
-            return self._solve(CentredRows(X - mean), mean, len(X))
+            return self._solve(CentredRows(X, mean), mean, X, len(X))
         self._moments = Moments(X.shape[1]).update(X, mean)
-        return self._solve(self._moments.covariance(), mean, len(X))
+        return self._solve(self._moments.covariance(), mean, X, len(X))
 
     def fit_share(self, X: ArrayLike, processes: Processes) -> PPCA:
         """Fit the rows of all processes, of which each gives its own X, shape (n, D).
@@ -88,7 +92,7 @@ class PPCA(LinearGaussian):
             mean = column_means(X)
         check_finite(X, mean)
         self._moments = Moments(X.shape[1]).update(X, mean).pooled(processes)
-        return self._solve(self._moments.covariance(), self._moments.mean.copy(), self._moments.count)
+        return self._solve(self._moments.covariance(), self._moments.mean.copy(), X, self._moments.count)
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
         """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
@@ -115,10 +119,16 @@ class PPCA(LinearGaussian):
             )
         seen = self._moments.update(X, mean)
         if seen.count > (self.n_components or 0) + 1:
-            self._solve(seen.covariance(), seen.mean.copy(), seen.count)
+            self._solve(seen.covariance(), seen.mean.copy(), X, seen.count)
         return self
 
-    def _solve(self, covariance: SecondMoment, mean: Array, num_rows: int) -> PPCA:
+    @property
+    def singular_values_(self) -> Array:
+        """The leading singular values of the centred rows, shape (q,), descending, in units of x."""
+        return np.sqrt(self.n_samples_seen_ * self.explained_variance_)
+
+    def _solve(self, covariance: SecondMoment, mean: Array, X: Array, num_rows: int) -> PPCA:
+        check_variances(X, covariance.diagonal)
         size = len(mean)
         bound = min(num_rows, size)
         q = bound

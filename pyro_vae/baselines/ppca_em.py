@@ -12,7 +12,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.baselines._base import LinearGaussian, check_num_components, check_several_rows, read_rows
+from pyro_vae.baselines._base import (
+    LinearGaussian,
+    check_num_components,
+    check_several_rows,
+    check_variances,
+    read_rows,
+)
 from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
 from pyro_vae.baselines._missing import Block, Groups, Incomplete, Loadings, Posterior
@@ -51,7 +57,11 @@ class PPCAEM(LinearGaussian):
         components_: W, shape (q, D), along the principal axes of W, longest first.
         mean_: mu, shape (D,).
         noise_variance_: σ², a float, in squared units of x.
+        n_components_: The latent size q.
         explained_variance_: Variances of the model along those axes, shape (q,), in squared units of x.
+        explained_variance_ratio_: The same as shares of the model's whole variance, shape (q,).
+        singular_values_: sqrt(N explained_variance_), shape (q,); without missing values those of the centred rows.
+        n_samples_seen_: The number of rows fitted, N.
         loglike_: The log-likelihood of all training rows at each E-step, in nats; it never falls.
         n_iter_: The number of E-steps.
         n_features_in_, feature_names_in_: As in scikit-learn.
@@ -101,7 +111,13 @@ class PPCAEM(LinearGaussian):
         self.mean_ = problem.mean + offset
         self.components_ = principal_axes(components)
         self.explained_variance_ = (self.components_**2).sum(axis=1) + self.noise_variance_
+        self.n_samples_seen_ = len(X)
         return self
+
+    @property
+    def singular_values_(self) -> Array:
+        """sqrt(N explained_variance_), shape (q,), descending, in units of x."""
+        return np.sqrt(self.n_samples_seen_ * self.explained_variance_)
 
     def _latent_size(self, shape: tuple[int, int]) -> int:
         # N centred rows span N - 1 dimensions.
@@ -158,12 +174,14 @@ class _Problem:
     """The training rows, about the means of their columns, and the EM step on (W, mu, log σ²) as one vector."""
 
     def __init__(self, X: Array, q: int) -> None:
-        self.mean, self.q = np.nanmean(X, axis=0), q
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean, self.q = np.nanmean(X, axis=0), q
         self.data = Incomplete(X, self.mean, q)
         self.blocks = list(self.data.blocks())
         self.counts = self.data.mask.sum(axis=0).astype(np.float64)
         self.squares = float(sum(np.vdot(block.values, block.values) for block in self.blocks))
         mean_variance = self.squares / self.counts.sum()
+        check_variances(X, np.array([mean_variance]))
         self.lowest, self.highest = math.log(ZERO_NOISE * mean_variance), math.log(mean_variance)
 
     def start(self, rng: np.random.RandomState) -> Array:
