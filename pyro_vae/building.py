@@ -20,7 +20,7 @@ from pyro_vae.models import GenerativeModel
 from pyro_vae.networks import Bfloat16Training, has_fast_bfloat16, mlp_decoder, mlp_encoder
 from pyro_vae.objectives import OBJECTIVES, Objective
 from pyro_vae.priors import PRIORS
-from pyro_vae.training import FusedAdamW, Schedule
+from pyro_vae.training import FusedAdamW, Schedule, kept_by
 
 __all__ = ["build", "default_epochs", "fit_settings", "objective", "resolve", "starting_rows"]
 
@@ -131,13 +131,30 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     if config.model.precision == "auto":
         gains = max(config.model.hidden) >= WIDE and has_fast_bfloat16(device)
         config = replace(config, model=replace(config.model, precision="bf16" if gains else "fp32"))
-    training = config.training
-    epochs = training.epochs or default_epochs(len(dataset.train), training.batch_size)
+    training = _with_an_end(config.training, len(dataset.train))
     compiled = training.compile
     if compiled == "auto":
-        compiled = "on" if worth_compiling(epochs * -(-len(dataset.train) // training.batch_size)) else "off"
+        num_steps = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
+        compiled = "on" if worth_compiling(num_steps) else "off"
     place = cast(Literal["cpu", "cuda"], device)
-    return replace(config, training=replace(training, epochs=epochs, device=place, compile=compiled))
+    return replace(config, training=replace(training, device=place, compile=compiled))
+
+
+def _with_an_end(training: TrainingConfig, num_rows: int) -> TrainingConfig:
+    """Return the settings with all that decides when training ends, and which epoch is kept, filled in.
+
+    A given number of epochs is run to its end. Where it is chosen here training ends early, under a rate and with
+    averaged weights that suit any end.
+    """
+    chosen: dict[str, Any] = {"schedule": "cosine", "average": 0.0, "patience": "none"}
+    if training.epochs is None:
+        epochs = default_epochs(num_rows, training.batch_size)
+        chosen = {"schedule": "cooldown", "average": 0.05, "patience": default_patience(epochs)}
+        training = replace(training, epochs=epochs)
+    chosen["keep"] = kept_by(training.keep, objective(training), validated=True)
+    return replace(
+        training, **{name: value for name, value in chosen.items() if getattr(training, name) == "auto"}
+    )
 
 
 def _with_components(config: Config, num_rows: int) -> Config:
@@ -182,9 +199,10 @@ def fit_settings(training: TrainingConfig) -> dict[str, Any]:
         "batch_size": training.batch_size,
         "optimizer": partial(FusedAdamW, lr=training.lr, weight_decay=training.weight_decay),
         "schedule": Schedule(training.schedule, training.warmup),
-        "average": training.average,
+        "average": float(training.average),
         "clip_norm": training.clip_norm,
-        "patience": training.patience,
+        "patience": None if training.patience == "none" else training.patience,
+        "keep": training.keep,
         "device": training.device,
         "compile": training.compile,
         "seed": training.seed,
@@ -195,3 +213,12 @@ def default_epochs(num_rows: int, batch_size: int) -> int:
     """Return the number of epochs that makes about 5000 steps, at least 20 and at most 1000."""
     steps = -(-num_rows // batch_size)
     return min(max(round(5_000 / steps), 20), 1000)
+
+
+def default_patience(epochs: int) -> int:
+    """Return after how many epochs without a better one a run of at most so many ends: an eighth, at least 10.
+
+    Validation rows of small tables are few and have heavy tails: half as much, and two of five tables ended far too
+    early, at a tenth of their epochs.
+    """
+    return max(10, round(epochs / 8))

@@ -107,29 +107,38 @@ class TrainingConfig:
     """Stochastic variational inference."""
 
     epochs: int | None = None
-    """Passes over the training rows; chosen from their number where not given."""
+    """Passes over the training rows. Where not given, at most as many as make 5000 steps, between 20 and 1000: training
+    then ends early where it no longer gains (see --patience)."""
     batch_size: int = 128
     """Rows a step."""
     lr: float = 1e-3
     """Peak learning rate of Adam."""
-    schedule: Literal["cosine", "constant"] = "cosine"
-    """Learning rate over time."""
+    schedule: Literal["auto", "cosine", "constant", "cooldown"] = "auto"
+    """Learning rate over time: cooldown is constant for the first half of all steps, then falls linearly to 0. auto is
+    cosine where --epochs is given, and cooldown, which suits an early end, where it is not."""
     weight_decay: float = 0.0
     """Decoupled weight decay (AdamW), for long training on few rows."""
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises to its peak."""
-    average: float = 0.0
+    average: float | Literal["auto"] = "auto"
     """Validate and keep the mean of the weights over the last AVERAGE of the steps so far, such as 0.05; 0 for none.
-    Takes most of the noise out that steps at a high rate leave in them."""
+    Takes most of the noise out that steps at a high rate leave in them. auto is 0 where --epochs is given, and 0.05
+    where it is not."""
     clip_norm: float | None = None
     """Largest norm of the gradient; not clipped where not given."""
-    patience: int | None = None
-    """Epochs without a better validation ELBO after which training ends; never where not given."""
+    patience: int | Literal["auto", "none"] = "auto"
+    """Epochs without a better one, by the number that --keep compares epochs by, after which training ends. auto is
+    none where --epochs is given, and an eighth of the epochs, at least 10, where it is not."""
+    keep: Literal["auto", "best-elbo", "best-loss", "last"] = "auto"
+    """Which epoch's weights are kept: the one with the largest validation ELBO, the one with the smallest validation
+    loss, or the last. auto is best-elbo where the loss is minus the ELBO, and best-loss where it is something else, as
+    with --beta, --free-bits or several samples."""
     objective: ObjectiveName = "elbo"
-    """What training climbs; validation is always by the ELBO. elbo samples it; analytic-elbo has its divergence in
-    closed form where there is one; stl leaves out the part of its gradient that is noise alone (sticking the
-    landing); iwae is the importance weighted bound of several samples, dreg the same with a gradient for the guide
-    that keeps its signal; renyi lies between elbo and iwae; wake-sleep lets the guide learn by its own divergence."""
+    """What training climbs; the ELBO of the validation rows is measured whatever it is. elbo samples it; analytic-elbo
+    has its divergence in closed form where there is one; stl leaves out the part of its gradient that is noise alone
+    (sticking the landing); iwae is the importance weighted bound of several samples, dreg the same with a gradient for
+    the guide that keeps its signal; renyi lies between elbo and iwae; wake-sleep lets the guide learn by its own
+    divergence."""
     num_particles: int = 1
     """Samples of z for each row and step; iwae, dreg, renyi and wake-sleep want several."""
     beta: float = 1.0
@@ -156,7 +165,8 @@ class RunConfig:
     out: Path | None = None
     """Folder of the run, which must not hold one yet; a new numbered folder under runs/ where not given."""
     resume: Path | None = None
-    """Folder of a run to go on with; its configuration is the default, and --epochs, --device, --out may change."""
+    """Folder of a run to go on with; its configuration is the default, and --epochs, --patience, --device, --out may
+    change."""
     start: Path | None = None
     """Folder of a run whose weights a new run of the same networks starts from, as under another objective; from fresh
     ones where not given."""
@@ -204,12 +214,13 @@ class Config:
             f"Expected --warmup in [0, 1), a share of all steps; got {training.warmup}.",
         )
         check(
-            0 <= training.average <= 1,
+            training.average == "auto" or 0 <= training.average <= 1,
             f"Expected --average in [0, 1], a share of the steps so far; got {training.average}.",
         )
-        for name, value in (("--epochs", training.epochs), ("--patience", training.patience)):
-            if value is not None:
-                check_integer(value, name)
+        if training.epochs is not None:
+            check_integer(training.epochs, "--epochs")
+        if training.patience not in ("auto", "none"):
+            check_integer(training.patience, "--patience")
         for name, number in (
             ("--clip-norm", training.clip_norm),
             ("--scale-floor", model.scale_floor),
@@ -283,7 +294,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
 
 def _resumed(saved: Config, given: Config) -> Config:
     """Return the configuration to go on with, or raise where a setting differs that may not."""
-    may_change = {"epochs", "device", "out", "resume", "data_root", "checkpoint_seconds"}
+    may_change = {"epochs", "patience", "device", "out", "resume", "data_root", "checkpoint_seconds"}
     before, after = _flat(saved), _flat(given)
     changed = [name for name in before if before[name] != after[name] and name not in may_change]
     if changed:
@@ -338,6 +349,10 @@ _PARTS: dict[str, type[Any]] = {
 
 def _part(kind: type[Any], values: dict[str, Any]) -> Any:
     converted = dict(values)
+    if kind is TrainingConfig:
+        # Version 0.1.0 kept the best ELBO, and wrote null for no patience.
+        converted.setdefault("keep", "best-elbo")
+        converted["patience"] = converted.get("patience") or "none"
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is Literal and name in converted:
             check_choice(converted[name], get_args(hint), name)

@@ -202,5 +202,6 @@ def _summary(config: Config, dataset: DataSet, evaluation: _Evaluation, result: 
         "compile_seconds": round(result.compile_seconds, 3),
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
+        "kept_by": result.kept_by,
         "stopped": result.stopped,
     }

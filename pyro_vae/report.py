@@ -28,6 +28,14 @@ __all__ = [
 ]
 
 
+EPOCH_KEPT = {
+    "best-elbo": "epoch with the best validation ELBO",
+    "best-loss": "epoch with the best validation loss",
+    "last": "last epoch",
+}
+"""What each rule of `--keep` is called."""
+
+
 def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:
     """Return what is to be known before training: the data, how it is prepared, what was chosen."""
     model, training = config.model, config.training
@@ -52,11 +60,22 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"networks   {dataset.data_dim}-{widths}-{model.latent_dim}, mirrored; {model.activation}{dropout}{precision}",
         f"programs   guide {model.guide}, prior {model.prior}" + _components(model.prior_components),
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
-        f"loss       minus {training.objective}{_objective_settings(training)}; validation by the ELBO",
-        f"training   {training.epochs} epochs, batch {training.batch_size}, Adam at {training.lr:g}{decay} "
-        f"({training.schedule}), seed {training.seed}, {training.device}, compile {training.compile}",
+        f"loss       minus {training.objective}{_objective_settings(training)}",
+        f"training   {'' if training.patience == 'none' else 'at most '}{training.epochs} epochs, batch "
+        f"{training.batch_size}, Adam at {training.lr:g}{decay} ({training.schedule}), seed {training.seed}, "
+        f"{training.device}, compile {training.compile}",
+        f"kept       {_kept(training)}",
         f"run        {folder}",
     ]
+
+
+def _kept(training: TrainingConfig) -> str:
+    """Return which weights are kept, and what ends training early, such as "the epoch with the best ... ELBO"."""
+    average = f", each the mean over the last {training.average:.3g} of its steps" if training.average else ""
+    patience = (
+        "" if training.patience == "none" else f"; ends after {training.patience} epochs without a better one"
+    )
+    return f"weights of the {EPOCH_KEPT[training.keep]}{average}{patience}"
 
 
 def _components(number: int | None) -> str:
@@ -111,18 +130,22 @@ def closing_table(
         rows.append(
             row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
         )
-    elbo = "ELBO at the best epoch's weights" if result.stopped in ("epochs", "patience") else "ELBO"
     return "\n".join(
         [
             "",
             f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
             f"latent {config.model.latent_dim}; nats per example",
             format_table([header, *rows]),
-            f"{elbo} (epoch {result.best_epoch} of {len(result.history)}, ended by {result.stopped}); "
-            f"trained in {result.seconds:.1f} s" + _compiling(result),
+            f"ELBO at the weights of the {EPOCH_KEPT[result.kept_by]} (epoch {result.best_epoch} of "
+            f"{len(result.history)}, ended by {result.stopped}); trained in {result.seconds:.1f} s"
+            + _compiling(result),
             likelihood_line(likelihood),
             *_baseline_lines(baselines, config.model.latent_dim),
-            *(f"note: {note}" for note in (*noticed(config, dataset), result.note) if note),
+            *(
+                f"note: {note}"
+                for note in (*noticed(config, dataset), result.note, result.early_note)
+                if note
+            ),
             f"run in {folder}",
         ]
     )

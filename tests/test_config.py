@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import pyro_vae
 from pyro_vae import config as configuration
 from pyro_vae._checks import InputError
-from pyro_vae.building import build, objective, resolve, starting_rows
+from pyro_vae.building import build, default_patience, fit_settings, objective, resolve, starting_rows
 from pyro_vae.config import (
     Config,
     DataConfig,
@@ -34,6 +34,7 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS
 from pyro_vae.objectives import OBJECTIVES
 from pyro_vae.priors import PRIORS
+from pyro_vae.training import KEEP, Schedule
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "svi_train.py"
 
@@ -44,6 +45,9 @@ def test_choices_are_the_registries():
     assert get_args(configuration.GuideName) == tuple(GUIDES)
     assert get_args(configuration.PriorName) == tuple(PRIORS)
     assert get_args(configuration.ObjectiveName) == tuple(OBJECTIVES)
+    assert get_args(get_type_hints(TrainingConfig)["keep"]) == KEEP
+    for kind in get_args(get_type_hints(TrainingConfig)["schedule"])[1:]:
+        Schedule(kind)
 
 
 def test_objectives_take_the_settings_that_the_command_line_gives_them():
@@ -260,3 +264,39 @@ def test_the_models_of_a_comparison_are_those_that_can_be_fitted():
 
     script = runpy.run_path(str(SCRIPTS / "compare_baselines.py"))
     assert get_args(script["ModelName"]) == MODELS
+
+
+def ends(**training):
+    dataset = load_dataset("digits")
+    config = resolve(Config(training=TrainingConfig(**training)), dataset, dataset.statistics()[1], "cpu")
+    made = config.training
+    return made.epochs, made.schedule, made.average, made.patience, made.keep
+
+
+def test_training_ends_early_where_no_epochs_are_given_and_runs_them_where_they_are():
+    assert ends() == (455, "cooldown", 0.05, 57, "best-elbo")
+    assert ends(epochs=455) == (455, "cosine", 0.0, "none", "best-elbo")
+    assert ends(beta=2.0)[-1] == "best-loss"
+    assert ends(keep="last", patience="none", schedule="constant", average=0.2) == (
+        455,
+        "constant",
+        0.2,
+        "none",
+        "last",
+    )
+    assert ends(epochs=3, patience=2)[3] == 2
+    assert [default_patience(epochs) for epochs in (20, 80, 1000)] == [10, 10, 125]
+    settings = fit_settings(TrainingConfig(epochs=3, patience="none", average=0.0, schedule="cosine"))
+    assert (settings["patience"], settings["schedule"], settings["average"]) == (
+        None,
+        Schedule("cosine"),
+        0.0,
+    )
+
+
+def test_a_configuration_of_version_0_1_0_keeps_what_it_did():
+    values = to_json(Config())
+    values["training"] |= {"epochs": 6, "schedule": "cosine", "average": 0.0, "patience": None, "beta": 2.0}
+    del values["training"]["keep"]
+    training = from_json(values).training
+    assert (training.patience, training.keep) == ("none", "best-elbo")

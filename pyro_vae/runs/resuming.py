@@ -73,7 +73,7 @@ def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
     before, now = saved_config(config.run.resume).training, config.training
     changed = [
         f"--{name} {getattr(before, name)} (now {getattr(now, name)})"
-        for name in ("epochs", "device")
+        for name in ("epochs", "patience", "device")
         if getattr(before, name) != getattr(now, name)
     ]
     were = saved_info(config.run.resume).get("processes", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,8 @@ class FusedAdamW(torch.optim.AdamW):
 
     torch sorts the parameters by device and dtype anew in each step and counts the steps of each, which on small
     networks takes as long as the kernel. Here all are on one device and of one dtype, the lists are kept, and
-    parameters that have taken the same steps share a counter; the state is that of `torch.optim.AdamW`.
+    parameters that have taken the same steps share a counter; the state is that of `torch.optim.AdamW`, which takes the
+    steps itself where this version of torch has no such kernel (its name is private, so it may change).
 
     Args:
         parameters: What is trained.
@@ -37,7 +39,7 @@ class FusedAdamW(torch.optim.AdamW):
 
     def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
         self._lists: list[_Lists | None] = []
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=_is_fused(_kernel()))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -55,6 +57,10 @@ class FusedAdamW(torch.optim.AdamW):
             scale: What the gradients are divided by, scalar; None for 1.
             failed: 1 where the step is to be left out, else 0; scalar; None for 0.
         """
+        kernel = _kernel()
+        if not _is_usable(kernel):
+            self._step_of_torch(gradients, scale, failed)
+            return
         done = 0
         for number, group in enumerate(self.param_groups):
             own = gradients[done : (done := done + len(group["params"]))]
@@ -62,7 +68,7 @@ class FusedAdamW(torch.optim.AdamW):
             for counter in lists.counters:
                 counter.add_(1 if failed is None else 1 - failed)
             beta1, beta2 = group["betas"]
-            torch._fused_adamw_(
+            kernel(
                 lists.parameters,
                 [g for g in own if g is not None],
                 lists.averages,
@@ -79,6 +85,17 @@ class FusedAdamW(torch.optim.AdamW):
                 grad_scale=scale,
                 found_inf=failed,
             )
+
+    def _step_of_torch(
+        self, gradients: Sequence[Tensor | None], scale: Tensor | None, failed: Tensor | None
+    ) -> None:
+        """Take the same step by `torch.optim.AdamW`; reading `failed` waits for a GPU."""
+        if failed is not None and bool(failed):
+            return
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient if gradient is None or scale is None else gradient / scale
+        super().step()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters, as `torch.optim.Optimizer` does."""
@@ -117,3 +134,35 @@ class FusedAdamW(torch.optim.AdamW):
         state["step"] = torch.zeros((), device=parameter.device)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         return state
+
+
+def _kernel() -> Any:
+    """Return torch's kernel for all parameters at once, or None where there is none of that name."""
+    return getattr(torch, "_fused_adamw_", None)
+
+
+@cache
+def _is_usable(kernel: Any) -> bool:
+    """Return whether the kernel takes what is passed here and takes Adam's first step, lr against the gradient."""
+    weight, gradient, average, square, step = (torch.tensor([value]) for value in (1.0, 2.0, 0.0, 0.0, 1.0))
+    settings = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}
+    lists = [[weight], [gradient], [average], [square], [], [step[0]]]
+    try:
+        kernel(*lists, **settings, maximize=False, grad_scale=torch.tensor(2.0), found_inf=None)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return bool((weight - 0.9).abs() < 1e-6 and (average - 0.1).abs() < 1e-6)
+
+
+@cache
+def _is_fused(kernel: Any) -> bool:
+    """Return whether `torch.optim.AdamW` can be fused, with that kernel or, by now, another one."""
+    if _is_usable(kernel):
+        return True
+    weight = torch.ones(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    try:
+        torch.optim.AdamW([weight], lr=0.1, weight_decay=0.0, fused=True).step()
+    except (TypeError, ValueError, RuntimeError, AttributeError):
+        return False
+    return bool((weight - 0.9).abs() < 1e-6)

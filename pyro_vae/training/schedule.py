@@ -12,10 +12,12 @@ __all__ = ["Schedule"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """The learning rate as a share of its peak: a linear warm-up, then constant or half a cosine down to 0.
+    """The learning rate as a share of its peak: a linear warm-up, then a constant or falling rate.
 
     Args:
-        kind: "constant" or "cosine".
+        kind: "constant"; "cosine", half a cosine down to 0; or "cooldown", constant for the first half of all steps,
+            then falling linearly to 0 (Hägele et al. 2024, section 3), so that a run that ends early has had a
+            constant rate, and one that does not ends at a low one.
         warmup: Share of all steps in which the rate rises from 0 to its peak, in [0, 1).
 
     Raises:
@@ -26,7 +28,7 @@ class Schedule:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choice(self.kind, ("constant", "cosine"), "schedule")
+        check_choice(self.kind, ("constant", "cosine", "cooldown"), "schedule")
         check(0 <= self.warmup < 1, f"Expected warmup in [0, 1), a share of all steps; got {self.warmup}.")
 
     def __call__(self, step: int, total: int) -> float:
@@ -36,4 +38,6 @@ class Schedule:
             return (step + 1) / (warmup + 1)
         if self.kind == "constant":
             return 1.0
+        if self.kind == "cooldown":
+            return min(1.0, 2 * (1 - step / total))
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))

@@ -45,7 +45,9 @@ class WeightAverage:
         """Take note of a step."""
         self._steps += 1
         if self._mean and self._steps % EVERY == 0:
-            torch._foreach_lerp_(self._mean, self.weights, min(1.0, EVERY / (self.share * self._steps)))
+            share = min(1.0, EVERY / (self.share * self._steps))
+            for mean, weight in zip(self._mean, self.weights, strict=True):
+                mean.lerp_(weight, share)
 
     @contextmanager
     def in_place(self, wanted: bool = True) -> Iterator[None]:

@@ -68,7 +68,7 @@ def main() -> None:
     model, guide = build(stages[0].model, mean, std, stages[0].training.seed)
     for stage in stages:
         callbacks = (WhenDue(snapshots),)
-        settings = fit_settings(stage.training)
+        settings = fit_settings(stage.training) | {"keep": "last"}
         result = make_trainer(model, guide, dataset.train, None, callbacks=callbacks, **settings).run()
         if result.note:
             raise RuntimeError(result.note)
