@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import script
+from safetensors.torch import load_file
 
 from pyro_vae import estimate_elbo, load_run
 from pyro_vae.data import load_dataset
@@ -33,6 +35,21 @@ def test_an_old_run_scores_its_test_rows(run):
     found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))["log_likelihood"]
     was = SUMMARY["log_likelihood"]
     assert found["mean"] == pytest.approx(was["mean"], abs=4 * 5**0.5 * was["monte_carlo_se"])
+
+
+def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
+    """The same schedule, no patience, no averaging, the same epoch kept: the same weights (to rounding elsewhere)."""
+    settings = ["--hidden", 8, "--latent-dim", 2, "--epochs", 2]
+    assert script(*settings, "--out", tmp_path / "now") == 0
+    was, now = (load_file(folder / "model.safetensors") for folder in (OLD, tmp_path / "now"))
+    assert was.keys() == now.keys()
+    for name, value in was.items():
+        torch.testing.assert_close(now[name], value, rtol=1e-3, atol=1e-4)
+    training = json.loads((tmp_path / "now" / "config.json").read_text(encoding="utf-8"))["config"][
+        "training"
+    ]
+    assert training["schedule"] == "cosine"
+    assert (training["patience"], training["average"], training["keep"]) == ("none", 0.0, "best-elbo")
 
 
 def test_an_old_run_is_resumed(run):

@@ -127,6 +127,56 @@ def test_a_finished_run_resumed_changes_nothing(finished, tmp_path):
     assert same_weights(copy, finished)
 
 
+@pytest.fixture(scope="module")
+def ended_early(tmp_path_factory):
+    """Return the folder of a run on few rows whose epochs were not given, which soon overfits."""
+    folder = tmp_path_factory.mktemp("early")
+    np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(80, 5)))
+    settings = ["--hidden", "32", "--latent-dim", "2", "--lr", "1e-2", "--out", folder / "run"]
+    assert script("--dataset", folder / "rows.npy", *settings) == 0
+    return folder / "run"
+
+
+def test_a_run_without_epochs_ends_early_and_says_by_what(ended_early):
+    training = json.loads((ended_early / "config.json").read_text())["config"]["training"]
+    chosen = {name: training[name] for name in ("epochs", "schedule", "average", "patience", "keep")}
+    assert chosen == {
+        "epochs": 1000,
+        "schedule": "cooldown",
+        "average": 0.05,
+        "patience": 125,
+        "keep": "best-elbo",
+    }
+    summary = json.loads((ended_early / "summary.json").read_text())
+    assert (summary["stopped"], summary["kept_by"]) == ("patience", "best-elbo")
+    values = [line["validation"]["elbo"] for line in lines(ended_early)]
+    assert summary["best_epoch"] == values.index(max(values)) + 1 == len(values) - 125
+
+
+def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path, capsys):
+    epochs = len(lines(ended_early))
+    assert script("--resume", ended_early, "--out", tmp_path / "same") == 0
+    assert same_weights(tmp_path / "same", ended_early)
+    assert f"of {epochs}, ended by patience" in capsys.readouterr().out
+    assert script("--resume", ended_early, "--patience", 130, "--out", tmp_path / "more") == 0
+    out = capsys.readouterr().out
+    assert "another --patience 125 (now 130)" in out
+    assert "at most 1000 epochs" in out
+    assert "each the mean over the last 0.05 of its steps; ends after 130 epochs without a better one" in out
+    assert len(lines(tmp_path / "more")) >= epochs + 5
+
+
+def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
+    for number, (flags, kept) in enumerate(
+        [(["--beta", "0"], "loss"), (["--beta", "0", "--keep", "best-elbo"], "ELBO")]
+    ):
+        assert script(*SMALL, *flags, "--out", tmp_path / str(number)) == 0
+        out = capsys.readouterr().out
+        assert f"kept       weights of the epoch with the best validation {kept}\n" in out
+        assert f"ELBO at the weights of the epoch with the best validation {kept} (epoch " in out
+        assert ("loss" in lines(tmp_path / str(number))[0]["validation"]) is (kept == "loss")
+
+
 def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     out = tmp_path / "longer"
     assert script("--resume", finished, "--epochs", 8, "--out", out) == 0

@@ -147,9 +147,9 @@ class Stepper:
             optimizer.grad_scale, optimizer.found_inf = scale, failed
         else:
             self.check()
-            for parameter in self.parameters if scale is not None else ():
-                if parameter.grad is not None:
-                    parameter.grad.div_(scale)
+            if scale is not None:
+                for gradient in (p.grad for p in self.parameters if p.grad is not None):
+                    gradient.div_(scale)
         optimizer.step()
 
     def _non_finite(self, step: _Step) -> NonFiniteLossError:
