@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +22,6 @@ __all__ = [
     "give_local_state",
     "local_parameters",
     "network_in_chunks",
-    "num_inputs",
     "parameters_of",
 ]
 
@@ -122,12 +120,3 @@ def network_in_chunks(network: nn.Module, inputs: Tensor, batch_size: int) -> Te
     if first is not None:
         inputs = inputs.to(first)
     return torch.cat([network(chunk) for chunk in inputs.split(batch_size)])
-
-
-def num_inputs(program: Callable[..., Any]) -> int | None:
-    """Return how many positional arguments a program takes, or None where it takes any number."""
-    target = program.forward if isinstance(program, nn.Module) else program
-    parameters = inspect.signature(target).parameters.values()
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return None
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyro
 import pyro.distributions as dist
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer, check_rows
+from pyro_vae._inputs import entry_of_rows
 from pyro_vae._programs import Program, network_in_chunks
 from pyro_vae.likelihoods import Likelihood
 
@@ -29,6 +30,9 @@ class GenerativeModel(Program):
         decoder: Network (..., latent_dim) -> (..., likelihood.num_outputs).
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
+
+    takes_missing = False
+    """Whether rows may hold NaN, which means not observed; `fit` refuses them otherwise."""
 
     def __init__(self, prior: nn.Module, decoder: nn.Module, likelihood: Likelihood) -> None:
         super().__init__()
@@ -63,8 +67,14 @@ class GenerativeModel(Program):
             # x | z ~ p(x | z)
             return pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
 
-    def decode(self, z: Tensor, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return p(x | z) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients."""
+    def decode(self, z: Any, batch_size: int = 1000) -> dist.TorchDistribution:
+        """Return p(x | z) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.
+
+        Args:
+            z: Codes in any container that `fit` takes rows in.
+            batch_size: Rows a chunk.
+        """
+        (z,) = entry_of_rows(self).rows(z, "z")
         check_rows(z, self.latent_dim, "z")
         return self.likelihood(network_in_chunks(self.decoder, z, batch_size))
 
@@ -84,16 +94,17 @@ class GenerativeModel(Program):
         z = self.prior().sample((num_rows,))
         return torch.cat([self.decode(chunk).sample() for chunk in z.split(batch_size)])
 
-    def reconstruct(self, x: Tensor, guide: AmortizedGuide, batch_size: int = 1000) -> Tensor:
+    def reconstruct(self, x: Any, guide: AmortizedGuide, batch_size: int = 1000) -> Tensor:
         """Return the mean of p(x | z) at the mean of q(z | x), row by row.
 
         Args:
-            x: Shape (N, data_dim), in data units.
+            x: Rows in any container that `fit` takes, in data units.
             guide: A guide with `encode`.
             batch_size: Rows a chunk.
 
         Returns:
             Shape (N, data_dim), in data units.
         """
+        (x,) = entry_of_rows(self).rows(x)
         chunks = x.split(batch_size)
         return torch.cat([self.decode(guide.encode(chunk).mean, batch_size).mean for chunk in chunks])

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
+from pyro_vae._inputs import entry_of_rows
 from pyro_vae._programs import local_parameters
-from pyro_vae.data import Batches, Split
+from pyro_vae.data import Batches
 from pyro_vae.data.adapters import as_blocks
 from pyro_vae.mcmc import HMC, HMCState, init
 from pyro_vae.models import GenerativeModel
@@ -94,8 +94,8 @@ class MonteCarloEM:
     def fit(
         self,
         model: GenerativeModel,
-        train: np.ndarray | Tensor | Split,
-        validation: np.ndarray | Tensor | Split | None = None,
+        train: Any,
+        validation: Any = None,
         *,
         epochs: int = 100,
         batch_size: int = 128,
@@ -112,9 +112,9 @@ class MonteCarloEM:
 
         Args:
             model: A generative program; those of its parameters that require gradients are trained.
-            train: Rows of shape (N, data_dim), in data units: an array, a tensor or a `Split`. All lie on the
-                device, a split's under its fixed draw of noise, the one that exact baselines are fitted to;
-                noise drawn anew would move each chain's target away from where the chain has come.
+            train: Rows in any container that `pyro_vae.fit` takes, in data units. All lie on the device, a split's
+                under its fixed draw of noise, the one that exact baselines are fitted to: noise drawn anew would move
+                each chain's target away from where the chain has come.
             validation: Likewise, or None. Its rows have chains from which the model does not learn.
             epochs: Passes over the training rows.
             batch_size: Rows a step.
@@ -271,14 +271,10 @@ def _log_probs(model: GenerativeModel, x: Tensor, z: Tensor) -> tuple[Tensor, Te
 
 def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) -> Tensor:
     """Return all rows on the device, in the model's precision, shape (N, data_dim)."""
-    check(
-        isinstance(data, np.ndarray | Tensor | Split),
-        f"Expected {name} as an array, a tensor or a Split, because each row keeps a chain under its number; "
-        f"got {type(data).__name__}. Pass all of its rows as one tensor.",
-    )
-    x = torch.cat([block for (block,) in as_blocks(data, device)])
+    entry = entry_of_rows(model)
+    x = torch.cat([block for (block,) in as_blocks(data, device, entry=entry)])
     check_rows(x, model.likelihood.data_dim, name)
-    return x.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype))
+    return x.to(entry.dtype or x.dtype)
 
 
 def _check_finite(model: GenerativeModel, x: Tensor, state: HMCState, where: str) -> None:

@@ -425,8 +425,8 @@ def bad(name, match, model=None, guide=None, x=None, **settings):
         bad("NaN in a row", r"row 2 has nan: log p\(x \| z\) nan", x=spoiled),
         bad("too few columns", r"shape \(N, 6\); got \(1, 5\)", x=lambda x: x[:, :5]),
         bad("no rows", "at least one row", x=lambda x: x[:0]),
-        bad("no tensor", "as a tensor", x=lambda x: x.numpy()),
-        bad("labels of another length", "one entry a row", x=lambda x: (x, x[:3])),
+        bad("text", r"real numbers; got text \(dtype <U", x=lambda x: x.numpy().astype(str)),
+        bad("two labels", "at most 1 input, which the programs take; got 3", x=lambda x: (x, x, x)),
     ],
 )
 def test_bad_input_is_one_clear_sentence(model, guide, x, arguments, match):

@@ -10,7 +10,17 @@ import pyro_vae
 PACKAGE = Path(pyro_vae.__file__).parent
 LAYERS = [
     {"_checks", "_command_line", "_pickling", "_environment", "processes", "progress", "data"},
-    {"_programs", "networks", "flows", "likelihoods", "priors", "objectives", "baselines", "plots"},
+    {
+        "_programs",
+        "_inputs",
+        "networks",
+        "flows",
+        "likelihoods",
+        "priors",
+        "objectives",
+        "baselines",
+        "plots",
+    },
     {"models", "guides", "compiled", "mcmc"},
     {"linear"},
     {"training", "checkpoint", "evaluate"},
@@ -29,7 +39,7 @@ WITHIN = {
     "processes": {"_checks"},
     "_environment": {"_checks"},
     "_command_line": {"_checks"},
-    "objectives": {"_programs"},
+    "objectives": {"_programs", "_inputs"},
     "flows": {"networks"},
     "priors": {"networks", "flows"},
 }

@@ -97,6 +97,7 @@ class Stream(IterableDataset):
         return iter(rows())
 
 
+@pytest.mark.filterwarnings("ignore:The data yields")
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -517,14 +518,14 @@ def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train": torch.zeros(4, 2, 3)}, r"rows of shape \(N, data_dim\); got \(4, 2, 3\)"),
+        ({"train": torch.zeros(4, 2, 2)}, r"x of shape \(N, 6\); got \(4, 4\)"),
         ({"train": torch.zeros(4, 5)}, r"x of shape \(N, 6\); got \(4, 5\)"),
-        ({"train": torch.zeros(0, 6)}, "at least one row of data; got none"),
-        ({"train": np.full((3, 6), np.nan)}, "finite data; got NaN or infinity"),
-        ({"train": [1, 2, 3]}, "a Dataset or a DataLoader; got list"),
+        ({"train": torch.zeros(0, 6)}, "at least one row of x; got none"),
+        ({"train": np.full((3, 6), np.nan)}, "finite data; got nan in row 0"),
+        ({"train": {1, 2, 3}}, "a DataLoader or batches of tuples; got set"),
         ({"train": Stream()}, "Dataset with a length; got an iterable one"),
         ({"train": TensorDataset(torch.zeros(0, 6))}, "at least one row"),
-        ({"validation": {"a": 1}}, "or a DataLoader; got dict"),
+        ({"validation": {"a": 1}}, "or batches of tuples; got a dict with the keys 'a'"),
         ({"epochs": 0}, "epochs to be a whole number of at least 1; got 0"),
         ({"batch_size": -1}, "batch_size to be a whole number of at least 1; got -1"),
         ({"batch_size": 2.5}, "batch_size to be a whole number of at least 1; got 2.5"),
@@ -575,7 +576,9 @@ def test_programs_are_put_where_they_were(fails, monkeypatch):
     moved = []
     monkeypatch.setattr(nn.Module, "to", lambda module, device: moved.append((module, device)) or module)
     data = torch.full_like(rows(), math.nan) if fails else rows()
-    with pytest.raises(InputError, match="finite data") if fails else nullcontext():
+    with (
+        pytest.raises(InputError, match="finite data; got nan in row 0, column 0") if fails else nullcontext()
+    ):
         fit(model, guide, data, epochs=1, progress=False)
     here = torch.device("cpu")
     assert moved[1:] == [(model, here), (guide, here)]

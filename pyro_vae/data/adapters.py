@@ -1,19 +1,19 @@
-"""What `fit` accepts as data, made into batches: splits, arrays, tensors, `Dataset`s and `DataLoader`s."""
+"""Data as `fit` iterates it: training batches in an order of each epoch, and blocks of rows in their own order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pyro_vae._checks import InputError, check, check_integer
-from pyro_vae.data.preprocessing import AsFloat
+from pyro_vae.data.as_tensor import as_matrix, as_tensor, check_digits, check_finite
+from pyro_vae.data.batches import Batches, iterate, permutation
+from pyro_vae.data.entry import BLOCK, Entry, in_order, length, whole
 from pyro_vae.data.splits import Split
-from pyro_vae.data.stored import TensorRows
 from pyro_vae.processes import ALONE, Processes
 
 __all__ = ["TrainingBatches", "as_blocks", "as_training_batches"]
@@ -34,43 +34,42 @@ class TrainingBatches(Protocol):
         """Yield the batches of an epoch from number `start` on."""
 
 
-class _LoaderBatches:
-    """A `DataLoader` as training batches; its order is the loader's own business."""
+class _IteratedBatches:
+    """A `DataLoader`, which may shuffle by (seed, epoch), or a list of batches."""
 
-    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
-        self.loader = loader
-        self.device = device
-        self.num_examples = _length(loader.dataset)
+    def __init__(
+        self, batches: Any, num_examples: int, seed: int, entry: Entry, device: torch.device
+    ) -> None:
+        self.batches, self.num_examples, self.seed = batches, num_examples, seed
+        self.entry, self.device = entry, device
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.batches)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        for number, batch in enumerate(self.loader):
+        for number, batch in enumerate(iterate(self.batches, self.seed, epoch)):
             if number >= start:
-                yield _as_tuple(batch, self.device)
+                yield _on(self.device, self.entry.batch(batch))
 
 
 class _DatasetBatches:
-    """A map-style `Dataset` as training batches, reshuffled each epoch by (seed, epoch)."""
+    """A map-style `Dataset` as training batches, in the order that the same rows in an array have."""
 
-    def __init__(self, dataset: Dataset[Any], batch_size: int, seed: int, device: torch.device) -> None:
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.seed = seed
-        self.device = device
-        self.num_examples = _length(dataset)
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, seed: int, entry: Entry, device: torch.device
+    ) -> None:
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.entry, self.device = entry, device
+        self.num_examples = length(dataset)
 
     def __len__(self) -> int:
         return -(-self.num_examples // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        (state,) = np.random.SeedSequence((self.seed, epoch)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
-        order = torch.randperm(self.num_examples, generator=generator).split(self.batch_size)
+        order = permutation(self.num_examples, self.seed, epoch).split(self.batch_size)
         loader = DataLoader(self.dataset, batch_sampler=[rows.tolist() for rows in order[start:]])
-        for batch in loader:
-            yield _as_tuple(batch, self.device)
+        for batch in iterate(loader, self.seed, epoch):
+            yield _on(self.device, self.entry.batch(batch))
 
 
 def as_training_batches(
@@ -79,97 +78,100 @@ def as_training_batches(
     seed: int = 0,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
+    entry: Entry | None = None,
+    *,
+    missing: bool = False,
 ) -> TrainingBatches:
     """Return what training iterates.
 
     Args:
-        data: A `Split`, an array or tensor of shape (N, data_dim), a map-style `Dataset`, a `DataLoader` (which
-            keeps its own batch size and order), or an object with `epoch`, which is returned as it is.
+        data: A `Split`; rows at once: an array, a tensor, a list of rows, a DataFrame, or a tuple of rows and context;
+            a map-style `Dataset`; batches that keep their own size and order: a `DataLoader` or a list of tuples; or an
+            object with `epoch`, which is returned as it is.
         batch_size: Rows a batch.
         seed: Of the order of the rows and of the noise of their preprocessing.
         device: Where batches are wanted.
         processes: Those that share every batch.
+        entry: What the programs take; any number of inputs by default.
+        missing: Whether rows may hold NaN.
 
     Raises:
         InputError: If the data is of another kind or shape, empty, or not finite, or cannot be shared.
     """
     check_integer(batch_size, "batch_size")
-    device = torch.device(device)
-    check(
-        processes.count == 1 or isinstance(data, np.ndarray | Tensor | Split),
-        "Expected an array, a tensor or a Split to be shared among several processes; got "
-        f"{type(data).__name__}, whose order is its own. Give its rows as an array.",
-    )
-    if isinstance(data, DataLoader):
-        return _LoaderBatches(data, device)
+    device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
         return data.batches(batch_size, seed=seed, device=device, processes=processes)
-    if isinstance(data, np.ndarray | Tensor):
-        return rows_as_split(data).batches(batch_size, seed=seed, device=device, processes=processes)
+    parts = whole(data)
+    if parts is not None:
+        tensors = _checked_rows(parts, entry, device, missing)
+        return Batches(
+            lambda rows, _: tuple(part[rows] for part in tensors),
+            torch.arange(len(tensors[0]), device=device),
+            batch_size,
+            seed,
+            device,
+            processes,
+        )
+    _check_alone(data, processes)
+    if isinstance(data, DataLoader):
+        return _IteratedBatches(data, _rows_of_loader(data), seed, entry, device)
     if isinstance(data, Dataset):
-        return _DatasetBatches(data, batch_size, seed, device)
+        return _DatasetBatches(data, batch_size, seed, entry, device)
+    if isinstance(data, list):
+        check(bool(data), "Expected at least one row of data; got none.")
+        return _IteratedBatches(data, sum(len(entry.batch(one)[0]) for one in data), seed, entry, device)
     if hasattr(data, "epoch"):
         batches: TrainingBatches = data
         return batches
+    in_order(data)  # raises where nothing of the kind is taken anywhere
     raise InputError(
-        "Expected training data as an array, a tensor, a Split, a Dataset or a DataLoader; "
-        f"got {type(data).__name__}."
+        f"Expected training data that can be read in every epoch; got {type(data).__name__}, which can be read once. "
+        "Give a list of its batches."
     )
 
 
 def as_blocks(
-    data: Any, device: torch.device | str = "cpu", size: int = 1000, processes: Processes = ALONE
+    data: Any,
+    device: torch.device | str = "cpu",
+    size: int = BLOCK,
+    processes: Processes = ALONE,
+    entry: Entry | None = None,
+    *,
+    missing: bool = False,
 ) -> Iterable[Sequence[Tensor]]:
     """Return the rows in order, as tuples of tensors on the device; it can be iterated again and again.
 
     Of several processes each gets its share of the rows.
 
     Args:
-        data: A `Split` (under its fixed draw), an array or tensor of shape (N, data_dim), a map-style `Dataset`
-            or a `DataLoader` that does not shuffle.
+        data: Rows in any container that `as_training_batches` takes; a `Split` under its fixed draw.
         device: Where blocks are wanted.
         size: Rows a block.
         processes: Those that share the rows.
+        entry: What the programs take; any number of inputs by default.
+        missing: Whether rows may hold NaN.
 
     Raises:
         InputError: If the data is of another kind or shape, empty, or not finite, or cannot be shared.
     """
-    device = torch.device(device)
-    if isinstance(data, np.ndarray | Tensor):
-        data = rows_as_split(data)
+    device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
         processes.check_rows(len(data))
         data = data.share(processes)
         streamed = _Blocks(data, size, device)
         return list(streamed) if 4 * len(data) * data.data_dim <= CACHED_BYTES else streamed
-    check(
-        processes.count == 1,
-        "Expected an array, a tensor or a Split to be shared among several processes; got "
-        f"{type(data).__name__}. Give its rows as an array.",
-    )
-    if isinstance(data, Dataset) and not isinstance(data, DataLoader):
-        _length(data)
-        data = DataLoader(data, batch_size=size)
-    if isinstance(data, DataLoader):
-        return _LoaderBlocks(data, device)
-    raise InputError(
-        f"Expected data as an array, a tensor, a Split, a Dataset or a DataLoader; got {type(data).__name__}."
-    )
-
-
-def rows_as_split(rows: np.ndarray | Tensor) -> Split:
-    """Return plain rows, taken as they are, as a split; rows that are not finite are refused."""
-    check(
-        rows.ndim == 2,
-        f"Expected rows of shape (N, data_dim); got {tuple(rows.shape)}. Flatten images first.",
-    )
-    check(len(rows) > 0, "Expected at least one row of data; got none.")
-    values = torch.as_tensor(rows).detach().cpu().float()
-    check(
-        bool(torch.isfinite(values).all()),
-        "Expected finite data; got NaN or infinity. Impute or drop those rows.",
-    )
-    return Split("data", TensorRows(values), np.arange(len(values)), AsFloat())
+    parts = whole(data)
+    if parts is not None:
+        tensors = _checked_rows(parts, entry, device, missing)
+        processes.check_rows(len(tensors[0]))
+        own = [part[processes.share(len(tensors[0]))] for part in tensors]
+        return list(zip(*(part.split(size) for part in own), strict=True))
+    _check_alone(data, processes)
+    if isinstance(data, Iterator):
+        return [_on(device, block) for block in entry.blocks(data, size)]
+    in_order(data)
+    return _Reread(data, size, device, entry)
 
 
 class _Blocks:
@@ -180,25 +182,49 @@ class _Blocks:
         return ((block,) for block in self.split.blocks(self.size, self.device))
 
 
-class _LoaderBlocks:
-    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
-        self.loader, self.device = loader, device
+class _Reread:
+    def __init__(self, data: Any, size: int, device: torch.device, entry: Entry) -> None:
+        self.data, self.size, self.device, self.entry = data, size, device, entry
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return (_as_tuple(batch, self.device) for batch in self.loader)
+        return (_on(self.device, block) for block in self.entry.blocks(self.data, self.size))
 
 
-def _as_tuple(batch: Any, device: torch.device) -> tuple[Tensor, ...]:
-    parts = batch if isinstance(batch, tuple | list) else (batch,)
-    return tuple(torch.as_tensor(part).to(device) for part in parts)
+def _checked_rows(
+    parts: tuple[Any, ...], entry: Entry, device: torch.device, missing: bool
+) -> tuple[Tensor, ...]:
+    """Return rows and context on the device, refusing what training could not use."""
+    stored = as_tensor(parts[0])
+    x, _ = as_matrix(stored)
+    check_digits(x, entry.dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype()))
+    check_finite(x, missing=missing)
+    return _on(device, entry.batch((stored, *parts[1:])))
 
 
-def _length(dataset: Any) -> int:
-    try:
-        length = len(dataset)
-    except TypeError:
-        raise InputError(
-            "Expected a Dataset with a length; got an iterable one. Give it `__len__` and `__getitem__`."
-        ) from None
-    check(length > 0, "Expected at least one row of data; got none.")
-    return length
+def _on(device: torch.device, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(part.to(device) for part in parts)
+
+
+def _check_alone(data: Any, processes: Processes) -> None:
+    check(
+        processes.count == 1,
+        "Expected an array, a tensor or a Split to be shared among several processes; got "
+        f"{type(data).__name__}, whose order is its own. Give its rows as an array.",
+    )
+
+
+def _rows_of_loader(loader: DataLoader[Any]) -> int:
+    """Return how many rows an epoch of a loader has, or raise where it has none."""
+    check(
+        not isinstance(loader.dataset, IterableDataset),
+        "Expected a DataLoader over a Dataset with a length; got one over an iterable. Give it `__len__` and "
+        "`__getitem__`.",
+    )
+    count = length(loader.dataset)
+    check(
+        len(loader) > 0,
+        f"Expected a DataLoader with at least one batch; the {count} rows make less than one batch of "
+        f"{loader.batch_size} and drop_last leaves it out. Set drop_last=False or a smaller batch_size.",
+    )
+    size = loader.batch_size
+    return len(loader) * size if loader.drop_last and size else length(loader.sampler) if size else count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from pyro_vae._checks import check_integer
 from pyro_vae.processes import ALONE, Processes
 
-__all__ = ["Batches", "uniform_noise"]
+__all__ = ["Batches", "iterate", "permutation", "uniform_noise"]
 
 WORD = 4  # 16-bit noises in one 64-bit random word
 
@@ -25,7 +26,8 @@ class Batches:
     noise of its own; a last batch of fewer rows than processes is left out.
 
     Args:
-        fetch: Gives x (n, D) on the device for row numbers (n,), drawing its noise from the generator.
+        fetch: Gives x (n, D), or a tuple of x and context, on the device for row numbers (n,), drawing its noise from
+            the generator.
         index: The row numbers of the split, int64 (N,), where `fetch` wants them.
         batch_size: Rows in a batch.
         seed: The run's seed.
@@ -38,7 +40,7 @@ class Batches:
 
     def __init__(
         self,
-        fetch: Callable[[Tensor, torch.Generator], Tensor],
+        fetch: Callable[[Tensor, torch.Generator], Tensor | tuple[Tensor, ...]],
         index: Tensor,
         batch_size: int,
         seed: int,
@@ -59,23 +61,41 @@ class Batches:
         return whole + (rest >= self.processes.count)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the batches `(x,)` of one epoch, x float32 (n, D), leaving out the first `start`."""
-        order = self.index[self._permutation(epoch).to(self.index.device)]
+        """Yield the batches `(x, *context)` of one epoch, x of shape (n, D), leaving out the first `start`."""
+        order = self.index[permutation(self.num_examples, self.seed, epoch).to(self.index.device)]
         generator = torch.Generator(self.device)
         seeds = _seeds(self.seed, epoch, 1 + self.processes.rank, count=len(self))
         for step in range(start, len(self)):
             generator.manual_seed(seeds[step])
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield (self.fetch(rows[self.processes.share(len(rows))], generator),)
+            fetched = self.fetch(rows[self.processes.share(len(rows))], generator)
+            yield fetched if isinstance(fetched, tuple) else (fetched,)
 
-    def _permutation(self, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed(*_seeds(self.seed, epoch, 0, count=1))
-        return torch.randperm(self.num_examples, generator=generator)
+
+def permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of the rows in an epoch, int64 (num_examples,): a function of (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed(*_seeds(seed, epoch, 0, count=1))
+    return torch.randperm(num_examples, generator=generator)
 
 
 def _seeds(*key: int, count: int) -> list[int]:
     # All of an epoch at once: one by one they take as long as a batch.
     return [int(word) for word in np.random.SeedSequence(key).generate_state(count)]
+
+
+def iterate(batches: Iterable[Any], *key: int) -> Iterator[Any]:
+    """Yield batches, with a start that depends on the key, (seed, epoch), alone.
+
+    A `DataLoader` draws its order, and more, from torch's random state when its iteration begins; that state is put
+    back, so that noise drawn beside the batches does not depend on the container that they come in.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(*_seeds(*key, count=1))
+        iterator = iter(batches)
+        first = next(iterator, None)
+    if first is not None:
+        yield first
+        yield from iterator
 
 
 def uniform_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -116,7 +116,12 @@ def _told(data: tuple[Any, ...]) -> str:
 def undisturbed(data: tuple[Tensor, ...]) -> Iterator[None]:
     """Run without gradients, on the programs' own parameters; the random state is put back."""
     devices = sorted({values.device.index or 0 for values in data if values.is_cuda})
-    with torch.random.fork_rng(devices=devices), local_parameters(), torch.no_grad():
+    with (
+        torch.inference_mode(False),
+        torch.random.fork_rng(devices=devices),
+        local_parameters(),
+        torch.no_grad(),
+    ):
         yield
 
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_choice, check_integer
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._annealed_chains import AnnealedChains, AnnealedRows
 from pyro_vae.evaluate._densities import evaluation_mode, simulate_rows
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
-from pyro_vae.evaluate.importance import as_rows
 from pyro_vae.mcmc import HMC
 
 __all__ = ["Annealing", "annealed_log_likelihood", "bidirectional_bounds"]
@@ -75,7 +75,7 @@ class Annealing:
 def annealed_log_likelihood(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     annealing: Annealing | None = None,
     *,
     num_simulated: int = 20,
@@ -103,7 +103,7 @@ def annealed_log_likelihood(
     Raises:
         InputError: If a latent is discrete or outside the plate, or a density is not finite at the start.
     """
-    annealing, data = annealing or Annealing(), as_rows(x)
+    annealing, data = annealing or Annealing(), entry_for(model, guide).rows(x)
     check_integer(num_simulated, "num_simulated", minimum=0)
     check(len(data[0]) > 0, "Expected at least one row x; got none.")
 
@@ -127,7 +127,7 @@ def annealed_log_likelihood(
 def bidirectional_bounds(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    template: Tensor | tuple[Tensor, ...],
+    template: Any,
     annealing: Annealing | None = None,
     *,
     batch_size: int = 100,
@@ -156,7 +156,7 @@ def bidirectional_bounds(
     Raises:
         InputError: As `annealed_log_likelihood`, or if rows can't be drawn from the model.
     """
-    annealing, data = annealing or Annealing(), as_rows(template)
+    annealing, data = annealing or Annealing(), entry_for(model, guide).rows(template)
     with undisturbed(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
         drawn, latents = simulate_rows(model, data, max_plate_nesting)

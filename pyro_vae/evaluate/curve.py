@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._streaming import Stream, undisturbed
-from pyro_vae.evaluate.importance import as_rows
 
 __all__ = ["IWAECurve", "iwae_curve"]
 
@@ -55,7 +55,7 @@ class IWAECurve:
 def iwae_curve(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     num_samples: Sequence[int] = DEFAULT_SAMPLES,
     *,
     num_draws: int | None = None,
@@ -88,7 +88,7 @@ def iwae_curve(
         f"Expected num_samples as increasing numbers, such as (1, 10, 100); got {wanted}.",
     )
     draws = check_integer(num_draws or 2 * wanted[-1], "num_draws", minimum=2 * wanted[-1])
-    stream = Stream(model, guide, as_rows(x), draws, max_memory, max_plate_nesting, seed)
+    stream = Stream(model, guide, entry_for(model, guide).rows(x), draws, max_memory, max_plate_nesting, seed)
     with undisturbed(stream.data):
         blocks = [_bounds(torch.cat(list(chunks)), wanted) for chunks in stream.blocks()]
     value, variance = (torch.cat(part, dim=1).cpu() for part in zip(*blocks, strict=True))

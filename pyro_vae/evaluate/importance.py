@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._streaming import Stream, undisturbed
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, pareto_khat, tail_length
 from pyro_vae.evaluate.scores import LogLikelihood
@@ -24,7 +25,7 @@ ROUNDING = 100.0
 def log_weights(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     num_samples: int = 1000,
     *,
     max_memory: float | None = None,
@@ -47,7 +48,9 @@ def log_weights(
         InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
             the model's, or a weight is NaN.
     """
-    stream = Stream(model, guide, as_rows(x), num_samples, max_memory, max_plate_nesting, seed)
+    stream = Stream(
+        model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
+    )
     with undisturbed(stream.data):
         return torch.cat([torch.cat(list(chunks)).cpu() for chunks in stream.blocks()], dim=1)
 
@@ -55,7 +58,7 @@ def log_weights(
 def log_likelihood(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     num_samples: int = 1000,
     *,
     max_memory: float | None = None,
@@ -87,7 +90,9 @@ def log_likelihood(
         InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
             the model's, or a weight is NaN.
     """
-    stream = Stream(model, guide, as_rows(x), num_samples, max_memory, max_plate_nesting, seed)
+    stream = Stream(
+        model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
+    )
     bar = progress_bar(len(stream.data[0]), "rows", "importance sampling", shown=progress)
     with undisturbed(stream.data), bar:
         # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
@@ -100,10 +105,6 @@ def log_likelihood(
             done += len(part)
             bar.update(len(part))
     return LogLikelihood.from_columns(table, num_samples)
-
-
-def as_rows(x: Any) -> tuple[Tensor, ...]:
-    return tuple(x) if isinstance(x, tuple | list) else (x,)
 
 
 class _Sums(NamedTuple):

@@ -12,9 +12,9 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._densities import evaluation_mode, rows_last, vectorized_trace
 from pyro_vae.evaluate._streaming import undisturbed
-from pyro_vae.evaluate.importance import as_rows
 from pyro_vae.evaluate.posteriors import PosteriorSampler, ResampledPosterior, joined
 from pyro_vae.objectives.rows import sample_sites
 
@@ -29,7 +29,7 @@ CHUNK = 20_000  # pairs of sample and row that the programs run on at once
 def to_arviz(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     *,
     rows: Sequence[int] | None = None,
     posterior: PosteriorSampler | None = None,
@@ -64,7 +64,7 @@ def to_arviz(
     """
     from pyro_vae.evaluate._arviz import as_groups  # ArviZ takes seconds to import
 
-    every = as_rows(x)
+    every = entry_for(model, guide).rows(x)
     numbers = list(range(len(every[0]))) if rows is None else list(rows)
     check(
         bool(numbers) and all(0 <= number < len(every[0]) for number in numbers),

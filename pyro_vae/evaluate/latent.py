@@ -20,9 +20,9 @@ from torch.distributions import (
 )
 
 from pyro_vae._checks import check, check_integer
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._densities import evaluation_mode
 from pyro_vae.evaluate._streaming import undisturbed
-from pyro_vae.evaluate.importance import as_rows
 from pyro_vae.objectives.rows import sample_sites
 
 __all__ = ["LatentSummary", "Sandwich", "latent_summary"]
@@ -132,7 +132,7 @@ class LatentSummary:
 def latent_summary(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     *,
     num_samples: int = 10,
     seed: int = 0,
@@ -156,7 +156,7 @@ def latent_summary(
     Raises:
         InputError: If there is more than one latent site, or fewer than two rows.
     """
-    data = as_rows(x)
+    data = entry_for(model, guide).rows(x)
     check_integer(num_samples, "num_samples")
     check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
     with undisturbed(data), evaluation_mode(model, guide):

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_vae._checks import check, check_integer
+from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
 from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
-from pyro_vae.evaluate.importance import as_rows
 from pyro_vae.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
 from pyro_vae.guides import AmortizedGuide
@@ -32,7 +32,7 @@ MOMENT_SAMPLES = 200  # by whose mean and spread Gaussians start and are scaled
 def inference_gaps(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    x: Tensor | tuple[Tensor, ...],
+    x: Any,
     *,
     log_prob: Tensor | None = None,
     annealing: Annealing | None = None,
@@ -73,7 +73,7 @@ def inference_gaps(
         InputError: If an argument is out of range, a latent is discrete or outside the plate, or the guide's own
             family has no reparameterised samples.
     """
-    data, fit = as_rows(x), fit or RowFit()
+    data, fit = entry_for(model, guide).rows(x), fit or RowFit()
     check_integer(num_samples, "num_samples", minimum=2)
     check_integer(batch_size, "batch_size")
     num_rows = len(data[0])

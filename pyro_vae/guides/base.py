@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from pyro_vae._inputs import entry_of_rows
 from pyro_vae._programs import Program, network_in_chunks
 
 __all__ = ["AmortizedGuide"]
@@ -30,12 +31,15 @@ class AmortizedGuide(Program):
         """Return the member of the family that the encoder's `outputs` name."""
         raise NotImplementedError
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
-        """Return q(z | x), batch shape (..., N), event shape (latent_dim,).
+    def posterior(self, x: Any) -> dist.TorchDistribution:
+        """Return q(z | x), batch shape (..., N), event shape (latent_dim,), with gradients.
 
         Args:
-            x: Rows, shape (..., N, data_dim), in data units.
+            x: Rows, shape (..., N, data_dim), in data units: a floating tensor is taken as it is, other containers as
+                `fit` takes them.
         """
+        if not (isinstance(x, Tensor) and x.is_floating_point()):
+            (x,) = entry_of_rows(self).rows(x)
         return self.family(self.encoder(x))
 
     def forward(self, x: Tensor, *_: Any) -> Tensor:
@@ -45,6 +49,12 @@ class AmortizedGuide(Program):
             # z ~ q(z | x)
             return pyro.sample("z", posterior)
 
-    def encode(self, x: Tensor, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return q(z | x) for the rows of `x`, shape (N, data_dim); in chunks, without gradients."""
+    def encode(self, x: Any, batch_size: int = 1000) -> dist.TorchDistribution:
+        """Return q(z | x) of each row; in chunks, without gradients.
+
+        Args:
+            x: Rows in any container that `fit` takes, in data units.
+            batch_size: Rows a chunk.
+        """
+        (x,) = entry_of_rows(self).rows(x)
         return self.family(network_in_chunks(self.encoder, x, batch_size))

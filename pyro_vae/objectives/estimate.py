@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
+from pyro_vae._inputs import entry_for
 from pyro_vae._programs import local_parameters
+from pyro_vae.data.entry import BLOCK
 from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import sample_sites
@@ -61,7 +65,7 @@ class ElboEstimate:
 def estimate_elbo(
     model: Callable[..., Any],
     guide: Callable[..., Any],
-    data: Iterable[Sequence[Tensor]],
+    data: Any,
     num_particles: int = 1,
     max_plate_nesting: int = 1,
     seed: int = 0,
@@ -71,12 +75,16 @@ def estimate_elbo(
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        data: Batches, tuples of tensors on the device of the programs, in order.
+        data: Rows in any container that `fit` takes, or batches of them that can be read once.
         num_particles: Samples of z for each row.
         max_plate_nesting: How deep plates are nested in the programs.
         seed: Of the noise; the random state is put back.
     """
-    return collect_elbo(ELBO(num_particles, max_plate_nesting)(model, guide).terms, data, seed)
+    # An autoguide has parameters for the rows of one batch.
+    size = sys.maxsize if isinstance(guide, AutoGuide) else BLOCK
+    blocks = entry_for(model, guide).blocks(data, size)
+    with torch.inference_mode(False):
+        return collect_elbo(ELBO(num_particles, max_plate_nesting)(model, guide).terms, blocks, seed)
 
 
 def collect_elbo(

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch.utils.data import DataLoader, Dataset
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.as_tensor import as_matrix
+from pyro_vae.data.entry import Entry
+from pyro_vae.data.splits import Split
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
 """Two colours of Okabe & Ito (2008) that remain apart in every common colour blindness."""
@@ -23,7 +28,11 @@ CLASS_COLORS = (
 
 
 def to_array(x: Any) -> np.ndarray:
-    """Return `x` (array, tensor on any device, table, list) as a numpy array; floats become float64."""
+    """Return `x`, in any container of rows or codes, as a numpy array; floats become float64."""
+    if isinstance(x, Split | Dataset | DataLoader | tuple):
+        (x,) = Entry(most=1).rows(x)
+    if isinstance(x, list) and x and isinstance(x[0], tuple | torch.Tensor):
+        (x,) = Entry(most=1).rows(x)
     if hasattr(x, "detach"):
         x = x.detach().cpu()
         x = (x.double() if x.is_floating_point() else x).numpy()  # numpy knows no bfloat16
@@ -32,11 +41,13 @@ def to_array(x: Any) -> np.ndarray:
 
 
 def to_rows(x: Any, name: str) -> np.ndarray:
-    """Return `x` as finite floats of shape (N, D), N and D at least 1, or raise."""
+    """Return `x` as finite floats of shape (N, D), N and D at least 1, images flattened, or raise."""
     try:
         rows = to_array(x).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"Expected {name} to hold numbers only; {error}.") from None
+    if rows.ndim > 2 and rows.size:
+        rows = as_matrix(torch.from_numpy(np.ascontiguousarray(rows)), name)[0].numpy()
     check(
         rows.ndim == 2 and rows.size > 0,
         f"Expected {name} of shape (N, D) with at least one row and one column; got {rows.shape}.",

@@ -178,7 +178,8 @@ def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: st
     )
     low, high = value_range
     check(low < high, f"Expected a value_range of (low, high) with low < high; got {value_range}.")
-    rows = to_rows(array.reshape(len(array), -1), name)
+    own = array.shape[1:] == shape
+    rows = to_rows(array.reshape(len(array), -1) if own else array, name)
     unit = np.clip((rows.reshape(len(rows), -1, *shape[-2:]) - low) / (high - low), 0, 1)
     return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(rows), *shape[-2:], 3))
 

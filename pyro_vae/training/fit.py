@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
+from pyro_vae._inputs import entry_for
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
@@ -58,7 +59,9 @@ def fit(
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        train: Array or tensor of shape (N, data_dim), `Split`, `Dataset` or `DataLoader`.
+        train: Rows at once (array, tensor, list, DataFrame, or a tuple of rows and context), a `Split`, a map-style
+            `Dataset`, a `DataLoader`, or a list of batches that are tuples. Images are flattened, channels first.
+            Programs of one input that are given (x, y) run without y.
         validation: Likewise, or None.
         objective: What is maximised; `ELBO()` by default.
         epochs: Passes over the training rows.
@@ -91,7 +94,7 @@ def fit(
     """
     if seed is None:
         seed = int(processes.from_first(torch.randint(2**62, ())))
-    with _moved_back(model, guide):
+    with torch.inference_mode(False), torch.enable_grad(), _moved_back(model, guide):
         trainer = make_trainer(
             model,
             guide,
@@ -154,12 +157,35 @@ def make_trainer(
     check_choice(compile, ("auto", "on", "off"), "compile")
     place = resolve_device(device)
     loss = objective(model, guide).to(place)
-    batches = as_training_batches(train, batch_size, seed, place, processes)
-    blocks = None if validation is None else as_blocks(validation, place, processes=processes)
+    _check_trainable(loss)
+    entry = entry_for(model, guide)
+    missing = getattr(model, "takes_missing", True)
+    batches = as_training_batches(train, batch_size, seed, place, processes, entry, missing=missing)
+    blocks = None
+    if validation is not None:
+        blocks = as_blocks(validation, place, processes=processes, entry=entry, missing=missing)
     num_steps = check_integer(epochs, "epochs") * len(batches)
     compiled = compile == "on" or (compile == "auto" and worth_compiling(num_steps))
     return Trainer(
-        loss, batches, blocks, seed=seed, epochs=epochs, compiled=compiled, processes=processes, **settings
+        loss,
+        batches,
+        blocks,
+        entry=entry,
+        seed=seed,
+        epochs=epochs,
+        compiled=compiled,
+        processes=processes,
+        **settings,
+    )
+
+
+def _check_trainable(loss: nn.Module) -> None:
+    """Raise where parameters cannot have gradients because of where they were made."""
+    made_inside = [name for name, parameter in loss.named_parameters() if parameter.is_inference()]
+    check(
+        not made_inside,
+        f"Expected parameters that can be trained; {', '.join(made_inside[:3])} were made inside "
+        "torch.inference_mode(). Make model and guide outside of it.",
     )
 
 

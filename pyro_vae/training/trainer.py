@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer
-from pyro_vae._programs import num_inputs, parameters_of
+from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batches import Batches
+from pyro_vae.data.entry import Entry
 from pyro_vae.objectives import Loss
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
@@ -37,6 +38,7 @@ class Trainer:
         loss: An objective bound to a model and a guide, on its device.
         train: Batches, tuples of tensors.
         validation: Blocks of rows, or None.
+        entry: What the programs take.
         epochs: Passes over the training rows.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`.
         schedule: The learning rate over time.
@@ -56,6 +58,7 @@ class Trainer:
         train: TrainingBatches,
         validation: Iterable[Sequence[Tensor]] | None,
         *,
+        entry: Entry,
         epochs: int,
         optimizer: OptimizerFactory,
         schedule: Schedule,
@@ -76,10 +79,7 @@ class Trainer:
         self.seed = seed
         self.processes = processes
         self.callbacks = callbacks
-        # Labels come along in a batch; programs that do not take them are called without.
-        taken = [n for n in (num_inputs(loss.model), num_inputs(loss.guide)) if n is not None]
-        self._num_inputs = min(taken, default=None)
-        self._dtype = next((p.dtype for p in loss.parameters() if p.is_floating_point()), torch.float32)
+        self._entry = entry
         first = self._inputs(next(iter(train.epoch(0))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
@@ -300,8 +300,7 @@ class Trainer:
             self._last_weights = None
 
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        taken = batch[: self._num_inputs]
-        return tuple(part.to(self._dtype) if part.is_floating_point() else part for part in taken)
+        return self._entry.batch(tuple(batch))
 
     def _outside_modules(self) -> list[Tensor]:
         """Return the parameters that plain functions hold in Pyro's store."""

@@ -1,0 +1,284 @@
+"""The one entry for data: rows in any container become tuples of tensors `(x, *context)`, x of shape (N, data_dim)."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data.as_tensor import as_matrix, as_tensor, is_array
+from pyro_vae.data.batches import iterate
+from pyro_vae.data.splits import DataSet, Split
+
+__all__ = ["BLOCK", "Entry", "in_order", "whole"]
+
+BLOCK = 1000
+"""Rows that are read, and that programs are run on, at once."""
+ACCEPTED = (
+    "an array, a tensor, a list of rows, a DataFrame, a tuple (x, *context), a Split, a Dataset, a DataLoader or "
+    "batches of tuples"
+)
+
+
+class Entry:
+    """Turns data into what some programs take.
+
+    Args:
+        least: Inputs that the programs need, x among them.
+        most: Inputs that they take; `math.inf` for any number.
+        dtype: Of their parameters; None leaves floating rows in their own precision.
+        device: Of their parameters; None leaves rows where they are.
+    """
+
+    def __init__(
+        self,
+        least: int = 1,
+        most: float = math.inf,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.least, self.most, self.dtype, self.device = least, most, dtype, device
+        self._said = False
+
+    def rows(self, data: Any, name: str = "x") -> tuple[Tensor, ...]:
+        """Return all rows of `data` in their order, `(x, *context)`, one entry a row each.
+
+        Args:
+            data: See `in_order`.
+            name: What messages call them.
+
+        Raises:
+            InputError: If the data is of another kind, empty, or has other inputs than the programs take.
+        """
+        parts = whole(data)
+        if parts is not None:
+            return self.batch(parts, name)
+        batches = [self.batch(batch, name) for batch in iterate(in_order(data), 0)]
+        check(bool(batches), f"Expected at least one row of {name}; got none.")
+        _check_alike(batches, name)
+        return tuple(torch.cat(column) for column in zip(*batches, strict=True))
+
+    def blocks(self, data: Any, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the rows of `data` in their order, `size` at a time, whatever batches they come in.
+
+        Args:
+            data: See `in_order`.
+            size: Rows in a block; the last one may have fewer.
+
+        Raises:
+            InputError: As `rows`.
+        """
+        parts = whole(data)
+        batches = [parts] if parts is not None else iterate(in_order(data), 0)
+        return _reblocked((self.batch(batch) for batch in batches), size)
+
+    def batch(self, batch: Any, name: str = "x") -> tuple[Tensor, ...]:
+        """Return one batch `(x, *context)` as the programs take it, x flattened to (n, data_dim).
+
+        Args:
+            batch: A tensor or array of rows, or a tuple or list of it and the context.
+            name: What messages call the rows.
+
+        Raises:
+            InputError: If the batch holds something else, or other inputs than the programs take.
+        """
+        if self._is_ready(batch):
+            return tuple(batch)
+        parts = self._taken(_parts(batch))
+        with torch.no_grad(), torch.inference_mode(False):
+            x, _ = as_matrix(as_tensor(parts[0], name), name)
+            context = [as_tensor(part, f"context {i + 1}") for i, part in enumerate(parts[1:])]
+            for number, part in enumerate(context):
+                check(
+                    part.ndim > 0 and len(part) == len(x),
+                    f"Expected context {number + 1} with one entry for each of the {len(x)} rows; got shape "
+                    f"{tuple(part.shape)}.",
+                )
+            x = x if x.is_floating_point() else x.to(self.dtype or torch.get_default_dtype())
+            return tuple(self._placed(part) for part in (x, *context))
+
+    def _is_ready(self, batch: Any) -> bool:
+        """Return whether nothing is to be done: the batches of a training loop as a rule."""
+        return (
+            type(batch) is tuple
+            and self.least <= len(batch) <= self.most
+            and all(
+                type(part) is Tensor and not part.requires_grad and not part.is_inference() for part in batch
+            )
+            and batch[0].ndim in (1, 2)
+            and batch[0].is_floating_point()
+            and len(batch[0]) > 0
+            and all(len(part) == len(batch[0]) if part.ndim else False for part in batch)
+            and all(self._fits(part) for part in batch)
+        )
+
+    def _fits(self, part: Tensor) -> bool:
+        precise = self.dtype in (None, part.dtype) or not part.is_floating_point()
+        return precise and self.device in (None, part.device)
+
+    def _placed(self, part: Tensor) -> Tensor:
+        # float16 on a CPU is for storage: networks and densities have no kernels for it.
+        floating = self.dtype or (torch.get_default_dtype() if part.dtype.itemsize < 4 else part.dtype)
+        return part.to(self.device or part.device, floating if part.is_floating_point() else part.dtype)
+
+    def _taken(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        count = len(parts)
+        if count < self.least:
+            raise InputError(
+                f"Expected {self.least} inputs, x and context, which the programs take; got {count}. Give a tuple "
+                "(x, *context), or batches of them."
+            )
+        if count <= self.most:
+            return parts
+        if self.most == 1 and count == 2:
+            self._say_dropped()
+            return parts[:1]
+        raise InputError(
+            f"Expected at most {self.most:g} input{'s' * (self.most > 1)}, which the programs take; got {count} a "
+            "batch. Leave out what they do not take."
+        )
+
+    def _say_dropped(self) -> None:
+        if not self._said:
+            self._said = True
+            warnings.warn(
+                "The data yields (x, y) and the programs take x alone: they run without y. Programs that take y as "
+                "context have it as their second argument.",
+                stacklevel=2,
+            )
+
+
+def whole(data: Any) -> tuple[Any, ...] | None:
+    """Return `(x, *context)` where the data holds all its rows at once; None where it comes in batches."""
+    if isinstance(data, tuple):
+        return data
+    if isinstance(data, TensorDataset):
+        return data.tensors
+    if isinstance(data, Split):
+        return (data.tensor(),)
+    return (data,) if is_array(data) or (isinstance(data, list) and not _of_batches(data)) else None
+
+
+def in_order(data: Any) -> Iterable[Any]:
+    """Return batches of the rows of `data` in their order.
+
+    A `DataLoader` that shuffles or drops its last batch is read in the order of its data set, and whole: scores belong
+    to rows. One with a sampler of another kind is read as it is.
+
+    Args:
+        data: A `Dataset`, a `DataLoader`, a list of batches that are tuples, or another iterable of batches.
+
+    Raises:
+        InputError: If the data is of another kind.
+    """
+    if isinstance(data, DataLoader):
+        return _in_order_of_its_data(data)
+    if isinstance(data, Dataset):
+        if not isinstance(data, IterableDataset):
+            length(data)
+        return DataLoader(data, batch_size=BLOCK)
+    check(
+        not isinstance(data, DataSet),
+        "Expected rows; got a DataSet of three splits. Give one of them, such as data.test.",
+    )
+    check(
+        isinstance(data, Iterable) and not isinstance(data, Mapping | str | bytes | os.PathLike | set),
+        f"Expected data as {ACCEPTED}; got {_described(data)}",
+    )
+    return data
+
+
+def length(dataset: Any) -> int:
+    """Return the number of rows of a map-style data set, or raise where it has none."""
+    try:
+        count = len(dataset)
+    except TypeError:
+        raise InputError(
+            "Expected a Dataset with a length; got an iterable one. Give it `__len__` and `__getitem__`."
+        ) from None
+    check(count > 0, "Expected at least one row of data; got none.")
+    return count
+
+
+def _in_order_of_its_data(loader: DataLoader[Any]) -> DataLoader[Any]:
+    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+        return loader
+    if not isinstance(loader.sampler, RandomSampler | SequentialSampler):
+        return loader
+    if isinstance(loader.sampler, RandomSampler) and loader.sampler.num_samples != len(
+        loader.sampler.data_source
+    ):
+        return loader
+    return DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size,
+        collate_fn=loader.collate_fn,
+        num_workers=loader.num_workers,
+    )
+
+
+def _of_batches(data: list[Any]) -> bool:
+    """Return whether a list holds batches, tuples of arrays, and not rows."""
+    return bool(data) and all(isinstance(one, tuple | list) and any(map(is_array, one)) for one in data)
+
+
+def _parts(batch: Any) -> tuple[Any, ...]:
+    if isinstance(batch, tuple) or (isinstance(batch, list) and any(map(is_array, batch))):
+        return tuple(batch)
+    check(
+        is_array(batch) or isinstance(batch, list),
+        f"Expected batches as tensors or tuples (x, *context); got {_described(batch)}",
+    )
+    return (batch,)
+
+
+def _described(data: Any) -> str:
+    if isinstance(data, Mapping):
+        keys = ", ".join(map(repr, list(data)[:5]))
+        return f"a {type(data).__name__} with the keys {keys}. Give a tuple of its values, x first."
+    if isinstance(data, str | os.PathLike):
+        return f"the path {str(data)!r}. Read it first: load_dataset(path).test."
+    return f"{type(data).__name__}. Convert it to one of these."
+
+
+def _check_alike(batches: list[tuple[Tensor, ...]], name: str) -> None:
+    for batch in batches:
+        check(
+            len(batch) == len(batches[0])
+            and all(a.shape[1:] == b.shape[1:] for a, b in zip(batch, batches[0], strict=True)),
+            f"Expected batches of {name} with rows of one shape; got {_shapes(batches[0])} and {_shapes(batch)}.",
+        )
+
+
+def _shapes(batch: tuple[Tensor, ...]) -> str:
+    return ", ".join(str(tuple(part.shape)) for part in batch)
+
+
+def _reblocked(batches: Iterable[tuple[Tensor, ...]], size: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield blocks of `size` rows from batches of any sizes."""
+    waiting: list[tuple[Tensor, ...]] = []
+    for batch in batches:
+        waiting.append(batch)
+        _check_alike(waiting[-2:], "x")
+        if sum(len(one[0]) for one in waiting) >= size:
+            joined = tuple(torch.cat(column) for column in zip(*waiting, strict=True))
+            whole_blocks = len(joined[0]) // size * size
+            for start in range(0, whole_blocks, size):
+                yield tuple(part[start : start + size] for part in joined)
+            waiting = [tuple(part[whole_blocks:] for part in joined)] if whole_blocks < len(joined[0]) else []
+    if waiting:
+        yield tuple(torch.cat(column) for column in zip(*waiting, strict=True))
