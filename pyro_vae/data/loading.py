@@ -10,6 +10,7 @@ import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.named import DATASETS, read_named
+from pyro_vae.data.noticing import notes_on
 from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (
     AsFloat,
@@ -28,7 +29,6 @@ __all__ = ["load_dataset"]
 
 MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
 EXACT = 2**24  # integers below are exact in float32
-FEW_ROWS = 100
 
 
 def load_dataset(
@@ -87,7 +87,7 @@ def load_dataset(
         class_names=stored.class_names,
         column_names=stored.column_names,
         sha256=found.sha256,
-        notes=stored.notes + notes + _notes(stored, found, splits[0]),
+        notes=stored.notes + notes + notes_on(stored, found, preprocessing, splits[0]),
     )
 
 
@@ -172,17 +172,3 @@ def _for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
     )
     low, high = (0, 1) if floats else _integers(stored, found)
     return BinarizeStatic(high, low) if binarize == "static" else BinarizeDynamic(high, low)
-
-
-def _notes(stored: Stored, found: Survey, train: Split) -> tuple[str, ...]:
-    constant = int((train.stored_moments[1] == 0).sum())
-    alike = constant == train.data_dim
-    floats = stored.array.dtype.kind == "f"
-    noticed = {
-        "All training rows are alike.": alike,
-        f"{constant} of {train.data_dim} columns are constant in the training rows.": constant and not alike,
-        f"There are only {len(train)} training rows.": len(train) < FEW_ROWS,
-        "All values are whole numbers but stored as floats, so they are not dequantized; store them as "
-        "integers for that.": floats and found.whole and not found.binary,
-    }
-    return tuple(sentence for sentence, holds in noticed.items() if holds)

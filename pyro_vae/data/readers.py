@@ -7,7 +7,8 @@
 | | (Keras's `x_train`, `y_train`, `x_test`, `y_test` too); or one array `x`, `X`, `data` or `images`, |
 | | perhaps with `y`, `labels` or `target`; or a single array of any name. `classes` or `class_names` |
 | | name the classes |
-| `.csv` | a header and numbers, comma-separated; one column `label`, `class`, `target` or `y` holds classes |
+| `.csv` | a header and numbers, comma-separated; one column `label`, `class`, `target` or (without a column |
+| | `x` or `z` beside it) `y` holds classes |
 | `.amat` | numbers separated by white space, no header, no labels |
 | folder | images of one size: see `pyro_vae.data.images` |
 
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.conversions import ending_hint
 from pyro_vae.data.images import read_image_folder
 from pyro_vae.data.labels import encode_labels
 from pyro_vae.data.stored import Stored, ranges
@@ -58,10 +60,9 @@ def read(path: Path) -> Stored:
     """
     ending = path.suffix.lower()
     check(path.exists(), f"Expected a file or folder at {path}; there is none.")
-    check(
-        path.is_dir() or ending in READERS,
-        f"Expected a folder of images or a file ending in {', '.join(READERS)}; got {path}.",
-    )
+    if not path.is_dir() and ending not in READERS:
+        expected = f"Expected a folder of images or a file ending in {', '.join(READERS)}"
+        raise InputError(f"{expected}; got {path}. {ending_hint(path)}".rstrip())
     check(path.is_dir() or path.stat().st_size > 0, f"Expected data in {path}; the file is empty (0 bytes).")
     try:
         return read_image_folder(path) if path.is_dir() else READERS[ending](path)

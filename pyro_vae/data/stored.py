@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "TensorRows",
     "chunks",
     "column_list",
+    "listed",
     "ranges",
     "rows_of",
     "survey",
@@ -107,12 +108,16 @@ def _check_labels(labels: NDArray[np.int64], rows: int, names: tuple[str, ...] |
     )
 
 
-def column_list(columns: Sequence[int], names: Sequence[str] | None = None, most: int = 8) -> str:
-    """Return columns in words, at most `most` by name: "column 'a'", "columns 3, 5 and 12 more"."""
-    shown = ", ".join(repr(names[j]) if names else str(j) for j in columns[:most])
-    rest = f" and {len(columns) - most} more" if len(columns) > most else ""
-    counted = "" if names else " (counted from 0)"
-    return f"column{'s' if len(columns) > 1 else ''} {shown}{rest}{counted}"
+def listed(items: Iterable[object], most: int = 8) -> str:
+    """Return items separated by commas, at most `most` of them: "a, b and 12 more"."""
+    words = [str(item) for item in items]
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def column_list(columns: Sequence[int], names: Sequence[str] | None = None) -> str:
+    """Return columns in words: "column 'a'", "columns 0, 5 (counted from 0)"."""
+    items = listed(repr(names[j]) if names else j for j in columns)
+    return f"column{'s' if len(columns) > 1 else ''} {items}{'' if names else ' (counted from 0)'}"
 
 
 def ranges(parts: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.conversions import cell_hint, check_separator, first_lines
 from pyro_vae.data.labels import encode_labels
-from pyro_vae.data.stored import Stored
+from pyro_vae.data.stored import Stored, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,24 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["read_amat", "read_csv"]
 
 LABEL_COLUMNS = ("label", "class", "target", "y")
+NEARLY_LABELS = ("labels", "classes", "targets", "category", "outcome")
 COUNTED = "(counted from 0, without a header)"
 
 
 def read_csv(path: Path) -> Stored:
     """Read a comma-separated table of numbers with a header; one column may hold classes.
 
-    All columns integers: the table is integer data. Otherwise it is float data.
+    All columns integers: the table is integer data. Otherwise it is float data. A header that begins with "#", as
+    `numpy.savetxt` writes it, counts as one.
     """
-    header = _check_fields(path)
+    lines = first_lines(path)
+    check_separator(path, lines)
+    header, notes = _header(path)
     frame = _frame(path, header=0, names=header, index_col=False)
     check(len(frame) > 0, f"Expected rows below the header of {path}; got none.")
-    labelled = [name for name in header if name.lower() in LABEL_COLUMNS]
-    check(
-        len(labelled) <= 1,
-        f"Expected at most one label column in {path}; got {', '.join(labelled)}. Rename the others.",
-    )
-    labels, class_names = _labels(frame, labelled[0], path) if labelled else (None, None)
-    frame = frame.drop(columns=labelled)
+    label = _label_column(header, path)
+    labels, class_names = (None, None) if label is None else _labels(frame, label, path)
+    frame = frame.drop(columns=[] if label is None else [label])
     check(frame.shape[1] > 0, f"Expected at least one column of numbers in {path}; got labels alone.")
     return Stored(
         str(path),
@@ -44,7 +46,35 @@ def read_csv(path: Path) -> Stored:
         labels,
         class_names=class_names,
         column_names=tuple(frame.columns),
+        notes=(*notes, *_label_notes(header, label, labels)),
     )
+
+
+def _label_column(header: list[str], path: Path) -> str | None:
+    """Return the column of classes: of the name label, class or target, or y where neither x nor z is there."""
+    names = {name.lower() for name in header}
+    coordinates = bool({"x", "z"} & names)
+    found = [
+        name for name in header if name.lower() in LABEL_COLUMNS and not (name.lower() == "y" and coordinates)
+    ]
+    check(
+        len(found) <= 1,
+        f"Expected at most one label column in {path}; got {', '.join(found)}. Rename the others.",
+    )
+    return found[0] if found else None
+
+
+def _label_notes(header: list[str], label: str | None, labels: NDArray[np.int64] | None) -> Iterator[str]:
+    if labels is not None:
+        yield (
+            f"Column {label!r} was taken as the class of each row ({len(np.unique(labels))} classes) for its name, "
+            "and left out of x. Rename it to have it modelled."
+        )
+    for name in header:
+        if name.lower() == "y" and name != label:
+            yield f"Column {name!r} was kept as data (beside x or z). If it holds classes, rename it to 'label'."
+        if name.lower() in NEARLY_LABELS:
+            yield f"Column {name!r} was kept as data. If it holds classes, rename it to 'label'."
 
 
 def read_amat(path: Path) -> Stored:
@@ -61,41 +91,43 @@ def _frame(path: Path, **how: Any) -> pd.DataFrame:
         raise InputError(f"Expected {path} to be a text table; got {_sentence(error)}.") from error
 
 
-def _check_fields(path: Path) -> list[str]:
-    """Return the column names, having counted the fields of each line: pandas pads and cuts silently."""
+def _header(path: Path) -> tuple[list[str], list[str]]:
+    """Return the column names and notes, having counted the fields of each line: pandas pads and cuts silently."""
+    notes = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = (fields for fields in csv.reader(file) if fields)
             header = [name.strip() for name in next(lines, [])]
+            if header and header[0].startswith("#"):
+                header[0] = header[0].lstrip("# ")
+                notes.append(
+                    f"The mark # before the header was not taken as part of the column name {header[0]!r}."
+                )
+            _check_header(header, path)
             for row, fields in enumerate(lines):
                 check(
                     len(fields) == len(header),
-                    f"Expected {len(header)} fields in every row of {path}; "
-                    f"got {len(fields)} in row {row} {COUNTED}.",
+                    f"Expected {len(header)} fields in every row of {path}; got {len(fields)} in row {row} {COUNTED}"
+                    f"{', a comment: delete such lines' if fields[0].startswith('#') else ''}.",
                 )
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"Expected {path} to be comma-separated UTF-8 text; got {_sentence(error)}."
         ) from error
-    check(bool(header), f"Expected a header in {path}; the file holds no text.")
-    _check_header(header, path)
-    return header
+    return header, notes
 
 
 def _check_header(header: list[str], path: Path) -> None:
     check(
         not all(_is_number(name) for name in header),
-        f"Expected a header with column names in the first line of {path}; got numbers. Write one.",
-    )
-    check(
-        len(header) > 1 or not any(mark in header[0] for mark in ";\t"),
-        f"Expected columns of {path} to be separated by commas; got the header {header[0]!r}.",
+        f"Expected a header with column names in the first line of {path}; got numbers. Write one: "
+        f"pandas.read_csv({path.name!r}, header=None, names=[...]).to_csv('{path.stem}_named.csv', index=False).",
     )
     for column, name in enumerate(header):
         check(
             name != "",
             f"Expected a name for every column of {path}; column {column} has none. "
-            "If it is an index, save the table without it.",
+            "If it is an index, save the table without it (frame.to_csv(..., index=False)).",
         )
         check(name not in header[:column], f"Expected different column names in {path}; got {name!r} twice.")
 
@@ -121,23 +153,23 @@ def _labels(frame: pd.DataFrame, name: str, path: Path) -> tuple[NDArray[np.int6
 
 def _numbers(frame: pd.DataFrame, path: Path) -> NDArray:
     """Return the table as one array (N, D): int64 where every column is integer, else float64."""
-    table = np.stack([_column(frame[name], path) for name in frame.columns], axis=1)
-    return table.astype(np.int64 if table.dtype.kind in "bi" else np.float64)
-
-
-def _column(column: pd.Series, path: Path) -> NDArray:
     import pandas as pd
 
-    numbers = pd.to_numeric(column, errors="coerce")
-    broken = np.flatnonzero(numbers.isna())
-    if len(broken):
-        value = column.iloc[broken[0]]
-        got = "an empty field" if pd.isna(value) else repr(value)
+    columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in frame.columns}
+    broken = {name: np.flatnonzero(column.isna()) for name, column in columns.items() if column.isna().any()}
+    for name, rows in broken.items():
+        value = frame[name].iloc[rows[0]]
+        others = [str(other) for other in broken if other != name]
+        also = f" More columns have entries that are no numbers: {listed(others)}." if others else ""
         raise InputError(
-            f"Expected numbers in {path}; got {got} in row {broken[0]}, column {column.name} {COUNTED}, "
-            f"{len(broken)} such in that column. Drop or fill them first."
+            f"Expected numbers in {path}; got {'an empty field' if pd.isna(value) else repr(value)} in row {rows[0]}, "
+            f"column {name} {COUNTED}, {len(rows)} such in that column. "
+            f"{cell_hint(value, str(name), frame[name].nunique())}{also}"
         )
-    return numbers.to_numpy() if numbers.dtype.kind in "biuf" else numbers.to_numpy(float)
+    table = np.stack(
+        [c.to_numpy(None if c.dtype.kind in "biuf" else float) for c in columns.values()], axis=1
+    )
+    return table.astype(np.int64 if table.dtype.kind in "bi" else np.float64)
 
 
 def _sentence(error: Exception) -> str:
