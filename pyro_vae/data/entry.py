@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -116,9 +117,8 @@ class Entry:
         return (
             type(batch) is tuple
             and self.least <= len(batch) <= self.most
-            and all(
-                type(part) is Tensor and not part.requires_grad and not part.is_inference() for part in batch
-            )
+            and all(type(part) is Tensor and part.layout == torch.strided for part in batch)
+            and not any(part.requires_grad or part.is_inference() for part in batch)
             and batch[0].ndim in (1, 2)
             and batch[0].is_floating_point()
             and len(batch[0]) > 0
@@ -127,13 +127,17 @@ class Entry:
         )
 
     def _fits(self, part: Tensor) -> bool:
-        precise = self.dtype in (None, part.dtype) or not part.is_floating_point()
-        return precise and self.device in (None, part.device)
+        return self.device in (None, part.device) and part.dtype == self._dtype_of(part)
+
+    def _dtype_of(self, part: Tensor) -> torch.dtype:
+        """Return the precision in which the programs take a tensor."""
+        if not part.is_floating_point():
+            return part.dtype
+        # float16 on a CPU is for storage: networks and densities have no kernels for it.
+        return self.dtype or (torch.get_default_dtype() if part.dtype.itemsize < 4 else part.dtype)
 
     def _placed(self, part: Tensor) -> Tensor:
-        # float16 on a CPU is for storage: networks and densities have no kernels for it.
-        floating = self.dtype or (torch.get_default_dtype() if part.dtype.itemsize < 4 else part.dtype)
-        return part.to(self.device or part.device, floating if part.is_floating_point() else part.dtype)
+        return part.to(self.device or part.device, self._dtype_of(part))
 
     def _taken(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
         count = len(parts)
@@ -165,6 +169,7 @@ class Entry:
 def whole(data: Any) -> tuple[Any, ...] | None:
     """Return `(x, *context)` where the data holds all its rows at once; None where it comes in batches."""
     if isinstance(data, tuple):
+        check(bool(data), "Expected a tuple (x, *context); got an empty one.")
         return data
     if isinstance(data, TensorDataset):
         return data.tensors
@@ -233,7 +238,10 @@ def _in_order_of_its_data(loader: DataLoader[Any]) -> DataLoader[Any]:
 
 def _of_batches(data: list[Any]) -> bool:
     """Return whether a list holds batches, tuples of arrays, and not rows."""
-    return bool(data) and all(isinstance(one, tuple | list) and any(map(is_array, one)) for one in data)
+    return bool(data) and all(
+        isinstance(one, tuple | list) and any(is_array(part) and np.ndim(part) for part in one)
+        for one in data
+    )
 
 
 def _parts(batch: Any) -> tuple[Any, ...]:
