@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,12 @@ __all__ = ["inverse_autoregressive", "spline_autoregressive"]
 
 BINS = 8
 """Of a spline."""
+SMALLEST_BIN = 0.02
+"""The smallest width and height of a spline's bin, as shares of all bins' together."""
+STEEPEST = 10.0
+"""The largest slope at a spline's knot; its inverse is the smallest."""
+SMALLEST_PART = 0.12
+"""The smallest part of a bin on either side of the point that divides it."""
 
 
 class _ModulatedNetwork(ConditionalAutoRegressiveNN):
@@ -95,13 +102,40 @@ def inverse_autoregressive(
     ]
 
 
+class _Spline(transforms.ConditionalSplineAutoregressive):
+    """Pyro's, with bins and slopes that are bounded."""
+
+    def condition(self, context: Tensor) -> transforms.SplineAutoregressive:
+        """Return the map at a context."""
+        conditioned = super().condition(context)
+        network = conditioned.arn
+        conditioned.spline.nn = lambda x: _bounded(*network(x))
+        return conditioned
+
+
+def _bounded(widths: Tensor, heights: Tensor, slopes: Tensor, parts: Tensor) -> tuple[Tensor, ...]:
+    """Return raw parameters of a spline, of shape (..., number, latent_dim) each, within the bounds.
+
+    Pyro takes the softmax of widths and heights, the softplus of slopes and the sigmoid of parts. Those within the
+    bounds stay as they are.
+    """
+    smallest = math.log(SMALLEST_BIN)
+    widths, heights = (
+        torch.maximum(raw, raw.logsumexp(-2, keepdim=True) + smallest) for raw in (widths, heights)
+    )
+    flattest, steepest = (math.log(math.expm1(slope)) for slope in (1 / STEEPEST, STEEPEST))
+    part = math.log(1 / SMALLEST_PART - 1)
+    return widths, heights, slopes.clamp(flattest, steepest), parts.clamp(-part, part)
+
+
 def spline_autoregressive(
     latent_dim: int, context_dim: int, hidden: Sequence[int] = (256,), num_maps: int = 2, bound: float = 4.0
 ) -> list[transforms.ConditionalTransformModule]:
     """Return maps that bend each dimension by a monotone rational spline (Dolatabadi et al. 2020; Durkan et al. 2019).
 
     The spline of a dimension is seen from those before it and a context; beyond `bound` it is the identity, near
-    which it also starts.
+    which it also starts. Bins are no smaller and slopes no steeper than the constants of this module say: where a
+    spline is nearly flat, single precision cannot tell the points that it was given from what it made of them.
 
     Args:
         latent_dim: Size of z, at least 2.
@@ -120,7 +154,5 @@ def spline_autoregressive(
         with torch.no_grad():
             # Widths, heights and slopes of the identity: equal bins, and a slope of softplus(UNIT) = 1.
             network.layers[-1].bias.view(sum(param_dims), latent_dim)[2 * BINS : 3 * BINS - 1] = UNIT
-        maps.append(
-            transforms.ConditionalSplineAutoregressive(latent_dim, network, count_bins=BINS, bound=bound)
-        )
+        maps.append(_Spline(latent_dim, network, count_bins=BINS, bound=bound))
     return maps
