@@ -147,6 +147,11 @@ def arviz(data):
     )
 
 
+def picture(data):
+    ax = plots.reconstructions(data, X, (CHANNELS, HEIGHT, WIDTH), value_range=(-3, 3))
+    return torch.tensor(np.asarray(ax.images[0].get_array()))
+
+
 FUNCTIONS = {
     "estimate_elbo": elbo,
     "log_likelihood": lambda data: log_likelihood(MODEL, GUIDE, data, num_samples=30).value,
@@ -159,14 +164,30 @@ FUNCTIONS = {
     "to_arviz": arviz,
     "encode": lambda data: GUIDE.encode(data).mean,
     "reconstruct": lambda data: MODEL.reconstruct(data, GUIDE),
-    "marginals": lambda data: heights(plots.marginals(data, X)),
+    "plots.reconstructions": picture,
 }
 
 
-def heights(figure):
-    """Return where the histogram of the data stands in each panel of a figure."""
-    boxes = [patch.get_window_extent() for ax in figure.axes for patch in ax.patches]
-    return torch.tensor([[*box.bounds] for box in boxes] or [[0.0]])
+COSTLY = {"annealed_log_likelihood", "bidirectional_bounds", "inference_gaps"}
+KINDS_OF_DOOR = {
+    *(
+        "float64 array",
+        "big-endian array",
+        "float64 tensor",
+        "list",
+        "DataFrame",
+        "tuple",
+        "Split",
+        "TensorDataset",
+    ),
+    *("Dataset", "DataLoader that shuffles", "DataLoader of (x, y)", "batches of tuples", "(N, H, W, C)"),
+}
+PAIRS = [
+    (door, function)
+    for door in DOORS | IMAGES
+    for function in FUNCTIONS
+    if function not in COSTLY or door in KINDS_OF_DOOR
+]
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +196,7 @@ def truth():
 
 
 @pytest.mark.filterwarnings("ignore:The data yields")
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("door", DOORS | IMAGES)
+@pytest.mark.parametrize(("door", "function"), PAIRS)
 def test_the_same_rows_give_the_same_numbers(door, function, truth):
     data = (DOORS | IMAGES)[door](X)
     torch.testing.assert_close(FUNCTIONS[function](data), truth[function], atol=1e-5, rtol=1e-5)

@@ -173,8 +173,6 @@ def whole(data: Any) -> tuple[Any, ...] | None:
         return data
     if isinstance(data, TensorDataset):
         return data.tensors
-    if isinstance(data, Split):
-        return (data.tensor(),)
     return (data,) if is_array(data) or (isinstance(data, list) and not _of_batches(data)) else None
 
 
@@ -185,11 +183,14 @@ def in_order(data: Any) -> Iterable[Any]:
     to rows. One with a sampler of another kind is read as it is.
 
     Args:
-        data: A `Dataset`, a `DataLoader`, a list of batches that are tuples, or another iterable of batches.
+        data: A `Split` under its fixed draw, a `Dataset`, a `DataLoader`, a list of batches that are tuples, or another
+            iterable of batches.
 
     Raises:
         InputError: If the data is of another kind.
     """
+    if isinstance(data, Split):
+        return ((block,) for block in data.blocks(BLOCK))
     if isinstance(data, DataLoader):
         return _in_order_of_its_data(data)
     if isinstance(data, Dataset):
