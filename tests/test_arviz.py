@@ -14,7 +14,7 @@ import torch
 from helpers import assert_within_sigma
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import ExactGuide, linear_problem, rows, small_vae
+from programs import ExactGuide, exact_log_prob, linear_problem, rows, small_vae
 
 import pyro_vae
 from pyro_vae._checks import InputError
@@ -122,6 +122,58 @@ def test_arviz_takes_it(resampled):
         plt.close("all")
     of_x(resampled)
     plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    model, x = linear_problem(num_rows=100)
+    exact = exact_log_prob(model, x)
+    options = {"posterior": ResampledPosterior(num_samples=200, num_proposals=2000)}
+    of_z = to_arviz(model, wide_guide, x, **options)
+    return exact, of_z, to_arviz(model, wide_guide, x, marginal_samples=20000, **options)
+
+
+def test_the_pointwise_log_likelihood_may_be_log_p_x(held_out):
+    exact, _, marginal = held_out
+    value = marginal.log_likelihood["x"]
+    assert value.dims == ("chain", "draw", "data")
+    se = marginal.constant_data["log_likelihood_se"].values
+    assert_within_sigma(value.mean(("chain", "draw")).values, exact, se, sigmas=5)
+    assert float((value.max(("chain", "draw")) - value.min(("chain", "draw"))).max()) <= 2.1e-9
+    assert (marginal.constant_data["log_likelihood_pareto_k"].values < 0.7).all()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Estimated shape parameter of Pareto"
+)  # of log p(x | z), which is the point
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # ArviZ 0.23, pandas 3
+def test_loo_of_it_is_the_exact_log_likelihood(held_out):
+    from pyro_vae.evaluate._arviz import az
+
+    exact, of_z, marginal = held_out
+
+    def elpd(data):
+        found = az.loo(data)
+        return float(found.elpd_loo if hasattr(found, "elpd_loo") else found.elpd)
+
+    assert elpd(marginal) / 100 == pytest.approx(float(exact.mean()), abs=0.02)
+    assert elpd(of_z) / 100 > float(exact.mean()) + 0.5
+    compared = az.compare({"as it is": marginal, "of z": of_z})
+    assert compared.index[0] == "of z"  # which is why the export says what it holds
+
+
+def test_the_export_says_which_log_likelihood_it_holds(held_out):
+    _, of_z, marginal = held_out
+    assert "too high" in of_z.log_likelihood.attrs["meaning"]
+    assert "marginal_samples" in of_z.log_likelihood.attrs["meaning"]
+    assert "log p(x)" in marginal.log_likelihood.attrs["meaning"]
+    assert "20000 samples" in marginal.log_likelihood.attrs["meaning"]
+
+
+def test_loo_of_log_p_x_warns_of_nothing(held_out):
+    from pyro_vae.evaluate._arviz import az
+
+    az.loo(held_out[2])  # a warning is an error
 
 
 def test_dimensions_may_be_named():

@@ -15,6 +15,7 @@ from pyro_vae._checks import check
 from pyro_vae._inputs import entry_for
 from pyro_vae.evaluate._densities import evaluation_mode, rows_last, vectorized_trace
 from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate.importance import log_likelihood
 from pyro_vae.evaluate.posteriors import PosteriorSampler, ResampledPosterior, joined
 from pyro_vae.objectives.rows import sample_sites
 
@@ -25,6 +26,18 @@ __all__ = ["to_arviz"]
 
 CHUNK = 20_000  # pairs of sample and row that the programs run on at once
 
+SPREAD = 1e-9
+"""Over how many nats the draws of log p(x) are spread: a Pareto fit to equal draws makes ArviZ warn of its failure."""
+
+CONDITIONAL = (
+    "log p(x | z) of each row in nats. Each row's own z has seen the row, so az.loo, az.waic and az.compare of it are "
+    "too high: give marginal_samples to to_arviz for log p(x)."
+)
+MARGINAL = (
+    "log p(x) of each row in nats, by importance sampling with {} samples of z from the guide; the same for every draw "
+    "to 1e-9. Its errors are in constant_data."
+)
+
 
 def to_arviz(
     model: Callable[..., Any],
@@ -33,6 +46,7 @@ def to_arviz(
     *,
     rows: Sequence[int] | None = None,
     posterior: PosteriorSampler | None = None,
+    marginal_samples: int | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
     max_plate_nesting: int = 1,
@@ -45,12 +59,19 @@ def to_arviz(
     `sample_stats` or `constant_data`. All is held in memory: a predictive group takes num_chains * num_samples * N *
     data_dim numbers, so choose rows.
 
+    For `az.loo` and `az.compare` give `marginal_samples`: `log_likelihood` is then log p(x) of each row by importance
+    sampling, with its standard error and Pareto k in `constant_data`. Of log p(x | z) they are too high, by nats a
+    row, because each row's own z has seen the row. The model's parameters are fixed, so on rows that it was not
+    trained on the sum over rows of log p(x) is what `az.loo` estimates. `log_likelihood.attrs["meaning"]` says which of
+    the two a result holds.
+
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites; `NUTSPosterior` makes no use of it.
         x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
         rows: Which rows are taken; their numbers become the coordinate `data`. All where None.
         posterior: How p(z | x) is drawn from: `ResampledPosterior()` or `NUTSPosterior()`.
+        marginal_samples: Samples of z from the guide for log p(x) of each row; log p(x | z) is given where None.
         dims: Names of a site's own dimensions; by default `z_dim`, or `z_dim_0`, ... where it has several.
         coords: Values along dimensions; by default 0, 1, ...
         max_plate_nesting: How deep plates are nested in the programs.
@@ -82,6 +103,17 @@ def to_arviz(
         prior = _run(poutine.uncondition(model), data, shape[1], max_plate_nesting)
         predictive = _run(poutine.uncondition(model), data, math.prod(shape), max_plate_nesting, flat)
 
+    pointwise, by_row = {name: seen.log_probs[name] for name in observed}, dict(draws.by_row)
+    meaning = CONDITIONAL
+    if marginal_samples is not None:
+        estimate = log_likelihood(
+            model, guide, data, marginal_samples, max_plate_nesting=max_plate_nesting, seed=seed
+        )
+        spread = SPREAD * torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64)
+        pointwise = {"_".join(observed): estimate.value + spread.unsqueeze(-1)}
+        by_row |= {"log_likelihood_se": estimate.se, "log_likelihood_pareto_k": estimate.khat}
+        meaning = MARGINAL.format(marginal_samples)
+
     def by_chain(values: dict[str, Tensor], names: Iterable[str], num_chains: int) -> xr.Dataset:
         chains = {name: values[name].unflatten(0, (num_chains, -1)) for name in names}
         return named.dataset(chains, ("chain", "draw", "data"))
@@ -89,12 +121,12 @@ def to_arviz(
     groups = {
         "posterior": named.dataset(draws.latents, ("chain", "draw", "data")),
         "posterior_predictive": by_chain(predictive.sampled, observed, shape[0]),
-        "log_likelihood": by_chain(seen.log_probs, observed, shape[0]),
+        "log_likelihood": by_chain(pointwise, pointwise, shape[0]).assign_attrs(meaning=meaning),
         "sample_stats": named.dataset(draws.by_draw, ("chain", "draw")),
         "prior": by_chain(prior.sampled, draws.latents, 1),
         "prior_predictive": by_chain(prior.sampled, observed, 1),
         "observed_data": named.dataset(observed, ("data",)),
-        "constant_data": named.dataset(draws.by_row, ("data",)),
+        "constant_data": named.dataset(by_row, ("data",)),
     }
     return as_groups({name: group for name, group in groups.items() if group.data_vars})
 
