@@ -16,6 +16,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae._checks import check, check_positive
 from pyro_vae._pickling import Picklable
+from pyro_vae.data.as_tensor import as_tensor
 
 __all__ = [
     "LIKELIHOODS",
@@ -71,6 +72,7 @@ class Likelihood(Picklable):
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
+        mean, std = as_tensor(mean, "mean"), as_tensor(std, "std")
         check(
             mean.ndim == 1 and mean.shape == std.shape,
             f"Expected mean and std of one shape (data_dim,); got {tuple(mean.shape)} and {tuple(std.shape)}.",
@@ -243,7 +245,10 @@ class BernoulliLikelihood(Likelihood):
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__(mean, std)
-        check(bool(((mean >= 0) & (mean <= 1)).all()), "Expected binary data, with column means in [0, 1].")
+        check(
+            bool(((self.mean >= 0) & (self.mean <= 1)).all()),
+            "Expected binary data, with column means in [0, 1].",
+        )
         share = self.mean.clamp(self.smallest_share, 1 - self.smallest_share)
         self.register_buffer("offset", torch.logit(share))
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice, check_integer, check_positive, check_rows
 from pyro_vae._pickling import Picklable
+from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.data.entry import Entry
 
 __all__ = [
     "ACTIVATIONS",
@@ -93,6 +95,7 @@ class Standardize(nn.Module):
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         super().__init__()
+        loc, scale = as_tensor(loc, "loc"), as_tensor(scale, "scale")
         check(
             loc.ndim == 1 and loc.shape == scale.shape,
             f"Expected loc and scale of one shape (data_dim,); got {tuple(loc.shape)} and {tuple(scale.shape)}.",
@@ -131,6 +134,7 @@ class Whiten(nn.Module):
     def __init__(self, rows: Tensor, ridge: float = 0.01) -> None:
         super().__init__()
         check_positive(ridge, "ridge")
+        (rows,) = Entry(most=1).rows(rows, "rows")
         exact = rows.double()
         mean = exact.mean(0)
         variance, axes = torch.linalg.eigh((exact - mean).T @ (exact - mean) / len(rows))
@@ -198,7 +202,7 @@ def mlp_encoder(
         InputError: If `dropout` is out of range.
     """
     check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
-    body = MLP(loc.shape[0], hidden, out_features, activation)
+    body = MLP(len(loc), hidden, out_features, activation)
     return nn.Sequential(Standardize(loc, scale), nn.Dropout(dropout), body)
 
 

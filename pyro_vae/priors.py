@@ -14,6 +14,7 @@ from torch.nn.functional import linear, softplus
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._pickling import Picklable
+from pyro_vae.data.entry import Entry
 from pyro_vae.flows import inverse_autoregressive
 from pyro_vae.networks import UNIT
 
@@ -151,6 +152,7 @@ class VampPrior(Picklable):
 
     def __init__(self, guide: nn.Module, rows: Tensor) -> None:
         super().__init__()
+        (rows,) = Entry(most=1, dtype=torch.get_default_dtype()).rows(rows, "pseudo-inputs")
         check(
             rows.ndim == 2 and len(rows) > 0,
             f"Expected pseudo-inputs of shape (K, data_dim) with at least one row; got {tuple(rows.shape)}.",

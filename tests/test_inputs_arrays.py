@@ -10,8 +10,19 @@ import scipy.sparse
 import torch
 from programs import small_vae
 
-from pyro_vae import estimate_elbo, fit, log_likelihood
+from pyro_vae import (
+    DiagonalNormalGuide,
+    GenerativeModel,
+    LocalGuide,
+    VampPrior,
+    estimate_elbo,
+    fit,
+    log_likelihood,
+    mlp_decoder,
+    mlp_encoder,
+)
 from pyro_vae._checks import InputError
+from pyro_vae.likelihoods import GaussianLikelihood
 
 X = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
 WHOLE = np.random.default_rng(1).integers(-3, 4, size=(9, 6))
@@ -150,3 +161,21 @@ def test_a_constant_column_with_rounding_noise_is_no_loss_of_digits():
     x = np.column_stack([X[:, :5].astype(float), np.full(9, 0.1) + 1e-17 * np.arange(9)])
     x[::2, 5] = np.nextafter(0.1, 1)
     fit(*small_vae(), x, epochs=1, progress=False, seed=0)
+
+
+@pytest.mark.parametrize(
+    "of", [torch.tensor, np.asarray, np.ndarray.tolist, pd.Series], ids=["tensor", "array", "list", "Series"]
+)
+def test_parts_take_statistics_and_rows_in_any_container(of):
+    """A model built from NumPy's mean and standard deviation is the one built from torch's."""
+    mean, std, rows = X.mean(0), X.std(0), pd.DataFrame(X) if of is pd.Series else of(X)
+
+    def built(mean, std, rows):
+        torch.manual_seed(0)
+        guide = DiagonalNormalGuide(mlp_encoder(mean, std, (4,), 4))
+        likelihood = GaussianLikelihood(mean, std, 0.1)
+        decoder = mlp_decoder(2, (4,), likelihood.num_outputs)
+        return GenerativeModel(VampPrior(guide, rows), decoder, likelihood), LocalGuide(rows, 2)
+
+    found, expected = built(of(mean), of(std), rows), built(torch.tensor(mean), torch.tensor(std), T)
+    torch.testing.assert_close(estimate_elbo(*found, X).value, estimate_elbo(*expected, X).value)

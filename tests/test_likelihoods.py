@@ -10,6 +10,7 @@ import torch
 from programs import DATA_DIM, rows
 
 from pyro_vae._checks import InputError
+from pyro_vae.building import resolve
 from pyro_vae.config import Config, ModelConfig
 from pyro_vae.data import load_dataset
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
@@ -105,5 +106,6 @@ def test_bad_settings_are_refused(call, message):
 def test_the_opening_lines_say_what_the_floor_bounds():
     dataset = load_dataset("digits")
     config = Config(model=ModelConfig(likelihood="laplace", scale_floor=0.25))
+    config = resolve(config, dataset, dataset.statistics()[1], "cpu")
     lines = "\n".join(opening_lines(config, dataset, Path("run")))
     assert "laplace, standard deviation of at least 0.25 in data units" in lines

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
+from pyro_vae.data.as_tensor import as_tensor
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
 from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
@@ -34,7 +35,7 @@ def inference_gaps(
     guide: Callable[..., Any],
     x: Any,
     *,
-    log_prob: Tensor | None = None,
+    log_prob: Any = None,
     annealing: Annealing | None = None,
     fit: RowFit | None = None,
     num_samples: int = 1000,
@@ -219,9 +220,10 @@ def _joined(parts: list[InferenceGaps]) -> InferenceGaps:
     return InferenceGaps(**columns)
 
 
-def _checked(log_prob: Tensor, num_rows: int) -> Tensor:
+def _checked(log_prob: Any, num_rows: int) -> Tensor:
+    log_prob = as_tensor(log_prob, "log_prob")
     check(
         tuple(log_prob.shape) == (num_rows,),
         f"Expected log_prob with one value a row, shape ({num_rows},); got {tuple(log_prob.shape)}.",
     )
-    return log_prob.detach().double()
+    return log_prob.double()

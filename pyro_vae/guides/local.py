@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_integer, check_rows
 from pyro_vae._pickling import Picklable
+from pyro_vae.data.entry import Entry
 from pyro_vae.guides.normal import DiagonalNormalGuide
 
 __all__ = ["LocalGuide"]
@@ -32,6 +33,7 @@ class LocalGuide(DiagonalNormalGuide):
     """
 
     def __init__(self, x: Tensor, latent_dim: int, scale_floor: float = 1e-6) -> None:
+        (x,) = Entry(most=1).rows(x)
         check_rows(x, x.shape[-1])
         check_integer(latent_dim, "latent_dim")
         super().__init__(_Table(x, self.num_outputs(latent_dim)), scale_floor)
