@@ -51,6 +51,8 @@ def test_curves_show_the_values_and_mark_the_best_validation_epoch():
     labels = [text.get_text() for text in elbo.get_legend().get_texts()]
     assert f"best: {best['validation']['elbo']:.1f} at epoch {best['epoch']}" in labels
     assert all(ax.get_ylabel() == "nats per example" for ax in figure.axes)
+    kept = plots.training_curves(history, best_epoch=9).axes[0].get_legend().get_texts()[-1].get_text()
+    assert kept == f"kept: {history[8]['validation']['elbo']:.1f} at epoch 9"
 
 
 def test_curves_limits_ignore_a_terrible_start_but_hold_the_best():

@@ -87,6 +87,13 @@ def test_ppca_of_all_shares_is_that_of_all_rows(found):
     assert found["ppca"] < 1e-10
 
 
+def test_all_keep_the_same_epoch_by_the_loss_of_all_rows(found):
+    assert found["kept_by"] == "best-loss"
+    assert found["losses_apart"] < 1e-4
+    assert len(found["kept"]) == 2
+    assert len(set(found["kept"])) == 1
+
+
 def test_all_stop_after_the_same_step(found):
     # The second process asked for it in its fifth step; the first one heard of it in the sixth.
     assert found["steps"] == [6, 6]

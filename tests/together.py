@@ -143,6 +143,12 @@ def main():
     (_, alone), (result, shared) = (trained(who, rows, **one_step) for who in (ALONE, processes))
     found["one_step_apart"] = float((shared - alone).abs().max())  # read in the first process
     found["validated"] = result.history[0]["validation"]["elbo"]
+    beta = {"objective": ELBO(beta=2.0), "epochs": 30, "patience": 2, "average": 0.5}
+    result, _ = trained(processes, rows, **beta)
+    validation = [line["validation"] for line in result.history]
+    found["losses_apart"] = max(abs(v["loss"] - (2 * v["kl"] - v["reconstruction"])) for v in validation)
+    found["kept"] = processes.gather(torch.tensor([result.best_epoch])).tolist()
+    found["kept_by"] = result.kept_by
     stopper = StopAt(1, processes)
     found["stopped"] = trained(processes, rows, callbacks=(stopper,))[0].stopped
     found["steps"] = processes.gather(torch.tensor([stopper.steps])).tolist()

@@ -23,16 +23,20 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def training_curves(history: Sequence[Record], *, figure: Figure | None = None) -> Figure:
+def training_curves(
+    history: Sequence[Record], *, best_epoch: int | None = None, figure: Figure | None = None
+) -> Figure:
     """Draw the ELBO and its two parts, ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)), against the epoch.
 
-    The best epoch (by validation ELBO, by training ELBO where there is no validation) is marked, the band is
-    one standard error on either side. The first tenth of the epochs does not stretch the vertical axes.
+    The epoch whose weights were kept is marked, the band is one standard error on either side. The first tenth of the
+    epochs does not stretch the vertical axes.
 
     Args:
         history: A record an epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
             "kl"}, "validation": {"elbo", "reconstruction", "kl", "elbo_se"}}`. `"validation"` may be missing
             or None in any record, `"elbo_se"` missing too; other keys are ignored.
+        best_epoch: The epoch to mark, as in `FitResult`; by default the best by validation ELBO, by training ELBO
+            where there is no validation.
         figure: Where to draw; a new figure by default.
 
     Returns:
@@ -44,7 +48,8 @@ def training_curves(history: Sequence[Record], *, figure: Figure | None = None) 
     check(len(history) > 0, "Expected a history of at least one epoch; got an empty one. Train first.")
     figure = new_figure(13, 3.8) if figure is None else figure
     splits = [split for split in STYLES if any(record.get(split) for record in history)]
-    best = best_record(history, splits[-1])
+    kept = next((record for record in history if record["epoch"] == best_epoch), None)
+    best = kept or best_record(history, splits[-1])
     for ax, (key, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         for split in splits:
             _curve(ax, history, split, key)
@@ -53,7 +58,7 @@ def training_curves(history: Sequence[Record], *, figure: Figure | None = None) 
         ax.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         ax.axvline(best["epoch"], color="0.5", linewidth=1, linestyle=":", zorder=0)
-    _mark_best(figure.axes[0], best, splits[-1])
+    _mark(figure.axes[0], best, splits[-1], "kept" if kept else "best")
     return figure
 
 
@@ -79,9 +84,9 @@ def _curve(ax: Axes, history: Sequence[Record], split: str, key: str) -> None:
         ax.fill_between(epoch, value - se, value + se, color=STYLES[split]["color"], alpha=0.2, linewidth=0)
 
 
-def _mark_best(ax: Axes, best: Record, split: str) -> None:
+def _mark(ax: Axes, best: Record, split: str, word: str) -> None:
     value = _value(best, split, "elbo")
-    label = f"best: {value:.1f} at epoch {best['epoch']}"
+    label = f"{word}: {value:.1f} at epoch {best['epoch']}"
     ax.plot(best["epoch"], value, "*", color="black", markersize=11, linestyle="none", label=label)
     ax.legend(loc="best")
 
