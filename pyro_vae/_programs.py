@@ -6,13 +6,13 @@ import itertools
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro
 import torch
 from pyro.params import param_with_module_name
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
 from pyro_vae._pickling import Picklable
@@ -47,7 +47,7 @@ class Program(Picklable):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Inside `local_parameters` each offer would be answered with the parameter itself, for a third of the
         # handlers' time.
-        if _PYRO_STACK and not any(isinstance(handler, _OwnParameters) for handler in _PYRO_STACK):
+        if am_i_wrapped() and not _OwnParameters.active:
             name = _unique_name(self)
             for parameter_name, parameter in self.named_parameters():
                 if parameter.requires_grad:
@@ -57,6 +57,17 @@ class Program(Picklable):
 
 class _OwnParameters(Messenger):
     """Answers `pyro.param` for a module's parameter with that parameter; Pyro's store does not see it."""
+
+    active: ClassVar[int] = 0
+    """How many are entered; Pyro's stack of handlers is one for all threads, and so is this."""
+
+    def __enter__(self) -> Any:
+        _OwnParameters.active += 1
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        _OwnParameters.active -= 1
+        super().__exit__(*error)
 
     def _pyro_param(self, msg: Any) -> None:
         initial = msg["args"][1] if len(msg["args"]) > 1 else None

@@ -174,7 +174,9 @@ def has_fast_bfloat16(device: str) -> bool:
     """Return whether the device ("cpu", "cuda") multiplies bfloat16 faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    # Private names of torch: a version without them is taken for a processor without the instructions.
+    tests = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+    return any(test is not None and test() for test in tests)
 
 
 def mlp_encoder(

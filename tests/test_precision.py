@@ -22,6 +22,13 @@ def programs(config, x):
     return build(config, x.double().mean(0), x.double().std(0).clamp_min(0.1))
 
 
+@pytest.mark.parametrize("names", [("amx_tile",), ("amx_tile", "avx512_bf16")])
+def test_a_torch_that_does_not_tell_of_the_instructions_is_taken_to_lack_them(names, monkeypatch):
+    for name in names:
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported")
+    assert has_fast_bfloat16("cpu") in ((False,) if len(names) == 2 else (False, True))
+
+
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_every_site_is_in_float32(likelihood):
     x = rows(likelihood)

@@ -125,3 +125,9 @@ def test_local_parameters_put_everything_back_after_an_error():
     with pytest.raises(RuntimeError, match="boom"), local_parameters():
         raise RuntimeError("boom")
     assert pyro.settings.get() == before
+    programs = small_vae()
+    weights = copied(programs[0])
+    svi_steps(*programs, rows())  # Pyro's own inference sees the parameters again
+    assert changed(weights, programs[0]) == set(weights) & {
+        name for name, _ in programs[0].named_parameters()
+    }

@@ -45,7 +45,7 @@ def through_onednn(graph: GraphModule) -> None:
 
     An activation that alone uses a product is taken along.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return
     aten = torch.ops.aten
     for node in list(graph.graph.nodes):
@@ -73,10 +73,17 @@ def _applies(node: Node) -> bool:
 
 @cache
 def lower_to_onednn() -> None:
-    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them."""
-    from torch._inductor import ir, lowering, mkldnn_ir
+    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them.
 
-    kernel: Any = mkldnn_ir.LinearUnary
+    These are private names of torch. In a version without them the operator is called as any other.
+    """
+    try:
+        from torch._inductor import ir, lowering, mkldnn_ir
+
+        kernel: Any = mkldnn_ir.LinearUnary
+        create, lowerings = mkldnn_ir._create_output_node, lowering.lowerings
+    except (ImportError, AttributeError):
+        return
 
     def lower(x: Any, weight: Any, bias: Any, activation: str) -> Any:
         x, weight = kernel.require_contiguous(kernel.realize_input(x)), kernel.realize_input(weight)
@@ -90,6 +97,6 @@ def lower_to_onednn() -> None:
         size = [x.get_size()[0], weight.get_size()[0]]
         layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
         node = kernel(layout=layout, inputs=inputs, constant_args=settings)
-        return ir.TensorBox.create(mkldnn_ir._create_output_node(node))
+        return ir.TensorBox.create(create(node))
 
-    lowering.lowerings[torch.ops.pyro_vae.linear.default] = lower
+    lowerings[torch.ops.pyro_vae.linear.default] = lower
