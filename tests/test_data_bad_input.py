@@ -151,7 +151,7 @@ BAD_FILES = {
     "amat blank": (text("x.amat", "\n\n"), "x.amat", {}, "to be a text table"),
     "a broken image": (broken_image, "", {}, r"Could not read the image .*2\.png"),
     "image sizes": (sizes, "", {}, r"one size and mode.*2\.png"),
-    "image modes": (modes, "", {}, r"got mode I;16 in .*2\.png"),
+    "image modes": (modes, "", {}, r"1 of 4 x 4 L .*1 of 4 x 4 I;16 .*2\.png"),
     "images twice": (both, "", {}, "either all in sub-folders"),
     "an empty folder": (lambda folder: None, "", {}, "Expected images"),
     "an unknown ending": (text("x.parquet", "x"), "x.parquet", {}, r"ending in \.npy, \.npz, \.csv, \.amat"),

@@ -4,44 +4,41 @@
     folder/CLASS/*.png                    sub-folders are classes
     folder/train/..., folder/test/...     own splits (also validation, valid or val), each laid out as above
 
-Files are taken in the order of their names; what has no image's ending is passed over. All images have one
-size and mode: grey, RGB or RGBA; black-and-white files become grey, palettes RGB. Rows are uint8, channels
-first.
+Names of splits are found in any case. Files are taken in the order of their names; what has no image's ending is
+not used, and a note says so. See `pyro_vae.data.pixels` for what becomes of sizes and modes.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vae._checks import InputError, check
-from pyro_vae.data.stored import Stored
+from pyro_vae._checks import check
+from pyro_vae.data.archives import SPLITS, unused_note
+from pyro_vae.data.pixels import read_images
+from pyro_vae.data.stored import Stored, listed
 
 __all__ = ["read_image_folder"]
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "RGBA": "RGBA"}
-SPLITS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
+NOT_CLASSES = ("train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval")
 
 
 def read_image_folder(folder: Path) -> Stored:
-    """Read all images of a folder into one uint8 array (N, H, W) or (N, C, H, W)."""
-    own = {name: folder / name for name in SPLITS if (folder / name).is_dir()} if _has_train(folder) else {}
+    """Read all images of a folder into one array (N, H, W) or (N, C, H, W).
+
+    Raises:
+        InputError: Where it is not clear which folders are splits or classes, or the images do not fit together.
+    """
+    places = _split_folders(folder)
     files: list[tuple[Path, bool]] = []
     given: dict[str, NDArray[np.int64]] = {}
-    for name, place in (own or {"train": folder}).items():
+    for name, place in places.items():
         found = _files(place)
         check(len(found) > 0, f"Expected images ({', '.join(ENDINGS)}) in {place}; got none.")
-        given[SPLITS[name]] = np.arange(len(files), len(files) + len(found))
+        given[name] = np.arange(len(files), len(files) + len(found))
         files += found
     class_names = tuple(sorted({file.parent.name for file, classed in files if classed}))
     check(
@@ -50,18 +47,46 @@ def read_image_folder(folder: Path) -> Stored:
     )
     codes = {name: code for code, name in enumerate(class_names)}
     labels = np.array([codes[file.parent.name] for file, _ in files]) if class_names else None
-    return Stored(str(folder), _stack([file for file, _ in files]), labels, given, class_names or None)
+    images, notes = read_images([file for file, _ in files])
+    notes += _unused(folder, places, {file for file, _ in files}) + _absent(places, given, files)
+    return Stored(str(folder), images, labels, given, class_names or None, notes=tuple(notes))
 
 
-def _has_train(folder: Path) -> bool:
-    return (folder / "train").is_dir() and not any(_images(folder))
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folder of each split; {"train": folder} where it makes none."""
+    own: dict[str, Path] = {}
+    for place in _folders(folder):
+        name = next((split for split, names in SPLITS.items() if place.name.lower() in names), None)
+        if name is not None:
+            check(
+                name not in own,
+                f"Expected one folder for each split in {folder}; got {own.get(name, place).name} and {place.name}. "
+                "Remove or rename one.",
+            )
+            own[name] = place
+    if "train" in own:
+        check(
+            not _images(folder),
+            f"Expected the images of {folder} either all in its splits ({listed(own)}) or none; got both.",
+        )
+        return {name: own[name] for name in SPLITS if name in own}
+    near = [place.name for place in _folders(folder) if place.name.lower() in NOT_CLASSES]
+    check(
+        not near,
+        f"Expected folders of splits in {folder} to be named train, validation and test, with train at least; got "
+        f"{listed(near)}. Rename them, or, if they are classes, give them other names.",
+    )
+    return {"train": folder}
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
 
 
 def _files(folder: Path) -> list[tuple[Path, bool]]:
     """Return the image files, each with whether it lies in a sub-folder of its class."""
-    classes = sorted(place for place in folder.iterdir() if place.is_dir() and not place.name.startswith("."))
     return [(file, False) for file in _images(folder)] + [
-        (f, True) for place in classes for f in _images(place)
+        (file, True) for place in _folders(folder) for file in _images(place)
     ]
 
 
@@ -73,31 +98,36 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _stack(files: list[Path]) -> NDArray[np.uint8]:
-    first = _pixels(files[0])
-    images = np.empty((len(files), *first.shape), np.uint8)
-    for image, file in zip(images, files, strict=True):
-        pixels = _pixels(file)
-        check(
-            pixels.shape == first.shape,
-            f"Expected all images of one size and mode, {first.shape} as {files[0]} has; "
-            f"got {pixels.shape} in {file}.",
-        )
-        image[:] = pixels
-    return images
+def _unused(folder: Path, places: dict[str, Path], used: set[Path]) -> list[str]:
+    """Name the folders and files that are not used."""
+    places_used = set(places.values()) - {folder}
+    beside = [place for place in _folders(folder) if places_used and place not in places_used]
+    notes = [unused_note("Folders", [place.name for place in beside], str(folder))] if beside else []
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file not in used]
+    files = [file for file in files if not any(place in file.parents for place in beside)]
+    deep = [file for file in files if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
+    other = [str(file.relative_to(folder)) for file in files if file not in set(deep)]
+    if deep:
+        names = [str(file.relative_to(folder)) for file in deep]
+        notes.append(f"{len(deep)} images lie too deep in sub-folders and were not used: {listed(names, 3)}.")
+    if other:
+        notes.append(f"{len(other)} files are hidden or no images and were not used: {listed(other, 3)}.")
+    return notes
 
 
-def _pixels(file: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata; the pixels are what is read
-            with Image.open(file) as image:
-                mode = MODES.get(image.mode)
-                pixels = np.asarray(image.convert(mode)) if mode else None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"Could not read the image {file}: {' '.join(str(error).split())}.") from error
-    if pixels is None:
-        raise InputError(f"Expected grey, RGB or RGBA images; got mode {image.mode} in {file}. Convert it.")
-    return pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+def _absent(
+    places: dict[str, Path], given: dict[str, NDArray[np.int64]], files: list[tuple[Path, bool]]
+) -> list[str]:
+    """Name the classes that one split has and another has not, and folders of classes without an image."""
+    seen = {
+        name: {files[row][0].parent.name for row in rows if files[row][1]} for name, rows in given.items()
+    }
+    everywhere = set().union(*seen.values())
+    notes = [
+        f"The {name} split has no images of the classes {listed(sorted(everywhere - classes))}."
+        for name, classes in seen.items()
+        if everywhere - classes
+    ]
+    named = {folder.name for place in places.values() for folder in _folders(place)} if everywhere else set()
+    empty = sorted(named - everywhere)
+    return notes + [f"Folders without images directly inside are no classes: {listed(empty)}."] * bool(empty)

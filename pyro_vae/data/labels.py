@@ -13,13 +13,18 @@ __all__ = ["encode_labels"]
 
 
 def encode_labels(values: ArrayLike, name: str) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """Return classes, int64 (N,), and for text the names of classes 0, 1, ... in sorted order, else None.
+    """Return classes, int64 (N,), of values (N,) or (N, 1), and for text the sorted names of classes 0, 1, ...
 
     Raises:
         InputError: Where the labels are neither whole numbers nor text.
     """
     labels: NDArray[Any] = np.asarray(values)
-    check(labels.ndim == 1, f"Expected {name} of shape (N,); got {labels.shape}.")
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    check(
+        labels.ndim == 1,
+        f"Expected {name} of shape (N,) or (N, 1); got {labels.shape}. Of one column a class, store y.argmax(1); "
+        "labels of any other kind leave out.",
+    )
     if labels.dtype.kind in "biu":
         return labels.astype(np.int64), None
     if labels.dtype.kind in "US":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -93,15 +94,27 @@ def load_dataset(
 
 def _read(name: str, data_root: Path | None) -> Stored:
     if name in DATASETS:
-        root = Path(data_root or os.environ.get("PYRO_VAE_DATA") or "data").expanduser()
-        return read_named(name, root)
-    path = Path(name).expanduser()
+        root = _expanded(str(data_root or os.environ.get("PYRO_VAE_DATA") or "data"))
+        stored = read_named(name, root)
+        shadowed = _exists(Path(name))
+        note = f"The built-in data set {name} was read, not ./{name} in this folder: give a path with a slash for that."
+        return replace(stored, notes=(*stored.notes, note)) if shadowed else stored
+    path = _expanded(name)
     check(
-        _exists(path),
+        name != "" and _exists(path),
         f"Expected a data set of the name {', '.join(DATASETS)}, or the path of a file ending in "
         f"{', '.join(READERS)} or of a folder of images; got {name!r}, which is neither.",
     )
     return read(path)
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # the home of a user that there is not
+        raise InputError(
+            f"Expected a path; got {path!r}, whose home folder is not known. Write it out."
+        ) from error
 
 
 def _exists(path: Path) -> bool:

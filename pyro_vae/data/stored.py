@@ -29,6 +29,14 @@ __all__ = [
 ]
 
 CHUNK = 2**22  # entries read at a time: 32 MiB as float64
+WAYS = {
+    "c": "Store real and imaginary parts as columns: numpy.concatenate([x.real, x.imag], 1).",
+    "M": "Store seconds: (x - x.min()) / numpy.timedelta64(1, 's').",
+    "m": "Store seconds: x / numpy.timedelta64(1, 's').",
+    "V": "Store its fields as columns: numpy.lib.recfunctions.structured_to_unstructured(x).",
+    "U": "Store x.astype(float), or classes of text as labels.",
+    "S": "Store x.astype(float), or classes of text as labels.",
+}
 INTEGERS = (np.uint8, np.int16, np.int32, np.int64)  # the integer types that torch computes with
 
 
@@ -86,11 +94,12 @@ class Survey:
 def _check_array(array: NDArray, name: str) -> None:
     kinds = {"O": "Python objects", "c": "complex numbers", "V": "records", "U": "text", "S": "text"}
     wrong = kinds.get(array.dtype.kind, "" if array.dtype.kind in "biuf" else str(array.dtype))
-    check(not wrong, f"Expected numbers in {name}; got {wrong} (dtype {array.dtype}). Store real numbers.")
+    mend = WAYS.get(array.dtype.kind, "Store real numbers.")
+    check(not wrong, f"Expected numbers in {name}; got {wrong} (dtype {array.dtype}). {mend}")
     check(
         array.ndim >= 2,
         f"Expected {name} of shape (N, D) or (N, height, width); got {array.shape}. "
-        "A single column is x.reshape(-1, 1).",
+        f"{'A single column is x.reshape(-1, 1).' if array.ndim else 'One number is no data set.'}",
     )
     check(len(array) > 0, f"Expected rows in {name}; got none (shape {array.shape}).")
     check(array.size > 0, f"Expected at least one column in {name}; got shape {array.shape}.")
@@ -173,7 +182,7 @@ def _not_finite(stored: Stored) -> str:
         count += len(broken)
     return (
         f"Expected finite values in {stored.name}; got {first} (counted from 0), {count} such in all. "
-        "Drop or fill them first."
+        "Missing values are not modelled yet: drop those rows, or fill the gaps first."
     )
 
 
