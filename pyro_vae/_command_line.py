@@ -15,8 +15,10 @@ __all__ = ["parse"]
 T = TypeVar("T")
 
 
-def parse(kind: Any, args: list[str] | None = None, default: T | None = None) -> Any:
-    """Parse a command line into a dataclass, whose parts add no prefix to the flags.
+def parse(
+    kind: Any, args: list[str] | None = None, default: T | None = None, *, prefixes: bool = False
+) -> Any:
+    """Parse a command line into a dataclass.
 
     `~` stands for the home folder in every path, also in `--out=~/run`, which a shell leaves as it is.
 
@@ -24,13 +26,14 @@ def parse(kind: Any, args: list[str] | None = None, default: T | None = None) ->
         kind: What to parse into.
         args: Arguments without the program's name; the process's own where None.
         default: Values of what is not given, instead of those that `kind` has.
+        prefixes: Whether a part's name stands before its flags, as it must where two parts have flags of one name.
 
     Raises:
         InputError: If a path names the home folder of a user who does not exist.
     """
-    flat: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
+    parsed: Any = kind if prefixes else Annotated[kind, tyro.conf.OmitArgPrefixes]
     return _expanded(
-        tyro.cli(flat, args=args) if default is None else tyro.cli(flat, args=args, default=default)
+        tyro.cli(parsed, args=args) if default is None else tyro.cli(parsed, args=args, default=default)
     )
 
 

@@ -25,7 +25,8 @@ from benchmarks.step import Startup, Step
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    benchmark = parse(Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality)
+    kinds = Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality
+    benchmark = parse(kinds, prefixes=True)
     benchmark.run()
     return 0
 
