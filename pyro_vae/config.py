@@ -172,6 +172,12 @@ class RunConfig:
     ones where not given."""
     checkpoint_seconds: float = 30.0
     """Time between two checkpoints; one is always written when training stops."""
+    evaluate: Literal["auto", "full", "quick", "none"] = "auto"
+    """What follows training: full estimates the ELBO of all rows and log p(x) of 1000 test rows, and fits linear
+    baselines; quick does the former two for fewer, evenly spaced rows; none trains only. auto is full, and quick where
+    rows x samples x weights are more than 1e13."""
+    quiet: bool = False
+    """Show no progress bars."""
 
 
 @dataclass(frozen=True)
@@ -283,19 +289,22 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
     """
     config: Config = parse(config_type, args)
     if config.run.resume is not None:
-        from pyro_vae.runs import absolute, saved_config
+        from pyro_vae.runs import saved_config
 
         saved = saved_config(config.run.resume)
         given: Config = parse(config_type, args, saved)
-        config = _resumed(absolute(saved), absolute(given))
+        config = _resumed(saved, given)
     config.check()
     return config
 
 
 def _resumed(saved: Config, given: Config) -> Config:
     """Return the configuration to go on with, or raise where a setting differs that may not."""
-    may_change = {"epochs", "patience", "device", "out", "resume", "data_root", "checkpoint_seconds"}
-    before, after = _flat(saved), _flat(given)
+    from pyro_vae.runs import absolute
+
+    may_change = {"epochs", "patience", "device", "out", "resume", "data_root"}
+    may_change |= {"checkpoint_seconds", "evaluate", "quiet"}
+    before, after = _flat(absolute(saved)), _flat(absolute(given))
     changed = [name for name in before if before[name] != after[name] and name not in may_change]
     if changed:
         told = ", ".join(f"--{n.replace('_', '-')} {before[n]} (now {after[n]})" for n in changed)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from pyro_vae._checks import NonFiniteLossError
+from pyro_vae._checks import LostProcessError, NonFiniteLossError
 from pyro_vae.building import build, fit_settings, resolve, starting_rows
 from pyro_vae.checkpoint import StorageError, save_weights, write_json
-from pyro_vae.comparison import Entry, linear_baselines, score_some
+from pyro_vae.closing import Evaluation, Extent, evaluate, extent_of
 from pyro_vae.config import Config
-from pyro_vae.data import DataSet, Split
-from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.objectives import ElboEstimate, estimate_elbo
+from pyro_vae.data import DataSet
 from pyro_vae.processes import Processes, started_processes
+from pyro_vae.progress import quiet
 from pyro_vae.report import closing_table, opening_lines, test_facts
 from pyro_vae.runs import (
     Checkpoints,
+    Interrupted,
     RunFolder,
     StopOnSignal,
+    interruptible,
     load_data,
     open_folder,
     restore,
@@ -32,9 +34,6 @@ from pyro_vae.runs.figures import write_figures
 from pyro_vae.training import FitResult, ProgressBar, Trainer, make_trainer, resolve_device
 
 __all__ = ["train"]
-
-EVALUATION_PARTICLES = 10
-"""Samples of z for each row in the final ELBO: its Monte Carlo error is then small beside that from rows."""
 
 
 def train(config: Config) -> int:
@@ -53,6 +52,11 @@ def train(config: Config) -> int:
         NonFiniteLossError: If training met a loss that is not finite.
         LostProcessError: If another process has ended.
     """
+    with quiet(config.run.quiet):
+        return _train(config)
+
+
+def _train(config: Config) -> int:
     processes = started_processes()
     dataset = _load_in_turn(config, processes)
     device = resolve_device(config.training.device)
@@ -100,31 +104,16 @@ def _take_part(config: Config, dataset: DataSet, model: Any, guide: Any, trainer
     trainer.run()
     if signals.received is not None:
         return 128 + signals.received
-    _evaluate(config, dataset, model, guide, trainer.processes)
+    try:
+        with interruptible(trainer.processes):
+            evaluate(_extent(config, dataset, model, guide), config, dataset, model, guide, trainer.processes)
+    except Interrupted as stop:
+        return 128 + stop.signal
     return 0
 
 
-class _Evaluation(NamedTuple):
-    """What the weights of the best epoch come to."""
-
-    estimates: dict[str, ElboEstimate]
-    """The ELBO of every row, by the split's name."""
-    likelihood: dict[str, Any]
-    """log p(x) by importance sampling; see `score_some`."""
-    baselines: dict[str, Entry | str]
-    """What linear models come to on the same rows."""
-
-
-def _evaluate(config: Config, dataset: DataSet, model: Any, guide: Any, processes: Processes) -> _Evaluation:
-    device = torch.device(config.training.device)
-    estimates = {
-        split.name: _estimate(model, guide, split, device, processes)
-        for split in (dataset.train, dataset.validation, dataset.test)
-    }
-    _check_finite(estimates)
-    continuous = LIKELIHOODS[config.model.likelihood].kind == "continuous"
-    baselines = linear_baselines(dataset, config.model.latent_dim, processes) if continuous else {}
-    return _Evaluation(estimates, score_some(model, guide, dataset.test, device, processes), baselines)
+def _extent(config: Config, dataset: DataSet, model: Any, guide: Any) -> Extent:
+    return extent_of(config.run.evaluate, dataset, model, guide)
 
 
 def _fill(
@@ -138,11 +127,41 @@ def _fill(
         return _interrupted(signals.received, folder)
 
     save_weights(folder.weights, model, guide)
-    evaluation = _evaluate(config, dataset, model, guide, trainer.processes)
-    write_json(folder.summary, _summary(config, dataset, evaluation, result))
-    write_figures(folder.figures, model, guide, dataset, result.history)
-    print(closing_table(config, dataset, *evaluation, result, folder.path))
+    write_json(folder.summary, _summary(config, dataset, Evaluation(Extent("none")), result))
+    try:
+        with interruptible(trainer.processes):
+            _close(folder, config, dataset, trainer, result)
+    except Interrupted as stop:
+        print(f"Stopped by {stop.signal.name} while evaluating. {_how_to_evaluate(folder)}", flush=True)
+        return 128 + stop.signal
+    except LostProcessError as error:
+        raise LostProcessError(f"{error} {_how_to_evaluate(folder)}") from None
     return 0
+
+
+def _close(folder: RunFolder, config: Config, dataset: DataSet, trainer: Trainer, result: FitResult) -> None:
+    """Evaluate, write and print the numbers, then draw: no picture decides about a number."""
+    model: Any = trainer.modules()[0]
+    guide: Any = trainer.modules()[1]
+    extent = _extent(config, dataset, model, guide)
+    evaluation = evaluate(extent, config, dataset, model, guide, trainer.processes)
+    write_json(folder.summary, _summary(config, dataset, evaluation, result))
+    print(closing_table(config, dataset, evaluation, result, folder.path), flush=True)
+    if extent.kind == "none":
+        print(_how_to_evaluate(folder))
+        return
+    if extent.kind == "quick":
+        print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
+    for note in write_figures(folder.figures, model, guide, dataset, result.history, progress=True):
+        print(f"note: {note}")
+
+
+def _how_to_evaluate(folder: RunFolder) -> str:
+    scoring = Path(sys.argv[0]).with_name("evaluate.py")
+    return (
+        f"The trained run is kept in {folder.path}. Score its test rows with: {scoring} {folder.path}, or evaluate it "
+        f"with: {sys.argv[0]} --resume {folder.path} --evaluate full"
+    )
 
 
 def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
@@ -163,41 +182,15 @@ def _interrupted(received: signal.Signals, folder: RunFolder) -> int:
     return 128 + received
 
 
-def _estimate(
-    model: Any, guide: Any, split: Split, device: torch.device, processes: Processes
-) -> ElboEstimate:
-    processes.check_rows(len(split))
-    blocks = ((block,) for block in split.share(processes).blocks(device=device))
-    own = estimate_elbo(model, guide, blocks, EVALUATION_PARTICLES, seed=processes.seed(0))
-    return ElboEstimate(*(processes.gather(part) for part in (own.reconstruction, own.kl)))
-
-
-def _check_finite(estimates: dict[str, ElboEstimate]) -> None:
-    bad = {name: int((~estimate.value.isfinite()).sum()) for name, estimate in estimates.items()}
-    told = ", ".join(f"{count} {name} rows" for name, count in bad.items() if count)
-    if told:
-        raise NonFiniteLossError(
-            f"The ELBO at the best epoch's weights is not finite for {told}. The weights are kept. "
-            "Look for values in those rows that lie far outside those of the other training rows."
-        )
-
-
-def _summary(config: Config, dataset: DataSet, evaluation: _Evaluation, result: FitResult) -> dict[str, Any]:
-    test = evaluation.estimates["test"]
-    return test_facts(dataset) | {
+def _summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> dict[str, Any]:
+    settings = {
         "likelihood": config.model.likelihood,
         "guide": config.model.guide,
         "prior": config.model.prior,
         "objective": config.training.objective,
         "seed": config.training.seed,
-        "elbo": {"mean": test.mean, "se": test.se},
-        "log_likelihood": evaluation.likelihood,
-        "baselines": {
-            key: {"not_fitted": entry}
-            if isinstance(entry, str)
-            else dict(zip(("mean", "se"), entry.test, strict=True))
-            for key, entry in evaluation.baselines.items()
-        },
+    }
+    training = {
         "train_seconds": round(result.seconds, 3),
         "compile_seconds": round(result.compile_seconds, 3),
         "epochs": len(result.history),
@@ -205,3 +198,4 @@ def _summary(config: Config, dataset: DataSet, evaluation: _Evaluation, result: 
         "kept_by": result.kept_by,
         "stopped": result.stopped,
     }
+    return test_facts(dataset) | settings | evaluation.summary() | training

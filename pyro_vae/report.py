@@ -9,11 +9,11 @@ from typing import Any
 
 from pyro_vae import plots
 from pyro_vae.checkpoint import write_json
+from pyro_vae.closing import Evaluation
 from pyro_vae.comparison import NAMES, Comparison, Entry, LinearVAE
 from pyro_vae.config import OBJECTIVE_SETTINGS, Config, TrainingConfig
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate.scores import TOLERATED_SHARE
-from pyro_vae.objectives import ElboEstimate
 from pyro_vae.training import FitResult
 
 __all__ = [
@@ -99,9 +99,7 @@ def _objective_settings(training: TrainingConfig) -> str:
 def closing_table(
     config: Config,
     dataset: DataSet,
-    estimates: dict[str, ElboEstimate],
-    likelihood: Mapping[str, Any],
-    baselines: Mapping[str, Entry | str],
+    evaluation: Evaluation,
     result: FitResult,
     folder: Path,
 ) -> str:
@@ -110,16 +108,14 @@ def closing_table(
     Args:
         config: Resolved.
         dataset: What was trained on.
-        estimates: The ELBO of each split, by its name.
-        likelihood: log p(x) by importance sampling, as `comparison.score_some` gives it.
-        baselines: Exact log-likelihoods of linear models, or why there are none.
+        evaluation: What the kept weights come to.
         result: What `fit` returned.
         folder: Where the run lies.
     """
     levels = dataset.preprocessing.levels
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + (["bits/dim"] if levels else [])
     rows = []
-    for name, estimate in estimates.items():
+    for name, estimate in evaluation.estimates.items():
         numbers = (
             estimate.mean,
             estimate.se,
@@ -130,25 +126,23 @@ def closing_table(
         rows.append(
             row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
         )
-    return "\n".join(
-        [
-            "",
-            f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
-            f"latent {config.model.latent_dim}; nats per example",
-            format_table([header, *rows]),
-            f"ELBO at the weights of the {EPOCH_KEPT[result.kept_by]} (epoch {result.best_epoch} of "
-            f"{len(result.history)}, ended by {result.stopped}); trained in {result.seconds:.1f} s"
-            + _compiling(result),
-            likelihood_line(likelihood),
-            *_baseline_lines(baselines, config.model.latent_dim),
-            *(
-                f"note: {note}"
-                for note in (*noticed(config, dataset), result.note, result.early_note)
-                if note
-            ),
-            f"run in {folder}",
-        ]
+    notes = (*evaluation.notes, *noticed(config, dataset), result.note, result.early_note)
+    lines = [
+        format_table([header, *rows]) if rows else "",
+        f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
+        f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
+        f"{result.seconds:.1f} s" + _compiling(result),
+        likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
+        *_baseline_lines(evaluation.baselines, config.model.latent_dim),
+        evaluation.extent.sentence,
+        *(f"note: {note}" for note in notes if note),
+        f"run in {folder}",
+    ]
+    title = (
+        f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
+        f"latent {config.model.latent_dim}; nats per example"
     )
+    return "\n".join(["", title, *filter(None, lines)])
 
 
 def _compiling(result: FitResult) -> str:

@@ -12,6 +12,7 @@ from pyro_vae._checks import check_integer, check_positive
 from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from pyro_vae.progress import quiet
 
 calm_threads()
 
@@ -47,6 +48,8 @@ class Arguments:
     """Of weights, starts and noise."""
     out: Path | None = None
     """Folder for comparison.json and climbs.png; a new numbered folder under runs/ where not given."""
+    quiet: bool = False
+    """Show no progress bars."""
 
     def config(self) -> Config:
         """Return the nonlinear VAE's configuration, checked."""
@@ -85,13 +88,14 @@ def main() -> int:
         "batch_size": batch_size,
         "lr": arguments.linear_lr,
     }
-    comparison = compare(
-        config,
-        dataset,
-        arguments.models,
-        num_clusters=arguments.clusters,
-        linear_settings=linear_settings,
-    )
+    with quiet(arguments.quiet):
+        comparison = compare(
+            config,
+            dataset,
+            arguments.models,
+            num_clusters=arguments.clusters,
+            linear_settings=linear_settings,
+        )
     print(comparison_table(comparison))
     write_comparison(folder, comparison)
     print(f"written to {folder}")

@@ -12,6 +12,7 @@ from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
 from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig
+from pyro_vae.progress import quiet
 
 calm_threads()
 
@@ -49,6 +50,8 @@ class Arguments:
     out: Path | None = None
     """Folder for guides.json, gaps.png and what is measured of each guide; a new numbered folder under runs/ where
     not given."""
+    quiet: bool = False
+    """Show no progress bars."""
     resume: Path | None = None
     """Folder of a comparison to go on with: what it has measured is kept, its settings are the default, and --guides
     and --seeds may change."""
@@ -83,7 +86,8 @@ def main() -> int:
 
     config, dataset = _data(arguments)
     folder = _folder(arguments, dataset)
-    measured = _measured(arguments, config, dataset, folder)
+    with quiet(arguments.quiet):
+        measured = _measured(arguments, config, dataset, folder)
     scores = score_guides(measured, joint=arguments.joint)
     claims = check_order(measured, joint=arguments.joint)
     print(_table(arguments, config, dataset, scores, claims))
@@ -105,7 +109,7 @@ def _parse() -> Arguments:
     if arguments.resume is not None:
         saved = _saved(arguments.resume)
         arguments = parse(Arguments, default=saved)
-        kept = replace(arguments, guides=saved.guides, seeds=saved.seeds)
+        kept = replace(arguments, guides=saved.guides, seeds=saved.seeds, quiet=saved.quiet)
         check(
             kept == saved,
             f"Expected the settings of the comparison in {arguments.resume}, where only --guides and --seeds may "

@@ -16,6 +16,7 @@ import tyro
 
 from pyro_vae._checks import check_integer, check_positive
 from pyro_vae._command_line import parse
+from pyro_vae.progress import quiet
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,19 @@ class Arguments:
     """auto takes CUDA where there is one."""
     out: Path | None = None
     """Folder for evaluation.json and scores.csv; that of the run where not given."""
+    quiet: bool = False
+    """Show no progress bars."""
 
 
 def main() -> int:
     """Parse, score, print the table."""
     arguments: Arguments = parse(Arguments)
+    with quiet(arguments.quiet):
+        return score(arguments)
+
+
+def score(arguments: Arguments) -> int:
+    """Score, print the table, return the exit status."""
     check_integer(arguments.check_rows, "--check-rows")
     if arguments.max_memory is not None:
         check_positive(arguments.max_memory, "--max-memory")

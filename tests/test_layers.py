@@ -27,7 +27,7 @@ LAYERS = [
     {"gaps", "monte_carlo_em", "config"},
     {"building"},
     {"comparison"},
-    {"runs"},
+    {"runs", "closing"},
     {"report"},
     {"scoring"},
     {"experiment"},

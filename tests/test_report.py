@@ -9,7 +9,6 @@ import torch
 
 from pyro_vae.data import load_dataset
 from pyro_vae.report import bits_per_dim, format_table
-from pyro_vae.runs.figures import _some_rows
 
 
 def test_bits_per_dimension_of_the_uniform_density_are_those_of_uniform_integers():
@@ -30,7 +29,8 @@ def test_pictures_show_rows_from_all_over_a_sorted_split():
     digits = load_dataset("digits").test
     order = torch.argsort(digits.labels, stable=True)
     by_class = replace(digits, index=digits.index[order.numpy()], labels=digits.labels[order])
-    shown, labels = _some_rows(by_class, 20)
+    spaced = by_class.evenly_spaced(20)
+    shown, labels = spaced.tensor(), spaced.labels
     assert labels.unique().tolist() == list(range(10))
     assert torch.equal(shown[0], by_class.tensor()[0])
     assert torch.equal(shown[-1], by_class.tensor()[-1])

@@ -3,6 +3,8 @@
 from pyro_vae.comparison.compare import MODELS, Comparison, compare
 from pyro_vae.comparison.entries import (
     NAMES,
+    SCORED_ROWS,
+    SCORED_SAMPLES,
     Entry,
     exact_baselines,
     fit_baseline,
@@ -16,6 +18,8 @@ from pyro_vae.comparison.linear_vae import LinearVAE, fit_linear_vae
 __all__ = [
     "MODELS",
     "NAMES",
+    "SCORED_ROWS",
+    "SCORED_SAMPLES",
     "Comparison",
     "Entry",
     "LinearVAE",

@@ -20,6 +20,7 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.processes import ALONE, Processes
+from pyro_vae.progress import progress_bar
 from pyro_vae.training import Callback, FitResult, fit
 
 __all__ = [
@@ -38,8 +39,8 @@ BASELINE_BYTES = 2**32
 """Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
 
 
-SCORED_ROWS = 1000
-"""Rows whose log p(x) is estimated at the end of a run; `scripts/evaluate.py` does all of them."""
+SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
+"""Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +179,11 @@ def score_some(
     split: Split,
     device: torch.device | str = "cpu",
     processes: Processes = ALONE,
+    *,
+    num_rows: int = SCORED_ROWS,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """Estimate log p(x) by importance sampling, with 1000 samples, on at most 1000 rows from all over a split.
+    """Estimate log p(x) by importance sampling, with 1000 samples, on at most `num_rows` from all over a split.
 
     Args:
         model: A Pyro program.
@@ -187,20 +191,21 @@ def score_some(
         split: Whose rows; under their fixed draw.
         device: Where the programs are.
         processes: Those that share the rows.
+        num_rows: Rows at most.
+        progress: Whether to show a progress bar on stderr.
 
     Returns:
         `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
     """
-    rows = np.linspace(0, len(split) - 1, min(SCORED_ROWS, len(split))).round().astype(np.int64)
-    x = replace(split, index=split.index[rows], labels=None).share(processes).tensor().to(device)
-    own = log_likelihood(model, guide, x, num_samples=1000, seed=processes.seed(0))
+    x = split.evenly_spaced(num_rows).share(processes).tensor().to(device)
+    own = log_likelihood(model, guide, x, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
     columns = processes.gather(torch.stack(own.columns(), dim=1)).T
     estimate = LogLikelihood.from_columns(columns, own.num_samples)
     return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}
 
 
 def linear_baselines(
-    dataset: DataSet, latent_dim: int, processes: Processes = ALONE
+    dataset: DataSet, latent_dim: int, processes: Processes = ALONE, *, progress: bool = False
 ) -> dict[str, Entry | str]:
     """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
 
@@ -208,6 +213,7 @@ def linear_baselines(
         dataset: Under continuous preprocessing: a density says nothing of zeros and ones.
         latent_dim: Size of z.
         processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
+        progress: Whether to show a progress bar on stderr.
 
     Returns:
         By key of `summary.json` an entry, or the reason why there is none.
@@ -223,10 +229,15 @@ def linear_baselines(
     def fit_ppca() -> PPCA:
         return ppca.fit_share(train[processes.share(len(train))], processes)
 
-    found = {"ppca": _entry_or_reason(ppca, "ppca", train, test, fit_ppca if processes.count > 1 else None)}
-    if processes.rank == 0:
-        estimator = FactorAnalysis(latent_dim, n_init=1)
-        found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
+    with progress_bar(2, "models", f"fitting {NAMES['ppca']}", shown=progress, leave=False) as bar:
+        fit_it = fit_ppca if processes.count > 1 else None
+        found = {"ppca": _entry_or_reason(ppca, "ppca", train, test, fit_it)}
+        bar.update()
+        if processes.rank == 0:
+            bar.set_description_str(f"fitting {NAMES['factor_analysis']}")
+            estimator = FactorAnalysis(latent_dim, n_init=1)
+            found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
+            bar.update()
     return found
 
 
@@ -241,6 +252,8 @@ def _entry_or_reason(
         return fit_baseline(estimator, NAMES[key], train, test, fit)
     except InputError as error:
         return f"not defined here: {error}"
+    except MemoryError as error:
+        return f"not fitted: not enough memory ({error})"
 
 
 NAMES = {

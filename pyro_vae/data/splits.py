@@ -70,6 +70,12 @@ class Split:
         labels = None if self.labels is None else self.labels[:num_rows]
         return replace(self, index=self.index[:num_rows], labels=labels)
 
+    def evenly_spaced(self, num_rows: int) -> Split:
+        """Return `num_rows` rows from all over the split, or all of them where it has fewer."""
+        chosen = np.linspace(0, len(self) - 1, min(num_rows, len(self))).round().astype(np.int64)
+        labels = None if self.labels is None else self.labels[torch.from_numpy(chosen)]
+        return replace(self, index=self.index[chosen], labels=labels)
+
     def share(self, processes: Processes) -> Split:
         """Return the rows that are a process's own."""
         own = processes.share(len(self))
@@ -188,8 +194,8 @@ class DataSet:
 
     @property
     def is_image(self) -> bool:
-        """Whether a row is a grey (height, width) or coloured (3 or 4, height, width) image."""
-        return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (3, 4))
+        """Whether a row is a grey (height, width) or (1, height, width) or coloured (3 or 4, height, width) image."""
+        return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (1, 3, 4))
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of x over the training split, float64 (D,) each.

@@ -17,6 +17,8 @@ Range = tuple[float, float]
 
 INCHES = 0.62
 """Width of one image in a new figure: ten of them fill a slide's column."""
+TALLEST = 20.0
+"""Inches of a new figure at most: of tall, narrow images it is wider than they need."""
 
 
 def reconstructions(
@@ -34,7 +36,7 @@ def reconstructions(
     Args:
         originals: Shape (N, D) or (N, *data_shape); the first `pairs * columns` are drawn.
         reconstructions: Of the same shape, row for row; means of p(x given z) as a rule.
-        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour.
+        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
         pairs: Pairs of rows at most.
         columns: Images a row at most.
         value_range: The data's values for black and for full brightness, in data units.
@@ -73,7 +75,7 @@ def samples(
 
     Args:
         images: Shape (N, D) or (N, *data_shape).
-        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour.
+        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
         columns: Images a row at most.
         value_range: The data's values for black and for full brightness, in data units.
         ax: Where to draw; a new figure by default.
@@ -110,7 +112,7 @@ def traversal_grid(
     Args:
         decode: Maps float64 latents of shape (n, latent_dim) to means of shape (n, D) or (n, *data_shape).
         latent_dim: Size of z.
-        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour.
+        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
         dims: The dimensions that run to the right and upwards.
         steps: Steps along each dimension.
         prior_draws: Draws from the prior, shape (num_draws, latent_dim), whose quantiles by dimension are taken; those
@@ -166,8 +168,8 @@ def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: st
     """Return images of shape (N, H, W, 3) with values in [0, 1]."""
     shape = tuple(data_shape)
     check(
-        len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3)),
-        f"Expected a data_shape of (H, W), (1, H, W) or (3, H, W); got {shape}. "
+        len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4)),
+        f"Expected a data_shape of (H, W), (1, H, W), (3, H, W) or (4, H, W); got {shape}. "
         "Use marginals for other data.",
     )
     array = to_array(images)
@@ -181,6 +183,8 @@ def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: st
     own = array.shape[1:] == shape
     rows = to_rows(array.reshape(len(array), -1) if own else array, name)
     unit = np.clip((rows.reshape(len(rows), -1, *shape[-2:]) - low) / (high - low), 0, 1)
+    if unit.shape[1] == 4:  # laid over white by its opacity
+        unit = 1 - unit[:, 3:] * (1 - unit[:, :3])
     return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(rows), *shape[-2:], 3))
 
 
@@ -210,7 +214,8 @@ def _show(grid: np.ndarray, ax: Axes | None) -> Axes:
     gap = _gap(grid)
     padded = np.pad(grid, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1.0)
     picture = padded.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)
-    ax = axes_or_new(ax, max(2.5, columns * INCHES + 0.8), rows * INCHES * height / width + 0.7)
+    tall = min(rows * INCHES * height / width + 0.7, TALLEST)
+    ax = axes_or_new(ax, max(2.5, columns * INCHES + 0.8), tall)
     ax.imshow(picture[:-gap, :-gap], interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])

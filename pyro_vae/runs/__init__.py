@@ -11,14 +11,17 @@ from pyro_vae.runs.folder import (
     saved_info,
     write_config,
 )
+from pyro_vae.runs.interruption import Interrupted, interruptible
 from pyro_vae.runs.resuming import open_folder, restore, resume_notes, start_from
 
 __all__ = [
     "Checkpoints",
+    "Interrupted",
     "Run",
     "RunFolder",
     "StopOnSignal",
     "absolute",
+    "interruptible",
     "load_data",
     "load_run",
     "open_folder",

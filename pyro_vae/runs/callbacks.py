@@ -11,6 +11,7 @@ from typing import Any
 from pyro_vae.checkpoint import nulled, save_state, save_weights, write_atomically
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.interruption import SIGNALS
 from pyro_vae.training import Callback, Trainer
 
 __all__ = ["Checkpoints", "StopOnSignal"]
@@ -66,7 +67,6 @@ class StopOnSignal(Callback):
     """
 
     touches_programs = False
-    signals = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, processes: Processes = ALONE) -> None:
         self.processes = processes
@@ -75,7 +75,7 @@ class StopOnSignal(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Take the signals over."""
-        self._before = {number: signal.signal(number, self._receive) for number in self.signals}
+        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_step(self, trainer: Trainer) -> None:
         """Stop training where a signal has come."""

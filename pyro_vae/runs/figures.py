@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.checkpoint import StorageError
-from pyro_vae.data import DataSet, Split
+from pyro_vae.data import AsFloat, DataSet, Split
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
 from pyro_vae.priors import StandardNormal
+from pyro_vae.progress import progress_bar
 
 __all__ = ["write_figures"]
 
@@ -25,74 +27,129 @@ PRIOR_DRAWS = 2000
 """Draws that the quantiles of a learned prior are taken from."""
 
 
-@torch.no_grad()
 def write_figures(
     folder: Path,
     model: GenerativeModel,
     guide: AmortizedGuide,
     dataset: DataSet,
     history: list[dict[str, Any]],
-) -> None:
+    *,
+    progress: bool = False,
+) -> list[str]:
     """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
 
-    Raises:
-        StorageError: If one cannot be written.
+    A picture that cannot be drawn or written stops nothing; an older one of its name is removed.
+
+    Args:
+        folder: Where to.
+        model: The generative program, in evaluation mode.
+        guide: The inference program.
+        dataset: Whose test rows are shown.
+        history: Of training, a line an epoch.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        Sentences on the pictures that are missing, one for each reason.
     """
-    x, labels = _some_rows(dataset.test, SHOWN_ROWS)
-    try:
-        plots.save(plots.training_curves(history), folder / "training_curves.png")
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            _latent_figures(folder, guide, x, labels, dataset)
-            (_image_figures if dataset.is_image else _table_figures)(folder, model, guide, dataset, x)
-    except OSError as error:
-        raise StorageError(
-            f"Could not write figures to {folder}: {error.strerror}. Free some space."
-        ) from error
+    pictures = dict(_Pictures(model, guide, dataset, history).named())
+    missing: dict[str, list[str]] = {}
+    with (
+        progress_bar(len(pictures), "figures", "drawing", shown=progress, leave=False) as bar,
+        torch.no_grad(),
+        torch.random.fork_rng(),
+    ):
+        torch.manual_seed(0)
+        for name, draw in pictures.items():
+            path = folder / f"{name}.png"
+            try:
+                plots.save(draw(), path)
+            except Exception as error:
+                missing.setdefault(_reason(error), []).append(path.name)
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+            bar.update()
+    return [f"{', '.join(names)} could not be drawn: {reason}." for reason, names in missing.items()]
 
 
-def _some_rows(split: Split, count: int) -> tuple[Tensor, Tensor | None]:
-    """Return evenly spaced rows of a split under their fixed draw, and their labels: some files are sorted by class."""
-    chosen = np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)
-    labels = None if split.labels is None else split.labels[torch.from_numpy(chosen)]
-    return replace(split, index=split.index[chosen], labels=labels).tensor(), labels
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return (text or type(error).__name__).rstrip(".")
 
 
-def _latent_figures(
-    folder: Path, guide: AmortizedGuide, x: Tensor, labels: Tensor | None, dataset: DataSet
-) -> None:
-    z = guide.encode(x).mean
-    names = dataset.class_names
-    dims = plots.widest_dimensions(z, 3)
-    if len(dims) == 3:
-        _save(plots.latent_space_3d(z, labels, names, dims=dims), folder / "latent_space_3d.png")
-    _save(plots.latent_space(z, labels, names, dims=dims[:2]), folder / "latent_space.png")
+@dataclass(frozen=True)
+class _Pictures:
+    """The figures of a run, each drawn when it is called for."""
 
+    model: GenerativeModel
+    guide: AmortizedGuide
+    dataset: DataSet
+    history: list[dict[str, Any]]
 
-def _image_figures(
-    folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
-) -> None:
-    shape, (shown, _) = dataset.data_shape, _some_rows(dataset.test, 20)
-    _save(
-        plots.reconstructions(shown, model.reconstruct(shown, guide), shape), folder / "reconstructions.png"
-    )
-    means = model.decode(model.prior().sample((100,))).mean
-    _save(plots.samples(means, shape), folder / "samples.png")
-    if model.latent_dim >= 2:
-        dims = plots.widest_dimensions(guide.encode(x).mean, 2)
-        decode = lambda z: model.decode(torch.as_tensor(z)).mean  # noqa: E731
-        drawn = None if isinstance(model.prior, StandardNormal) else model.prior().sample((PRIOR_DRAWS,))
-        traversal = plots.traversal_grid(decode, model.latent_dim, shape, dims=dims, prior_draws=drawn)
-        _save(traversal, folder / "traversal.png")
+    def named(self) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Yield the name of each picture that this run has, and the function that draws it."""
+        yield "training_curves", lambda: plots.training_curves(self.history)
+        if self.model.latent_dim >= 3:
+            yield "latent_space_3d", self._latent_space_3d
+        yield "latent_space", self._latent_space
+        if self.dataset.is_image:
+            yield "reconstructions", self._reconstructions
+            yield "samples", self._samples
+            if self.model.latent_dim >= 2:
+                yield "traversal", self._traversal
+        else:
+            yield "marginals", lambda: plots.marginals(*self._data_and_samples, self.dataset.column_names)
+            yield "pair_plot", lambda: plots.pair_plot(*self._data_and_samples, self.dataset.column_names)
 
+    @cached_property
+    def _rows(self) -> Split:
+        return self.dataset.test.evenly_spaced(SHOWN_ROWS)
 
-def _table_figures(
-    folder: Path, model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet, x: Tensor
-) -> None:
-    drawn = model.sample(max(len(x), 1000))
-    plots.save(plots.marginals(x, drawn, dataset.column_names), folder / "marginals.png")
-    plots.save(plots.pair_plot(x, drawn, dataset.column_names), folder / "pair_plot.png")
+    @cached_property
+    def _x(self) -> Tensor:
+        return self._rows.tensor()
 
+    @cached_property
+    def _z(self) -> Tensor:
+        return self.guide.encode(self._x).mean
 
-def _save(ax: Any, path: Path) -> None:
-    plots.save(ax.figure, path)
+    @cached_property
+    def _data_and_samples(self) -> tuple[Tensor, Tensor]:
+        return self._x, self.model.sample(max(len(self._x), 1000))
+
+    @cached_property
+    def _value_range(self) -> tuple[float, float]:
+        """What is black and what is full brightness: 0 and 1, or for floats that lie outside what they span."""
+        low, high = float(self._x.min()), float(self._x.max())
+        inside = not isinstance(self.dataset.preprocessing, AsFloat) or (low >= 0 and high <= 1)
+        return (0.0, 1.0) if inside or low == high else (low, high)
+
+    def _latent_space_3d(self) -> Any:
+        dims = plots.widest_dimensions(self._z, 3)
+        return plots.latent_space_3d(self._z, self._rows.labels, self.dataset.class_names, dims=dims).figure
+
+    def _latent_space(self) -> Any:
+        dims = plots.widest_dimensions(self._z, 3)[:2]
+        return plots.latent_space(self._z, self._rows.labels, self.dataset.class_names, dims=dims).figure
+
+    def _reconstructions(self) -> Any:
+        x = self.dataset.test.evenly_spaced(20).tensor()
+        means = self.model.reconstruct(x, self.guide)
+        return plots.reconstructions(x, means, self.dataset.data_shape, value_range=self._value_range).figure
+
+    def _samples(self) -> Any:
+        means = self.model.decode(self.model.prior().sample((100,))).mean
+        return plots.samples(means, self.dataset.data_shape, value_range=self._value_range).figure
+
+    def _traversal(self) -> Any:
+        model, dims = self.model, plots.widest_dimensions(self._z, 2)
+        drawn = (
+            None if isinstance(model.prior, StandardNormal) else model.prior().sample((PRIOR_DRAWS,)).cpu()
+        )
+        return plots.traversal_grid(
+            lambda z: model.decode(torch.as_tensor(z)).mean,
+            model.latent_dim,
+            self.dataset.data_shape,
+            dims=dims,
+            prior_draws=drawn,
+            value_range=self._value_range,
+        ).figure

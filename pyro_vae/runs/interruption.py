@@ -1,0 +1,50 @@
+"""SIGINT and SIGTERM after training, when the trained run is there already."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from pyro_vae.processes import Processes
+
+__all__ = ["SIGNALS", "Interrupted", "interruptible"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came.
+
+    Args:
+        number: Which one.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def interruptible(processes: Processes) -> Iterator[None]:
+    """Raise `Interrupted` inside the block where SIGINT or SIGTERM comes; a second one ends the process at once.
+
+    Of several processes the second one is ignored: the launcher sends each on, and the first has said all.
+    """
+    before: dict[signal.Signals, Any] = {}
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN if processes.count > 1 else before[each])
+        raise Interrupted(number)
+
+    for each in SIGNALS:
+        before[each] = signal.signal(each, interrupt)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is interrupt:
+            for each, handler in before.items():
+                signal.signal(each, handler)
