@@ -180,9 +180,31 @@ def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
 def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     out = tmp_path / "longer"
     assert script("--resume", finished, "--epochs", 8, "--out", out) == 0
-    assert "--epochs 6 (now 8): the result is not, to the bit, that of one run" in capsys.readouterr().out
+    assert (
+        "Resumed with another --epochs 6 (now 8), which decides about the learning rate (cosine): the result is not, "
+        "to the bit, that of one run."
+    ) in capsys.readouterr().out
     assert [line["epoch"] for line in lines(out)] == list(range(1, 9))
     assert [line["epoch"] for line in lines(finished)] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("more", [[], ["--average", "0.5"]], ids=["plain", "averaged"])
+def test_six_epochs_and_two_more_are_eight_under_a_constant_rate(tmp_path, capsys, more):
+    """The checkpoint of a finished run is the state after its last step, whichever epoch was the best."""
+    # So high a rate that the best epoch is not the last.
+    settings = [*SMALL, "--schedule", "constant", "--lr", "0.05", *more, "--evaluate", "none"]
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    assert script(*settings, "--out", parts) == 0
+    assert json.loads((parts / "summary.json").read_text())["best_epoch"] < 6
+    capsys.readouterr()
+    assert script("--resume", parts, "--epochs", 8) == 0
+    assert "Resumed with another" not in capsys.readouterr().out
+    assert script(*settings, "--epochs", 8, "--out", whole) == 0
+    assert same_weights(parts, whole)
+    states = [load_state(folder / "checkpoint" / "state.pt") for folder in (parts, whole)]
+    for name, value in states[0]["weights"].items():
+        assert torch.equal(value, states[1]["weights"][name])
+    assert [line["validation"] for line in lines(parts)] == [line["validation"] for line in lines(whole)]
 
 
 def test_a_run_starts_from_the_weights_of_another(finished, tmp_path, capsys):

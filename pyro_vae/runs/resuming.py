@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.checkpoint import StorageError, load_state, load_weights
-from pyro_vae.config import Config
+from pyro_vae.config import Config, TrainingConfig
 from pyro_vae.data import DataSet
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models import GenerativeModel
@@ -73,14 +73,28 @@ def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
     before, now = saved_config(config.run.resume).training, config.training
     changed = [
         f"--{name} {getattr(before, name)} (now {getattr(now, name)})"
-        for name in ("epochs", "patience", "device")
+        for name in ("patience", "device")
         if getattr(before, name) != getattr(now, name)
     ]
+    parts = _shares_of_all_steps(now)
+    if before.epochs != now.epochs and parts:
+        changed.append(
+            f"--epochs {before.epochs} (now {now.epochs}), which decides about {' and '.join(parts)}"
+        )
     were = saved_info(config.run.resume).get("processes", 1)
     if were != processes.count:
         changed.append(f"number of processes, {were} (now {processes.count})")
-    told = f"Resumed with another {' and '.join(changed)}: the result is not, to the bit, that of one run."
+    told = f"Resumed with another {'; with another '.join(changed)}: the result is not, to the bit, that of one run."
     return [told] if changed else []
+
+
+def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
+    """Return what is spread over all steps of a run, so that it changes with their number."""
+    spread = {
+        f"the learning rate ({training.schedule})": training.schedule != "constant" or training.warmup > 0,
+        "the weight of the divergence (--kl-warmup)": training.kl_warmup > 0,
+    }
+    return [part for part, holds in spread.items() if holds]
 
 
 def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) -> RunFolder:
