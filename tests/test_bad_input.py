@@ -411,15 +411,13 @@ def test_a_folder_that_a_killed_run_left_before_its_config_can_be_used(capsys):
     assert not list(Path("run").glob(".*"))
 
 
-def test_extreme_validation_and_test_rows_end_in_one_sentence(capsys):
+def test_an_extreme_validation_row_ends_in_one_sentence(capsys):
     rows = {name: np.random.default_rng(1).normal(size=(30, 3)) for name in ("train", "validation", "test")}
-    for name in ("validation", "test"):
-        spoiled = {split: part.copy() for split, part in rows.items()}
-        spoiled[name][4, 1] = 1e38
-        np.savez(f"{name}.npz", **spoiled)
-        assert script(*SMALL, "--dataset", f"{name}.npz", "--out", name) == 1
-        err = capsys.readouterr().err.splitlines()[-1]
-        assert re.fullmatch(rf"error: The .*{name}.* (finite|rows)\b.*\.", err), err
+    rows["validation"][4, 1] = 1e38
+    np.savez("x.npz", **rows)
+    assert script(*SMALL, "--dataset", "x.npz", "--out", "run") == 1
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: The .*validation.* (finite|rows)\b.*\.", err), err
 
 
 def constant():

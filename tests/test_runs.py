@@ -191,8 +191,20 @@ def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
 @pytest.mark.parametrize("more", [[], ["--average", "0.5"]], ids=["plain", "averaged"])
 def test_six_epochs_and_two_more_are_eight_under_a_constant_rate(tmp_path, capsys, more):
     """The checkpoint of a finished run is the state after its last step, whichever epoch was the best."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60, 3)))
     # So high a rate that the best epoch is not the last.
-    settings = [*SMALL, "--schedule", "constant", "--lr", "0.05", *more, "--evaluate", "none"]
+    settings = [
+        "--dataset",
+        tmp_path / "x.npy",
+        *SMALL,
+        "--batch-size",
+        8,
+        "--compile",
+        "off",
+        "--evaluate",
+        "none",
+    ]
+    settings += ["--schedule", "constant", "--lr", "0.2", *more]
     parts, whole = tmp_path / "parts", tmp_path / "whole"
     assert script(*settings, "--out", parts) == 0
     assert json.loads((parts / "summary.json").read_text())["best_epoch"] < 6
