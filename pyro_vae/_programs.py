@@ -19,10 +19,12 @@ from pyro_vae._pickling import Picklable
 
 __all__ = [
     "Program",
+    "evaluation_mode",
     "give_local_state",
     "local_parameters",
     "network_in_chunks",
     "parameters_of",
+    "row_by_row",
 ]
 
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -116,6 +118,34 @@ def _traced_parameters(program: Any, *data: Tensor) -> list[Tensor]:
     trace = pyro.poutine.trace(program).get_trace(*data)
     values = [trace.nodes[name]["value"] for name in trace.param_nodes]
     return [v if isinstance(v, nn.Parameter) else v.unconstrained() for v in values]
+
+
+@contextmanager
+def evaluation_mode(*programs: Any) -> Iterator[None]:
+    """Put modules into evaluation mode and back: under dropout or batch statistics a row has no density."""
+    modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules() if m.training]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+
+
+def row_by_row(network: nn.Module, inputs: Tensor) -> Tensor:
+    """Return `network(inputs)` with all leading dimensions joined into one while the network runs.
+
+    Networks with BatchNorm, convolutions or Flatten take the first dimension for the rows and the second for channels.
+
+    Args:
+        network: Takes (rows, features).
+        inputs: Shape (..., features).
+    """
+    if inputs.ndim <= 2:
+        return network(inputs)
+    outputs: Tensor = network(inputs.flatten(0, -2))
+    return outputs.reshape(*inputs.shape[:-1], *outputs.shape[1:])
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer, check_rows
 from pyro_vae._inputs import entry_of_rows
-from pyro_vae._programs import Program, network_in_chunks
+from pyro_vae._programs import Program, network_in_chunks, row_by_row
 from pyro_vae.likelihoods import Likelihood
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class GenerativeModel(Program):
 
     Args:
         prior: Module `() -> Distribution` over z, event shape (latent_dim,).
-        decoder: Network (..., latent_dim) -> (..., likelihood.num_outputs).
+        decoder: Network (rows, latent_dim) -> (rows, likelihood.num_outputs).
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
 
@@ -65,7 +65,7 @@ class GenerativeModel(Program):
             # z ~ p(z)
             z = pyro.sample("z", self.prior())
             # x | z ~ p(x | z)
-            return pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+            return pyro.sample("x", self.likelihood(row_by_row(self.decoder, z)), obs=x)
 
     def decode(self, z: Any, batch_size: int = 1000) -> dist.TorchDistribution:
         """Return p(x | z) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.

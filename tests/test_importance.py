@@ -141,7 +141,7 @@ def test_exactly_as_many_samples_are_drawn_as_asked_for():
         return z
 
     log_likelihood(model, guide, x, 1009, max_memory=SMALL)  # a prime: no chunk divides it
-    counted = drawn[2:]  # two small draws before measure what a sample takes
+    counted = drawn[6:]  # of the small draws before four check the programs, two measure what a sample takes
     assert len(counted) > 10
     assert sum(shape.numel() for shape in counted) == 5 * 1009
     assert max(samples for samples, _ in counted) < 1009
@@ -402,12 +402,6 @@ def plain_guide(x):
         pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
 
 
-def spoiled(x):
-    x = x.clone()
-    x[2, 1] = math.nan
-    return x
-
-
 def bad(name, match, model=None, guide=None, x=None, **settings):
     return pytest.param(model, guide, x, settings, match, id=name)
 
@@ -422,8 +416,7 @@ def bad(name, match, model=None, guide=None, x=None, **settings):
         bad("a site missing in the guide", r"samples \['other'\]", guide=nameless),
         bad("a site outside the plate", "'z' stands outside", model=no_plate, guide=plain_guide),
         bad("a plate of another size", "one place for each of the", model=one_row, guide=one_row),
-        bad("NaN in a row", r"row 2 has nan: log p\(x \| z\) nan", x=spoiled),
-        bad("too few columns", r"shape \(N, 6\); got \(1, 5\)", x=lambda x: x[:, :5]),
+        bad("too few columns", r"shape \(N, 6\); got \(8, 5\)", x=lambda x: x[:, :5]),
         bad("no rows", "at least one row", x=lambda x: x[:0]),
         bad("text", r"real numbers; got text \(dtype <U", x=lambda x: x.numpy().astype(str)),
         bad("two labels", "at most 1 input, which the programs take; got 3", x=lambda x: (x, x, x)),

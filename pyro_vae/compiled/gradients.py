@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
 from pyro_vae.compiled.graph import Backend, Graph, difference, inductor
-from pyro_vae.objectives import Loss, Terms
+from pyro_vae.objectives import Loss, ProgramError, Terms
 
 __all__ = ["CompiledGradients", "Evaluation", "Gradients", "worth_compiling"]
 
@@ -176,10 +176,10 @@ class CompiledGradients(Gradients):
             for _ in range(3 if progress.is_cuda else 1):
                 with _as_it_was(self.loss, seed=1) as after:
                     got, got_buffers = graph(progress, *flipped), after()
-        except InputError:
-            raise
         except Exception as error:  # whatever a program does that a graph cannot hold
-            reason = _reason(error)
+            if isinstance(error, InputError) and not isinstance(error, ProgramError):
+                raise
+            reason = _reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)
             self.note = (
                 f"The programs could not be compiled ({reason}), so that Pyro's handlers run in every step."
             )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check_integer
-from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.evaluate._densities import Densities, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.mcmc import init
 from pyro_vae.progress import Bar, progress_bar

@@ -7,23 +7,23 @@ sites, with supports. Here the sites of a row are packed into one vector and bac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Transform, biject_to
 from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
-from pyro_vae.objectives.rows import sample_sites
+from pyro_vae.objectives.checks import check_same_supports
+from pyro_vae.objectives.sites import WithoutScales, data_plate, data_site, sample_sites
 
-__all__ = ["Densities", "evaluation_mode", "noise_seeds", "rows_last", "simulate_rows", "vectorized_trace"]
+__all__ = ["Densities", "noise_seeds", "rows_last", "simulate_rows", "vectorized_trace"]
 
 
 class _Site(NamedTuple):
@@ -60,7 +60,8 @@ class Densities:
         self.model, self.guide, self.data = model, guide, data
         self.max_plate_nesting = max_plate_nesting
         sites = sample_sites(self._trace(model, 1))
-        self.sites = [_described(site) for site in sites if not site["is_observed"]]
+        self._latent = [site for site in sites if not site["is_observed"]]
+        self.sites = [_described(site) for site in self._latent]
         check(bool(self.sites), "Expected a model with latent sites; all of its sites are observed.")
         self._guide_site = self._only_guide_site()
 
@@ -123,6 +124,8 @@ class Densities:
                 f"Expected the guide to sample the model's latent sites {self.names}; it samples "
                 f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
             )
+            if program is self.guide:
+                check_same_supports(self._latent, sample_sites(trace))
             return self.pack({name: rows_last(trace.nodes[name]) for name in self.names})
 
     def _trace(
@@ -140,7 +143,7 @@ class Densities:
     def _only_guide_site(self) -> Distribution | None:
         with torch.no_grad():
             sites = sample_sites(self._trace(self.guide, 1))
-        if len(sites) != 1 or len(self.sites) != 1:
+        if len(sites) != 1 or len(self.sites) != 1 or sites[0]["mask"] is not None:
             return None
         return sites[0]["fn"]
 
@@ -152,7 +155,7 @@ def vectorized_trace(
     max_plate_nesting: int = 1,
     values: dict[str, Tensor] | None = None,
 ) -> Any:
-    """Run a program for several values of its latents at once.
+    """Run a program for several values of its latents at once, without the scales of its sites.
 
     Args:
         program: A Pyro program.
@@ -165,6 +168,7 @@ def vectorized_trace(
         nested = (1,) * (max_plate_nesting - 1)
         placed = {name: v.reshape(len(v), *nested, *v.shape[1:]) for name, v in values.items()}
         program = poutine.condition(program, data=placed)
+    program = WithoutScales()(program)
     plate = pyro.plate("_samples", num_samples, dim=-max_plate_nesting - 1)
     with local_parameters(), plate:
         return poutine.trace(program).get_trace(*data)
@@ -189,11 +193,12 @@ def rows_last(site: dict[str, Any]) -> Tensor:
     """Return a site's value, shape (num_samples, N, *event), or raise where it stands in a further plate."""
     value: Tensor = site["value"]
     batch = value.shape[: value.ndim - site["fn"].event_dim]
-    if not any(plate.name == "data" for plate in site["cond_indep_stack"]):
-        raise InputError(
-            f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
-            "Put it under `with pyro.plate('data', len(x)):`."
-        )
+    check(
+        data_plate(site).dim == -1,
+        f"Expected the plate 'data' at dimension -1, the last of a batch, to run the site {site['name']!r} on many "
+        f"samples; it is at {data_plate(site).dim}. Write `pyro.plate('data', len(x), dim=-1)`, and place plates "
+        "inside it further left.",
+    )
     check(
         math.prod(batch[1:-1]) == 1,
         f"Expected the latent site {site['name']!r} in the plate 'data' alone; its batch shape for one row is "
@@ -220,16 +225,12 @@ def simulate_rows(
     """
     with torch.no_grad():
         trace = vectorized_trace(poutine.uncondition(model), data, 1, max_plate_nesting)
-    sites = sample_sites(trace)
-    observed = [site for site in sites if site["infer"].get("was_observed")]
-    check(
-        len(observed) == 1 and observed[0]["value"].numel() == data[0].numel(),
-        f"Expected one observed site of the shape of x, {tuple(data[0].shape)}, to simulate rows; the model observes "
-        f"{[(site['name'], tuple(site['value'].shape[1:])) for site in observed]}. Expand that site to the shape of x, "
-        "or simulate none.",
-    )
-    latents = {site["name"]: rows_last(site) for site in sites if site is not observed[0]}
-    x = observed[0]["value"].reshape(data[0].shape).to(data[0].dtype)
+    try:
+        observed = data_site(trace, data[0])
+    except InputError as error:
+        raise InputError(f"{error} Or simulate none (`num_simulated=0`).") from None
+    latents = {site["name"]: rows_last(site) for site in sample_sites(trace) if site is not observed}
+    x = observed["value"].reshape(data[0].shape).to(data[0].dtype)
     return (x, *data[1:]), latents
 
 
@@ -237,16 +238,3 @@ def noise_seeds(seed: int, block: int, count: int) -> list[int]:
     """Return seeds of streams of noise that have nothing to do with each other, or with those of another block."""
     states = np.random.SeedSequence((seed, block)).generate_state(count, np.uint64)
     return [int(state >> np.uint64(1)) for state in states]
-
-
-@contextmanager
-def evaluation_mode(*programs: Any) -> Iterator[None]:
-    """Put modules into evaluation mode and back: under dropout or batch statistics a row has no density."""
-    modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules() if m.training]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +13,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyro_vae._checks import InputError, check, check_integer, check_positive
+from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae._programs import local_parameters
-from pyro_vae.objectives import RowLogProbs, row_log_probs
+from pyro_vae.objectives import ProgramError, RowLogProbs, row_log_probs
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.unscored import PARTICLES, failing_rows, with_stand_ins
 
 __all__ = ["Stream", "undisturbed"]
 
 CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
 """What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
+TRIED = 100
+"""Rows on which the programs may fail before they are held to be at fault."""
 SHARED = 8
 """Unless a run of the programs makes so much, whatever the samples, that a chunk should be so many times as large."""
 
@@ -70,23 +74,51 @@ class Stream:
         return dtype if dtype.is_floating_point else torch.get_default_dtype()
 
     def blocks(self) -> Iterator[Iterator[Tensor]]:
-        """Yield for each block of rows its log weights, chunk by chunk: float64, (samples, rows), nats."""
+        """Yield for each block of rows its log weights, chunk by chunk: float64, (samples, rows), nats.
+
+        Rows that cannot be scored have NaN, or minus infinity.
+
+        Raises:
+            InputError: If the programs cannot be evaluated row by row, or the guide cannot reach all of the prior.
+        """
+        nesting, count = self.max_plate_nesting, self.num_samples
+        check_programs(
+            self.model,
+            self.guide,
+            *self.data,
+            num_particles=count,
+            max_plate_nesting=nesting,
+            importance=True,
+        )
         rows, samples = self._sizes()
         for start in range(0, len(self.data[0]), rows):
             yield self._chunks(start, rows, samples)
 
     def _chunks(self, start: int, rows: int, samples: int) -> Iterator[Tensor]:
-        block = [values[start : start + rows] for values in self.data]
+        block = tuple(values[start : start + rows] for values in self.data)
+        lost = torch.zeros(len(block[0]), dtype=torch.bool)
         # A block's noise does not depend on the blocks before it.
         (state,) = np.random.SeedSequence((self.seed, start)).generate_state(1, np.uint64)
         torch.manual_seed(int(state >> np.uint64(1)))
         for done in range(0, self.num_samples, samples):
             count = min(samples, self.num_samples - done)
-            yield _weights(self._draw(block, count), len(block[0]), start)
+            try:
+                found = self._draw(block, count)
+            except ProgramError:
+                if done:
+                    raise
+                lost = failing_rows(partial(self._draw_rows, min(count, PARTICLES)), block)
+                block = with_stand_ins(block, lost)
+                torch.manual_seed(int(state >> np.uint64(1)))
+                found = self._draw(block, count)
+            yield _weights(found, lost)
 
-    def _draw(self, block: list[Tensor], count: int) -> RowLogProbs:
+    def _draw(self, block: Sequence[Tensor], count: int) -> RowLogProbs:
         nesting = self.max_plate_nesting
         return row_log_probs(self.model, self.guide, *block, num_particles=count, max_plate_nesting=nesting)
+
+    def _draw_rows(self, count: int, *block: Tensor) -> RowLogProbs:
+        return self._draw(block, count)
 
     def _sizes(self) -> tuple[int, int]:
         """Return how many rows and how many samples a chunk has: few rows, as each costs a run of the encoder."""
@@ -99,10 +131,21 @@ class Stream:
 
     def _bytes(self) -> tuple[int, int]:
         """Return the bytes that a run takes over all tensors it makes: once, and for each sample of a row."""
-        row = [values[:1] for values in self.data]
-        two, three = (_bytes_made(partial(self._draw, row, n)) for n in (2, 3))
+        two, three = self._bytes_of_a_row()
         each = max(three - two, 8)
         return max(two - 2 * each, 0), each
+
+    def _bytes_of_a_row(self) -> list[int]:
+        """Return the bytes that a run of two and of three samples takes, on the first row that can be run."""
+        last = len(self.data[0]) - 1
+        for number in range(last + 1):
+            row = [values[number : number + 1] for values in self.data]
+            try:
+                return [_bytes_made(partial(self._draw, row, count)) for count in (2, 3)]
+            except ProgramError:
+                if number == min(last, TRIED):
+                    raise
+        raise AssertionError("There is at least one row.")
 
 
 def _told(data: tuple[Any, ...]) -> str:
@@ -146,21 +189,7 @@ def _bytes_made(run: Callable[[], Any]) -> int:
     return counted.total
 
 
-def _weights(log_probs: RowLogProbs, num_rows: int, start: int) -> Tensor:
-    """Return the log weights in float64, or raise where they are no weights."""
-    likelihood, prior, guide = (part.double() for part in log_probs[:3])
-    check(
-        likelihood.shape[1] == num_rows,
-        f"Expected the plate 'data' to have one place for each of the {num_rows} rows given; it has "
-        f"{likelihood.shape[1]}. Write it as `pyro.plate('data', len(x))`.",
-    )
-    weights = likelihood + prior - guide
-    unusable = weights.isnan() | (weights == torch.inf)
-    if unusable.any():
-        sample, row = (int(i) for i in unusable.nonzero()[0])
-        raise InputError(
-            f"Expected log weights that are numbers below infinity; row {start + row} has {weights[sample, row]:g}: "
-            f"log p(x | z) {likelihood[sample, row]:g}, log p(z) {prior[sample, row]:g}, log q(z | x) "
-            f"{guide[sample, row]:g}. Look for NaN in that row and in the parameters."
-        )
-    return weights
+def _weights(log_probs: RowLogProbs, lost: Tensor) -> Tensor:
+    """Return the log weights in float64, NaN where they are no weights: that of a lost row, or infinity."""
+    weights = log_probs.likelihood.double() + log_probs.prior.double() - log_probs.guide.double()
+    return weights.masked_fill((weights == torch.inf) | lost.to(weights.device), torch.nan)

@@ -16,11 +16,14 @@ from torch import Tensor
 
 from pyro_vae._checks import check, check_choice, check_integer
 from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._annealed_chains import AnnealedChains, AnnealedRows
-from pyro_vae.evaluate._densities import evaluation_mode, simulate_rows
+from pyro_vae.evaluate._densities import simulate_rows
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.mcmc import HMC
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.unscored import unscored, with_stand_ins
 
 __all__ = ["Annealing", "annealed_log_likelihood", "bidirectional_bounds"]
 
@@ -87,7 +90,9 @@ def annealed_log_likelihood(
     """Estimate log p(x) of each row by annealed importance sampling (Neal 2001).
 
     `E[mean over chains of w] = p(x)`, so the logarithm, which is returned, lies below log p(x) on average. All
-    weights are summed in float64. Modules are in evaluation mode meanwhile; the random state stays as it was.
+    weights are summed in float64. Modules are in evaluation mode meanwhile; the random state stays as it was. A row
+    that cannot be scored gets NaN or minus infinity, and the others their own values; their noise may be another,
+    since the search for step sizes ends where all rows of a batch have one.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
@@ -115,13 +120,23 @@ def annealed_log_likelihood(
             batch_size=batch_size, max_plate_nesting=max_plate_nesting, seed=seed + 1, progress=progress,
         )  # fmt: skip
 
+    with undisturbed(data), evaluation_mode(model, guide):
+        lost = _checked(model, guide, data, annealing, max_plate_nesting)
+
     def forward(chains: AnnealedChains, _: slice) -> tuple[Tensor, ...]:
         log_weight, accept_rate = chains.forward()
         return *_log_mean_exp(log_weight), accept_rate
 
-    rows = AnnealedRows(annealing, model, guide, data, batch_size, max_plate_nesting, seed, progress)
+    others = data if (lost != 0).all() else with_stand_ins(data, lost != 0)
+    rows = AnnealedRows(annealing, model, guide, others, batch_size, max_plate_nesting, seed, progress)
     value, se, accept_rate = rows(forward)
-    return AnnealedLogLikelihood(value, se, accept_rate, simulated)
+    lost = lost.to(value.device)
+    return AnnealedLogLikelihood(
+        value + lost,
+        se.masked_fill(lost != 0, math.nan),
+        accept_rate.masked_fill(lost != 0, math.nan),
+        simulated,
+    )
 
 
 def bidirectional_bounds(
@@ -170,6 +185,22 @@ def bidirectional_bounds(
     rows = AnnealedRows(annealing, model, guide, drawn, batch_size, max_plate_nesting, seed, progress)
     lower, lower_se, upper, upper_se = rows(both_ways, directions=2)
     return BidirectionalBounds(lower, lower_se, upper, upper_se, annealing.num_chains, drawn)
+
+
+def _checked(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    annealing: Annealing,
+    max_plate_nesting: int,
+) -> Tensor:
+    """Return what is known of each row before it is annealed, shape (N,), as `unscored` does, or raise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        check_programs(
+            model, guide, *data, max_plate_nesting=max_plate_nesting, importance=annealing.start == "guide"
+        )
+        return unscored(model, guide, data, max_plate_nesting)
 
 
 def _log_mean_exp(log_values: Tensor) -> tuple[Tensor, Tensor]:

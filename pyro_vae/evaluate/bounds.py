@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scipy.stats import t as student_t
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae.objectives.unscored import told_unscored
 
 __all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
 
@@ -80,6 +81,19 @@ class AnnealedLogLikelihood:
     se: Tensor
     accept_rate: Tensor
     simulated: BidirectionalBounds | None = None
+
+    @property
+    def scored(self) -> AnnealedLogLikelihood:
+        """The estimate of the rows whose value is finite."""
+        finite = self.value.isfinite()
+        return replace(
+            self, value=self.value[finite], se=self.se[finite], accept_rate=self.accept_rate[finite]
+        )
+
+    @property
+    def warning(self) -> str | None:
+        """Which rows could not be scored, or None where all were."""
+        return told_unscored(self.value)
 
     @property
     def mean(self) -> float:

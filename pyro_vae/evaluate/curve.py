@@ -12,7 +12,9 @@ from torch import Tensor
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._streaming import Stream, undisturbed
+from pyro_vae.objectives.unscored import told_unscored
 
 __all__ = ["IWAECurve", "iwae_curve"]
 
@@ -26,12 +28,28 @@ class IWAECurve:
     Args:
         num_samples: The K, increasing, S of them.
         value: Unbiased estimates of L_K, shape (S, N), float64, nats.
-        monte_carlo_se: Standard errors of the means over rows from the samples of z, shape (S,), nats.
+        variance: Of their errors from the samples of z, shape (S, N), squared nats.
     """
 
     num_samples: tuple[int, ...]
     value: Tensor
-    monte_carlo_se: Tensor
+    variance: Tensor
+
+    @property
+    def scored(self) -> IWAECurve:
+        """The curve of the rows whose bounds are finite."""
+        finite = self.value.isfinite().all(0)
+        return IWAECurve(self.num_samples, self.value[:, finite], self.variance[:, finite])
+
+    @property
+    def warning(self) -> str | None:
+        """Which rows could not be scored, or None where all were."""
+        return told_unscored(self.value.sum(0))
+
+    @property
+    def monte_carlo_se(self) -> Tensor:
+        """Standard errors of the means over rows from the samples of z, shape (S,), nats."""
+        return self.variance.sum(1).sqrt() / self.value.shape[1]
 
     @property
     def mean(self) -> Tensor:
@@ -89,10 +107,10 @@ def iwae_curve(
     )
     draws = check_integer(num_draws or 2 * wanted[-1], "num_draws", minimum=2 * wanted[-1])
     stream = Stream(model, guide, entry_for(model, guide).rows(x), draws, max_memory, max_plate_nesting, seed)
-    with undisturbed(stream.data):
+    with undisturbed(stream.data), evaluation_mode(model, guide):
         blocks = [_bounds(torch.cat(list(chunks)), wanted) for chunks in stream.blocks()]
     value, variance = (torch.cat(part, dim=1).cpu() for part in zip(*blocks, strict=True))
-    return IWAECurve(wanted, value, variance.sum(1).sqrt() / value.shape[1])
+    return IWAECurve(wanted, value, variance)
 
 
 def _bounds(w: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:

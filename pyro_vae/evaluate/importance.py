@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, NamedTuple
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor
 
 from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._streaming import Stream, undisturbed
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, pareto_khat, tail_length
 from pyro_vae.evaluate.scores import LogLikelihood
+from pyro_vae.objectives.unscored import told_unscored
 from pyro_vae.progress import progress_bar
 
 __all__ = ["log_likelihood", "log_weights"]
@@ -34,6 +37,9 @@ def log_weights(
 ) -> Tensor:
     """Return `log w = log p(x, z) - log q(z | x)` for draws of z from the guide, shape (num_samples, N), float64.
 
+    Modules are in evaluation mode meanwhile. A row that cannot be scored has NaN or minus infinity, and a warning says
+    which.
+
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
@@ -46,13 +52,18 @@ def log_weights(
 
     Raises:
         InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
-            the model's, or a weight is NaN.
+            the model's or their distributions cannot be compared, the guide cannot reach all of the prior's support,
+            or the log-probabilities of a row depend on the rows or samples beside it.
     """
     stream = Stream(
         model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
     )
-    with undisturbed(stream.data):
-        return torch.cat([torch.cat(list(chunks)).cpu() for chunks in stream.blocks()], dim=1)
+    with undisturbed(stream.data), evaluation_mode(model, guide):
+        weights = torch.cat([torch.cat(list(chunks)).cpu() for chunks in stream.blocks()], dim=1)
+    unscored = told_unscored(weights.logsumexp(0))
+    if unscored:
+        warnings.warn(unscored, stacklevel=2)
+    return weights
 
 
 def log_likelihood(
@@ -69,7 +80,8 @@ def log_likelihood(
     """Estimate log p(x) of each row as `log((1 / K) sum_k w_k)` (Burda et al. 2016, eq. 8), with its error.
 
     Samples are drawn, weighed and forgotten chunk by chunk: memory grows with the number of rows alone, by
-    five numbers each, and with neither `num_samples` nor the size of the networks' layers times rows.
+    five numbers each, and with neither `num_samples` nor the size of the networks' layers times rows. Modules are in
+    evaluation mode meanwhile.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
@@ -84,17 +96,19 @@ def log_likelihood(
 
     Returns:
         Estimate, standard error, effective sample size and k-hat of each row. A row whose weights are all
-        zero, because the guide samples only where the model has no support, has the estimate -inf.
+        zero, because the guide samples only where the model has no support, has the estimate -inf; one whose
+        densities are not numbers has NaN. The others are as they would be without it.
 
     Raises:
         InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
-            the model's, or a weight is NaN.
+            the model's or their distributions cannot be compared, the guide cannot reach all of the prior's support,
+            or the log-probabilities of a row depend on the rows or samples beside it.
     """
     stream = Stream(
         model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
     )
     bar = progress_bar(len(stream.data[0]), "rows", "importance sampling", shown=progress)
-    with undisturbed(stream.data), bar:
+    with undisturbed(stream.data), evaluation_mode(model, guide), bar:
         # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
         # and the heap would grow by their size with each row.
         table = torch.empty(5, len(stream.data[0]), dtype=torch.float64)

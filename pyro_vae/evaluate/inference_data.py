@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,11 +14,14 @@ from torch import Tensor
 
 from pyro_vae._checks import check
 from pyro_vae._inputs import entry_for
-from pyro_vae.evaluate._densities import evaluation_mode, rows_last, vectorized_trace
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.evaluate._densities import rows_last, vectorized_trace
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.importance import log_likelihood
-from pyro_vae.evaluate.posteriors import PosteriorSampler, ResampledPosterior, joined
-from pyro_vae.objectives.rows import sample_sites
+from pyro_vae.evaluate.posteriors import NUTSPosterior, PosteriorSampler, ResampledPosterior, joined
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.sites import sample_sites
+from pyro_vae.objectives.unscored import unscored
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +73,8 @@ def to_arviz(
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites; `NUTSPosterior` makes no use of it.
         x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
-        rows: Which rows are taken; their numbers become the coordinate `data`. All where None.
+        rows: Which rows are taken; their numbers become the coordinate `data`. All where None. Rows that cannot be
+            scored are left out, with a warning.
         posterior: How p(z | x) is drawn from: `ResampledPosterior()` or `NUTSPosterior()`.
         marginal_samples: Samples of z from the guide for log p(x) of each row; log p(x | z) is given where None.
         dims: Names of a site's own dimensions; by default `z_dim`, or `z_dim_0`, ... where it has several.
@@ -92,10 +97,15 @@ def to_arviz(
         f"Expected rows as numbers from 0 to {len(every[0]) - 1}, at least one; got {numbers[:5]}.",
     )
     data = tuple(values[torch.as_tensor(numbers, device=values.device)] for values in every)
-    named = _Names(dict(dims or {}), {"data": numbers} | dict(coords or {}))
+    sampler = posterior or ResampledPosterior()
     with undisturbed(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
-        draws = (posterior or ResampledPosterior()).draw(model, guide, data, max_plate_nesting)
+        if not isinstance(sampler, NUTSPosterior):  # which makes no use of the guide
+            check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting, importance=True)
+            data, numbers = _scored(model, guide, data, numbers, max_plate_nesting)
+        named = _Names(dict(dims or {}), {"data": numbers} | dict(coords or {}))
+        torch.manual_seed(seed)
+        draws = sampler.draw(model, guide, data, max_plate_nesting)
         shape = next(iter(draws.latents.values())).shape[:2]
         flat = {name: value.flatten(0, 1) for name, value in draws.latents.items()}
         observed = _observed(model, data, max_plate_nesting)
@@ -129,6 +139,27 @@ def to_arviz(
         "constant_data": named.dataset(by_row, ("data",)),
     }
     return as_groups({name: group for name, group in groups.items() if group.data_vars})
+
+
+def _scored(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    numbers: list[int],
+    nesting: int,
+) -> tuple[tuple[Tensor, ...], list[int]]:
+    """Return the rows that can be scored, and their numbers; a warning names the others."""
+    kept = unscored(model, guide, data, nesting) == 0
+    left_out = [number for number, keep in zip(numbers, kept.tolist(), strict=True) if not keep]
+    check(bool(kept.any()), f"Expected rows that can be scored; rows {left_out[:5]} have NaN or no density.")
+    if left_out:
+        warnings.warn(
+            f"Rows that cannot be scored are left out ({len(left_out)} of {len(numbers)}: {left_out[:5]}). Look for "
+            "NaN and extreme values in them.",
+            stacklevel=3,
+        )
+    scored = [number for number, keep in zip(numbers, kept.tolist(), strict=True) if keep]
+    return tuple(part[kept.to(part.device)] for part in data), scored
 
 
 class _Names(NamedTuple):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -21,9 +20,11 @@ from torch.distributions import (
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
-from pyro_vae.evaluate._densities import evaluation_mode
+from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._streaming import undisturbed
-from pyro_vae.objectives.rows import sample_sites
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.rows import draw
+from pyro_vae.objectives.unscored import told_unscored, unscored
 
 __all__ = ["LatentSummary", "Sandwich", "latent_summary"]
 
@@ -59,6 +60,7 @@ class LatentSummary:
             log of the number of rows.
         marginal_kl: `KL(q(z) || p(z))` of the aggregated posterior: `kl - mutual_information`.
         num_rows: How many rows.
+        unscored_rows: Numbers of rows that could not be scored, and are left out of all of the above.
     """
 
     mean_variance: Tensor
@@ -68,6 +70,7 @@ class LatentSummary:
     mutual_information: Sandwich
     marginal_kl: Sandwich
     num_rows: int
+    unscored_rows: tuple[int, ...] = ()
 
     @property
     def active(self) -> Tensor:
@@ -82,7 +85,13 @@ class LatentSummary:
     @property
     def warning(self) -> str | None:
         """Sentences on a collapsed posterior, and on too few rows to measure; None where neither is seen."""
-        return " ".join(self._collapse() + self._ceiling()) or None
+        return " ".join(self._left_out() + self._collapse() + self._ceiling()) or None
+
+    def _left_out(self) -> list[str]:
+        verdicts = torch.zeros(self.num_rows + len(self.unscored_rows), dtype=torch.float64)
+        verdicts[list(self.unscored_rows)] = math.nan
+        found = told_unscored(verdicts)
+        return [f"{found.partition(' and have')[0]} and are left out."] if found else []
 
     def _collapse(self) -> list[str]:
         size = len(self.mean_variance)
@@ -161,7 +170,12 @@ def latent_summary(
     check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
     with undisturbed(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
-        q, p = _posterior_and_prior(model, guide, data)
+        check_programs(model, guide, *data, num_particles=1)
+        lost = unscored(model, guide, data, num_particles=1) != 0
+        kept = tuple(part[~lost.to(part.device)] for part in data)
+        check(len(kept[0]) >= 2, f"Expected at least two rows that can be scored; got {len(kept[0])}.")
+        torch.manual_seed(seed)
+        q, p = _posterior_and_prior(model, guide, kept)
         z = q.sample((num_samples,))
         own = q.log_prob(z).double()
         kl = (own - p.log_prob(z).double()).mean(0)
@@ -180,6 +194,7 @@ def latent_summary(
         mutual_information=Sandwich(lower, upper, float(information.influence.std() / n**0.5)),
         marginal_kl=Sandwich(total - upper, total - lower, float(rest.std() / n**0.5)),
         num_rows=n,
+        unscored_rows=tuple(lost.nonzero().flatten().tolist()),
     )
 
 
@@ -187,14 +202,19 @@ def _posterior_and_prior(
     model: Callable[..., Any], guide: Callable[..., Any], data: tuple[Tensor, ...]
 ) -> tuple[Distribution, Distribution]:
     """Return q(z | x) and p(z), each of batch shape (N,)."""
-    trace = poutine.trace(guide).get_trace(*data)
-    replayed = poutine.trace(poutine.replay(model, trace=trace)).get_trace(*data)
-    guided = sample_sites(trace)
-    latent = [site for site in sample_sites(replayed) if not site["is_observed"]]
+    draws = draw(model, guide, *data)
+    guided = draws.guide_sites
+    latent = [site for site in draws.model_sites if not site["is_observed"]]
     check(
         len(latent) == 1 and [site["name"] for site in guided] == [latent[0]["name"]],
         "Expected one latent site, the same in model and guide, whose distribution depends on x alone; the model has "
         f"{[site['name'] for site in latent]} and the guide {[site['name'] for site in guided]}.",
+    )
+    shape = guided[0]["fn"].batch_shape
+    check(
+        shape == (len(data[0]),) and (guided[0]["mask"] is None or guided[0]["mask"] is True),
+        f"Expected the latent site {latent[0]['name']!r} in the plate 'data' alone, without a mask; it has "
+        f"batch shape {tuple(shape)}. Declare dimensions of one row by `.to_event(...)`.",
     )
     return guided[0]["fn"], latent[0]["fn"]
 

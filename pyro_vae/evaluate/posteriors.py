@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pyro_vae._checks import check_integer
 from pyro_vae.evaluate._densities import rows_last
-from pyro_vae.objectives.rows import draw, sample_sites
+from pyro_vae.objectives.rows import draw
+from pyro_vae.objectives.sites import WithoutScales, sample_sites
 
 __all__ = ["NUTSPosterior", "PosteriorDraws", "PosteriorSampler", "ResampledPosterior", "joined", "resample"]
 
@@ -112,7 +113,7 @@ class NUTSPosterior:
         """Return draws of each row's latents, and which of them ended a divergent trajectory."""
         chains, diverging = [], torch.zeros(self.num_chains, self.num_samples, dtype=torch.bool)
         for chain in range(self.num_chains):
-            kernel = NUTS(model, init_strategy=init_to_sample, max_plate_nesting=nesting)
+            kernel = NUTS(WithoutScales()(model), init_strategy=init_to_sample, max_plate_nesting=nesting)
             mcmc = MCMC(
                 kernel, num_samples=self.num_samples, warmup_steps=self.num_warmup, disable_progbar=True
             )
@@ -143,7 +144,7 @@ def _proposals(
         draws = draw(model, guide, *data, num_particles=size, max_plate_nesting=nesting)
         latent = [site for site in sample_sites(draws.model_trace) if not site["is_observed"]]
         values.append({site["name"]: rows_last(site) for site in latent})
-        log_weights.append(draws.log_probs.log_weights.double())
+        log_weights.append(draws.reported.log_weights.double())
     return joined(values), torch.cat(log_weights)
 
 

@@ -12,18 +12,22 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints
 
 from pyro_vae._checks import InputError, check, check_positive
 from pyro_vae._programs import Program
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.objectives.sites import log_density, sample_sites
+from pyro_vae.objectives.supports import holds, support_of
 
 __all__ = ["DefensiveGuide", "WidenedGuide"]
 
 
 class _Proposal(Program):
-    """A guide made from the posterior of another, at the site `"z"`."""
+    """A guide made from the posterior of another, at its one site."""
 
     def __init__(self, guide: nn.Module) -> None:
         super().__init__()
@@ -33,17 +37,35 @@ class _Proposal(Program):
             "Widen a plain function by hand, where it samples z.",
         )
         self.guide: Any = guide
+        self._site: str | None = "z" if type(guide).forward is AmortizedGuide.forward else None
 
     def posterior(self, x: Tensor) -> TorchDistribution:
         """Return the proposal for the rows `x`, shape (..., N, data_dim): a density over z, event (latent_dim,)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, *_: Any) -> Tensor:
+    def forward(self, x: Tensor, *context: Any) -> Tensor:
         """Run the program on the rows `x`, shape (N, data_dim); return z, shape (N, latent_dim)."""
-        posterior = self.posterior(x)
+        name, posterior = self._site or self._found(x, *context), self.posterior(x)
         with pyro.plate("data", x.shape[-2], dim=-1):
             # z ~ proposal(z | x)
-            return pyro.sample("z", posterior)
+            return pyro.sample(name, posterior)
+
+    def _found(self, *data: Tensor) -> str:
+        """Return the name of the guide's site, looked up in a run of the guide.
+
+        Raises:
+            InputError: If it has several.
+        """
+        with torch.random.fork_rng(), torch.no_grad(), poutine.block():
+            sites = sample_sites(poutine.trace(self.guide).get_trace(*data))
+        names = [site["name"] for site in sites]
+        check(
+            len(names) == 1,
+            f"Expected a guide of one site, to be widened by its `posterior`; {type(self.guide).__name__} samples "
+            f"{names}. Widen each where it is sampled.",
+        )
+        self._site = names[0]
+        return names[0]
 
 
 class WidenedGuide(_Proposal):
@@ -125,7 +147,14 @@ class _TwoComponents(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        return constraints.independent(constraints.real, len(self.event_shape))
+        own, prior = support_of(self.first), support_of(self.second)
+        if own is None or prior is None or holds(prior, own):
+            return self.second.support
+        return (
+            self.first.support
+            if holds(own, prior)
+            else constraints.independent(constraints.real, self.event_dim)
+        )
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TorchDistribution:
         return _TwoComponents(self.first.expand(batch_shape), self.second, self.share)
@@ -138,5 +167,5 @@ class _TwoComponents(TorchDistribution):
         return torch.where(chosen.reshape(shape + (1,) * len(self.event_shape)), second, first)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        first = self.first.log_prob(value) + math.log1p(-self.share)
-        return torch.logaddexp(first, self.second.log_prob(value) + math.log(self.share))
+        first = log_density(self.first, value) + math.log1p(-self.share)
+        return torch.logaddexp(first, log_density(self.second, value) + math.log(self.share))

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, tail_length
+from pyro_vae.objectives.unscored import told_unscored
 
 __all__ = ["LogLikelihood"]
 
@@ -24,7 +26,7 @@ class LogLikelihood:
 
     Args:
         value: The estimate `log((1 / K) sum_k w_k)`, nats: in expectation below log p(x), by about `se^2 / 2`
-            where the weights' variance is finite.
+            where the weights' variance is finite. NaN or minus infinity for a row that could not be scored.
         se: Its Monte Carlo standard error by the delta method, nats.
         ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 where all weights are zero.
         khat: Pareto tail index of the weights; NaN where there are too few samples to tell.
@@ -53,8 +55,14 @@ class LogLikelihood:
         return len(self.value)
 
     @property
+    def scored(self) -> LogLikelihood:
+        """The estimate of the rows whose value is finite."""
+        finite = self.value.isfinite()
+        return LogLikelihood.from_columns(torch.stack(self.columns())[:, finite], self.num_samples)
+
+    @property
     def mean(self) -> float:
-        """Mean over rows, nats per example."""
+        """Mean over rows, nats per example; NaN or minus infinity where a row has it (see `scored`)."""
         return float(self.value.mean())
 
     @property
@@ -86,12 +94,13 @@ class LogLikelihood:
     @property
     def warning(self) -> str | None:
         """Sentences on why the estimate is not to be trusted, or None where nothing is against it."""
-        lost, unknown = self.value == -math.inf, self.khat.isnan()
-        told = []
+        lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
+        unscored = told_unscored(self.value)
+        told = [unscored] if unscored else []
         if lost.any():
             told.append(
                 f"For {int(lost.sum())} of {len(self)} rows every weight is zero, so their estimate is -inf: the "
-                "guide samples where the model has no support."
+                "guide samples where the model has no support, or log p(x | z) overflows."
             )
         if math.isnan(self.share_unreliable):
             told.append(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from pyro_vae.objectives.unscored import told_unscored
 
 __all__ = ["InferenceGaps", "RowEstimate"]
 
@@ -23,6 +25,14 @@ class RowEstimate:
     def joined(cls, parts: Sequence[RowEstimate]) -> RowEstimate:
         """Return the rows of several estimates, in their order."""
         return cls(torch.cat([part.value for part in parts]), torch.cat([part.se for part in parts]))
+
+    def chosen(self, rows: Tensor) -> RowEstimate:
+        """Return the estimate of some rows, a mask of shape (N,)."""
+        return RowEstimate(self.value[rows], self.se[rows])
+
+    def without(self, rows: Tensor) -> RowEstimate:
+        """Return the estimate with NaN for some rows, a mask of shape (N,)."""
+        return RowEstimate(self.value.masked_fill(rows, math.nan), self.se.masked_fill(rows, math.nan))
 
     @property
     def mean(self) -> float:
@@ -64,6 +74,22 @@ class InferenceGaps:
     approximation_gap: RowEstimate | None
     amortization_gap: RowEstimate | None
     inference_gap: RowEstimate
+
+    def each(self, change: Callable[[RowEstimate], RowEstimate]) -> InferenceGaps:
+        """Return the gaps with every entry changed alike."""
+        entries = {f.name: getattr(self, f.name) for f in fields(self)}
+        return InferenceGaps(**{name: entry and change(entry) for name, entry in entries.items()})
+
+    @property
+    def scored(self) -> InferenceGaps:
+        """The gaps of the rows that could be scored."""
+        finite = self.inference_gap.value.isfinite()
+        return self.each(lambda entry: entry.chosen(finite))
+
+    @property
+    def warning(self) -> str | None:
+        """Which rows could not be scored, or None where all were."""
+        return told_unscored(self.inference_gap.value)
 
     def summary(self) -> dict[str, dict[str, float] | None]:
         """Return mean, its standard error and the part of it from Monte Carlo by name, nats per example."""

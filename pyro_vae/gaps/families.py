@@ -28,13 +28,13 @@ class Family(NamedTuple):
 
 
 def own_family(densities: Densities) -> Family | None:
-    """Return the family of an `AmortizedGuide`, from its encoder's outputs; None for other guides.
+    """Return the family of an `AmortizedGuide` of one site, from its encoder's outputs; None for other guides.
 
     Raises:
         InputError: If its members have no reparameterised samples.
     """
     guide = densities.guide
-    if not isinstance(guide, AmortizedGuide):
+    if not isinstance(guide, AmortizedGuide) or len(densities.sites) != 1:
         return None
     start = guide.encoder(densities.data[0]).detach()
     check(

@@ -14,14 +14,17 @@ from torch.distributions import Distribution
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
 from pyro_vae.data.as_tensor import as_tensor
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
-from pyro_vae.evaluate._densities import Densities, evaluation_mode, noise_seeds
+from pyro_vae.evaluate._densities import Densities, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.objectives import row_log_probs
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.unscored import unscored, with_stand_ins
 from pyro_vae.progress import Bar, progress_bar
 
 __all__ = ["inference_gaps"]
@@ -53,6 +56,8 @@ def inference_gaps(
     what was found: an optimizer that stops early moves nats from the second to the first. All members are scored
     with the same noise, and errors of differences are of the paired differences.
 
+    A row that cannot be scored gets NaN; the others are as they would be without it.
+
     Where log p(x) is not given it is the largest of its lower bounds, four standard errors taken off each for the
     comparison: importance sampling from each of the members and, where asked for, annealing.
 
@@ -79,6 +84,11 @@ def inference_gaps(
     check_integer(batch_size, "batch_size")
     num_rows = len(data[0])
     check(num_rows > 0, "Expected at least one row x; got none.")
+    with undisturbed(data), evaluation_mode(model, guide):
+        torch.manual_seed(0)
+        check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting)
+        lost = unscored(model, guide, data, max_plate_nesting) != 0
+    data = data if lost.all() else with_stand_ins(data, lost)
     annealed = None
     if annealing is not None:
         annealed = annealed_log_likelihood(
@@ -102,7 +112,9 @@ def inference_gaps(
             if exact is not None:
                 known = [_Bound.given(exact[rows], torch.zeros_like(exact[rows]), num_samples)]
             parts.append(_taken_apart(_largest(known), log_weights))
-    return _joined(parts)
+    gaps = _joined(parts)
+    lost = lost.to(gaps.log_prob.value.device)
+    return gaps.each(lambda entry: entry.without(lost)) if lost.any() else gaps
 
 
 def _log_weights(

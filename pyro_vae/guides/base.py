@@ -9,7 +9,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from pyro_vae._inputs import entry_of_rows
-from pyro_vae._programs import Program, network_in_chunks
+from pyro_vae._programs import Program, network_in_chunks, row_by_row
 
 __all__ = ["AmortizedGuide"]
 
@@ -20,7 +20,7 @@ class AmortizedGuide(Program):
     A subclass says in `family` what the encoder's output means.
 
     Args:
-        encoder: Network (..., data_dim) -> (..., outputs that the family takes).
+        encoder: Network (rows, data_dim) -> (rows, outputs that the family takes).
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -40,7 +40,7 @@ class AmortizedGuide(Program):
         """
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             (x,) = entry_of_rows(self).rows(x)
-        return self.family(self.encoder(x))
+        return self.family(row_by_row(self.encoder, x))
 
     def forward(self, x: Tensor, *_: Any) -> Tensor:
         """Run the program on the rows `x`, shape (N, data_dim); return z, shape (N, latent_dim)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
 from pyro_vae._pickling import Picklable
+from pyro_vae._programs import row_by_row
 from pyro_vae.guides.base import AmortizedGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, loc_and_scale
 
@@ -77,7 +78,7 @@ class _Climb(Picklable):
         """Return locations and log scales, shape (..., N, 2 latent_dim)."""
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
-            loc, scale = loc_and_scale(self.guide.encoder(x), self.guide.scale_floor)
+            loc, scale = loc_and_scale(row_by_row(self.guide.encoder, x), self.guide.scale_floor)
             place = loc, scale.log()
             shrink = torch.ones_like(loc[..., :1])
             for rate in self.log_rates.exp():
@@ -105,5 +106,6 @@ class _Climb(Picklable):
         """Return the ELBO of each row at the fixed noises, shape (..., N), up to a constant."""
         noises = self.noises.view(len(self.noises), *[1] * (loc.ndim - 1), -1)
         z = loc + log_scale.exp() * noises
-        log_joint = self.model.prior().log_prob(z) + self.model.likelihood(self.model.decoder(z)).log_prob(x)
+        likelihood = self.model.likelihood(row_by_row(self.model.decoder, z))
+        log_joint = self.model.prior().log_prob(z) + likelihood.log_prob(x)
         return log_joint.mean(0) + log_scale.sum(-1)

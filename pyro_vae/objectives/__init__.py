@@ -8,7 +8,7 @@ from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
 from pyro_vae.objectives.estimate import ElboEstimate, collect_elbo, estimate_elbo, non_finite_site
 from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
-from pyro_vae.objectives.rows import Draws, RowLogProbs, draw, row_log_probs
+from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
 from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ElboEstimate",
     "Loss",
     "Objective",
+    "ProgramError",
     "Renyi",
     "ReweightedWakeSleep",
     "RowLogProbs",

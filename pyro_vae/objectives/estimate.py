@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,14 @@ from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from pyro_vae._inputs import entry_for
-from pyro_vae._programs import local_parameters
+from pyro_vae._programs import evaluation_mode, local_parameters
 from pyro_vae.data.entry import BLOCK
 from pyro_vae.objectives.elbo import ELBO
+from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
-from pyro_vae.objectives.rows import sample_sites
+from pyro_vae.objectives.rows import ProgramError
+from pyro_vae.objectives.sites import sample_sites, score, within_support
+from pyro_vae.objectives.unscored import failing_rows, told_unscored, with_stand_ins
 
 __all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site"]
 
@@ -38,6 +41,17 @@ class ElboEstimate:
     def value(self) -> Tensor:
         """ELBO of each row, shape (N,), float64, nats."""
         return self.reconstruction - self.kl
+
+    @property
+    def scored(self) -> ElboEstimate:
+        """The estimate of the rows whose ELBO is finite."""
+        finite = self.value.isfinite()
+        return ElboEstimate(self.reconstruction[finite], self.kl[finite])
+
+    @property
+    def warning(self) -> str | None:
+        """Which rows could not be scored, or None where all were."""
+        return told_unscored(self.value)
 
     @property
     def mean(self) -> float:
@@ -72,6 +86,9 @@ def estimate_elbo(
 ) -> ElboEstimate:
     """Estimate the ELBO of each row, without gradients and with a noise of its own seed.
 
+    Modules are in evaluation mode meanwhile. A row that cannot be scored gets NaN or minus infinity, and `warning`
+    says which; scales that `poutine.scale` sets weigh the training loss and are left out here.
+
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
@@ -79,12 +96,39 @@ def estimate_elbo(
         num_particles: Samples of z for each row.
         max_plate_nesting: How deep plates are nested in the programs.
         seed: Of the noise; the random state is put back.
+
+    Raises:
+        InputError: If the programs' sites, plates, shapes or supports give no ELBO, or a row's log-probabilities
+            depend on the rows or particles beside it.
     """
     # An autoguide has parameters for the rows of one batch.
     size = sys.maxsize if isinstance(guide, AutoGuide) else BLOCK
     blocks = entry_for(model, guide).blocks(data, size)
-    with torch.inference_mode(False):
-        return collect_elbo(ELBO(num_particles, max_plate_nesting)(model, guide).terms, blocks, seed)
+    terms = ELBO(num_particles, max_plate_nesting)(model, guide).terms
+
+    def checked() -> Iterator[Sequence[Tensor]]:
+        for number, block in enumerate(blocks):
+            if number == 0:
+                check_programs(
+                    model, guide, *block, num_particles=num_particles, max_plate_nesting=max_plate_nesting
+                )
+            yield block
+
+    with torch.inference_mode(False), evaluation_mode(model, guide):
+        return collect_elbo(lambda *block: _of_all_rows(terms, *block), checked(), seed)
+
+
+def _of_all_rows(terms: Callable[..., Terms], *batch: Tensor) -> Terms:
+    """Return the terms of a batch, NaN for rows that make the programs fail."""
+    noise = torch.get_rng_state()
+    try:
+        return terms(*batch)
+    except ProgramError:
+        lost = failing_rows(terms, batch)
+        torch.set_rng_state(noise)
+        found = terms(*with_stand_ins(batch, lost))
+        lost = lost.to(found.kl.device)
+        return Terms(*(part.masked_fill(lost, torch.nan) if part.ndim else part for part in found))
 
 
 def collect_elbo(
@@ -113,6 +157,9 @@ def non_finite_site(loss: Loss, *data: Tensor) -> str:
         guide = poutine.trace(loss.guide).get_trace(*data)
         model = poutine.trace(poutine.replay(loss.model, trace=guide)).get_trace(*data)
     for site in sample_sites(guide) + sample_sites(model):
-        if not torch.isfinite(site["fn"].log_prob(site["value"])).all():
+        score(site)
+        if not site["is_observed"]:
+            within_support(site)
+        if not torch.isfinite(site["unscaled_log_prob"]).all():
             return str(site["name"])
     return "none (the gradient alone is not finite)"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
 from pyro_vae._programs import local_parameters
+from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.rows import Draws, draw
 
 __all__ = ["Loss", "Objective", "Terms"]
@@ -21,7 +22,7 @@ class Terms(NamedTuple):
     loss: Tensor
     """To be minimised, scalar, nats per example; differentiable."""
     reconstruction: Tensor
-    """log p(x | z), averaged over particles, shape (N,), nats; detached."""
+    """log p(x | z), averaged over particles, shape (N,), nats; detached, and without scales of `poutine.scale`."""
     kl: Tensor
     """log q(z | x) - log p(z), averaged over particles, shape (N,), nats; detached. Whatever the objective,
     `reconstruction - kl` is the ELBO, with weight one: the loss is never read as a bound, nor a bound as the loss."""
@@ -100,8 +101,9 @@ class Loss(nn.Module):
                 max_plate_nesting=objective.max_plate_nesting,
                 cut=objective.cut,
             )
+            check_bound_exists(draws.model_sites, draws.guide_sites)
             loss = objective.loss(draws, progress)
-        log_probs = draws.log_probs
+        log_probs = draws.reported
         kl = log_probs.guide - log_probs.prior
         return Terms(loss, log_probs.likelihood.detach().mean(0), kl.detach().mean(0))
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.util import scale_and_mask
 from pyro.infer.autoguide import AutoGuide
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import (
     Independent,
@@ -24,8 +24,25 @@ from torch.distributions import (
 
 from pyro_vae._checks import InputError
 from pyro_vae._programs import give_local_state
+from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
+from pyro_vae.objectives.sites import (
+    AtValues,
+    Site,
+    data_plate,
+    reported_log_prob,
+    sample_sites,
+    score,
+    training_log_prob,
+    training_scale,
+    within_support,
+)
 
-__all__ = ["Draws", "RowLogProbs", "analytic_kl", "draw", "row_log_probs", "sampled_kl"]
+__all__ = ["Draws", "ProgramError", "RowLogProbs", "analytic_kl", "draw", "row_log_probs", "sampled_kl"]
+
+
+class ProgramError(InputError):
+    """A program that fails on the rows that it is given."""
+
 
 Divergence = Callable[[Any, Any, Tensor], Tensor]
 """Takes q, p and a sample of q; gives the divergence of q from p, of their batch shape."""
@@ -97,12 +114,23 @@ class Draws:
 
     @cached_property
     def log_probs(self) -> RowLogProbs:
-        """The log-probabilities of each row, summed over sites by kind."""
+        """The log-probabilities of each row, summed over sites by kind, with the scales of `poutine.scale`."""
+        return self._by_kind(training_log_prob)
+
+    @cached_property
+    def reported(self) -> RowLogProbs:
+        """The same without scales: nats, of the densities themselves."""
+        sites = (*self.model_sites, *self.guide_sites)
+        if all(isinstance(site["scale"], float) and site["scale"] == 1 for site in sites):
+            return self.log_probs
+        return self._by_kind(reported_log_prob)
+
+    def _by_kind(self, log_prob: Callable[[Site], Tensor]) -> RowLogProbs:
         return RowLogProbs(
-            likelihood=self._total(site for site in self._model_sites if site["is_observed"]),
-            prior=self._total(site for site in self._model_sites if not site["is_observed"]),
-            guide=self._total(self._guide_sites),
-            score=self._total(site for site in self._guide_sites if not site["fn"].has_rsample),
+            likelihood=self._total(log_prob, (s for s in self.model_sites if s["is_observed"])),
+            prior=self._total(log_prob, (s for s in self.model_sites if not s["is_observed"])),
+            guide=self._total(log_prob, self.guide_sites),
+            score=self._total(log_prob, (s for s in self.guide_sites if not s["fn"].has_rsample)),
         )
 
     def along_z(self, target: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -118,9 +146,9 @@ class Draws:
         zero = target.new_zeros(())
         if not torch.is_grad_enabled():
             return zero
-        _check_reparameterised(self._guide_sites)
-        slopes = torch.autograd.grad(target, [site["value"] for site in self._guide_sites], retain_graph=True)
-        for site, slope in zip(self._guide_sites, slopes, strict=True):
+        _check_reparameterised(self.guide_sites)
+        slopes = torch.autograd.grad(target, [site["value"] for site in self.guide_sites], retain_graph=True)
+        for site, slope in zip(self.guide_sites, slopes, strict=True):
             z = self.samples[site["name"]]
             factor = 1 if scale is None else self._at_site(site, scale)
             zero = zero + (factor * slope * (z - z.detach())).sum()
@@ -132,14 +160,14 @@ class Draws:
         A group is one dimension of a site whose distributions in guide and model both factorise over
         dimensions, and a whole site where they do not.
         """
-        prior = {site["name"]: site for site in self._model_sites}
-        for site in self._guide_sites:
+        prior = {site["name"]: site for site in self.model_sites}
+        for site in self.guide_sites:
             if site["name"] not in prior:
                 raise InputError(
                     f"Expected each site of the guide in the model; the auxiliary site {site['name']!r} has no "
                     "divergence of its own. Take ELBO without free bits, or a multi-sample bound."
                 )
-        groups = [self._site_groups(site, prior[site["name"]], divergence) for site in self._guide_sites]
+        groups = [self._site_groups(site, prior[site["name"]], divergence) for site in self.guide_sites]
         return torch.cat(groups, dim=-1)
 
     def kl(self, divergence: Divergence) -> Tensor:
@@ -153,36 +181,50 @@ class Draws:
     ) -> Tensor:
         q, p, z = guide_site["fn"], prior_site["fn"], guide_site["value"]
         factors = _factors(q), _factors(p)
+        # As for the guide's log-probability.
+        scale, mask = training_scale(guide_site), guide_site["mask"]
         if None in factors:
-            return self._per_row(guide_site, divergence(q, p, z)).unsqueeze(-1)
+            whole = scale_and_mask(divergence(q, p, z), scale, mask)
+            return self._per_row(guide_site, whole).unsqueeze(-1)
         dimensions = divergence(*factors, z).flatten(-q.event_dim).movedim(-1, 0)
-        return torch.stack([self._per_row(guide_site, one) for one in dimensions], dim=-1)
+        scaled = [scale_and_mask(one, scale, mask) for one in dimensions]
+        return torch.stack([self._per_row(guide_site, one) for one in scaled], dim=-1)
 
-    def _total(self, chosen: Iterable[dict[str, Any]]) -> Tensor:
-        site = self._model_sites[0]
-        zero = site["log_prob"].new_zeros(())
-        values = (self._per_row(site, site["log_prob"]) for site in chosen)
-        return sum(values, start=zero).expand(self.num_particles, _data_plate(site).size)
+    def _total(self, log_prob: Callable[[Site], Tensor], chosen: Iterable[Site]) -> Tensor:
+        site = self.model_sites[0]
+        zero = site["unscaled_log_prob"].new_zeros(())
+        values = (self._per_row(site, log_prob(site)) for site in chosen)
+        return sum(values, start=zero).expand(self.num_particles, data_plate(site).size)
 
     def _per_row(self, site: dict[str, Any], log_prob: Tensor) -> Tensor:
         """Sum a site's log-probability over all plates but the rows and the particles."""
-        kept = {_data_plate(site).dim, self.particle_dim if self.num_particles > 1 else 0}
+        kept = {data_plate(site).dim, self.particle_dim if self.num_particles > 1 else 0}
         others = [dim for dim in range(-log_prob.ndim, 0) if dim not in kept]
         rows = log_prob.sum(others) if others else log_prob
         return rows.expand(self.num_particles, -1)
 
+    def first(self, site: Site) -> Tensor:
+        """Return the first row's and particle's sample at a site in the places of all rows, one particle."""
+        value, event_dim = self.samples[site["name"]], site["fn"].event_dim
+        if self.num_particles > 1:
+            value = value.select(self.particle_dim - event_dim, 0)
+        row_dim = data_plate(site).dim - event_dim
+        return value.narrow(row_dim, 0, 1).expand_as(value).contiguous()
+
     def _at_site(self, site: dict[str, Any], rows: Tensor) -> Tensor:
         """Return values of shape (num_particles, N) in the shape that broadcasts against the site's samples."""
         shape = [1] * (site["fn"].event_dim - self.particle_dim)
-        shape[0], shape[_data_plate(site).dim - site["fn"].event_dim] = rows.shape
+        shape[0], shape[data_plate(site).dim - site["fn"].event_dim] = rows.shape
         return rows.reshape(shape)
 
     @cached_property
-    def _model_sites(self) -> list[dict[str, Any]]:
+    def model_sites(self) -> list[Site]:
+        """The model's sample sites."""
         return sample_sites(self.model_trace)
 
     @cached_property
-    def _guide_sites(self) -> list[dict[str, Any]]:
+    def guide_sites(self) -> list[Site]:
+        """The guide's sample sites."""
         return sample_sites(self.guide_trace)
 
 
@@ -193,6 +235,7 @@ def draw(
     num_particles: int = 1,
     max_plate_nesting: int = 1,
     cut: bool = False,
+    values: dict[str, Tensor] | None = None,
 ) -> Draws:
     """Run guide and model once.
 
@@ -204,24 +247,89 @@ def draw(
         max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
         cut: Whether the log-probabilities are taken at leaves in place of the guide's samples, so that no
             gradient goes back from them into the guide through z.
+        values: By site, to be scored in place of the guide's samples.
 
     Raises:
-        InputError: If a site stands outside the plate, or the guide's sites are not the model's.
+        InputError: If a site stands outside the plate, the guide's sites are not the model's, their distributions or
+            shapes cannot be compared, or a program fails on the data.
     """
-    particle_dim = -max_plate_nesting - 1
-    for program in (model, guide):
-        give_local_state(program)
     if isinstance(guide, AutoGuide):
         _check_same_rows(guide, *data)
+    for program in (model, guide):
+        give_local_state(program)
+    proposal = guide if values is None else AtValues(values)(guide)
+    try:
+        return _draw(model, proposal, data, num_particles, max_plate_nesting, cut)
+    except InputError as error:
+        # Pyro appends the shapes of the sites so far to a message.
+        raise type(error)(str(error).partition("\nTrace Shapes")[0]) from error.__cause__
+    except (torch.OutOfMemoryError, NotImplementedError):
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise _explained(error, model, proposal, data, num_particles, max_plate_nesting) from error
+
+
+def _draw(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    num_particles: int,
+    max_plate_nesting: int,
+    cut: bool = False,
+) -> Draws:
+    particle_dim = -max_plate_nesting - 1
     guide_trace = _run(guide, data, num_particles, particle_dim)
     samples = {site["name"]: site["value"] for site in sample_sites(guide_trace)}
     if cut:
         guide_trace = _cut(guide_trace, guide, data, num_particles, particle_dim)
     model_trace = _run(poutine.replay(model, trace=guide_trace), data, num_particles, particle_dim)
-    _check_sites(model_trace, guide_trace)
-    for trace in (guide_trace, model_trace):
-        trace.compute_log_prob()
-    return Draws(model, guide, data, samples, guide_trace, model_trace, num_particles, particle_dim)
+    check_same_sites(model_trace, guide_trace)
+    draws = Draws(model, guide, data, samples, guide_trace, model_trace, num_particles, particle_dim)
+    for site in (*draws.guide_sites, *draws.model_sites):
+        score(site)
+    check_run(draws.model_sites, draws.guide_sites, rows_of(data))
+    for site in draws.model_sites:
+        if not site["is_observed"]:
+            within_support(site)
+    return draws
+
+
+def _explained(
+    error: Exception,
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    num_particles: int,
+    max_plate_nesting: int,
+) -> Exception:
+    """Return what to raise for a program's error: whether it fails on the rows, or on several samples of z."""
+    reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '').strip().rstrip('.')}"
+    if "Shape mismatch inside plate" in reason:
+        reason += "; declare dimensions of one row by `.to_event(...)`"
+    shapes = ", ".join(str(tuple(part.shape)) for part in data) or "none"
+    failed = ProgramError(f"Expected programs that run on the data given, of shape {shapes}; got {reason}.")
+    if num_particles == 1:
+        return failed
+    with torch.random.fork_rng(), torch.no_grad():
+        try:
+            one = _draw(model, guide, data, 1, max_plate_nesting)
+        except (RuntimeError, ValueError, IndexError):
+            return failed
+        deepest = max(-p.dim for s in (*one.guide_sites, *one.model_sites) for p in s["cond_indep_stack"])
+        if deepest > max_plate_nesting:
+            return InputError(
+                f"Expected max_plate_nesting of {deepest}, as deep as plates are nested in the programs; got "
+                f"{max_plate_nesting}."
+            )
+        try:
+            _draw(model, guide, data, 3 if rows_of(data) == 2 else 2, max_plate_nesting)
+        except (RuntimeError, ValueError, IndexError):
+            return InputError(
+                "Expected programs that run on several samples of z at once, with z of shape (num_particles, N, ...); "
+                "they run on one alone. Count dimensions from the right (`z[..., 0]`, `dim=-1`), and join leading ones "
+                f"(`z.flatten(0, -2)`) before a network that takes rows alone. The program's own error: {reason}."
+            )
+    return error  # such as too little memory for so many samples
 
 
 def _cut(
@@ -244,16 +352,10 @@ def row_log_probs(
     num_particles: int = 1,
     max_plate_nesting: int = 1,
 ) -> RowLogProbs:
-    """Run guide and model once and return the log-probabilities of each row; arguments as for `draw`."""
+    """Run guide and model once and return each row's log-probabilities without scales; arguments as for `draw`."""
     return draw(
         model, guide, *data, num_particles=num_particles, max_plate_nesting=max_plate_nesting
-    ).log_probs
-
-
-def sample_sites(trace: Any) -> list[dict[str, Any]]:
-    """Return a trace's sample sites, without those by which plates choose rows."""
-    sites = trace.nodes.values()
-    return [site for site in sites if site["type"] == "sample" and not site_is_subsample(site)]
+    ).reported
 
 
 def _run(program: Callable[..., Any], data: tuple[Tensor, ...], num_particles: int, particle_dim: int) -> Any:
@@ -268,16 +370,6 @@ def _factors(distribution: Any) -> Any:
     if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
         return distribution.base_dist
     return None
-
-
-def _data_plate(site: dict[str, Any]) -> Any:
-    for plate in site["cond_indep_stack"]:
-        if plate.name == "data":
-            return plate
-    raise InputError(
-        f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
-        "Put it under `with pyro.plate('data', len(x)):`."
-    )
 
 
 _rows_of: weakref.WeakKeyDictionary[AutoGuide, Tensor] = weakref.WeakKeyDictionary()
@@ -301,13 +393,3 @@ def _check_reparameterised(sites: list[dict[str, Any]]) -> None:
                 f"Expected a reparameterised sample at every site of the guide; {site['name']!r} has none. "
                 "Take another distribution, or another objective, such as ELBO."
             )
-
-
-def _check_sites(model_trace: Any, guide_trace: Any) -> None:
-    latent = {site["name"] for site in sample_sites(model_trace) if not site["is_observed"]}
-    guided = {site["name"] for site in sample_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
-    if latent != guided:
-        raise InputError(
-            f"Expected the guide to sample the model's latent sites {sorted(latent)}; it samples "
-            f"{sorted(guided)}. Give the sites of the guide the names of the model's."
-        )

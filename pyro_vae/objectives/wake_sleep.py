@@ -12,6 +12,7 @@ from torch import Tensor
 from pyro_vae._checks import check
 from pyro_vae.objectives.multisample import IWAE
 from pyro_vae.objectives.rows import Draws
+from pyro_vae.objectives.sites import data_site, sample_sites, score, training_log_prob
 
 __all__ = ["ReweightedWakeSleep"]
 
@@ -56,10 +57,18 @@ class ReweightedWakeSleep(IWAE):
 
 
 def _sleep(draws: Draws) -> Tensor:
-    """Return the mean over rows of log q(z | x) at z and x drawn from the model, nats per example."""
+    """Return the mean over rows of log q(z | x) at z and x drawn from the model, nats per example.
+
+    Raises:
+        InputError: If the model observes several sites, or something of another shape than the rows.
+    """
+    rows = draws.data[0]
     with torch.no_grad():
         dream = poutine.trace(poutine.uncondition(draws.model)).get_trace(*draws.data)
-    x = dream.nodes["x"]["value"]
-    trace = poutine.trace(poutine.replay(draws.guide, trace=dream)).get_trace(x, *draws.data[1:])
-    log_q: Tensor = trace.log_prob_sum()
-    return log_q / len(x)
+    x = data_site(dream, rows)["value"].reshape(rows.shape).to(rows.dtype)
+    sites = sample_sites(
+        poutine.trace(poutine.replay(draws.guide, trace=dream)).get_trace(x, *draws.data[1:])
+    )
+    for site in sites:
+        score(site)
+    return sum((training_log_prob(site).sum() for site in sites), start=x.new_zeros(())) / len(x)

@@ -191,11 +191,12 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        levels = self.split.preprocessing.levels
-        bits = {"bits_per_dim": bits_per_dim(scores.mean, self.split.data_dim, levels)} if levels else {}
+        levels, known = self.split.preprocessing.levels, _known(scores)
+        bits = {"bits_per_dim": bits_per_dim(known.mean, self.split.data_dim, levels)} if levels else {}
+        unscored = {"num_unscored": len(scores) - len(scores.scored), "warning": scores.warning}
         results = {
-            "log_likelihood": scores.summary() | {"warning": scores.warning},
-            "elbo": {"mean": float(scores.elbo.mean()), "se": mean_se(scores.elbo)},
+            "log_likelihood": known.summary() | unscored,
+            "elbo": {"mean": float(known.elbo.mean()), "se": mean_se(known.elbo)},
         }
         write_json(
             self.out / "evaluation.json", {"facts": self.facts} | results | bits | checks.summary(scores)
@@ -209,10 +210,11 @@ class Scoring:
             checks: On fewer.
         """
         samples, levels = self.settings.num_samples, self.split.preprocessing.levels
+        known = _known(scores)
         rows = [
             ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
-            table_line("ELBO", scores.elbo, None),
-            table_line(f"log p(x), importance sampling, K = {samples}", scores.value, scores.monte_carlo_se),
+            table_line("ELBO", known.elbo, None),
+            table_line(f"log p(x), importance sampling, K = {samples}", known.value, known.monte_carlo_se),
             *checks.lines(scores),
         ]
         least = scores.value.argsort()[:SHOWN].tolist()
@@ -222,12 +224,12 @@ class Scoring:
             f"{self.row_format.name}, {self.split.name} rows, {self.split.preprocessing.description}; "
             f"{model.likelihood} likelihood, latent {model.latent_dim}; nats per example",
             format_table(rows),
-            f"effective samples of {samples}: median {scores.ess.median():.0f}, least {scores.ess.min():.0f}; "
-            f"k-hat above {RELIABLE_KHAT} for {scores.share_unreliable:.1%} of the rows",
+            f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
+            f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
             "least likely rows: " + ", ".join(f"{row} ({scores.value[row]:.1f})" for row in least),
         ]
         if levels:
-            told.append(f"bits per dimension: {bits_per_dim(scores.mean, self.split.data_dim, levels):.3f}")
+            told.append(f"bits per dimension: {bits_per_dim(known.mean, self.split.data_dim, levels):.3f}")
         if scores.warning:
             told.append(f"warning: {scores.warning}")
         if checks.annealed is not None and checks.annealed.simulated is not None:
@@ -240,6 +242,11 @@ class Scoring:
             told += ["", checks.gaps.table()]
         told += [f"note: {note}" for note in self.notes]
         return "\n".join([*told, f"written to {self.out}"])
+
+
+def _known(scores: LogLikelihood) -> LogLikelihood:
+    """Return the scores of the rows that could be scored, or all where none could."""
+    return scores.scored if len(scores.scored) else scores
 
 
 def open_scoring(

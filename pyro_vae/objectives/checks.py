@@ -1,0 +1,208 @@
+"""Checks of one run of model and guide: sites, plates, shapes, and laws that can be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.objectives.sites import Site, data_plate, sample_sites
+from pyro_vae.objectives.supports import holds, measure_of, support_of
+
+__all__ = [
+    "check_bound_exists",
+    "check_covers_prior",
+    "check_run",
+    "check_same_sites",
+    "check_same_supports",
+    "rows_of",
+]
+
+
+def check_run(model_sites: Sequence[Site], guide_sites: Sequence[Site], num_rows: int | None) -> None:
+    """Raise unless the sites' log-probabilities are of the rows given, and can be compared.
+
+    Args:
+        model_sites: Sample sites of the model, scored.
+        guide_sites: Sample sites of the guide, scored.
+        num_rows: How many rows the programs were given, or None where they take none.
+
+    Raises:
+        InputError: Naming the site, or the plate.
+    """
+    for site in (*guide_sites, *model_sites):
+        _check_plates(site, num_rows)
+    prior = {site["name"]: site for site in model_sites}
+    auxiliary = any(site["infer"].get("is_auxiliary") for site in guide_sites)
+    for site in guide_sites:
+        if site["name"] in prior:
+            _check_comparable(site, prior[site["name"]], auxiliary)
+    for site in (*guide_sites, *model_sites):
+        _check_shapes(site)
+
+
+def check_same_sites(model_trace: Any, guide_trace: Any) -> None:
+    """Raise unless the guide samples the model's latent sites, beside auxiliary ones.
+
+    Raises:
+        InputError: With the names of both.
+    """
+    sites = sample_sites(model_trace)
+    latent = {site["name"] for site in sites if not site["is_observed"]}
+    guided = {site["name"] for site in sample_sites(guide_trace) if not site["infer"].get("is_auxiliary")}
+    if latent != guided:
+        raise InputError(
+            f"Expected the guide to sample the model's latent sites {sorted(latent)}; it samples "
+            f"{sorted(guided)}. Give the sites of the guide the names of the model's."
+        )
+    check(bool(sites), "Expected a model with sample sites; it has none. Call `pyro.sample` in it.")
+
+
+def check_bound_exists(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
+    """Raise where the guide is known to sample outside of the prior's support: the ELBO is minus infinity.
+
+    Raises:
+        InputError: Naming the site and both distributions.
+    """
+    for name, q, p in _pairs(model_sites, guide_sites):
+        outer, inner = support_of(p), support_of(q)
+        if outer is not None and inner is not None and holds(outer, inner) is False:
+            raise InputError(
+                f"Expected the guide to sample {name!r} within the support of the model's {_name(p)}, {outer}; "
+                f"{_name(q)} has the support {inner}, so the ELBO is minus infinity. Take a guide with the model's "
+                "support, such as LogNormal for positive values; importance sampling (`log_likelihood`) gives such "
+                "samples weight zero."
+            )
+
+
+def check_covers_prior(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
+    """Raise where the guide cannot reach all of the prior's support: importance sampling misses a part of p(x).
+
+    Where the supports alone do not tell, draws of the prior do.
+
+    Raises:
+        InputError: Naming the site and both distributions.
+    """
+    for name, q, p in _pairs(model_sites, guide_sites):
+        outer, inner = support_of(q), support_of(p)
+        if outer is None or inner is None:
+            continue
+        covers = holds(outer, inner)
+        if covers is None:
+            covers = bool(q.support.check(p.sample()).all())
+        check(
+            covers,
+            f"Expected a guide that can sample {name!r} wherever the model's {_name(p)} can, {inner}; the guide's "
+            f"{_name(q)} has the support {outer}, so importance sampling would miss a part of p(x). Take a guide with "
+            "the model's support, or DefensiveGuide; the ELBO (`estimate_elbo`) is a bound all the same.",
+        )
+
+
+def check_same_supports(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
+    """Raise where draws of the guide cannot start a search over the prior's support.
+
+    Raises:
+        InputError: Naming the site and both distributions.
+    """
+    for name, q, p in _pairs(model_sites, guide_sites):
+        own, prior = support_of(q), support_of(p)
+        if own is not None and prior is not None:
+            check(
+                holds(prior, own) is not False and holds(own, prior) is not False,
+                f"Expected a guide whose samples of {name!r} have the support of the model's {_name(p)}, {prior}; the "
+                f"guide's {_name(q)} has {own}. Take a guide with that support, or anneal from the prior "
+                "(`Annealing(start='prior')`).",
+            )
+
+
+def _pairs(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> list[tuple[str, Any, Any]]:
+    """Return name, guide's and model's distribution of each latent site."""
+    guided = {site["name"]: site["fn"] for site in guide_sites}
+    return [(s["name"], guided[s["name"]], s["fn"]) for s in model_sites if s["name"] in guided]
+
+
+def _check_plates(site: Site, num_rows: int | None) -> None:
+    plate = data_plate(site)
+    check(
+        num_rows is None or plate.size == num_rows,
+        f"Expected the plate 'data' to have one place for each of the {num_rows} rows given; it has {plate.size}. "
+        "Write it as `pyro.plate('data', len(x))`, without `subsample_size`.",
+    )
+    for other in site["cond_indep_stack"]:
+        check(
+            other.name == "data" or other.full_size in (None, other.size),
+            f"Expected every plate beside 'data' to run over all of its places; {other.name!r} at the site "
+            f"{site['name']!r} takes {other.size} of {other.full_size}, and a log-probability of a part is none of the "
+            "row. Leave out `subsample_size`.",
+        )
+
+
+def _check_shapes(site: Site) -> None:
+    """Raise where a batch dimension belongs to no plate, or where values and distribution broadcast."""
+    fn, value, name = site["fn"], site["value"], site["name"]
+    sizes = {plate.dim: plate.size for plate in site["cond_indep_stack"]}
+    free = _free_dim(fn.batch_shape, sizes)
+    check(
+        free is None,
+        f"Expected batch dimensions of the site {name!r} to belong to plates; its distribution has batch shape "
+        f"{tuple(fn.batch_shape)}, and no plate of that size is at dimension {free}. Declare dimensions of one row by "
+        "`.to_event(...)`, and give each row one place in the batch.",
+    )
+    row_dim = data_plate(site).dim
+    batch, event = value.shape[: value.ndim - fn.event_dim], value.shape[value.ndim - fn.event_dim :]
+    check(
+        len(batch) >= -row_dim
+        and batch[row_dim] == sizes[row_dim]
+        and math.prod(event) == math.prod(fn.event_shape)
+        and _free_dim(site["unscaled_log_prob"].shape, sizes) is None,
+        f"Expected values of one row each at the site {name!r}, of batch shape {tuple(fn.batch_shape)} and event shape "
+        f"{tuple(fn.event_shape)}; got values of shape {tuple(value.shape)}. Give values and distribution the same "
+        "shape.",
+    )
+
+
+def _free_dim(shape: Sequence[int], sizes: dict[int, int]) -> int | None:
+    """Return the first dimension, from the right, that is as large as no plate at its place."""
+    return next(
+        (dim for dim in range(-1, -len(shape) - 1, -1) if shape[dim] not in (1, sizes.get(dim))), None
+    )
+
+
+def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> None:
+    """Raise where log q(z) - log p(z) has no meaning."""
+    name, q, p = guide_site["name"], guide_site["fn"], prior_site["fn"]
+    check(
+        q.event_shape == p.event_shape,
+        f"Expected one event shape for the site {name!r}; the guide has {tuple(q.event_shape)} and the model "
+        f"{tuple(p.event_shape)}. Give both the same number of dimensions and the same `.to_event(...)`.",
+    )
+    measures = measure_of(q), measure_of(p)
+    if measures[0] == "a point mass" and auxiliary:
+        return  # Pyro's autoguides sample an auxiliary site, and put a function of it at this one
+    if None in measures or measures[0] == measures[1]:
+        return
+    mend = (
+        "A point has no density, so there is neither an ELBO nor an importance weight; take a guide with a density, "
+        "such as Normal, or Pyro's own SVI for a point estimate."
+        if "a point mass" in measures
+        else "Their logarithms cannot be subtracted; take a guide of the prior's kind, such as the same family."
+    )
+    raise InputError(
+        f"Expected guide and model to have the same kind of law at the site {name!r}; the guide's {_name(q)} has "
+        f"{measures[0]} and the model's {_name(p)} {measures[1]}. {mend}"
+    )
+
+
+def _name(distribution: Any) -> str:
+    """Return the name of the family inside `Independent`, `expand` and `mask`."""
+    while type(distribution).__name__ in ("Independent", "ExpandedDistribution", "MaskedDistribution"):
+        distribution = distribution.base_dist
+    return type(distribution).__name__
+
+
+def rows_of(data: Sequence[Tensor]) -> int | None:
+    """Return how many rows programs are called with, or None where they take none."""
+    return len(data[0]) if data else None

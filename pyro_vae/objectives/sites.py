@@ -1,0 +1,143 @@
+"""Sample sites of a trace: which count, the plate of their rows, and their log-probabilities of each row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer.inspect import site_is_deterministic
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.objectives.supports import holds, support_of
+
+__all__ = [
+    "AtValues",
+    "WithoutScales",
+    "data_plate",
+    "data_site",
+    "log_density",
+    "reported_log_prob",
+    "sample_sites",
+    "score",
+    "training_log_prob",
+    "training_scale",
+    "within_support",
+]
+
+Site = dict[str, Any]
+
+
+def sample_sites(trace: Any) -> list[Site]:
+    """Return a trace's sample sites, without plates' choices of rows and without `pyro.deterministic`."""
+    sites = (site for site in trace.nodes.values() if site["type"] == "sample")
+    return [site for site in sites if not (site_is_subsample(site) or site_is_deterministic(site))]
+
+
+def data_plate(site: Site) -> Any:
+    """Return the frame of the plate `"data"` that a site stands in.
+
+    Raises:
+        InputError: If it stands outside, or in a sequential plate.
+    """
+    for plate in site["cond_indep_stack"]:
+        if plate.name == "data" and plate.dim is not None:
+            return plate
+    raise InputError(
+        f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
+        "Put it under `with pyro.plate('data', len(x)):`."
+    )
+
+
+def score(site: Site) -> None:
+    """Compute a site's log-probability, without scale and mask, and keep it as `unscaled_log_prob`."""
+    site["unscaled_log_prob"] = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+
+
+def within_support(site: Site) -> None:
+    """Set a site's log-probability to minus infinity where its value lies outside the support.
+
+    Pyro computes a number there while its validation is off, such as 1 for `Exponential(1).log_prob(-1)`.
+    """
+    site["unscaled_log_prob"] = _limited(site["fn"], site["value"], site["unscaled_log_prob"])
+
+
+def log_density(distribution: Any, value: Tensor) -> Tensor:
+    """Return a distribution's log-probability, minus infinity outside of its support."""
+    return _limited(distribution, value, distribution.log_prob(value))
+
+
+def _limited(distribution: Any, value: Tensor, log_prob: Tensor) -> Tensor:
+    support = support_of(distribution)
+    if support is None or holds(support):
+        return log_prob
+    # A value that is not a number lies nowhere: its log-probability stays what it is.
+    unknown = value.isnan()
+    if distribution.event_dim:
+        unknown = unknown.flatten(-distribution.event_dim).any(-1)
+    return torch.where(distribution.support.check(value) | unknown, log_prob, -torch.inf)
+
+
+def reported_log_prob(site: Site) -> Tensor:
+    """Return a site's log-probability with its mask and without any scale: a number in nats."""
+    log_prob: Tensor = scale_and_mask(site["unscaled_log_prob"], 1.0, site["mask"])
+    return log_prob
+
+
+def training_log_prob(site: Site) -> Tensor:
+    """Return a site's log-probability with its mask and the scale that `poutine.scale` has set."""
+    log_prob: Tensor = scale_and_mask(site["unscaled_log_prob"], training_scale(site), site["mask"])
+    return log_prob
+
+
+def training_scale(site: Site) -> Any:
+    """Return the scale that `poutine.scale` has set, without the factor `size / rows` of a plate `"data"`.
+
+    The loss is in nats per example, so it does not grow with the data set.
+    """
+    plate = data_plate(site)
+    if plate.full_size is None or plate.full_size == plate.size:
+        return site["scale"]
+    return site["scale"] / (1.0 * plate.full_size / plate.size)
+
+
+class AtValues(Messenger):
+    """Runs a program at given values of its latent sites.
+
+    Args:
+        values: By site.
+    """
+
+    def __init__(self, values: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+class WithoutScales(Messenger):
+    """Undoes the scales of the sites of the program that runs under it: its densities are those of the model."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        msg["scale"] = 1.0
+
+
+def data_site(trace: Any, x: Tensor) -> Site:
+    """Return the one site, in a trace of an unconditioned model, that observed the rows `x`.
+
+    Raises:
+        InputError: If the model observes several sites, or something of another shape than the rows.
+    """
+    observed = [site for site in sample_sites(trace) if site["infer"].get("was_observed")]
+    check(
+        len(observed) == 1 and observed[0]["value"].numel() == x.numel(),
+        f"Expected one observed site of the shape of x, {tuple(x.shape)}, to draw rows from the model; the model "
+        f"observes {[(site['name'], tuple(site['value'].shape)) for site in observed]}. Expand that site to the shape "
+        "of x.",
+    )
+    return observed[0]

@@ -1,0 +1,87 @@
+"""What kind of law a distribution is, and whether one support lies within another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pyro.distributions import Delta
+from torch.distributions import MixtureSameFamily
+from torch.distributions.constraints import (
+    Constraint,
+    MixtureSameFamilyConstraint,
+    boolean,
+    independent,
+    real,
+)
+
+__all__ = ["holds", "is_point_mass", "measure_of", "support_of"]
+
+
+def is_point_mass(distribution: Any) -> bool:
+    """Return whether all of a distribution's mass is at one point (`Delta`, also wrapped or transformed)."""
+    while not isinstance(distribution, Delta):
+        if isinstance(distribution, MixtureSameFamily):
+            distribution = distribution.component_distribution
+        elif hasattr(distribution, "base_dist"):
+            distribution = distribution.base_dist
+        else:
+            return False
+    return True
+
+
+def support_of(distribution: Any) -> Constraint | None:
+    """Return the support of one coordinate, or of the smallest part that has one; None where it is unknown."""
+    try:
+        support = distribution.support
+    except NotImplementedError:
+        return None
+    while isinstance(support, independent | MixtureSameFamilyConstraint):
+        support = support.base_constraint
+    return support if isinstance(support, Constraint) else None
+
+
+def measure_of(distribution: Any) -> str | None:
+    """Return what a distribution's log-probability is the logarithm of, or None where that is unknown.
+
+    Two log-probabilities can be subtracted only where this is the same.
+    """
+    if is_point_mass(distribution):
+        return "a point mass"
+    support = support_of(distribution)
+    if support is None:
+        return None
+    if support.is_discrete:
+        return "a probability mass"
+    if support.event_dim == 0:
+        return "a density"
+    return f"a density over {_named(support)}"
+
+
+def holds(outer: Constraint, inner: Constraint = real) -> bool | None:
+    """Return whether `outer` holds all of `inner`, up to end points; None where only values tell.
+
+    Bounds that are tensors differ by row: whether a value lies between them is seen at that value.
+    """
+    if outer is inner or isinstance(outer, type(real)):
+        return True
+    limits, others = _limits(outer), _limits(inner)
+    if limits and others:
+        known = all(isinstance(bound, int | float) for bound in limits + others)
+        return limits[0] <= others[0] and others[1] <= limits[1] if known else None
+    plain = type(outer) is type(inner) and not vars(outer) and not vars(inner)
+    return True if plain else None
+
+
+def _limits(support: Constraint) -> tuple[Any, Any] | None:
+    """Return the lower and upper bound of an interval, or of whole numbers; None for another set."""
+    if isinstance(support, type(boolean)):
+        return 0, 1
+    bounded = hasattr(support, "lower_bound") or hasattr(support, "upper_bound")
+    if support.event_dim or not (bounded or isinstance(support, type(real))):
+        return None
+    return getattr(support, "lower_bound", -math.inf), getattr(support, "upper_bound", math.inf)
+
+
+def _named(support: Constraint) -> str:
+    return type(support).__name__.strip("_").lower()

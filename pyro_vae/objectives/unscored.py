@@ -1,0 +1,98 @@
+"""Rows that cannot be scored: which they are, and what stands in for them while the others are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.objectives.rows import ProgramError, RowLogProbs, row_log_probs
+
+__all__ = ["failing_rows", "told_unscored", "unscored", "with_stand_ins"]
+
+SHOWN = 5
+PARTICLES = 4
+BLOCK = 1000
+
+
+def failing_rows(run: Callable[..., Any], data: tuple[Tensor, ...]) -> Tensor:
+    """Return which rows make a run fail by themselves, bools of shape (N,), by halving.
+
+    Raises:
+        ProgramError: If all of them do: the programs are at fault.
+    """
+    failing = _failing_rows(run, data)
+    if failing.all():
+        run(*data)
+    return failing
+
+
+def _failing_rows(run: Callable[..., Any], data: tuple[Tensor, ...]) -> Tensor:
+    num_rows = len(data[0])
+    try:
+        run(*data)
+        return torch.zeros(num_rows, dtype=torch.bool)
+    except ProgramError:
+        if num_rows == 1:
+            return torch.ones(1, dtype=torch.bool)
+    middle = num_rows // 2
+    halves = tuple(part[:middle] for part in data), tuple(part[middle:] for part in data)
+    return torch.cat([_failing_rows(run, half) for half in halves])
+
+
+def with_stand_ins(data: tuple[Tensor, ...], lost: Tensor) -> tuple[Tensor, ...]:
+    """Return the data with the first row that is not lost in place of each that is.
+
+    The others keep their places, and with them their noise.
+    """
+    if not lost.any():
+        return data
+    index = torch.where(lost, (~lost).long().argmax(), torch.arange(len(lost)))
+    return tuple(part[index.to(part.device)] for part in data)
+
+
+@torch.no_grad()
+def unscored(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    max_plate_nesting: int = 1,
+    num_particles: int = PARTICLES,
+) -> Tensor:
+    """Return what is known of each row before it is scored, shape (N,), float64, by a few samples of z.
+
+    Returns:
+        0 where the row can be scored, minus infinity where all densities p(x | z) are zero, else NaN.
+    """
+
+    def run(*rows: Tensor) -> RowLogProbs:
+        return row_log_probs(
+            model, guide, *rows, num_particles=num_particles, max_plate_nesting=max_plate_nesting
+        )
+
+    blocks = zip(*(part.split(BLOCK) for part in data), strict=True)
+    return torch.cat([_verdict(run, block) for block in blocks])
+
+
+def _verdict(run: Callable[..., RowLogProbs], block: tuple[Tensor, ...]) -> Tensor:
+    failing = failing_rows(run, block)
+    likelihood, prior, guide = (part.cpu() for part in run(*with_stand_ins(block, failing))[:3])
+    verdict = torch.zeros(len(failing), dtype=torch.float64)
+    verdict[(likelihood == -torch.inf).all(0)] = -torch.inf
+    unusable = [part.isnan() | (part == torch.inf) for part in (likelihood, prior, guide)]
+    verdict[failing | torch.stack(unusable).any(0).any(0)] = torch.nan
+    return verdict
+
+
+def told_unscored(values: Tensor) -> str | None:
+    """Return a sentence on which rows have a value, shape (N,), that is not finite; None where all have one."""
+    rows = (~values.isfinite()).nonzero().flatten().tolist()
+    if not rows:
+        return None
+    shown = ", ".join(map(str, rows[:SHOWN])) + (", ..." if len(rows) > SHOWN else "")
+    return (
+        f"{len(rows)} of {len(values)} rows could not be scored and have NaN or minus infinity (from 0: {shown}); "
+        "look for NaN and extreme values in them. `scored` is the estimate of the others."
+    )
