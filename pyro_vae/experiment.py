@@ -152,7 +152,10 @@ def _close(folder: RunFolder, config: Config, dataset: DataSet, trainer: Trainer
         return
     if extent.kind == "quick":
         print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
-    for note in write_figures(folder.figures, model, guide, dataset, result.history, progress=True):
+    notes = write_figures(
+        folder.figures, model, guide, dataset, result.history, best_epoch=result.best_epoch, progress=True
+    )
+    for note in notes:
         print(f"note: {note}")
 
 

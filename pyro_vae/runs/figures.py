@@ -34,6 +34,7 @@ def write_figures(
     dataset: DataSet,
     history: list[dict[str, Any]],
     *,
+    best_epoch: int | None = None,
     progress: bool = False,
 ) -> list[str]:
     """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
@@ -46,12 +47,13 @@ def write_figures(
         guide: The inference program.
         dataset: Whose test rows are shown.
         history: Of training, a line an epoch.
+        best_epoch: The epoch whose weights the programs have, as in `FitResult`.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
         Sentences on the pictures that are missing, one for each reason.
     """
-    pictures = dict(_Pictures(model, guide, dataset, history).named())
+    pictures = dict(_Pictures(model, guide, dataset, history, best_epoch).named())
     missing: dict[str, list[str]] = {}
     with (
         progress_bar(len(pictures), "figures", "drawing", shown=progress, leave=False) as bar,
@@ -84,10 +86,11 @@ class _Pictures:
     guide: AmortizedGuide
     dataset: DataSet
     history: list[dict[str, Any]]
+    best_epoch: int | None
 
     def named(self) -> Iterator[tuple[str, Callable[[], Any]]]:
         """Yield the name of each picture that this run has, and the function that draws it."""
-        yield "training_curves", lambda: plots.training_curves(self.history)
+        yield "training_curves", lambda: plots.training_curves(self.history, best_epoch=self.best_epoch)
         if self.model.latent_dim >= 3:
             yield "latent_space_3d", self._latent_space_3d
         yield "latent_space", self._latent_space
