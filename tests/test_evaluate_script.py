@@ -88,6 +88,28 @@ def test_rows_of_a_file_are_scored_and_a_strange_one_is_least_likely(run, tmp_pa
     assert np.argmin([float(line["log_likelihood"]) for line in scores]) == 13
 
 
+def test_rows_that_cannot_be_scored_are_named_beside_the_mean_of_the_others(
+    run, tmp_path, monkeypatch, capsys
+):
+    def two_lost(*args, **kwargs):
+        found = log_likelihood(*args, **kwargs)
+        found.value[[3, 7]] = torch.tensor([-torch.inf, torch.nan], dtype=found.value.dtype)
+        return found
+
+    monkeypatch.setattr("pyro_vae.scoring.scoring.log_likelihood", two_lost)
+    np.save(tmp_path / "new.npy", load_dataset("digits").test.rows.take(torch.arange(12)).numpy())
+    assert evaluate(run, "--data", tmp_path / "new.npy", "--num-samples", 25, "--out", tmp_path) == 0
+    told = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]
+    assert told["num_unscored"] == 2
+    assert told["unscored_rows"] == [3, 7]
+    values = np.array([float(line["log_likelihood"]) for line in lines(tmp_path / "scores.csv")])
+    mean = values[np.isfinite(values)].mean()
+    assert told["mean"] == pytest.approx(mean)
+    out = capsys.readouterr().out
+    assert "2 of 12 rows could not be scored and have NaN or minus infinity (from 0: 3, 7)" in out
+    assert f"{mean:.2f}" in out
+
+
 def test_a_wider_proposal_gives_other_samples_of_the_same_numbers(run, tmp_path):
     means, errors = [], []
     for arguments in ([], ["--widen", 1.2], ["--defensive", 0.1]):

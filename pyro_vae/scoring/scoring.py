@@ -193,7 +193,8 @@ class Scoring:
         """
         levels, known = self.split.preprocessing.levels, _known(scores)
         bits = {"bits_per_dim": bits_per_dim(known.mean, self.split.data_dim, levels)} if levels else {}
-        unscored = {"num_unscored": len(scores) - len(scores.scored), "warning": scores.warning}
+        lost = (~scores.value.isfinite()).nonzero().flatten().tolist()
+        unscored = {"num_unscored": len(lost), "unscored_rows": lost, "warning": scores.warning}
         results = {
             "log_likelihood": known.summary() | unscored,
             "elbo": {"mean": float(known.elbo.mean()), "se": mean_se(known.elbo)},
