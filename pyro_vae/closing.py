@@ -146,11 +146,7 @@ def evaluate(
     for split in (dataset.train, dataset.validation, dataset.test):
         rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
         estimates[split.name] = _elbo(model, guide, rows, device, processes)
-    notes += [
-        note
-        for name, estimate in estimates.items()
-        if (note := _not_finite(name, estimate.value))
-    ]
+    notes += [note for name, estimate in estimates.items() if (note := _not_finite(name, estimate.value))]
     likelihood = None
     try:
         likelihood = score_some(
@@ -191,6 +187,4 @@ def _not_finite(name: str, values: Tensor) -> str:
     rows = (~finite).nonzero()[:, 0].tolist()
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     others = f"; the mean of the others is {values[finite].mean():.2f}" if finite.any() else ""
-    return (
-        f"The ELBO is not finite for {len(rows)} of {len(values)} {name} rows (number {shown}){others}."
-    )
+    return f"The ELBO is not finite for {len(rows)} of {len(values)} {name} rows (number {shown}){others}."
