@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import check_integer, check_rows
+from pyro_vae._checks import check, check_integer, check_rows
 from pyro_vae._inputs import entry_of_rows
 from pyro_vae._programs import Program, network_in_chunks, row_by_row
 from pyro_vae.likelihoods import Likelihood
@@ -65,7 +65,16 @@ class GenerativeModel(Program):
             # z ~ p(z)
             z = pyro.sample("z", self.prior())
             # x | z ~ p(x | z)
-            return pyro.sample("x", self.likelihood(row_by_row(self.decoder, z)), obs=x)
+            return pyro.sample("x", self._likelihood_at(row_by_row(self.decoder, z)), obs=x)
+
+    def _likelihood_at(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return p(x | z) from the decoder's outputs, shape (..., num_outputs); other widths would broadcast."""
+        check(
+            outputs.shape[-1] == self.likelihood.num_outputs,
+            f"Expected a decoder of {self.likelihood.num_outputs} outputs, likelihood.num_outputs of "
+            f"{type(self.likelihood).__name__}; got {outputs.shape[-1]}. Change the width of its last layer.",
+        )
+        return self.likelihood(outputs)
 
     def decode(self, z: Any, batch_size: int = 1000) -> dist.TorchDistribution:
         """Return p(x | z) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.
@@ -76,7 +85,7 @@ class GenerativeModel(Program):
         """
         (z,) = entry_of_rows(self).rows(z, "z")
         check_rows(z, self.latent_dim, "z")
-        return self.likelihood(network_in_chunks(self.decoder, z, batch_size))
+        return self._likelihood_at(network_in_chunks(self.decoder, z, batch_size))
 
     @torch.no_grad()
     def sample(self, num_rows: int = 1, batch_size: int = 1000) -> Tensor:

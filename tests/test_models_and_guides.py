@@ -8,7 +8,7 @@ from helpers import assert_within_sigma
 from programs import DATA_DIM, copied, rows, small_vae
 from torch import nn
 
-from pyro_vae import ELBO, DiagonalNormalGuide, GenerativeModel, Standardize, StandardNormal
+from pyro_vae import ELBO, DiagonalNormalGuide, GenerativeModel, Standardize, StandardNormal, fit
 from pyro_vae._checks import InputError
 from pyro_vae.checkpoint import load_weights, save_weights
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -204,3 +204,21 @@ def test_types_are_exported():
     model, guide = small_vae()
     assert isinstance(model, GenerativeModel)
     assert isinstance(guide, DiagonalNormalGuide)
+
+
+@pytest.mark.parametrize("width", [2, 5, 24])
+def test_a_decoder_of_another_width_is_refused(width):
+    """Of two outputs location and scale of one column would be broadcast to all."""
+    model, guide = small_vae()
+    model.decoder = nn.Linear(2, width)
+    with pytest.raises(InputError, match=f"a decoder of 12 outputs, .*; got {width}"):
+        fit(model, guide, rows(), epochs=1, progress=False)
+    with pytest.raises(InputError, match=f"a decoder of 12 outputs, .*; got {width}"):
+        model.decode(torch.zeros(3, 2))
+
+
+def test_batch_norm_with_one_row_is_refused():
+    model, guide = small_vae()
+    model.decoder = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 12))
+    with pytest.raises(InputError, match="choose a batch_size that leaves no batch of one row"):
+        fit(model, guide, rows(count=9), batch_size=4, epochs=1, progress=False)

@@ -306,6 +306,8 @@ def _explained(
     reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '').strip().rstrip('.')}"
     if "Shape mismatch inside plate" in reason:
         reason += "; declare dimensions of one row by `.to_event(...)`"
+    if "more than 1 value per channel" in reason:
+        reason += "; choose a batch_size that leaves no batch of one row, or drop the last batch"
     shapes = ", ".join(str(tuple(part.shape)) for part in data) or "none"
     failed = ProgramError(f"Expected programs that run on the data given, of shape {shapes}; got {reason}.")
     if num_particles == 1:
