@@ -468,7 +468,7 @@ def numbers(values):
     for name, value in values.items():
         if isinstance(value, dict):
             yield from numbers(value)
-        elif not isinstance(value, str):
+        elif not isinstance(value, str | list):
             yield name, math.nan if value is None else value
 
 

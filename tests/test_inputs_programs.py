@@ -30,7 +30,7 @@ from pyro_vae.evaluate import (
 )
 from pyro_vae.gaps import RowFit, inference_gaps
 from pyro_vae.guides import DiagonalNormalGuide, MixtureGuide
-from pyro_vae.likelihoods import GaussianWithFixedScale
+from pyro_vae.likelihoods import BernoulliLikelihood, GaussianWithFixedScale
 from pyro_vae.mcmc import HMC
 from pyro_vae.models import GenerativeModel
 from pyro_vae.objectives import estimate_elbo
@@ -658,3 +658,50 @@ def test_summaries_leave_rows_out_that_cannot_be_scored():
     with pytest.warns(UserWarning, match=r"left out \(3 of 9: \[2, 4, 7\]\)"):
         exported = to_arviz(*pair, spoiled(), posterior=ResampledPosterior(5, 1, 10))
     assert exported["posterior"]["data"].values.tolist() == KEPT.tolist()
+
+
+def bounded(law):
+    """Return a model whose rows have the law `law(z)`, with a prior as guide: every draw gives the same density."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", law(0 * z), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+
+    return model, guide
+
+
+@pytest.mark.parametrize(
+    ("law", "inside", "outside"),
+    [
+        (lambda z: dist.Exponential(z.exp()), 2.0, -1.0),
+        (lambda z: dist.Gamma(2 + z, 1.0), 2.0, -1.0),
+        (lambda z: dist.Beta(2 + z, 2.0), 0.25, 1.5),
+        (lambda z: dist.Bernoulli(logits=z), 1.0, 0.3),
+        (lambda z: dist.Poisson(z.exp()), 3.0, 2.5),
+        (lambda z: dist.Poisson(z.exp()), 3.0, -1.0),
+        (lambda z: dist.LogNormal(z, 1.0), 2.0, -2.0),
+        (lambda z: dist.Uniform(z, 1 + z), 0.5, 1.5),
+    ],
+)
+def test_rows_outside_the_support_have_probability_zero(law, inside, outside):
+    programs, x = bounded(law), torch.tensor([inside, outside, inside])
+    exact = float(law(torch.zeros(())).log_prob(torch.tensor(inside)))
+    expected = torch.tensor([exact, -math.inf, exact], dtype=torch.float64)
+    for found in (estimate_elbo(*programs, x), log_likelihood(*programs, x, 30)):
+        torch.testing.assert_close(found.value, expected, atol=1e-5, rtol=1e-5)
+        assert "1 of 3 rows" in found.warning
+        assert found.scored.mean == pytest.approx(exact, abs=1e-5)
+
+
+def test_training_on_values_outside_the_support_says_so():
+    """Grey values under a Bernoulli likelihood are trained as other libraries do, and said to be no probabilities."""
+    likelihood = BernoulliLikelihood(torch.full((6,), 0.5), torch.full((6,), 0.5))
+    model = GenerativeModel(StandardNormal(2), nn.Linear(2, 6), likelihood)
+    guide = DiagonalNormalGuide(nn.Linear(6, 4))
+    with pytest.warns(UserWarning, match="outside the support .* Binarize grey values"):
+        fit(model, guide, torch.rand(20, 6), epochs=1, progress=False, seed=0)

@@ -5,7 +5,13 @@ is the loss to minimise, in nats per example.
 """
 
 from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
-from pyro_vae.objectives.estimate import ElboEstimate, collect_elbo, estimate_elbo, non_finite_site
+from pyro_vae.objectives.estimate import (
+    ElboEstimate,
+    collect_elbo,
+    estimate_elbo,
+    non_finite_site,
+    told_outside_support,
+)
 from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
@@ -32,6 +38,7 @@ __all__ = [
     "estimate_elbo",
     "non_finite_site",
     "row_log_probs",
+    "told_outside_support",
 ]
 
 OBJECTIVES: dict[str, type[Objective]] = {

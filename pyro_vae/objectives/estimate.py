@@ -15,14 +15,14 @@ from torch import Tensor
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode, local_parameters
 from pyro_vae.data.entry import BLOCK
-from pyro_vae.objectives.elbo import ELBO
+from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
-from pyro_vae.objectives.rows import ProgramError
-from pyro_vae.objectives.sites import sample_sites, score, within_support
+from pyro_vae.objectives.rows import ProgramError, draw
+from pyro_vae.objectives.sites import has_limits, has_values_outside, sample_sites, score, within_support
 from pyro_vae.objectives.unscored import failing_rows, told_unscored, with_stand_ins
 
-__all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site"]
+__all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site", "told_outside_support"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,16 @@ def estimate_elbo(
     # An autoguide has parameters for the rows of one batch.
     size = sys.maxsize if isinstance(guide, AutoGuide) else BLOCK
     blocks = entry_for(model, guide).blocks(data, size)
-    terms = ELBO(num_particles, max_plate_nesting)(model, guide).terms
+
+    def terms(*block: Tensor) -> Terms:
+        with local_parameters():
+            draws = draw(
+                model, guide, *block, num_particles=num_particles, max_plate_nesting=max_plate_nesting
+            )
+        check_bound_exists(draws.model_sites, draws.guide_sites)
+        likelihood, prior, own, _ = draws.densities
+        elbo = likelihood + prior - own
+        return Terms(-elbo.mean(), likelihood.mean(0), (own - prior).mean(0))
 
     def checked() -> Iterator[Sequence[Tensor]]:
         for number, block in enumerate(blocks):
@@ -143,6 +152,27 @@ def collect_elbo(
             parts.append((reconstruction.double().cpu(), kl.double().cpu()))
     reconstruction, kl = (torch.cat(part) for part in zip(*parts, strict=True))
     return ElboEstimate(reconstruction, kl)
+
+
+@torch.no_grad()
+def told_outside_support(loss: Loss, *data: Tensor) -> str | None:
+    """Return a sentence where observed values lie outside the support of their distribution, else None.
+
+    Args:
+        loss: What is run once, in evaluation mode.
+        data: The batch that it is run on.
+    """
+    model, guide = loss.model, loss.guide
+    with torch.random.fork_rng(), local_parameters(), evaluation_mode(model, guide):
+        draws = draw(model, guide, *data, max_plate_nesting=loss.objective.max_plate_nesting)
+    for site in draws.model_sites:
+        if site["is_observed"] and has_limits(site) and has_values_outside(site):
+            return (
+                f"Values of the site {site['name']!r} lie outside the support of its distribution, "
+                f"{site['fn'].support}: the training loss and ELBO of such rows are no log-probabilities, and "
+                "estimators give them minus infinity. Binarize grey values, or take a likelihood for these values."
+            )
+    return None
 
 
 @torch.no_grad()

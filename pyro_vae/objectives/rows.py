@@ -29,6 +29,8 @@ from pyro_vae.objectives.sites import (
     AtValues,
     Site,
     data_plate,
+    density_log_prob,
+    has_limits,
     reported_log_prob,
     sample_sites,
     score,
@@ -124,6 +126,17 @@ class Draws:
         if all(isinstance(site["scale"], float) and site["scale"] == 1 for site in sites):
             return self.log_probs
         return self._by_kind(reported_log_prob)
+
+    @cached_property
+    def densities(self) -> RowLogProbs:
+        """The same, minus infinity where an observed value lies outside the support of its distribution.
+
+        A Bernoulli distribution gives a number for 0.3, and an exponential one for -1, which are no log-probabilities.
+        """
+        observed = [site for site in self.model_sites if site["is_observed"]]
+        if not any(map(has_limits, observed)):
+            return self.reported
+        return self.reported._replace(likelihood=self._total(density_log_prob, observed))
 
     def _by_kind(self, log_prob: Callable[[Site], Tensor]) -> RowLogProbs:
         return RowLogProbs(
@@ -354,10 +367,10 @@ def row_log_probs(
     num_particles: int = 1,
     max_plate_nesting: int = 1,
 ) -> RowLogProbs:
-    """Run guide and model once and return each row's log-probabilities without scales; arguments as for `draw`."""
+    """Run guide and model once and return the log-densities of each row, `Draws.densities`; arguments as for `draw`."""
     return draw(
         model, guide, *data, num_particles=num_particles, max_plate_nesting=max_plate_nesting
-    ).reported
+    ).densities
 
 
 def _run(program: Callable[..., Any], data: tuple[Tensor, ...], num_particles: int, particle_dim: int) -> Any:

@@ -19,6 +19,9 @@ __all__ = [
     "WithoutScales",
     "data_plate",
     "data_site",
+    "density_log_prob",
+    "has_limits",
+    "has_values_outside",
     "log_density",
     "reported_log_prob",
     "sample_sites",
@@ -65,6 +68,19 @@ def within_support(site: Site) -> None:
     site["unscaled_log_prob"] = _limited(site["fn"], site["value"], site["unscaled_log_prob"])
 
 
+def has_limits(site: Site) -> bool:
+    """Return whether some values lie outside the support of a site's distribution, as far as is known."""
+    support = support_of(site["fn"])
+    return support is not None and not holds(support)
+
+
+def has_values_outside(site: Site) -> bool:
+    """Return whether a value that is not masked lies outside the support of a site's distribution."""
+    nothing = torch.zeros_like(site["unscaled_log_prob"])
+    beyond: Tensor = scale_and_mask(_limited(site["fn"], site["value"], nothing), 1.0, site["mask"])
+    return bool(beyond.isinf().any())
+
+
 def log_density(distribution: Any, value: Tensor) -> Tensor:
     """Return a distribution's log-probability, minus infinity outside of its support."""
     return _limited(distribution, value, distribution.log_prob(value))
@@ -84,6 +100,13 @@ def _limited(distribution: Any, value: Tensor, log_prob: Tensor) -> Tensor:
 def reported_log_prob(site: Site) -> Tensor:
     """Return a site's log-probability with its mask and without any scale: a number in nats."""
     log_prob: Tensor = scale_and_mask(site["unscaled_log_prob"], 1.0, site["mask"])
+    return log_prob
+
+
+def density_log_prob(site: Site) -> Tensor:
+    """Return `reported_log_prob`, minus infinity where the value lies outside the support of its distribution."""
+    limited = _limited(site["fn"], site["value"], site["unscaled_log_prob"])
+    log_prob: Tensor = scale_and_mask(limited, 1.0, site["mask"])
     return log_prob
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from pyro_vae.compiled import CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batches import Batches
 from pyro_vae.data.entry import Entry
-from pyro_vae.objectives import Loss
+from pyro_vae.objectives import Loss, told_outside_support
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
@@ -83,6 +84,9 @@ class Trainer:
         first = self._inputs(next(iter(train.epoch(0))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
+        outside = told_outside_support(loss, *first)
+        if outside is not None:
+            warnings.warn(outside, stacklevel=2)
         self._start_alike()
         own = (
             CompiledGradients(loss, self.parameters, first) if compiled else Gradients(loss, self.parameters)
