@@ -21,6 +21,7 @@ __all__ = [
     "closing_table",
     "comparison_table",
     "format_table",
+    "nats",
     "opening_lines",
     "split_facts",
     "test_facts",
@@ -34,6 +35,9 @@ EPOCH_KEPT = {
     "last": "last epoch",
 }
 """What each rule of `--keep` is called."""
+
+LARGE = 1e7
+"""From this size on a number of nats is written with an exponent."""
 
 
 def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:
@@ -122,7 +126,7 @@ def closing_table(
             float(estimate.reconstruction.mean()),
             float(estimate.kl.mean()),
         )
-        row = [name, str(len(estimate.value)), *(f"{number:.2f}" for number in numbers)]
+        row = [name, str(len(estimate.value)), *map(nats, numbers)]
         rows.append(
             row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
         )
@@ -152,7 +156,7 @@ def _compiling(result: FitResult) -> str:
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:
     """Return the exact log-likelihoods that stand beside the test ELBO, or the reasons why there are none."""
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
-    told = "; ".join(f"{entry.name} {entry.test[0]:.2f} ± {entry.test[1]:.2f}" for entry in fitted)
+    told = "; ".join(f"{entry.name} {nats(entry.test[0])} ± {nats(entry.test[1])}" for entry in fitted)
     lines = [f"exact log p(x) of the same test rows, latent {latent_dim}: {told}"] if fitted else []
     return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
 
@@ -187,8 +191,9 @@ def likelihood_line(likelihood: Mapping[str, Any]) -> str:
     unreliable = likelihood["khat_above_0.7"]
     return (
         f"log p(x) of {likelihood['num_examples']} test rows by importance sampling, K = {likelihood['num_samples']}: "
-        f"{likelihood['mean']:.2f} ± {likelihood['se']:.2f} (their ELBO {likelihood['elbo_mean']:.2f}); k-hat above "
-        f"0.7 for {unreliable:.0%}" + ("" if unreliable <= TOLERATED_SHARE else ", so rather a lower bound")
+        f"{nats(likelihood['mean'])} ± {nats(likelihood['se'])} (their ELBO {nats(likelihood['elbo_mean'])}); "
+        f"k-hat above 0.7 for {unreliable:.0%}"
+        + ("" if unreliable <= TOLERATED_SHARE else ", so rather a lower bound")
     )
 
 
@@ -200,7 +205,7 @@ def comparison_table(comparison: Comparison) -> str:
         [
             entry.name,
             {"exact": "log p(x)", "ELBO": "ELBO"}[entry.kind],
-            *(f"{number:.2f}" for number in (*entry.test, entry.train)),
+            *map(nats, (*entry.test, entry.train)),
             str(entry.parameters),
             str(entry.iterations),
             f"{entry.seconds:.3g}",
@@ -269,6 +274,11 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def nats(value: float) -> str:
+    """Return a number of nats with two decimals, or with three digits where it is too large for a table."""
+    return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.2f}"
 
 
 def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:

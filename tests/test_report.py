@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from pyro_vae.data import load_dataset
-from pyro_vae.report import bits_per_dim, format_table
+from pyro_vae.report import bits_per_dim, format_table, nats
 
 
 def test_bits_per_dimension_of_the_uniform_density_are_those_of_uniform_integers():
@@ -43,3 +43,17 @@ def test_tables_are_aligned():
     assert set(lines[1]) == {"-"}
     assert lines[2] == "validation      5"
     assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (-1.234, "-1.23"),
+        (1234567.0, "1234567.00"),
+        (-5.65e36, "-5.65e+36"),
+        (math.nan, "nan"),
+        (-math.inf, "-inf"),
+    ],
+)
+def test_numbers_of_nats_fit_into_a_table(value, text):
+    assert nats(value) == text

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyro_vae.evaluate import AnnealedLogLikelihood, LogLikelihood
 from pyro_vae.gaps import InferenceGaps
+from pyro_vae.report import nats
 
 __all__ = ["Checks", "mean_se", "table_line"]
 
@@ -31,31 +32,42 @@ class Checks:
         """Return the lines that the table gets: annealing, and importance sampling on the same rows."""
         if self.annealed is None:
             return []
-        same, errors = scores.value[self.rows], scores.se[self.rows]
+        rows, annealed, same = self._scored_rows(self.annealed, scores)
+        errors = scores.se[rows]
         return [
-            table_line("log p(x) by annealing", self.annealed.value, self.annealed.monte_carlo_se),
+            table_line("log p(x) by annealing", annealed, self.annealed.scored.monte_carlo_se),
             table_line(
                 "importance sampling on those rows", same, float(errors.square().sum().sqrt() / len(errors))
             ),
-            table_line("annealing minus importance sampling", self.annealed.value - same, None),
+            table_line("annealing minus importance sampling", annealed - same, None),
         ]
+
+    def _scored_rows(
+        self, annealed: AnnealedLogLikelihood, scores: LogLikelihood
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows that both estimates could score, and the values of both there."""
+        finite = annealed.value.isfinite() & scores.value[self.rows].isfinite()
+        rows = self.rows[finite]
+        return rows, annealed.value[finite], scores.value[rows]
 
     def summary(self, scores: LogLikelihood) -> dict[str, Any]:
         """Return the numbers by name, nats per example."""
         found: dict[str, Any] = {}
         if self.annealed is not None:
-            apart = self.annealed.value - scores.value[self.rows]
+            _, annealed, same = self._scored_rows(self.annealed, scores)
+            apart = annealed - same
             beside = {"minus_importance_sampling": {"mean": float(apart.mean()), "se": mean_se(apart)}}
-            found["annealing"] = self.annealed.summary() | beside
+            found["annealing"] = self.annealed.scored.summary() | beside
         if self.gaps is not None:
-            found["gaps"] = self.gaps.summary() | {"num_rows": len(self.rows)}
+            gaps = self.gaps.scored
+            found["gaps"] = gaps.summary() | {"num_rows": len(gaps.inference_gap.value)}
         return found
 
 
 def table_line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
     """Return a line of the table: name, rows, mean, its error over rows and, where there is one, of Monte Carlo."""
     told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
-    return [name, str(len(values)), f"{values.mean():.2f}", f"{mean_se(values):.2f}", told]
+    return [name, str(len(values)), nats(float(values.mean())), nats(mean_se(values)), told]
 
 
 def mean_se(values: Tensor) -> float:

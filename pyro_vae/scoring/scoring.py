@@ -30,7 +30,7 @@ from pyro_vae.gaps import inference_gaps
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
-from pyro_vae.report import bits_per_dim, format_table, split_facts
+from pyro_vae.report import bits_per_dim, format_table, nats, split_facts
 from pyro_vae.runs import Run, RunFolder, load_data, load_run
 from pyro_vae.scoring.checks import Checks, mean_se, table_line
 from pyro_vae.scoring.file import ScoreFile
@@ -227,7 +227,7 @@ class Scoring:
             format_table(rows),
             f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
             f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
-            "least likely rows: " + ", ".join(f"{row} ({scores.value[row]:.1f})" for row in least),
+            "least likely rows: " + ", ".join(f"{row} ({nats(float(scores.value[row]))})" for row in least),
         ]
         if levels:
             told.append(f"bits per dimension: {bits_per_dim(known.mean, self.split.data_dim, levels):.3f}")
@@ -240,7 +240,7 @@ class Scoring:
                 "the model drew, where both bounds are known: a check, and no bound for these rows"
             )
         if checks.gaps is not None:
-            told += ["", checks.gaps.table()]
+            told += ["", checks.gaps.scored.table()]
         told += [f"note: {note}" for note in self.notes]
         return "\n".join([*told, f"written to {self.out}"])
 
