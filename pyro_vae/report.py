@@ -276,9 +276,9 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def nats(value: float) -> str:
-    """Return a number of nats with two decimals, or with three digits where it is too large for a table."""
-    return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.2f}"
+def nats(value: float, decimals: int = 2) -> str:
+    """Return a number of nats with some decimals, or with three digits where it is too large for a table."""
+    return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.{decimals}f}"
 
 
 def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:

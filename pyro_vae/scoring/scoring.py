@@ -227,7 +227,8 @@ class Scoring:
             format_table(rows),
             f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
             f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
-            "least likely rows: " + ", ".join(f"{row} ({nats(float(scores.value[row]))})" for row in least),
+            "least likely rows: "
+            + ", ".join(f"{row} ({nats(float(scores.value[row]), 1)})" for row in least),
         ]
         if levels:
             told.append(f"bits per dimension: {bits_per_dim(known.mean, self.split.data_dim, levels):.3f}")
