@@ -46,7 +46,7 @@ types: install
 
 tests: install
 	@echo "Tests (pytest) ..."
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 10 $(ARGS)
 
 notebooks: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
