@@ -42,10 +42,11 @@ def test_a_terminal_has_a_bar(monkeypatch):
     assert "100/100" in text
 
 
-def test_a_pipe_has_no_line_of_work_that_is_short(monkeypatch):
+def test_a_pipe_has_one_line_at_most_of_much_work_that_is_short(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    work(progress_bar(100, "rows"))
-    assert sys.stderr.getvalue() == ""
+    for _ in range(5):
+        work(progress_bar(100, "rows"))
+    assert len(sys.stderr.getvalue().splitlines()) <= 1
 
 
 def test_a_pipe_has_plain_lines_now_and_then(monkeypatch, often):
