@@ -475,7 +475,7 @@ def test_a_defensive_proposal_reaches_all_of_the_prior():
 
 
 class Named(DiagonalNormalGuide):
-    """A guide module of the user's, with another site name."""
+    """A guide module with another site name."""
 
     def forward(self, x, *_):
         with pyro.plate("data", len(x)):

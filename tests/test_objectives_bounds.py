@@ -29,7 +29,8 @@ from pyro_vae.objectives import (
     estimate_elbo,
     row_log_probs,
 )
-from pyro_vae.objectives.rows import analytic_kl, draw, sampled_kl
+from pyro_vae.objectives.divergences import analytic_kl, sampled_kl
+from pyro_vae.objectives.rows import draw
 
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    TensorDataset,
-)
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.as_tensor import as_matrix, as_tensor, is_array
 from pyro_vae.data.batches import iterate
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.containers import BLOCK, described, in_order, whole
 
-__all__ = ["BLOCK", "Entry", "in_order", "whole"]
-
-BLOCK = 1000
-"""Rows that are read, and that programs are run on, at once."""
-ACCEPTED = (
-    "an array, a tensor, a list of rows, a DataFrame, a tuple (x, *context), a Split, a Dataset, a DataLoader or "
-    "batches of tuples"
-)
+__all__ = ["Entry"]
 
 
 class Entry:
@@ -166,102 +149,14 @@ class Entry:
             )
 
 
-def whole(data: Any) -> tuple[Any, ...] | None:
-    """Return `(x, *context)` where the data holds all its rows at once; None where it comes in batches."""
-    if isinstance(data, tuple):
-        check(bool(data), "Expected a tuple (x, *context); got an empty one.")
-        return data
-    if isinstance(data, TensorDataset):
-        return data.tensors
-    return (data,) if is_array(data) or (isinstance(data, list) and not _of_batches(data)) else None
-
-
-def in_order(data: Any) -> Iterable[Any]:
-    """Return batches of the rows of `data` in their order.
-
-    A `DataLoader` that shuffles or drops its last batch is read in the order of its data set, and whole: scores belong
-    to rows. One with a sampler of another kind is read as it is.
-
-    Args:
-        data: A `Split` under its fixed draw, a `Dataset`, a `DataLoader`, a list of batches that are tuples, or another
-            iterable of batches.
-
-    Raises:
-        InputError: If the data is of another kind.
-    """
-    if isinstance(data, Split):
-        return ((block,) for block in data.blocks(BLOCK))
-    if isinstance(data, DataLoader):
-        return _in_order_of_its_data(data)
-    if isinstance(data, Dataset):
-        if not isinstance(data, IterableDataset):
-            length(data)
-        return DataLoader(data, batch_size=BLOCK)
-    check(
-        not isinstance(data, DataSet),
-        "Expected rows; got a DataSet of three splits. Give one of them, such as data.test.",
-    )
-    check(
-        isinstance(data, Iterable) and not isinstance(data, Mapping | str | bytes | os.PathLike | set),
-        f"Expected data as {ACCEPTED}; got {_described(data)}",
-    )
-    return data
-
-
-def length(dataset: Any) -> int:
-    """Return the number of rows of a map-style data set, or raise where it has none."""
-    try:
-        count = len(dataset)
-    except TypeError:
-        raise InputError(
-            "Expected a Dataset with a length; got an iterable one. Give it `__len__` and `__getitem__`."
-        ) from None
-    check(count > 0, "Expected at least one row of data; got none.")
-    return count
-
-
-def _in_order_of_its_data(loader: DataLoader[Any]) -> DataLoader[Any]:
-    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
-        return loader
-    if not isinstance(loader.sampler, RandomSampler | SequentialSampler):
-        return loader
-    if isinstance(loader.sampler, RandomSampler) and loader.sampler.num_samples != len(
-        loader.sampler.data_source
-    ):
-        return loader
-    return DataLoader(
-        loader.dataset,
-        batch_size=loader.batch_size,
-        collate_fn=loader.collate_fn,
-        num_workers=loader.num_workers,
-    )
-
-
-def _of_batches(data: list[Any]) -> bool:
-    """Return whether a list holds batches, tuples of arrays, and not rows."""
-    return bool(data) and all(
-        isinstance(one, tuple | list) and any(is_array(part) and np.ndim(part) for part in one)
-        for one in data
-    )
-
-
 def _parts(batch: Any) -> tuple[Any, ...]:
     if isinstance(batch, tuple) or (isinstance(batch, list) and any(map(is_array, batch))):
         return tuple(batch)
     check(
         is_array(batch) or isinstance(batch, list),
-        f"Expected batches as tensors or tuples (x, *context); got {_described(batch)}",
+        f"Expected batches as tensors or tuples (x, *context); got {described(batch)}",
     )
     return (batch,)
-
-
-def _described(data: Any) -> str:
-    if isinstance(data, Mapping):
-        keys = ", ".join(map(repr, list(data)[:5]))
-        return f"a {type(data).__name__} with the keys {keys}. Give a tuple of its values, x first."
-    if isinstance(data, str | os.PathLike):
-        return f"the path {str(data)!r}. Read it first: load_dataset(path).test."
-    return f"{type(data).__name__}. Convert it to one of these."
 
 
 def _check_alike(batches: list[tuple[Tensor, ...]], name: str) -> None:

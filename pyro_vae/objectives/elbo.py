@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_positive
+from pyro_vae.objectives.divergences import Divergence, analytic_kl, sampled_kl
 from pyro_vae.objectives.loss import Objective
-from pyro_vae.objectives.rows import Divergence, Draws, analytic_kl, sampled_kl
+from pyro_vae.objectives.rows import Draws
 
 __all__ = ["ELBO", "STL", "AnalyticELBO"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode, local_parameters
-from pyro_vae.data.entry import BLOCK
+from pyro_vae.data.containers import BLOCK
 from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms

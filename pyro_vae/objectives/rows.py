@@ -14,17 +14,11 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
-from torch.distributions import (
-    Independent,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-    kl_divergence,
-)
 
 from pyro_vae._checks import InputError
 from pyro_vae._programs import give_local_state
 from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
+from pyro_vae.objectives.divergences import Divergence, factors_of, sampled_kl
 from pyro_vae.objectives.sites import (
     AtValues,
     Site,
@@ -39,15 +33,11 @@ from pyro_vae.objectives.sites import (
     within_support,
 )
 
-__all__ = ["Draws", "ProgramError", "RowLogProbs", "analytic_kl", "draw", "row_log_probs", "sampled_kl"]
+__all__ = ["Draws", "ProgramError", "RowLogProbs", "draw", "row_log_probs"]
 
 
 class ProgramError(InputError):
     """A program that fails on the rows that it is given."""
-
-
-Divergence = Callable[[Any, Any, Tensor], Tensor]
-"""Takes q, p and a sample of q; gives the divergence of q from p, of their batch shape."""
 
 
 class RowLogProbs(NamedTuple):
@@ -66,28 +56,6 @@ class RowLogProbs(NamedTuple):
     def log_weights(self) -> Tensor:
         """Log p(x, z) - log q(z | x), the logarithm of the importance weight."""
         return self.likelihood + self.prior - self.guide
-
-
-def sampled_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `log q(z) - log p(z)`, of the distributions' batch shape."""
-    difference: Tensor = q.log_prob(z) - p.log_prob(z)
-    return difference
-
-
-def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `KL(q || p)` where it has a closed form, and its sample `log q(z) - log p(z)` where not.
-
-    Torch knows many pairs, but not that of a normal with covariances and one without.
-    """
-    factors = _factors(p)
-    if isinstance(q, MultivariateNormal | LowRankMultivariateNormal) and isinstance(factors, Normal):
-        # E_q log p: at the mean, less what the variances take off.
-        expected = (factors.log_prob(q.mean) - q.variance / (2 * factors.variance)).sum(-1)
-        return -q.entropy() - expected
-    try:
-        return kl_divergence(q, p)
-    except NotImplementedError:
-        return sampled_kl(q, p, z)
 
 
 @dataclass(frozen=True)
@@ -193,7 +161,7 @@ class Draws:
         self, guide_site: dict[str, Any], prior_site: dict[str, Any], divergence: Divergence
     ) -> Tensor:
         q, p, z = guide_site["fn"], prior_site["fn"], guide_site["value"]
-        factors = _factors(q), _factors(p)
+        factors = factors_of(q), factors_of(p)
         # As for the guide's log-probability.
         scale, mask = training_scale(guide_site), guide_site["mask"]
         if None in factors:
@@ -378,13 +346,6 @@ def _run(program: Callable[..., Any], data: tuple[Tensor, ...], num_particles: i
     if num_particles > 1:
         program = pyro.plate("num_particles", num_particles, dim=particle_dim)(program)
     return poutine.trace(program).get_trace(*data)
-
-
-def _factors(distribution: Any) -> Any:
-    """Return the distribution of single dimensions where it factorises over its event, else None."""
-    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
-        return distribution.base_dist
-    return None
 
 
 _rows_of: weakref.WeakKeyDictionary[AutoGuide, Tensor] = weakref.WeakKeyDictionary()
