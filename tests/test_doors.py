@@ -244,7 +244,7 @@ def test_fit_is_the_same_through_doors_of_one_order(doors):
 
 
 def test_posterior_takes_rows_that_are_no_tensor():
-    for door in ("float64 array", "list", "DataFrame", "Split", "DataLoader", "tuple"):
+    for door in ("float64 tensor", "float64 array", "list", "DataFrame", "Split", "DataLoader", "tuple"):
         torch.testing.assert_close(
             GUIDE.posterior(DOORS[door](X)).mean, GUIDE.posterior(torch.tensor(X)).mean
         )

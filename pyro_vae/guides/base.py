@@ -35,11 +35,13 @@ class AmortizedGuide(Program):
         """Return q(z | x), batch shape (..., N), event shape (latent_dim,), with gradients.
 
         Args:
-            x: Rows, shape (..., N, data_dim), in data units: a floating tensor is taken as it is, other containers as
-                `fit` takes them.
+            x: Rows, shape (..., N, data_dim), in data units: floating tensors keep their shape, other containers are
+                read as `fit` reads them.
         """
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             (x,) = entry_of_rows(self).rows(x)
+        own = next(self.parameters(), x)
+        x = x if x.dtype == own.dtype else x.to(own.dtype)
         return self.family(row_by_row(self.encoder, x))
 
     def forward(self, x: Tensor, *_: Any) -> Tensor:
