@@ -179,3 +179,16 @@ def test_parts_take_statistics_and_rows_in_any_container(of):
 
     found, expected = built(of(mean), of(std), rows), built(torch.tensor(mean), torch.tensor(std), T)
     torch.testing.assert_close(estimate_elbo(*found, X).value, estimate_elbo(*expected, X).value)
+
+
+def test_one_row_that_overflows_gets_minus_infinity_and_is_told():
+    model, guide = small_vae()
+    x = np.concatenate([X[:3], np.full((1, 6), 1e20, np.float32), X[3:5]])
+    kept = [0, 1, 2, 4, 5]
+    for found in (estimate_elbo(model, guide, x), log_likelihood(model, guide, x, 50)):
+        assert found.value[3] == -np.inf
+        assert found.value[kept].isfinite().all()
+        assert "1 of 6 rows could not be scored, the mean of the others is" in repr(found)
+        assert "from 0: 3" in found.warning
+    without = log_likelihood(model, guide, x[kept], 50)
+    torch.testing.assert_close(found.scored.value.mean(), without.value.mean(), atol=0.2, rtol=0)

@@ -191,5 +191,8 @@ def _bytes_made(run: Callable[[], Any]) -> int:
 
 def _weights(log_probs: RowLogProbs, lost: Tensor) -> Tensor:
     """Return the log weights in float64, NaN where they are no weights: that of a lost row, or infinity."""
-    weights = log_probs.likelihood.double() + log_probs.prior.double() - log_probs.guide.double()
+    likelihood = log_probs.likelihood.double()
+    weights = likelihood + log_probs.prior.double() - log_probs.guide.double()
+    # Where p(x | z) is zero so is the weight, whatever the prior and the guide are at that z.
+    weights = weights.masked_fill(likelihood == -torch.inf, -torch.inf)
     return weights.masked_fill((weights == torch.inf) | lost.to(weights.device), torch.nan)

@@ -10,7 +10,7 @@ from scipy.stats import t as student_t
 from torch import Tensor
 
 from pyro_vae._checks import check
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.objectives.unscored import told_unscored, unscored_part
 
 __all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
 
@@ -126,4 +126,4 @@ class AnnealedLogLikelihood:
         if self.simulated:
             gap = self.simulated.summary()["upper_minus_lower"]
             text += f"; check, not a bound: on simulated rows the two directions are {gap:.2f} nats apart"
-        return f"AnnealedLogLikelihood({text})"
+        return f"AnnealedLogLikelihood({text}{unscored_part(self.value)})"

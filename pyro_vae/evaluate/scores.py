@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.evaluate.pareto import SHORTEST_TAIL, tail_length
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.objectives.unscored import told_unscored, unscored_part
 
 __all__ = ["LogLikelihood"]
 
@@ -135,5 +135,5 @@ class LogLikelihood:
         return (
             f"LogLikelihood({self.mean:.2f} ± {self.mean_se:.2f} nats per example (Monte Carlo ± "
             f"{self.monte_carlo_se:.2g}), {len(self)} rows, {self.num_samples} samples a row, "
-            f"k-hat > {RELIABLE_KHAT} for {self.share_unreliable:.0%})"
+            f"k-hat > {RELIABLE_KHAT} for {self.share_unreliable:.0%}{unscored_part(self.value)})"
         )

@@ -20,7 +20,7 @@ from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import ProgramError, draw
 from pyro_vae.objectives.sites import has_limits, has_values_outside, sample_sites, score, within_support
-from pyro_vae.objectives.unscored import failing_rows, told_unscored, with_stand_ins
+from pyro_vae.objectives.unscored import failing_rows, told_unscored, unscored_part, with_stand_ins
 
 __all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site", "told_outside_support"]
 
@@ -73,7 +73,8 @@ class ElboEstimate:
         }
 
     def __repr__(self) -> str:
-        return f"ElboEstimate({self.mean:.2f} ± {self.se:.2f} nats per example, {len(self.value)} rows)"
+        text = f"{self.mean:.2f} ± {self.se:.2f} nats per example, {len(self.value)} rows"
+        return f"ElboEstimate({text}{unscored_part(self.value)})"
 
 
 def estimate_elbo(
@@ -112,8 +113,9 @@ def estimate_elbo(
             )
         check_bound_exists(draws.model_sites, draws.guide_sites)
         likelihood, prior, own, _ = draws.densities
-        elbo = likelihood + prior - own
-        return Terms(-elbo.mean(), likelihood.mean(0), (own - prior).mean(0))
+        # Where p(x | z) is zero the bound is minus infinity, whatever the prior and the guide are at that z.
+        kl = torch.where(likelihood == -torch.inf, (own - prior).nan_to_num(0, 0, 0), own - prior)
+        return Terms((kl - likelihood).mean(), likelihood.mean(0), kl.mean(0))
 
     def checked() -> Iterator[Sequence[Tensor]]:
         for number, block in enumerate(blocks):

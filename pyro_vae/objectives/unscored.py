@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.objectives.rows import ProgramError, RowLogProbs, row_log_probs
 
-__all__ = ["failing_rows", "told_unscored", "unscored", "with_stand_ins"]
+__all__ = ["failing_rows", "told_unscored", "unscored", "unscored_part", "with_stand_ins"]
 
 SHOWN = 5
 PARTICLES = 4
@@ -80,10 +80,20 @@ def _verdict(run: Callable[..., RowLogProbs], block: tuple[Tensor, ...]) -> Tens
     failing = failing_rows(run, block)
     likelihood, prior, guide = (part.cpu() for part in run(*with_stand_ins(block, failing))[:3])
     verdict = torch.zeros(len(failing), dtype=torch.float64)
-    verdict[(likelihood == -torch.inf).all(0)] = -torch.inf
     unusable = [part.isnan() | (part == torch.inf) for part in (likelihood, prior, guide)]
-    verdict[failing | torch.stack(unusable).any(0).any(0)] = torch.nan
+    verdict[torch.stack(unusable).any(0).any(0)] = torch.nan
+    verdict[(likelihood == -torch.inf).all(0)] = -torch.inf  # whatever the prior and the guide are at that z
+    verdict[failing] = torch.nan
     return verdict
+
+
+def unscored_part(values: Tensor) -> str:
+    """Return how many rows have a value, shape (N,), that is not finite, and the mean of the others; "" if none."""
+    finite = values[values.isfinite()]
+    if len(finite) == len(values):
+        return ""
+    others = f", the mean of the others is {finite.mean():.2f}" if len(finite) else ""
+    return f"; {len(values) - len(finite)} of {len(values)} rows could not be scored{others}"
 
 
 def told_unscored(values: Tensor) -> str | None:
