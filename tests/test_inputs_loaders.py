@@ -24,6 +24,7 @@ from torch.utils.data import (
 
 from pyro_vae import estimate_elbo, fit, load_dataset, log_likelihood
 from pyro_vae._checks import InputError
+from pyro_vae.data.adapters import as_blocks
 
 X = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(30) % 3
@@ -67,6 +68,9 @@ RIGHT = {
     "subset of all": loader(Subset(TensorDataset(X), range(30))),
     "batch sampler": DataLoader(
         TensorDataset(X), batch_sampler=BatchSampler(SequentialSampler(X), 7, drop_last=False)
+    ),
+    "batch sampler that drops": DataLoader(
+        TensorDataset(X), batch_sampler=BatchSampler(RandomSampler(X), 7, drop_last=True)
     ),
     "own collate": loader(TensorDataset(X), collate_fn=lambda items: (torch.stack([i[0] for i in items]),)),
     "batch of one": loader(TensorDataset(X), batch_size=1),
@@ -137,6 +141,15 @@ def test_a_loader_that_shuffles_repeats_by_the_seed_and_leaves_the_random_state(
         losses.append(fit(*small_vae(), data, **QUICK | {"seed": seed}).history[-1]["loss"])
         assert torch.equal(torch.get_rng_state(), state)
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_rows_that_a_sampler_draws_are_those_that_are_scored():
+    """A sampler that draws with replacement, or a part, is no order of the data set: the loader is read as it is."""
+    drawn = loader(TensorDataset(X), sampler=RandomSampler(X, replacement=True, num_samples=30))
+    encoded = torch.cat([part for (part,) in as_blocks(drawn)])
+    assert len(encoded) == 30 > len(encoded.unique(dim=0))
+    part = loader(TensorDataset(X), sampler=RandomSampler(X, num_samples=12))
+    assert len(estimate_elbo(*small_vae(), part).value) == 12
 
 
 def test_rows_without_their_label_are_told_once():

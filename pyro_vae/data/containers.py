@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -85,17 +86,16 @@ def length(dataset: Any) -> int:
 
 
 def _in_order_of_its_data(loader: DataLoader[Any]) -> DataLoader[Any]:
-    if isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
+    batches = loader.batch_sampler
+    if isinstance(loader.dataset, IterableDataset) or type(batches) is not BatchSampler:
         return loader
-    if not isinstance(loader.sampler, RandomSampler | SequentialSampler):
-        return loader
-    if isinstance(loader.sampler, RandomSampler) and loader.sampler.num_samples != len(
-        loader.sampler.data_source
-    ):
+    sampler = batches.sampler
+    shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement
+    if not (shuffles or isinstance(sampler, SequentialSampler)) or length(sampler) != length(loader.dataset):
         return loader
     return DataLoader(
         loader.dataset,
-        batch_size=loader.batch_size,
+        batch_size=batches.batch_size,
         collate_fn=loader.collate_fn,
         num_workers=loader.num_workers,
     )
