@@ -39,6 +39,7 @@ lint: install
 	@echo "Lint and layout (ruff) ..."
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
 
 types: install
 	@echo "Types (mypy) ..."

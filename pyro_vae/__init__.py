@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pyro_vae._version import __version__
+
 if TYPE_CHECKING:
-    from pyro_vae.building import build
-    from pyro_vae.config import Config
     from pyro_vae.data import DataSet, Split, load_dataset
     from pyro_vae.evaluate import (
         Annealing,
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
         log_weights,
         to_arviz,
     )
-    from pyro_vae.gaps import RowFit, inference_gaps
+    from pyro_vae.evaluate.gaps import RowFit, inference_gaps
+    from pyro_vae.experiment.build import build
+    from pyro_vae.experiment.config import Config
+    from pyro_vae.experiment.load_run import load_run
     from pyro_vae.guides import (
         GUIDES,
         AmortizedGuide,
         DiagonalNormalGuide,
+        ExactLinearGuide,
         FlowGuide,
         FullCovarianceGuide,
         LocalGuide,
@@ -40,9 +44,7 @@ if TYPE_CHECKING:
         SemiAmortizedGuide,
     )
     from pyro_vae.likelihoods import LIKELIHOODS
-    from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
-    from pyro_vae.models import GenerativeModel
-    from pyro_vae.monte_carlo_em import MonteCarloEM
+    from pyro_vae.models import GenerativeModel, LinearGaussianModel
     from pyro_vae.networks import MLP, Standardize, mlp_decoder, mlp_encoder
     from pyro_vae.objectives import (
         ELBO,
@@ -64,14 +66,13 @@ if TYPE_CHECKING:
         VampPrior,
     )
     from pyro_vae.processes import Processes, started_processes
-    from pyro_vae.runs import load_run
     from pyro_vae.training import Callback, Schedule, fit
+    from pyro_vae.training.monte_carlo_em import MonteCarloEM
 
-__version__ = "0.1.0"
 
 _HOMES = {
-    "building": ("build",),
-    "config": ("Config",),
+    "experiment.build": ("build",),
+    "experiment.config": ("Config",),
     "data": ("DataSet", "Split", "load_dataset"),
     "evaluate": (
         "Annealing",
@@ -88,11 +89,12 @@ _HOMES = {
         "log_weights",
         "to_arviz",
     ),
-    "gaps": ("RowFit", "inference_gaps"),
+    "evaluate.gaps": ("RowFit", "inference_gaps"),
     "guides": (
         "GUIDES",
         "AmortizedGuide",
         "DiagonalNormalGuide",
+        "ExactLinearGuide",
         "FlowGuide",
         "FullCovarianceGuide",
         "LocalGuide",
@@ -101,9 +103,8 @@ _HOMES = {
         "SemiAmortizedGuide",
     ),
     "likelihoods": ("LIKELIHOODS",),
-    "linear": ("ExactLinearGuide", "LinearGaussianModel"),
-    "models": ("GenerativeModel",),
-    "monte_carlo_em": ("MonteCarloEM",),
+    "models": ("GenerativeModel", "LinearGaussianModel"),
+    "training.monte_carlo_em": ("MonteCarloEM",),
     "networks": ("MLP", "Standardize", "mlp_decoder", "mlp_encoder"),
     "objectives": (
         "ELBO",
@@ -125,7 +126,7 @@ _HOMES = {
         "VampPrior",
     ),
     "processes": ("Processes", "started_processes"),
-    "runs": ("load_run",),
+    "experiment.load_run": ("load_run",),
     "training": ("Callback", "Schedule", "fit"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -22,11 +22,12 @@ from pyro_vae import plots
 from pyro_vae._checks import check_integer
 from pyro_vae._command_line import parse
 from pyro_vae.baselines import PPCA, FactorAnalysis
-from pyro_vae.checkpoint import write_json
 from pyro_vae.evaluate import LogLikelihood, iwae_curve, log_likelihood
-from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
-from pyro_vae.report import format_table
-from pyro_vae.runs import RunFolder
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.text_table import format_table
+from pyro_vae.guides.exact_linear import ExactLinearGuide
+from pyro_vae.models.linear import LinearGaussianModel
+from pyro_vae.storage import write_json
 
 TAIL_INDICES = (-0.5, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)
 ROWS = 10

@@ -146,7 +146,7 @@ def damaged(folder: Path) -> list[str]:
     """Return the names of files that a kill has left half-written."""
     from safetensors.torch import load_file
 
-    from pyro_vae.checkpoint import load_state
+    from pyro_vae.experiment.checkpoint import load_state
 
     def load_json(path: Path) -> None:
         json.loads(path.read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def differences(folder: Path, reference: Path) -> list[str]:
     import torch
     from safetensors.torch import load_file
 
-    from pyro_vae.checkpoint import load_state
+    from pyro_vae.experiment.checkpoint import load_state
 
     def equal(a: dict, b: dict) -> bool:
         return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pyro_vae._checks import InputError, NonFiniteLossError, check_integer
 from pyro_vae._command_line import parse
-from pyro_vae.config import Config, DataConfig, LikelihoodName, ModelConfig
+from pyro_vae.experiment.config import Config, DataConfig, LikelihoodName, ModelConfig
 
 if TYPE_CHECKING:
     from pyro_vae.data import DataSet
@@ -115,7 +115,7 @@ def missing(arguments: Arguments) -> bool:
 
 def epochs_of(arguments: Arguments, name: str, dataset: "DataSet") -> int:
     """Return how long to train."""
-    from pyro_vae.building import default_epochs
+    from pyro_vae.experiment.build import default_epochs
 
     if arguments.quick:
         return QUICK.get(name, 5)
@@ -126,7 +126,7 @@ def epochs_of(arguments: Arguments, name: str, dataset: "DataSet") -> int:
 
 def measure(arguments: Arguments, outcome: Outcome, config: Config) -> None:
     """Train once for each seed and note the final ELBO of the test rows, or what went wrong."""
-    from pyro_vae.runs import load_data
+    from pyro_vae.experiment.load_data import load_data
 
     try:
         dataset = load_data(config)
@@ -159,7 +159,7 @@ def final_elbo(config: Config, dataset: "DataSet", epochs: int, seed: int) -> fl
     Raises:
         NonFiniteLossError: If a loss or the test ELBO is not finite.
     """
-    from pyro_vae.building import build, resolve
+    from pyro_vae.experiment.build import build, resolve
     from pyro_vae.objectives import estimate_elbo
     from pyro_vae.training import fit
 
@@ -183,7 +183,7 @@ def final_elbo(config: Config, dataset: "DataSet", epochs: int, seed: int) -> fl
 
 def tables(outcomes: list[Outcome]) -> str:
     """Return a table for each data set and preprocessing, then what was refused and what failed."""
-    from pyro_vae.report import format_table
+    from pyro_vae.experiment.text_table import format_table
 
     header = ["likelihood", "runs", "worst", "median", "non-finite", "seconds"]
     ran = [outcome for outcome in outcomes if not outcome.refused]

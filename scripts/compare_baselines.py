@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from pyro_vae._checks import check_integer, check_positive
 from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
-from pyro_vae.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
+from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from pyro_vae.progress import quiet
 
 calm_threads()
@@ -73,10 +73,11 @@ def main() -> int:
     arguments: Arguments = parse(Arguments)
     config = arguments.config()
 
-    from pyro_vae.building import default_epochs
-    from pyro_vae.comparison import compare
-    from pyro_vae.report import comparison_table, write_comparison
-    from pyro_vae.runs import RunFolder, load_data
+    from pyro_vae.experiment.build import default_epochs
+    from pyro_vae.experiment.comparison import compare
+    from pyro_vae.experiment.comparison.report import comparison_table, write_comparison
+    from pyro_vae.experiment.load_data import load_data
+    from pyro_vae.experiment.run_folder import RunFolder
 
     dataset = load_data(config)
     if arguments.train_rows is not None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae._command_line import parse
 from pyro_vae._environment import calm_threads, run_script
-from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig
+from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pyro_vae.progress import quiet
 
 calm_threads()
@@ -80,9 +80,9 @@ def main() -> int:
     arguments = _parse()
 
     from pyro_vae import plots
-    from pyro_vae.checkpoint import write_json
-    from pyro_vae.comparison.guide_scores import check_order, score_guides
-    from pyro_vae.report import test_facts
+    from pyro_vae.experiment.comparison.guide_scores import check_order, score_guides
+    from pyro_vae.experiment.facts import test_facts
+    from pyro_vae.storage import write_json
 
     config, dataset = _data(arguments)
     folder = _folder(arguments, dataset)
@@ -123,7 +123,7 @@ def _saved(folder: Path) -> Arguments:
     """Return the arguments of a comparison, ready to go on with it."""
     import json
 
-    from pyro_vae.config import from_json
+    from pyro_vae.experiment.config import from_json
 
     try:
         values = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
@@ -142,8 +142,9 @@ def _saved(folder: Path) -> Arguments:
 
 def _data(arguments: Arguments) -> tuple[Config, Any]:
     """Return the configuration of the guides, with all choices made, and the data."""
-    from pyro_vae.building import resolve
-    from pyro_vae.runs import load_data, saved_config
+    from pyro_vae.experiment.build import resolve
+    from pyro_vae.experiment.load_data import load_data
+    from pyro_vae.experiment.saved_config import saved_config
 
     if arguments.run is not None:
         config = saved_config(arguments.run)
@@ -156,9 +157,10 @@ def _data(arguments: Arguments) -> tuple[Config, Any]:
 
 def _folder(arguments: Arguments, dataset: Any) -> Path:
     """Return the folder to write to, with the arguments in it."""
-    from pyro_vae.checkpoint import write_json
-    from pyro_vae.config import to_json
-    from pyro_vae.runs import RunFolder, absolute
+    from pyro_vae.experiment.config import to_json
+    from pyro_vae.experiment.run_folder import RunFolder
+    from pyro_vae.experiment.saved_config import absolute
+    from pyro_vae.storage import write_json
 
     folder = arguments.resume
     if folder is None:
@@ -172,7 +174,7 @@ def _folder(arguments: Arguments, dataset: Any) -> Path:
 
 def _measured(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> list[Any]:
     """Return the measurements of all guides, those that the folder holds from there."""
-    from pyro_vae.comparison.guides import MeasuredGuide
+    from pyro_vae.experiment.comparison.guides import MeasuredGuide
 
     model: Any = None
     measured = []
@@ -189,8 +191,8 @@ def _measured(arguments: Arguments, config: Config, dataset: Any, folder: Path) 
 
 def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, name: str, seed: int) -> Any:
     """Fit one guide and measure it."""
-    from pyro_vae.comparison.guides import evenly_spaced, fit_guides, measure_guide
-    from pyro_vae.gaps import RowFit
+    from pyro_vae.evaluate.gaps import RowFit
+    from pyro_vae.experiment.comparison.guides import evenly_spaced, fit_guides, measure_guide
 
     epochs = arguments.guide_epochs or config.training.epochs
     config = replace(config, training=replace(config.training, epochs=epochs))
@@ -212,9 +214,9 @@ def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, nam
 
 def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> Any:
     """Return the model to keep fixed: the run's, the folder's, or one trained now."""
-    from pyro_vae.building import build, fit_settings, starting_rows
-    from pyro_vae.checkpoint import load_weights, save_weights
-    from pyro_vae.runs import load_run
+    from pyro_vae.experiment.build import build, fit_settings, starting_rows
+    from pyro_vae.experiment.checkpoint import load_weights, save_weights
+    from pyro_vae.experiment.load_run import load_run
     from pyro_vae.training import fit
 
     if arguments.run is not None:
@@ -233,7 +235,7 @@ def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> 
 
 
 def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any], claims: list[Any]) -> str:
-    from pyro_vae.report import format_table
+    from pyro_vae.experiment.text_table import format_table
 
     header = [
         "guide",

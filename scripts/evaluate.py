@@ -65,8 +65,8 @@ def score(arguments: Arguments) -> int:
     if arguments.max_memory is not None:
         check_positive(arguments.max_memory, "--max-memory")
 
+    from pyro_vae.experiment.scoring import ScoreSettings, open_scoring
     from pyro_vae.processes import started_processes
-    from pyro_vae.scoring import ScoreSettings, open_scoring
 
     processes = started_processes()
     settings = ScoreSettings(arguments.num_samples, arguments.seed, arguments.widen, arguments.defensive)

@@ -6,7 +6,7 @@ python scripts/svi_train.py --resume runs/digits-gaussian-001
 """
 
 from pyro_vae._environment import calm_threads, run_script
-from pyro_vae.config import from_command_line
+from pyro_vae.experiment.command_line import from_command_line
 
 calm_threads()
 
@@ -14,7 +14,7 @@ calm_threads()
 def main() -> int:
     """Parse the command line, then train; torch is loaded only after parsing."""
     config = from_command_line()
-    from pyro_vae.experiment import train
+    from pyro_vae.experiment.train import train
 
     return train(config)
 

@@ -11,11 +11,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.building import build
-from pyro_vae.config import ModelConfig
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.models import GenerativeModel
+from pyro_vae.models.generative import GenerativeModel
 
 DATA_DIM = 6
 

@@ -16,7 +16,7 @@ from pyro_vae import GenerativeModel, log_likelihood
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate._densities import Densities
-from pyro_vae.mcmc import HMC
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.priors import PRIORS
 
 QUICK = Annealing(num_temperatures=40, num_chains=8, num_warmup=20)

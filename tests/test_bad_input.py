@@ -15,8 +15,8 @@ import torch
 from helpers import script
 from PIL import Image
 
-from pyro_vae import checkpoint
-from pyro_vae.checkpoint import load_state, save_state
+from pyro_vae.experiment import checkpoint
+from pyro_vae.experiment.checkpoint import load_state, save_state
 
 SMALL = ["--epochs", "2", "--hidden", "8", "--latent-dim", "2"]
 ROWS = np.random.default_rng(0).normal(size=(40, 3))

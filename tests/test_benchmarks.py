@@ -17,9 +17,9 @@ from benchmarks._snapshots import Snapshots, learning_rates
 from benchmarks.quality_ours import plain_layers
 from benchmarks.quality_pytorch import linear_layers, start
 
-from pyro_vae.building import build
-from pyro_vae.config import ModelConfig
 from pyro_vae.evaluate import log_likelihood
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 
 SCALES_AT_ONE = {"exp": np.e, "variance": np.exp(0.5), "softplus": np.log1p(np.e)}
 

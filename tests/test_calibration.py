@@ -8,7 +8,7 @@ import torch
 from helpers import SCRIPTS, assert_within_sigma
 
 from pyro_vae.evaluate import log_likelihood
-from pyro_vae.linear import ExactLinearGuide
+from pyro_vae.guides.exact_linear import ExactLinearGuide
 
 
 @pytest.fixture(scope="module")

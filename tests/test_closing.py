@@ -10,9 +10,10 @@ import torch
 from helpers import script
 from PIL import Image
 
-from pyro_vae import closing, load_dataset, load_run, plots
-from pyro_vae.closing import LARGEST_COST, Extent, extent_of, full_cost
-from pyro_vae.runs.figures import write_figures
+from pyro_vae import load_dataset, load_run, plots
+from pyro_vae.experiment import evaluation as closing
+from pyro_vae.experiment.evaluation import LARGEST_COST, Extent, extent_of, full_cost
+from pyro_vae.experiment.figures import write_figures
 
 SMALL = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off"]
 TABLE = ["--dataset", "table.npy", *SMALL]
@@ -146,7 +147,11 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
     def out_of_memory(*args, **settings):
         raise MemoryError("Unable to allocate 3 TiB")
 
-    target = "pyro_vae.closing.score_some" if step == "score_some" else "pyro_vae.comparison.entries.PPCA.fit"
+    target = (
+        "pyro_vae.experiment.evaluation.score_some"
+        if step == "score_some"
+        else "pyro_vae.experiment.comparison.entries.PPCA.fit"
+    )
     monkeypatch.setattr(target, out_of_memory)
     assert script(*TABLE, "--out", "run") == 0
     assert "Unable to allocate 3 TiB" in capsys.readouterr().out

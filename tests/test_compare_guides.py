@@ -12,14 +12,27 @@ from helpers import SCRIPTS, script
 from pyro_vae import plots
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
-from pyro_vae.building import resolve
-from pyro_vae.comparison.guide_scores import CONTAINED, Claim, Mean, check_order, crossed_mean, score_guides
-from pyro_vae.comparison.guides import COMPARED, MeasuredGuide, evenly_spaced, fit_guides, measure_guide
-from pyro_vae.config import Config, ModelConfig, TrainingConfig
 from pyro_vae.data import load_dataset
 from pyro_vae.evaluate import LogLikelihood
-from pyro_vae.gaps import RowFit
-from pyro_vae.linear import LinearGaussianModel
+from pyro_vae.evaluate.gaps import RowFit
+from pyro_vae.experiment.build import resolve
+from pyro_vae.experiment.comparison.guide_scores import (
+    CONTAINED,
+    Claim,
+    Mean,
+    check_order,
+    crossed_mean,
+    score_guides,
+)
+from pyro_vae.experiment.comparison.guides import (
+    COMPARED,
+    MeasuredGuide,
+    evenly_spaced,
+    fit_guides,
+    measure_guide,
+)
+from pyro_vae.experiment.config import Config, ModelConfig, TrainingConfig
+from pyro_vae.models.linear import LinearGaussianModel
 
 
 def settings(**training):

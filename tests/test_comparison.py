@@ -9,7 +9,8 @@ from helpers import script
 from sklearn.datasets import load_digits
 
 from pyro_vae.baselines import PPCA
-from pyro_vae.comparison import (
+from pyro_vae.data import load_dataset
+from pyro_vae.experiment.comparison import (
     compare,
     exact_baselines,
     fit_baseline,
@@ -18,8 +19,7 @@ from pyro_vae.comparison import (
     linear_baselines,
     mean_and_se,
 )
-from pyro_vae.config import Config, ModelConfig, TrainingConfig
-from pyro_vae.data import load_dataset
+from pyro_vae.experiment.config import Config, ModelConfig, TrainingConfig
 from pyro_vae.objectives import estimate_elbo
 
 
@@ -143,7 +143,7 @@ def test_where_a_baseline_is_not_defined_the_reason_is_given(digits):
 
 
 def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
-    monkeypatch.setattr("pyro_vae.comparison.entries.BASELINE_BYTES", 1000)
+    monkeypatch.setattr("pyro_vae.experiment.comparison.entries.BASELINE_BYTES", 1000)
     assert "in chunks" in linear_baselines(digits, 8)["ppca"]
 
 
@@ -182,7 +182,7 @@ def test_a_binary_likelihood_has_no_continuous_baseline(tmp_path):
 
 def test_elbo_of_the_linear_vae_is_below_its_own_log_likelihood_row_by_row_in_expectation(linear):
     vae, train = linear
-    from pyro_vae.linear import ExactLinearGuide
+    from pyro_vae.guides.exact_linear import ExactLinearGuide
 
     exact = estimate_elbo(vae.model, ExactLinearGuide(vae.model), [(train.double(),)])
     assert exact.mean == pytest.approx(vae.reached, abs=1e-9)

@@ -17,12 +17,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from pyro_vae import ELBO
 from pyro_vae._checks import InputError
 from pyro_vae._programs import parameters_of
-from pyro_vae.building import build
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
 from pyro_vae.compiled.graph import Graph, _replayed
 from pyro_vae.compiled.masks import without_picking
 from pyro_vae.compiled.matmul import lower_to_onednn, through_onednn
-from pyro_vae.config import ModelConfig
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pyro_vae
-from pyro_vae import config as configuration
 from pyro_vae._checks import InputError
-from pyro_vae.building import build, default_patience, fit_settings, objective, resolve, starting_rows
-from pyro_vae.config import (
+from pyro_vae.data import DATASETS, load_dataset
+from pyro_vae.experiment import config as configuration
+from pyro_vae.experiment.build import build, default_patience, fit_settings, objective, resolve, starting_rows
+from pyro_vae.experiment.config import (
     Config,
     DataConfig,
     ModelConfig,
@@ -28,7 +29,6 @@ from pyro_vae.config import (
     from_json,
     to_json,
 )
-from pyro_vae.data import DATASETS, load_dataset
 from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS
@@ -260,7 +260,7 @@ def test_flags_are_flat_and_have_no_namesakes():
 
 
 def test_the_models_of_a_comparison_are_those_that_can_be_fitted():
-    from pyro_vae.comparison import MODELS
+    from pyro_vae.experiment.comparison import MODELS
 
     script = runpy.run_path(str(SCRIPTS / "compare_baselines.py"))
     assert get_args(script["ModelName"]) == MODELS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pyro_vae.data import DATASETS, Dequantize, load_dataset
-from pyro_vae.data.named import read_named
+from pyro_vae.data.named_datasets import read_named
 
 FOLDERS = {
     "mnist": "MNIST",

@@ -29,8 +29,8 @@ from pyro_vae import (
 )
 from pyro_vae.data import AsFloat, Split
 from pyro_vae.data.stored import TensorRows
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.likelihoods import GaussianLikelihood
-from pyro_vae.mcmc import HMC
 
 N, CHANNELS, HEIGHT, WIDTH, LATENT = 7, 3, 2, 5, 2
 D = CHANNELS * HEIGHT * WIDTH

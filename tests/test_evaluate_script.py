@@ -11,7 +11,7 @@ from helpers import script
 
 from pyro_vae import load_dataset, load_run
 from pyro_vae.evaluate import log_likelihood
-from pyro_vae.report import bits_per_dim
+from pyro_vae.experiment.text_table import bits_per_dim
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monke
         return log_likelihood(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pyro_vae.scoring.scoring.log_likelihood", interrupted)
+        patch.setattr("pyro_vae.experiment.scoring.scoring.log_likelihood", interrupted)
         assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "parts") == 130
     assert "goes on" in capsys.readouterr().out
     partial = (tmp_path / "parts" / "scores.csv").read_text()
@@ -96,7 +96,7 @@ def test_rows_that_cannot_be_scored_are_named_beside_the_mean_of_the_others(
         found.value[[3, 7]] = torch.tensor([-torch.inf, torch.nan], dtype=found.value.dtype)
         return found
 
-    monkeypatch.setattr("pyro_vae.scoring.scoring.log_likelihood", two_lost)
+    monkeypatch.setattr("pyro_vae.experiment.scoring.scoring.log_likelihood", two_lost)
     np.save(tmp_path / "new.npy", load_dataset("digits").test.rows.take(torch.arange(12)).numpy())
     assert evaluate(run, "--data", tmp_path / "new.npy", "--num-samples", 25, "--out", tmp_path) == 0
     told = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]

@@ -7,7 +7,7 @@ import torch
 from programs import rows
 from pyro.distributions import transforms
 
-from pyro_vae.flows import inverse_autoregressive, spline_autoregressive
+from pyro_vae.distributions.invertible_maps import inverse_autoregressive, spline_autoregressive
 from pyro_vae.guides import FlowGuide
 from pyro_vae.networks import mlp_encoder
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import Annealing
-from pyro_vae.gaps import RowFit, inference_gaps
+from pyro_vae.evaluate.gaps import RowFit, inference_gaps
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.guides import AmortizedGuide, DiagonalNormalGuide, FullCovarianceGuide
-from pyro_vae.likelihoods import UNIT
-from pyro_vae.mcmc import HMC
+from pyro_vae.networks import UNIT
 
 FIT = RowFit(num_steps=400)
 

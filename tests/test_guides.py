@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
-from pyro_vae.checkpoint import load_weights, save_weights
-from pyro_vae.flows import inverse_autoregressive, spline_autoregressive
+from pyro_vae.distributions.invertible_maps import inverse_autoregressive, spline_autoregressive
+from pyro_vae.experiment.checkpoint import load_weights, save_weights
 from pyro_vae.guides import (
     GUIDES,
     DiagonalNormalGuide,
@@ -25,8 +25,10 @@ from pyro_vae.guides import (
     MixtureGuide,
     SemiAmortizedGuide,
 )
-from pyro_vae.linear import ExactLinearGuide, LinearEncoder, LinearGaussianModel
+from pyro_vae.guides.exact_linear import ExactLinearGuide
+from pyro_vae.models.linear import LinearGaussianModel
 from pyro_vae.networks import MLP, mlp_encoder
+from pyro_vae.networks.linear import LinearEncoder
 from pyro_vae.objectives import ELBO, STL, estimate_elbo
 from pyro_vae.training import fit
 

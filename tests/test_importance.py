@@ -26,7 +26,7 @@ from pyro_vae import (
 )
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, FactorAnalysis
-from pyro_vae.evaluate.pareto import pareto_khat, tail_length
+from pyro_vae.evaluate.pareto_k import pareto_khat, tail_length
 from pyro_vae.likelihoods import LIKELIHOODS
 
 with warnings.catch_warnings():

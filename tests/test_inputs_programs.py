@@ -28,11 +28,11 @@ from pyro_vae.evaluate import (
     log_weights,
     to_arviz,
 )
-from pyro_vae.gaps import RowFit, inference_gaps
+from pyro_vae.evaluate.gaps import RowFit, inference_gaps
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.guides import DiagonalNormalGuide, MixtureGuide
 from pyro_vae.likelihoods import BernoulliLikelihood, GaussianWithFixedScale
-from pyro_vae.mcmc import HMC
-from pyro_vae.models import GenerativeModel
+from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.priors import StandardNormal
 

@@ -10,11 +10,11 @@ import torch
 from programs import DATA_DIM, rows
 
 from pyro_vae._checks import InputError
-from pyro_vae.building import resolve
-from pyro_vae.config import Config, ModelConfig
 from pyro_vae.data import load_dataset
+from pyro_vae.experiment.build import resolve
+from pyro_vae.experiment.config import Config, ModelConfig
+from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
-from pyro_vae.report import opening_lines
 
 FLOOR = 0.01
 SETTINGS = {"gaussian-fixed": {"fixed_scale": 0.5}, "bernoulli": {}}

@@ -10,9 +10,10 @@ from sklearn.datasets import load_digits
 
 from pyro_vae import ELBO, estimate_elbo, fit
 from pyro_vae.baselines import PPCA, FactorAnalysis
-from pyro_vae.checkpoint import load_weights, save_weights
+from pyro_vae.experiment.checkpoint import load_weights, save_weights
+from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.likelihoods import GaussianWithIsotropicScale, GaussianWithSharedScale
-from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
+from pyro_vae.models.linear import LinearGaussianModel
 from pyro_vae.objectives import row_log_probs
 
 

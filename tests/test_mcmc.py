@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.distributions import Gamma, MultivariateNormal, Normal
 
 from pyro_vae._checks import InputError
-from pyro_vae.mcmc import HMC, DualAveraging, _transition, init, leapfrog
+from pyro_vae.evaluate.hmc import HMC, DualAveraging, _transition, init, leapfrog
 
 F64 = torch.float64
 

@@ -9,7 +9,7 @@ from programs import ExactGuide, linear_problem, rows, small_vae
 
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import MCMCPosterior
-from pyro_vae.mcmc import HMC
+from pyro_vae.evaluate.hmc import HMC
 
 
 def test_draws_have_the_moments_of_the_exact_posterior_of_every_row():

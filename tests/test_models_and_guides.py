@@ -10,7 +10,7 @@ from torch import nn
 
 from pyro_vae import ELBO, DiagonalNormalGuide, GenerativeModel, Standardize, StandardNormal, fit
 from pyro_vae._checks import InputError
-from pyro_vae.checkpoint import load_weights, save_weights
+from pyro_vae.experiment.checkpoint import load_weights, save_weights
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS, MLP, mlp_decoder, mlp_encoder
 

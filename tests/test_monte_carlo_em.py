@@ -16,13 +16,14 @@ from programs import copied, rows, small_vae
 from pyro_vae import Schedule, estimate_elbo, fit, load_dataset
 from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.baselines import PPCA
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.guides import DiagonalNormalGuide
+from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianWithIsotropicScale
-from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
-from pyro_vae.mcmc import HMC
-from pyro_vae.monte_carlo_em import MonteCarloEM
+from pyro_vae.models.linear import LinearGaussianModel
 from pyro_vae.networks import mlp_encoder
 from pyro_vae.training import FitResult
+from pyro_vae.training.monte_carlo_em import MonteCarloEM
 
 NUM_ROWS = 400
 quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}

@@ -15,7 +15,7 @@ from pyro_vae import ELBO, StandardNormal, estimate_elbo
 from pyro_vae._checks import InputError
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianWithIsotropicScale
-from pyro_vae.models import GenerativeModel
+from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.objectives import row_log_probs
 
 

@@ -34,8 +34,8 @@ from pyro_vae import (
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.linear import LinearEncoder
 from pyro_vae.networks import mlp_encoder
+from pyro_vae.networks.linear import LinearEncoder
 from pyro_vae.priors import PRIORS
 
 X = rows(count=20)

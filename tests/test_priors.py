@@ -10,19 +10,19 @@ from programs import DATA_DIM, rows, small_vae
 
 from pyro_vae import MLP, GenerativeModel
 from pyro_vae._checks import InputError
-from pyro_vae.checkpoint import load_weights, save_weights
+from pyro_vae.experiment.checkpoint import load_weights, save_weights
 from pyro_vae.likelihoods import GaussianWithIsotropicScale
 from pyro_vae.networks import UNIT
 from pyro_vae.objectives import ELBO, estimate_elbo
 from pyro_vae.priors import (
     PRIORS,
-    SCALE_FLOOR,
     DiagonalNormal,
     FlowPrior,
     MixtureOfNormals,
     StandardNormal,
     VampPrior,
 )
+from pyro_vae.priors.normal import SCALE_FLOOR
 from pyro_vae.training import fit
 
 every_prior = pytest.mark.parametrize("name", PRIORS)

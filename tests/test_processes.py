@@ -16,7 +16,7 @@ from helpers import SCRIPTS, script
 from safetensors.torch import load_file
 
 from pyro_vae._checks import InputError, LostProcessError
-from pyro_vae.data.batches import Batches
+from pyro_vae.data.batch_order import Batches
 from pyro_vae.processes import ALONE, Processes, Together, started_processes
 from pyro_vae.training import fit
 

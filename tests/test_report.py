@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from pyro_vae.data import load_dataset
-from pyro_vae.report import bits_per_dim, format_table, nats
+from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
 
 
 def test_bits_per_dimension_of_the_uniform_density_are_those_of_uniform_integers():

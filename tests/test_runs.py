@@ -15,11 +15,15 @@ import torch
 from helpers import SCRIPTS, script
 from safetensors.torch import load_file
 
-from pyro_vae import checkpoint, load_run
+from pyro_vae import load_run
 from pyro_vae._checks import InputError
-from pyro_vae.checkpoint import StorageError, load_state, save_state, write_atomically, write_json
+from pyro_vae.experiment import checkpoint
+from pyro_vae.experiment.checkpoint import load_state, save_state
+from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.saved_config import saved_config
 from pyro_vae.objectives import estimate_elbo
-from pyro_vae.runs import RunFolder, load_data, saved_config
+from pyro_vae.storage import StorageError, write_atomically, write_json
 
 TRAIN = SCRIPTS / "svi_train.py"
 SMALL = ["--epochs", "6", "--hidden", "16", "--latent-dim", "2", "--batch-size", "64"]
@@ -80,7 +84,7 @@ def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finis
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
     steps, finished, tmp_path, monkeypatch, capsys
 ):
-    from pyro_vae.runs import StopOnSignal
+    from pyro_vae.experiment.stop_on_signal import StopOnSignal
 
     count = 0
     original = StopOnSignal.on_step

@@ -15,7 +15,7 @@ from pyro_vae._checks import InputError
 from pyro_vae.data import AsFloat, BinarizeDynamic, BinarizeStatic, Centre, Dequantize, Rescale
 from pyro_vae.data.preprocessing import PREPROCESSINGS
 from pyro_vae.data.row_format import RowFormat
-from pyro_vae.runs import saved_config
+from pyro_vae.experiment.saved_config import saved_config
 
 SMALL = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off"]
 NAMES = ["width", "height", "weight"]

@@ -9,8 +9,9 @@ from programs import linear_problem
 from pyro_vae import Schedule, estimate_elbo, fit
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
+from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.likelihoods import GaussianWithIsotropicScale
-from pyro_vae.linear import ExactLinearGuide, LinearGaussianModel
+from pyro_vae.models.linear import LinearGaussianModel
 from pyro_vae.training import WeightAverage
 from pyro_vae.training.weight_average import EVERY
 

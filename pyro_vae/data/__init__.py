@@ -1,8 +1,8 @@
 """Data sets by name or by path, their splits, how stored rows become x, and batches of them."""
 
-from pyro_vae.data.batches import Batches
+from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.loading import load_dataset
-from pyro_vae.data.named import DATASETS
+from pyro_vae.data.named_datasets import DATASETS
 from pyro_vae.data.preprocessing import (
     AsFloat,
     BinarizeDynamic,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.as_tensor import as_matrix, as_tensor, check_digits, check_finite
-from pyro_vae.data.batches import Batches, iterate, permutation
+from pyro_vae.data.batch_order import Batches, iterate, permutation
 from pyro_vae.data.containers import BLOCK, in_order, length, whole
 from pyro_vae.data.entry import Entry
 from pyro_vae.data.splits import Split

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.as_tensor import as_matrix, as_tensor, is_array
-from pyro_vae.data.batches import iterate
+from pyro_vae.data.batch_order import iterate
 from pyro_vae.data.containers import BLOCK, described, in_order, whole
 
 __all__ = ["Entry"]

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from pyro_vae._checks import InputError, check, check_choice
-from pyro_vae.data.named import DATASETS, read_named
+from pyro_vae.data.named_datasets import DATASETS, read_named
 from pyro_vae.data.noticing import notes_on
 from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (
@@ -53,7 +53,7 @@ def load_dataset(
 
     Args:
         name_or_path: A name of `DATASETS`, or a path: see `pyro_vae.data.readers`.
-        data_root: Folder of the named data sets (`pyro_vae.data.named`); by default the environment variable
+        data_root: Folder of the named data sets (`pyro_vae.data.named_datasets`); by default the environment variable
             PYRO_VAE_DATA, else ./data.
         likelihood_kind: What x is for: a density or a probability of zeros and ones.
         binarize: How grey values become zeros and ones under a binary likelihood: drawn once for good, or

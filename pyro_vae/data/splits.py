@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_integer
-from pyro_vae.data.batches import Batches, uniform_noise
+from pyro_vae.data.batch_order import Batches, uniform_noise
 from pyro_vae.data.preprocessing import Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, Stored, chunks
 from pyro_vae.processes import ALONE, Processes

@@ -1,6 +1,6 @@
 """What a trained model is worth: log p(x) with errors, by importance sampling."""
 
-from pyro_vae.evaluate.annealing import Annealing, annealed_log_likelihood, bidirectional_bounds
+from pyro_vae.evaluate.annealing import annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
@@ -10,6 +10,7 @@ from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
 from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
 from pyro_vae.evaluate.scores import LogLikelihood
+from pyro_vae.evaluate.temperatures import Annealing
 
 __all__ = [
     "AnnealedLogLikelihood",

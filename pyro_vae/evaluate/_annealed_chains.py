@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +13,9 @@ from pyro_vae._checks import check_integer
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._densities import Densities, noise_seeds
 from pyro_vae.evaluate._streaming import undisturbed
-from pyro_vae.mcmc import init
+from pyro_vae.evaluate.hmc import init
+from pyro_vae.evaluate.temperatures import Annealing
 from pyro_vae.progress import Bar, progress_bar
-
-if TYPE_CHECKING:
-    from pyro_vae.evaluate.annealing import Annealing
 
 __all__ = ["AnnealedChains", "AnnealedRows"]
 

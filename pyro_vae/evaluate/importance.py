@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._streaming import Stream, undisturbed
-from pyro_vae.evaluate.pareto import SHORTEST_TAIL, pareto_khat, tail_length
+from pyro_vae.evaluate.pareto_k import SHORTEST_TAIL, pareto_khat, tail_length
 from pyro_vae.evaluate.scores import LogLikelihood
 from pyro_vae.objectives.unscored import told_unscored
 from pyro_vae.progress import progress_bar

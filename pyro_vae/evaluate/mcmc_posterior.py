@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pyro_vae._checks import check_integer
 from pyro_vae.evaluate._densities import Densities
+from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.evaluate.posteriors import PosteriorDraws
-from pyro_vae.mcmc import HMC
 
 __all__ = ["MCMCPosterior"]
 

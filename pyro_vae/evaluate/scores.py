@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluate.pareto import SHORTEST_TAIL, tail_length
+from pyro_vae.evaluate.pareto_k import SHORTEST_TAIL, tail_length
 from pyro_vae.objectives.unscored import told_unscored, unscored_part
 
 __all__ = ["LogLikelihood"]

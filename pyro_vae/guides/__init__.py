@@ -1,6 +1,7 @@
 """Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
 
 from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.local import LocalGuide
 from pyro_vae.guides.mixture import MixtureGuide
@@ -12,6 +13,7 @@ __all__ = [
     "GUIDES",
     "AmortizedGuide",
     "DiagonalNormalGuide",
+    "ExactLinearGuide",
     "FlowGuide",
     "FullCovarianceGuide",
     "LocalGuide",

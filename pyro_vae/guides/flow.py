@@ -44,8 +44,9 @@ class _Flow(dist.TransformedDistribution):
 class FlowGuide(AmortizedGuide):
     """`z = loc(x) + scale(x) T_n(... T_1(e))`, `e ~ N(0, I)`, with maps T that see a context from the encoder.
 
-    The density is exact (Rezende & Mohamed 2015, eq. 5). Where the maps are the identity it is the diagonal
-    normal; those of `pyro_vae.flows` start near it. Mean and variance of `posterior(x)` are those of fixed draws.
+    The density is exact (Rezende & Mohamed 2015, eq. 5). Where the maps are the identity it is the diagonal normal;
+    those of `pyro_vae.distributions.invertible_maps` start near it. Mean and variance of `posterior(x)` are those of
+    fixed draws.
 
     Args:
         encoder: Network (..., data_dim) -> (..., 2 latent_dim + context_dim): locations, raw scales, context.

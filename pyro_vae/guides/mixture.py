@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
 from pyro_vae.guides.base import AmortizedGuide
-from pyro_vae.networks import UNIT
+from pyro_vae.networks.positive import UNIT
 
 __all__ = ["MixtureGuide"]
 

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
 from pyro_vae.guides.base import AmortizedGuide
-from pyro_vae.networks import UNIT
+from pyro_vae.networks.positive import UNIT
 
 __all__ = ["DiagonalNormalGuide", "FullCovarianceGuide", "LowRankGuide", "loc_and_scale"]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from torch import nn
 
-from pyro_vae.flows import inverse_autoregressive, spline_autoregressive
+from pyro_vae.distributions.invertible_maps import inverse_autoregressive, spline_autoregressive
 from pyro_vae.guides.base import AmortizedGuide
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.mixture import MixtureGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
-from pyro_vae.networks import shrink_outputs
+from pyro_vae.networks.mlp import shrink_outputs
 
 __all__ = ["GUIDES", "MakeEncoder", "MakeGuide"]
 

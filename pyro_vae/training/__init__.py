@@ -2,11 +2,11 @@
 
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
-from pyro_vae.training.callbacks import Callback, ProgressBar
+from pyro_vae.training.callbacks import Callback, ProgressBar, TrainerState
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
+from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import Place, Stepper
 from pyro_vae.training.trainer import Trainer
 from pyro_vae.training.validation import Validation
@@ -24,6 +24,7 @@ __all__ = [
     "Schedule",
     "Stepper",
     "Trainer",
+    "TrainerState",
     "Validation",
     "WeightAverage",
     "fit",

@@ -3,14 +3,66 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
+
+from torch import nn
 
 from pyro_vae.progress import progress_bar
+from pyro_vae.training.best_epoch import BestEpoch
+from pyro_vae.training.weight_average import WeightAverage
 
-if TYPE_CHECKING:
-    from pyro_vae.training.trainer import Trainer
+__all__ = ["Callback", "ProgressBar", "TrainerState"]
 
-__all__ = ["Callback", "ProgressBar"]
+
+class Batches(Protocol):
+    """The training rows."""
+
+    @property
+    def num_examples(self) -> int:
+        """How many rows."""
+
+
+class TrainerState(Protocol):
+    """What a callback sees of the trainer, which is its argument.
+
+    Attributes:
+        train: The training rows.
+        epochs: Passes over them.
+        epoch: The running epoch, counted from 0.
+        step: Steps of it that are done.
+        rows_done: Rows of it that are done.
+        seconds: Time spent training.
+        history: A dict an epoch, as in `FitResult`.
+        stopped: Why training ends, empty while it goes on.
+        best: The weights to keep.
+        average: The running mean of the weights.
+    """
+
+    epochs: int
+    epoch: int
+    step: int
+    rows_done: int
+    seconds: float
+    history: list[dict[str, Any]]
+    stopped: str
+    best: BestEpoch
+    average: WeightAverage
+
+    @property
+    def train(self) -> Batches:
+        """The training rows."""
+
+    def stop(self, reason: str) -> None:
+        """End training after the current step."""
+
+    def running_terms(self) -> dict[str, float]:
+        """Return the running epoch's mean terms so far, nats per example."""
+
+    def modules(self) -> tuple[nn.Module, nn.Module]:
+        """Return model and guide."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on."""
 
 
 class Callback:
@@ -23,20 +75,20 @@ class Callback:
 
     touches_programs = True
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: TrainerState) -> None:
         """Called once, before the first step."""
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: TrainerState) -> None:
         """Called after each step."""
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: TrainerState) -> None:
         """Called after each epoch, when its line stands in `trainer.history`.
 
         The programs have the weights that were validated: where weights are averaged, the mean. Training goes on from
         its own weights, so that a change made here to averaged weights reaches the mean alone.
         """
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: TrainerState) -> None:
         """Called once at the end, also when training was stopped or failed; the programs have the weights they keep."""
 
 
@@ -53,12 +105,12 @@ class ProgressBar(Callback):
         self.interval = interval
         self._read_at = 0.0
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: TrainerState) -> None:
         """Open the bar, at the rows that a resumed run has done."""
         total = trainer.epochs * trainer.train.num_examples
         self.bar = progress_bar(total, "rows", "training", initial=self._rows(trainer))
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: TrainerState) -> None:
         """Move on, and read the running sums now and then."""
         self.bar.update(self._rows(trainer) - self.bar.n)
         now = time.monotonic()
@@ -66,12 +118,12 @@ class ProgressBar(Callback):
             self._read_at = now
             self._show(trainer)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: TrainerState) -> None:
         """Close the bar."""
         self.bar.update(self._rows(trainer) - self.bar.n)
         self.bar.close()
 
-    def _show(self, trainer: Trainer) -> None:
+    def _show(self, trainer: TrainerState) -> None:
         terms = trainer.running_terms()
         text = f"elbo {terms['elbo']:.2f}, kl {terms['kl']:.2f}"
         if trainer.history and "validation" in trainer.history[-1]:
@@ -80,5 +132,5 @@ class ProgressBar(Callback):
         self.bar.set_postfix_str(text)
 
     @staticmethod
-    def _rows(trainer: Trainer) -> int:
+    def _rows(trainer: TrainerState) -> int:
         return trainer.epoch * trainer.train.num_examples + trainer.rows_done

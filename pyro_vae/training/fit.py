@@ -18,9 +18,9 @@ from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
+from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import OptimizerFactory
 from pyro_vae.training.trainer import Trainer
 

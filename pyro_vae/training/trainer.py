@@ -15,16 +15,16 @@ from pyro_vae._checks import NonFiniteLossError, check, check_integer
 from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
-from pyro_vae.data.batches import Batches
+from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.entry import Entry
 from pyro_vae.objectives import Loss, told_outside_support
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
+from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.schedule import Schedule
 from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
 from pyro_vae.training.validation import Validation
 from pyro_vae.training.weight_average import WeightAverage

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pyro_vae.evaluate import log_likelihood
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import BernoulliLikelihood
-from pyro_vae.models import GenerativeModel
+from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks import ACTIVATIONS
 from pyro_vae.priors import StandardNormal
 

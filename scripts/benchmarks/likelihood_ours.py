@@ -11,9 +11,9 @@ import torch
 
 from benchmarks._serve import Network, serve
 from benchmarks.likelihood import NUM_SAMPLES
-from pyro_vae.building import build
-from pyro_vae.config import ModelConfig
 from pyro_vae.evaluate import log_likelihood
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 
 AT_ONCE = 1000
 """Samples of z that the decoder alone is given at once."""

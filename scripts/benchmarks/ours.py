@@ -12,8 +12,8 @@ if "spinning" not in sys.argv:
 import torch
 
 from benchmarks._serve import Network, serve
-from pyro_vae.building import build
-from pyro_vae.config import ModelConfig
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.objectives import ELBO
 from pyro_vae.training import FusedAdamW, Schedule, Trainer, make_trainer
 

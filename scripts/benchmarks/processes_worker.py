@@ -13,9 +13,9 @@ calm_threads()
 
 import torch
 
-from pyro_vae.building import build
 from pyro_vae.compiled import CompiledGradients
-from pyro_vae.config import ModelConfig
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.objectives import ELBO
 from pyro_vae.processes import Processes, started_processes
 from pyro_vae.training import AveragedGradients, FusedAdamW, Place, Stepper

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks._contenders import Contender, environment, python_of
 from benchmarks._names import ByName
 from benchmarks._report import Options, machine, markdown, write
-from pyro_vae.config import Config, DataConfig, ModelConfig, TrainingConfig, to_json
+from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, TrainingConfig, to_json
 
 if TYPE_CHECKING:
     from benchmarks._scoring import Curve
@@ -72,7 +72,7 @@ class Quality(Options):
     def run(self) -> None:
         """Train, score, print, write."""
         from benchmarks._scoring import Curve, score
-        from pyro_vae.runs import load_data
+        from pyro_vae.experiment.load_data import load_data
 
         chosen = {name: CONTENDERS[name] for name in self.contenders}
         dataset = load_data(self._stages()[0])

@@ -11,13 +11,13 @@ from torch import nn
 
 from benchmarks._snapshots import Layers, Snapshots
 from benchmarks.quality_pytorch import linear_layers
-from pyro_vae.building import build, fit_settings, resolve
-from pyro_vae.config import from_json
+from pyro_vae.experiment.build import build, fit_settings, resolve
+from pyro_vae.experiment.config import from_json
+from pyro_vae.experiment.load_data import load_data
 from pyro_vae.guides import AmortizedGuide
-from pyro_vae.models import GenerativeModel
+from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks import UNIT, Standardize
-from pyro_vae.runs import load_data
-from pyro_vae.training import Callback, Trainer, make_trainer
+from pyro_vae.training import Callback, TrainerState, make_trainer
 
 
 def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
@@ -38,7 +38,7 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
     return encoder, decoder
 
 
-def mean_layers(trainer: Trainer) -> tuple[Layers, Layers]:
+def mean_layers(trainer: TrainerState) -> tuple[Layers, Layers]:
     """Return the layers with the weights that the trainer would keep."""
     with trainer.average.in_place():
         return plain_layers(*trainer.modules())
@@ -52,7 +52,7 @@ class WhenDue(Callback):
     def __init__(self, snapshots: Snapshots) -> None:
         self.snapshots = snapshots
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: TrainerState) -> None:
         """Look at the clock."""
         if self.snapshots.over(lambda: mean_layers(trainer), "softplus"):
             trainer.stop("time")

@@ -1,0 +1,241 @@
+"""Where the gap between the ELBO and log p(x) comes from: the guide's family, or its amortization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.evaluate import Annealing, annealed_log_likelihood
+from pyro_vae.evaluate._densities import Densities, noise_seeds
+from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate.gaps.estimates import InferenceGaps, RowEstimate
+from pyro_vae.evaluate.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.objectives import row_log_probs
+from pyro_vae.objectives.independence import check_programs
+from pyro_vae.objectives.unscored import unscored, with_stand_ins
+from pyro_vae.progress import Bar, progress_bar
+
+__all__ = ["inference_gaps"]
+
+CHUNK = 20_000  # pairs of sample and row that are scored at once
+MOMENT_SAMPLES = 200  # by whose mean and spread Gaussians start and are scaled
+
+
+def inference_gaps(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Any,
+    *,
+    log_prob: Any = None,
+    annealing: Annealing | None = None,
+    fit: RowFit | None = None,
+    num_samples: int = 1000,
+    batch_size: int = 100,
+    max_plate_nesting: int = 1,
+    seed: int = 0,
+    progress: bool = False,
+) -> InferenceGaps:
+    """Take the gap between log p(x) and the ELBO apart (Cremer, Li & Duvenaud 2018, table 1).
+
+        log p(x) - ELBO = [log p(x) - max over the family of ELBO] + [max over the family of ELBO - ELBO]
+                        =            approximation gap             +          amortization gap
+
+    The maximum is searched row by row from where the guide is, and evaluated on fresh noise, so both gaps are
+    what was found: an optimizer that stops early moves nats from the second to the first. All members are scored
+    with the same noise, and errors of differences are of the paired differences.
+
+    A row that cannot be scored gets NaN; the others are as they would be without it.
+
+    Where log p(x) is not given it is the largest of its lower bounds, four standard errors taken off each for the
+    comparison: importance sampling from each of the members and, where asked for, annealing.
+
+    Args:
+        model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
+        guide: A Pyro program with the model's latent sites. An `AmortizedGuide` has a family of its own; of any
+            other the gap is found but not taken apart.
+        x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
+        log_prob: Exact log p(x), shape (N,), nats, where it is known.
+        annealing: How to anneal; not done where None.
+        fit: How members are fitted to rows.
+        num_samples: Samples of z for each row by which each bound is evaluated.
+        batch_size: Rows at a time.
+        max_plate_nesting: How deep plates are nested in the programs.
+        seed: Of all noise; the random state is put back.
+        progress: Whether to show a progress bar on stderr.
+
+    Raises:
+        InputError: If an argument is out of range, a latent is discrete or outside the plate, or the guide's own
+            family has no reparameterised samples.
+    """
+    data, fit = entry_for(model, guide).rows(x), fit or RowFit()
+    check_integer(num_samples, "num_samples", minimum=2)
+    check_integer(batch_size, "batch_size")
+    num_rows = len(data[0])
+    check(num_rows > 0, "Expected at least one row x; got none.")
+    with undisturbed(data), evaluation_mode(model, guide):
+        torch.manual_seed(0)
+        check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting)
+        lost = unscored(model, guide, data, max_plate_nesting) != 0
+    data = data if lost.all() else with_stand_ins(data, lost)
+    annealed = None
+    if annealing is not None:
+        annealed = annealed_log_likelihood(
+            model, guide, data, annealing, num_simulated=0, batch_size=batch_size,
+            max_plate_nesting=max_plate_nesting, seed=seed, progress=progress,
+        )  # fmt: skip
+    exact = None if log_prob is None else _checked(log_prob, num_rows)
+    steps = num_rows * fit.num_steps * (2 + isinstance(guide, AmortizedGuide))
+    bar = progress_bar(steps, "steps", "fitting families of posteriors", shown=progress)
+    parts = []
+    with undisturbed(data), evaluation_mode(model, guide), bar:
+        for start in range(0, num_rows, batch_size):
+            rows = slice(start, start + batch_size)
+            to_fit, to_score = noise_seeds(seed, start, 2)
+            torch.manual_seed(to_fit)
+            densities = Densities(model, guide, tuple(values[rows] for values in data), max_plate_nesting)
+            log_weights = _log_weights(densities, fit, num_samples, to_score, bar)
+            known = [_Bound.sampled_log(weights) for weights in log_weights.values()]
+            if annealed is not None:
+                known.append(_Bound.given(annealed.value[rows], annealed.se[rows], num_samples))
+            if exact is not None:
+                known = [_Bound.given(exact[rows], torch.zeros_like(exact[rows]), num_samples)]
+            parts.append(_taken_apart(_largest(known), log_weights))
+    gaps = _joined(parts)
+    lost = lost.to(gaps.log_prob.value.device)
+    return gaps.each(lambda entry: entry.without(lost)) if lost.any() else gaps
+
+
+def _log_weights(
+    densities: Densities, fit: RowFit, num_samples: int, seed: int, bar: Bar
+) -> dict[str, Tensor]:
+    """Fit the families, then return the log weights of each and of the guide, all from the same noise.
+
+    Returns:
+        By name, shape (num_samples, N), float64.
+    """
+    members = _fitted(densities, fit, bar)
+
+    def of_member(member: Distribution, count: int) -> Tensor:
+        u = member.sample((count,))
+        return densities.log_joint(u) - member.log_prob(u)
+
+    def of_guide(count: int) -> Tensor:
+        return row_log_probs(
+            densities.model, densities.guide, *densities.data,
+            num_particles=count, max_plate_nesting=densities.max_plate_nesting,
+        ).log_weights  # fmt: skip
+
+    draws = {name: partial(of_member, member) for name, member in members.items()}
+    chunk = max(1, CHUNK // len(densities.data[0]))
+    counts = [min(chunk, num_samples - done) for done in range(0, num_samples, chunk)]
+    log_weights = {}
+    for name, draw in (draws | {"amortized": of_guide}).items():
+        torch.manual_seed(seed)
+        log_weights[name] = torch.cat([draw(count).double() for count in counts])
+    return log_weights
+
+
+def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Distribution]:
+    """Fit the families, each from where the one before has come: their optima are near each other."""
+    members, shape = {}, (MOMENT_SAMPLES,)
+    near, own = densities.from_guide(*shape), own_family(densities)
+    if own is not None:
+        members["own_family"] = fit(own, densities, bar)
+        near = members["own_family"].sample(shape)
+    members["diagonal"] = fit(diagonal_gaussian(near), densities, bar)
+    near = members["diagonal"].sample(shape)
+    members["full_covariance"] = fit(full_gaussian(near), densities, bar)
+    return members
+
+
+class _Bound(NamedTuple):
+    """An estimate for each row, and how each draw moves it: differences of two from the same draws are paired."""
+
+    value: Tensor  # shape (N,)
+    influence: Tensor  # of each draw, mean 0, shape (num_samples, N)
+    other_se: Tensor  # from other draws than these, shape (N,)
+
+    @classmethod
+    def sampled(cls, log_weights: Tensor) -> _Bound:
+        """The ELBO, the mean of the log weights."""
+        mean = log_weights.mean(0)
+        return cls(mean, log_weights - mean, torch.zeros_like(mean))
+
+    @classmethod
+    def sampled_log(cls, log_weights: Tensor) -> _Bound:
+        """The logarithm of the mean weight, by the delta method."""
+        value = log_weights.logsumexp(0) - math.log(len(log_weights))
+        return cls(value, (log_weights - value).exp() - 1, torch.zeros_like(value))
+
+    @classmethod
+    def given(cls, value: Tensor, se: Tensor, num_samples: int) -> _Bound:
+        """What does not depend on these draws."""
+        return cls(value, value.new_zeros(num_samples, len(value)), se)
+
+    def minus(self, other: _Bound) -> _Bound:
+        """The difference, with what the two share taken out of its error."""
+        other_se = (self.other_se.square() + other.other_se.square()).sqrt()
+        return _Bound(self.value - other.value, self.influence - other.influence, other_se)
+
+    def estimate(self) -> RowEstimate:
+        """The value with its standard error."""
+        variance = self.influence.square().sum(0) / (len(self.influence) - 1) / len(self.influence)
+        return RowEstimate(self.value, (variance + self.other_se.square()).sqrt())
+
+
+def _largest(bounds: list[_Bound]) -> _Bound:
+    """Return for each row the largest of several lower bounds, four standard errors taken off.
+
+    By value alone the noisiest would be taken for the best.
+    """
+    estimates = [bound.estimate() for bound in bounds]
+    best = torch.stack([estimate.value - 4 * estimate.se for estimate in estimates]).argmax(0)
+    rows = torch.arange(len(best), device=best.device)
+    stacked = (torch.stack(part) for part in zip(*bounds, strict=True))
+    value, influence, other_se = stacked
+    return _Bound(value[best, rows], influence[best, :, rows].T, other_se[best, rows])
+
+
+def _taken_apart(log_prob: _Bound, log_weights: dict[str, Tensor]) -> InferenceGaps:
+    elbo = {name: _Bound.sampled(weights) for name, weights in log_weights.items()}
+    own, amortized = elbo.get("own_family"), elbo["amortized"]
+    return InferenceGaps(
+        log_prob=log_prob.estimate(),
+        full_covariance=elbo["full_covariance"].estimate(),
+        diagonal=elbo["diagonal"].estimate(),
+        own_family=own and own.estimate(),
+        amortized=amortized.estimate(),
+        approximation_gap=own and log_prob.minus(own).estimate(),
+        amortization_gap=own and own.minus(amortized).estimate(),
+        inference_gap=log_prob.minus(amortized).estimate(),
+    )
+
+
+def _joined(parts: list[InferenceGaps]) -> InferenceGaps:
+    """Join the rows of several batches, in their order."""
+    columns: dict[str, Any] = {}
+    for name in (f.name for f in fields(InferenceGaps)):
+        entries = [getattr(part, name) for part in parts]
+        columns[name] = entries[0] and RowEstimate.joined(entries)
+    return InferenceGaps(**columns)
+
+
+def _checked(log_prob: Any, num_rows: int) -> Tensor:
+    log_prob = as_tensor(log_prob, "log_prob")
+    check(
+        tuple(log_prob.shape) == (num_rows,),
+        f"Expected log_prob with one value a row, shape ({num_rows},); got {tuple(log_prob.shape)}.",
+    )
+    return log_prob.double()

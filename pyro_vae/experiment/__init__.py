@@ -1,0 +1,1 @@
+"""What the scripts call: configuration, training, run folders, evaluation, comparison, scoring."""

@@ -1,0 +1,78 @@
+"""The table that ends a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.comparison import NAMES, Entry
+from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.evaluation import Evaluation
+from pyro_vae.experiment.facts import noticed
+from pyro_vae.experiment.opening_lines import EPOCH_KEPT
+from pyro_vae.experiment.text_table import bits_per_dim, format_table, likelihood_line, nats
+from pyro_vae.training import FitResult
+
+__all__ = ["closing_table"]
+
+
+def closing_table(
+    config: Config,
+    dataset: DataSet,
+    evaluation: Evaluation,
+    result: FitResult,
+    folder: Path,
+) -> str:
+    """Return the table that ends a run.
+
+    Args:
+        config: Resolved.
+        dataset: What was trained on.
+        evaluation: What the kept weights come to.
+        result: What `fit` returned.
+        folder: Where the run lies.
+    """
+    levels = dataset.preprocessing.levels
+    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + (["bits/dim"] if levels else [])
+    rows = []
+    for name, estimate in evaluation.estimates.items():
+        numbers = (
+            estimate.mean,
+            estimate.se,
+            float(estimate.reconstruction.mean()),
+            float(estimate.kl.mean()),
+        )
+        row = [name, str(len(estimate.value)), *map(nats, numbers)]
+        rows.append(
+            row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
+        )
+    notes = (*evaluation.notes, *noticed(config, dataset), result.note, result.early_note)
+    lines = [
+        format_table([header, *rows]) if rows else "",
+        f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
+        f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
+        f"{result.seconds:.1f} s" + _compiling(result),
+        likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
+        *_baseline_lines(evaluation.baselines, config.model.latent_dim),
+        evaluation.extent.sentence,
+        *(f"note: {note}" for note in notes if note),
+        f"run in {folder}",
+    ]
+    title = (
+        f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
+        f"latent {config.model.latent_dim}; nats per example"
+    )
+    return "\n".join(["", title, *filter(None, lines)])
+
+
+def _compiling(result: FitResult) -> str:
+    return f", {result.compile_seconds:.1f} s of it compiling" if result.compile_seconds else ""
+
+
+def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:
+    """Return the exact log-likelihoods that stand beside the test ELBO, or the reasons why there are none."""
+    fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
+    told = "; ".join(f"{entry.name} {nats(entry.test[0])} ± {nats(entry.test[1])}" for entry in fitted)
+    lines = [f"exact log p(x) of the same test rows, latent {latent_dim}: {told}"] if fitted else []
+    return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]

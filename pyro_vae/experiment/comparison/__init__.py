@@ -1,0 +1,34 @@
+"""Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
+
+from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
+from pyro_vae.experiment.comparison.entries import (
+    NAMES,
+    SCORED_ROWS,
+    SCORED_SAMPLES,
+    Entry,
+    exact_baselines,
+    fit_baseline,
+    fit_vae,
+    linear_baselines,
+    mean_and_se,
+    score_some,
+)
+from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
+
+__all__ = [
+    "MODELS",
+    "NAMES",
+    "SCORED_ROWS",
+    "SCORED_SAMPLES",
+    "Comparison",
+    "Entry",
+    "LinearVAE",
+    "compare",
+    "exact_baselines",
+    "fit_baseline",
+    "fit_linear_vae",
+    "fit_vae",
+    "linear_baselines",
+    "mean_and_se",
+    "score_some",
+]

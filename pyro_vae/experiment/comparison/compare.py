@@ -1,0 +1,88 @@
+"""A whole comparison: every model asked for, fitted to one data set."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.comparison.entries import Entry, exact_baselines, fit_baseline, fit_vae
+from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
+from pyro_vae.experiment.config import Config
+
+__all__ = ["MODELS", "Comparison", "compare"]
+
+MODELS = ("ppca", "ppca_em", "factor_analysis", "mixture_of_ppca", "linear_vae", "vae")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison came to.
+
+    Args:
+        dataset: What was fitted.
+        latent_dim: Size of z in every model.
+        entries: A line for each model that could be fitted, by name.
+        linear: The linear VAE with its gaps, where it was asked for.
+    """
+
+    dataset: DataSet
+    latent_dim: int
+    entries: dict[str, Entry]
+    linear: LinearVAE | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return lines and gaps as plain values, nats per example."""
+        values: dict[str, Any] = {"entries": {name: asdict(entry) for name, entry in self.entries.items()}}
+        if self.linear is not None:
+            gaps = {"parameters": self.linear.parameter_gap, "posterior": self.linear.posterior_gap}
+            values["linear_vae"] = {"optimum": self.linear.optimum, "gap": gaps, "angle": self.linear.angle}
+        return values
+
+
+def compare(
+    config: Config,
+    dataset: DataSet,
+    models: tuple[str, ...] = MODELS,
+    *,
+    num_clusters: int = 10,
+    linear_settings: dict[str, Any] | None = None,
+) -> Comparison:
+    """Fit the models that are asked for, on the same rows under the same draw of their noise.
+
+    Args:
+        config: Of the nonlinear VAE; its latent size and seed are those of all models.
+        dataset: Its training split is fitted, its test split scored.
+        models: Which of `MODELS`.
+        num_clusters: Local models of the mixture.
+        linear_settings: Of the linear VAE, as `fit_linear_vae` takes them.
+
+    Raises:
+        InputError: If z has as many dimensions as x, so that PPCA has no noise left.
+    """
+    latent_dim, seed = config.model.latent_dim, config.training.seed
+    check(
+        latent_dim < dataset.data_dim,
+        f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
+        f"got {latent_dim}.",
+    )
+    train, test = dataset.train.tensor(), dataset.test.tensor()
+    train_rows, test_rows = (split.double().numpy() for split in (train, test))
+    entries: dict[str, Entry] = {}
+    linear = None
+    for key, (name, estimator) in exact_baselines(latent_dim, num_clusters, seed).items():
+        if key in models:
+            print(f"Fitting {name} ...", flush=True)
+            try:
+                entries[key] = fit_baseline(estimator, name, train_rows, test_rows)
+            except InputError as error:
+                print(f"  left out: {error}")
+    if "linear_vae" in models:
+        print("Training the linear VAE ...", flush=True)
+        linear = fit_linear_vae(train, test, latent_dim, seed=seed, **(linear_settings or {}))
+        entries["linear_vae"] = linear.entry
+    if "vae" in models:
+        print("Training the nonlinear VAE ...", flush=True)
+        entries["vae"] = fit_vae(config, dataset)
+    return Comparison(dataset, latent_dim, entries, linear)

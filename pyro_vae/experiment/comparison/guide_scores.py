@@ -1,0 +1,251 @@
+"""What measured guides say of their families: means with errors, and whether the order is as it must be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyro_vae.experiment.comparison.guides import MeasuredGuide
+
+__all__ = ["CONTAINED", "Claim", "GuideScore", "Mean", "check_order", "crossed_mean", "score_guides"]
+
+CONTAINED = (
+    ("diagonal", "full-covariance"),
+    ("diagonal", "low-rank"),
+    ("low-rank", "full-covariance"),
+    ("diagonal", "mixture"),
+    ("diagonal", "iaf"),
+    ("diagonal", "spline"),
+    ("diagonal", "semi-amortized"),
+)
+"""Pairs of a poorer guide and a richer one that can be it: L without its lower part, F = 0, equal components, maps that
+are the identity, steps of length 0."""
+OF_A_ROW = ("diagonal", "full-covariance", "low-rank", "mixture")
+"""Families whose members are named by the encoder's outputs alone: they contain each other for every row too. The maps
+of a flow are the same for all rows, and stay as they were trained when a row's best is searched."""
+TOLERANCE = 2.0
+"""Standard errors by which a difference may have the wrong sign."""
+
+
+class Mean(NamedTuple):
+    """A mean and its standard error, nats per example."""
+
+    value: float
+    se: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.se:.3f}"
+
+
+@dataclass(frozen=True)
+class GuideScore:
+    """What one family came to; means over rows and seeds, with errors from both.
+
+    Args:
+        name: One of `COMPARED`.
+        elbo: On the test rows.
+        gain: ELBO less that of the first family, row by row and seed by seed.
+        train_elbo: On some training rows.
+        seed_spread: Standard deviation over seeds of the mean ELBO; NaN for one seed.
+        log_likelihood: Importance-sampled log p(x).
+        unreliable: Share of rows whose importance weights have a k-hat above 0.7.
+        approximation_gap: log p(x) less the ELBO of the family's best member for each row.
+        amortization_gap: That ELBO less the guide's.
+        inference_gaps: The sum of the two by seed.
+        parameters: Numbers in one guide.
+        seconds: Mean time to fit one.
+    """
+
+    name: str
+    elbo: Mean
+    gain: Mean
+    train_elbo: Mean
+    seed_spread: float
+    log_likelihood: Mean
+    unreliable: float
+    approximation_gap: Mean
+    amortization_gap: Mean
+    inference_gaps: list[float]
+    parameters: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That something is not below something else, which mathematics says, and what was measured.
+
+    Args:
+        upper: What is the larger one.
+        lower: What is the smaller one.
+        difference: The first less the second, on test rows.
+        train: The same on training rows; None where it was not measured.
+    """
+
+    upper: str
+    lower: str
+    difference: Mean
+    train: Mean | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the difference is not below zero by more than two standard errors and rounding."""
+        return _not_below_zero(self.difference)
+
+    def __str__(self) -> str:
+        value, se = self.difference
+        if self.holds:
+            return f"{self.upper} is not below {self.lower}: {value:+.3f} ± {se:.3f}."
+        sigmas = -value / se if se > 0 else math.inf
+        told = f"{self.upper} is {-value:.3f} ± {se:.3f} below {self.lower} ({sigmas:.1f} standard errors)"
+        if self.train is None:
+            return told + "."
+        on_train = f"{self.train.value:+.3f} ± {self.train.se:.3f}"
+        if _not_below_zero(self.train):
+            return f"{told}, though not on training rows ({on_train}): its encoder carries over less well to new rows."
+        return f"{told}, on training rows too ({on_train}): its training has not come as far."
+
+
+def _not_below_zero(difference: Mean) -> bool:
+    return difference.value >= -TOLERANCE * difference.se - 1e-6
+
+
+def crossed_mean(values: Tensor) -> Mean:
+    """Return the mean of what was measured with several seeds on the same rows, and its error for new ones of both.
+
+    For `value_sn = m + seed_s + row_n + rest_sn` the mean squares of the two-way analysis of variance give
+    `se^2 = (MS_rows + max(MS_seeds - MS_rest, 0)) / (S N)`; with one seed it is that of the rows alone.
+
+    Args:
+        values: Shape (S, N), seeds by rows.
+    """
+    num_seeds, num_rows = values.shape
+    mean = values.mean()
+    by_seed, by_row = values.mean(1, keepdim=True), values.mean(0, keepdim=True)
+    if num_rows < 2:
+        return Mean(float(mean), math.nan)
+    of_rows = num_seeds * (by_row - mean).square().sum() / (num_rows - 1)
+    of_seeds = torch.zeros_like(mean)
+    if num_seeds > 1:
+        rest = (values - by_seed - by_row + mean).square().sum() / (num_rows - 1)
+        of_seeds = (num_rows * (by_seed - mean).square().sum() - rest).clamp_min(0) / (num_seeds - 1)
+    return Mean(float(mean), float(((of_rows + of_seeds) / values.numel()).sqrt()))
+
+
+class _Table:
+    """Measurements by family: seeds by rows."""
+
+    def __init__(self, measured: Sequence[MeasuredGuide], joint: bool) -> None:
+        self.by_name: dict[str, list[MeasuredGuide]] = {}
+        for one in sorted(measured, key=lambda one: one.seed):
+            self.by_name.setdefault(one.name, []).append(one)
+        self.shared = None if joint else _best_known(measured)
+
+    def of(self, name: str, quantity: Callable[[MeasuredGuide], Tensor]) -> Tensor:
+        """Return a quantity of each seed of a family, shape (S, rows)."""
+        return torch.stack([quantity(one) for one in self.by_name[name]])
+
+    def log_prob(self, one: MeasuredGuide) -> Tensor:
+        """Return the best that is known of log p(x) of the chosen rows under the guide's model, shape (R,)."""
+        return _best_known([one]) if self.shared is None else self.shared
+
+    def difference(self, upper: str, lower: str, quantity: Callable[[MeasuredGuide], Tensor]) -> Mean:
+        """Return a quantity of one family less that of another, paired over rows and seeds."""
+        return crossed_mean(self.of(upper, quantity) - self.of(lower, quantity))
+
+
+def score_guides(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> list[GuideScore]:
+    """Average what was measured over rows and seeds.
+
+    For the gaps log p(x) of a row is the largest of all lower bounds that were found for the same model, four
+    standard errors taken off each for the choice: families that share a model are held against one number.
+
+    Args:
+        measured: All with the same rows and each family with the same seeds; gains are counted from the first's.
+        joint: Whether each guide has a model of its own.
+
+    Returns:
+        A score for each family, in the order in which they first come.
+    """
+    table = _Table(measured, joint)
+    names = list(dict.fromkeys(one.name for one in measured))
+    return [_score(table, name, names[0]) for name in names]
+
+
+def _score(table: _Table, name: str, first: str) -> GuideScore:
+    own = table.by_name[name]
+    by_seed = table.of(name, _elbo).mean(1)
+    inference_gap = table.of(name, lambda one: table.log_prob(one) - one.amortized)
+    return GuideScore(
+        name,
+        elbo=crossed_mean(table.of(name, _elbo)),
+        gain=table.difference(name, first, _elbo),
+        train_elbo=crossed_mean(table.of(name, lambda one: one.train_elbo)),
+        seed_spread=float(by_seed.std()) if len(own) > 1 else math.nan,
+        log_likelihood=crossed_mean(table.of(name, lambda one: one.likelihood.value)),
+        unreliable=float(table.of(name, lambda one: one.likelihood.khat).gt(0.7).double().mean()),
+        approximation_gap=crossed_mean(table.of(name, lambda one: table.log_prob(one) - one.optimum)),
+        amortization_gap=crossed_mean(table.of(name, lambda one: one.optimum - one.amortized)),
+        inference_gaps=inference_gap.mean(1).tolist(),
+        parameters=own[0].parameters,
+        seconds=sum(one.seconds for one in own) / len(own),
+    )
+
+
+def check_order(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> list[Claim]:
+    """Check what must hold between guides, their families and log p(x), on paired differences.
+
+    A richer guide is not below a poorer one that it contains, nor is the best of its family for a row; that best is
+    not below the guide; and neither is above log p(x).
+
+    Args:
+        measured: As for `score_guides`.
+        joint: Whether each guide has a model of its own; families are then not compared row by row.
+    """
+    table = _Table(measured, joint)
+    pairs = [(poor, rich) for poor, rich in CONTAINED if {poor, rich} <= set(table.by_name)]
+    claims = [
+        Claim(
+            rich,
+            f"{poor}, which it contains",
+            table.difference(rich, poor, _elbo),
+            table.difference(rich, poor, lambda one: one.train_elbo),
+        )
+        for poor, rich in pairs
+    ]
+    claims += [
+        Claim(
+            f"the best {rich} of a row",
+            f"the best {poor}",
+            table.difference(rich, poor, lambda one: one.optimum),
+        )
+        for poor, rich in pairs
+        if not joint and {poor, rich} <= set(OF_A_ROW)
+    ]
+    for name in table.by_name:
+        optimum, amortized = (
+            table.of(name, lambda one: one.optimum),
+            table.of(name, lambda one: one.amortized),
+        )
+        log_prob = table.of(name, table.log_prob)
+        claims += [
+            Claim(f"the best {name} of a row", "its guide", crossed_mean(optimum - amortized)),
+            Claim("log p(x)", f"the best {name} of a row", crossed_mean(log_prob - optimum)),
+            Claim("log p(x)", name, crossed_mean(log_prob - amortized)),
+        ]
+    return claims
+
+
+def _elbo(one: MeasuredGuide) -> Tensor:
+    return one.likelihood.elbo
+
+
+def _best_known(measured: Sequence[MeasuredGuide]) -> Tensor:
+    """Return for each chosen row the largest estimate, chosen with four standard errors taken off each, shape (R,)."""
+    values = torch.stack([v for m in measured for v in (m.likelihood.value[m.chosen], m.log_prob)])
+    errors = torch.stack([e for m in measured for e in (m.likelihood.se[m.chosen], m.log_prob_se)])
+    return values.gather(0, (values - 4 * errors).argmax(0, keepdim=True)).squeeze(0)

@@ -1,0 +1,68 @@
+"""The table of a comparison, and its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyro_vae import plots
+from pyro_vae.experiment.comparison import NAMES, Comparison, LinearVAE
+from pyro_vae.experiment.facts import test_facts
+from pyro_vae.experiment.text_table import format_table, likelihood_line, nats
+from pyro_vae.storage import write_json
+
+__all__ = ["comparison_table", "write_comparison"]
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Return the table of a comparison, and how to read the linear VAE's gap."""
+    dataset = comparison.dataset
+    header = ["model", "value", "test", "± se", "train", "parameters", "iterations", "seconds"]
+    rows = [
+        [
+            entry.name,
+            {"exact": "log p(x)", "ELBO": "ELBO"}[entry.kind],
+            *map(nats, (*entry.test, entry.train)),
+            str(entry.parameters),
+            str(entry.iterations),
+            f"{entry.seconds:.3g}",
+        ]
+        for entry in comparison.entries.values()
+    ]
+    return "\n".join(
+        [
+            "",
+            f"{dataset.name}, {dataset.preprocessing.description}; latent {comparison.latent_dim}; "
+            f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
+            format_table([header, *rows]),
+            *(
+                f"{entry.name}: {likelihood_line(entry.likelihood)}"
+                for entry in comparison.entries.values()
+                if entry.likelihood
+            ),
+            *(_gap_lines(comparison.linear) if comparison.linear else []),
+        ]
+    )
+
+
+def _gap_lines(linear: LinearVAE) -> list[str]:
+    return [
+        f"The linear VAE's training ELBO is {linear.optimum - linear.entry.train:.3f} nats below the exact optimum "
+        f"({linear.optimum:.3f}):",
+        f"  {linear.parameter_gap:.3f} because training stopped short of the best parameters, and",
+        f"  {linear.posterior_gap:.3f} because its guide is not the exact posterior.",
+        f"The leading principal directions lie within {linear.angle:.2f} degrees of its subspace.",
+    ]
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Write comparison.json and, where something climbed to the exact line, climbs.png.
+
+    Args:
+        folder: Where to.
+        comparison: What was fitted.
+    """
+    write_json(folder / "comparison.json", test_facts(comparison.dataset) | comparison.summary())
+    if comparison.linear is not None:
+        climbing = [comparison.entries[key] for key in ("ppca_em", "linear_vae") if key in comparison.entries]
+        paths = {entry.name: entry.path for entry in climbing}
+        plots.save(plots.climbs(paths, comparison.linear.optimum, NAMES["ppca"]), folder / "climbs.png")

@@ -1,0 +1,190 @@
+"""The closing stage of a run: what the trained programs come to, on all rows or on fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import InputError, check_choice
+from pyro_vae.data import DataSet, Split
+from pyro_vae.experiment.comparison import SCORED_ROWS, SCORED_SAMPLES, Entry, linear_baselines, score_some
+from pyro_vae.experiment.config import Config
+from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.objectives import ElboEstimate, estimate_elbo
+from pyro_vae.processes import Processes
+from pyro_vae.progress import progress_bar
+
+__all__ = ["Evaluation", "Extent", "evaluate", "extent_of", "full_cost"]
+
+PARTICLES = 10
+"""Samples of z for each row in the final ELBO: its Monte Carlo error is then small beside that from rows."""
+LARGEST_COST = 1e13
+"""Of a full evaluation by default, as `full_cost` counts: a few minutes on two cores."""
+QUICK_ROWS, QUICK_SCORED_ROWS = 1000, 100
+"""Rows of each split whose ELBO a quick evaluation estimates, and test rows whose log p(x)."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is evaluated.
+
+    Args:
+        kind: "full", "quick" or "none".
+        reason: Why, where it was chosen: a clause after "because"; empty where it was asked for.
+    """
+
+    kind: str
+    reason: str = ""
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of each split whose ELBO is estimated; None for all."""
+        return None if self.kind == "full" else QUICK_ROWS
+
+    @property
+    def scored_rows(self) -> int:
+        """Test rows whose log p(x) is estimated."""
+        return SCORED_ROWS if self.kind == "full" else QUICK_SCORED_ROWS
+
+    @property
+    def sentence(self) -> str:
+        """What is evaluated and why; empty for a full evaluation that nothing speaks against."""
+        because = f", because {self.reason}" if self.reason else ""
+        return {
+            "full": "",
+            "quick": f"Quick evaluation{because}: the ELBO of at most {QUICK_ROWS} evenly spaced rows of each split, "
+            f"log p(x) of {QUICK_SCORED_ROWS} test rows, no linear baselines.",
+            "none": "Not evaluated, as --evaluate none says.",
+        }[self.kind]
+
+
+def full_cost(dataset: DataSet, num_weights: int) -> float:
+    """Return the cost of a full evaluation: rows x samples x weights, of the ELBO and of log p(x) together."""
+    rows = len(dataset.train) + len(dataset.validation) + len(dataset.test)
+    return float(num_weights) * (rows * PARTICLES + min(SCORED_ROWS, len(dataset.test)) * SCORED_SAMPLES)
+
+
+def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent:
+    """Return how much of a run is evaluated.
+
+    Args:
+        evaluation: "full", "quick", "none", or "auto": quick where `full_cost` is above `LARGEST_COST`, else full. It
+            depends on rows, samples and weights alone, so that the same run is always evaluated alike.
+        dataset: What was trained on.
+        programs: Model and guide.
+    """
+    check_choice(evaluation, ("auto", "full", "quick", "none"), "--evaluate")
+    if evaluation != "auto":
+        return Extent(evaluation)
+    weights = sum({id(p): p.numel() for program in programs for p in program.parameters()}.values())
+    cost = full_cost(dataset, weights)
+    if cost <= LARGEST_COST:
+        return Extent("full")
+    return Extent(
+        "quick", f"rows x samples x weights of a full one are {cost:.1e}, more than {LARGEST_COST:.0e}"
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the kept weights come to.
+
+    Args:
+        extent: How much was evaluated.
+        estimates: The ELBO of the rows of each split, by its name.
+        likelihood: log p(x) by importance sampling, see `score_some`; None where it is not estimated.
+        baselines: What linear models come to on the same rows, or why there are none.
+        notes: Sentences on what could not be evaluated.
+    """
+
+    extent: Extent
+    estimates: dict[str, ElboEstimate] = field(default_factory=dict)
+    likelihood: dict[str, Any] | None = None
+    baselines: dict[str, Entry | str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the test split by name, nats per example; null where there are none."""
+        test = self.estimates.get("test")
+        elbo = None if test is None else {"mean": test.mean, "se": test.se, "num_examples": len(test.value)}
+        baselines = {
+            key: {"not_fitted": entry}
+            if isinstance(entry, str)
+            else dict(zip(("mean", "se"), entry.test, strict=True))
+            for key, entry in self.baselines.items()
+        }
+        return {
+            "evaluation": self.extent.kind,
+            "elbo": elbo,
+            "log_likelihood": self.likelihood,
+            "baselines": baselines,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    extent: Extent, config: Config, dataset: DataSet, model: Any, guide: Any, processes: Processes
+) -> Evaluation:
+    """Evaluate trained programs; every process calls it, and all get the same numbers.
+
+    Args:
+        extent: How much.
+        config: Resolved.
+        dataset: What was trained on.
+        model: The generative program.
+        guide: The inference program.
+        processes: Those that share the rows; the first one shows the progress.
+    """
+    if extent.kind == "none":
+        return Evaluation(extent)
+    device, shown, notes = torch.device(config.training.device), processes.rank == 0, []
+    estimates = {}
+    for split in (dataset.train, dataset.validation, dataset.test):
+        rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
+        estimates[split.name] = _elbo(model, guide, rows, device, processes)
+    notes += [note for name, estimate in estimates.items() if (note := _not_finite(name, estimate.value))]
+    likelihood = None
+    try:
+        likelihood = score_some(
+            model, guide, dataset.test, device, processes, num_rows=extent.scored_rows, progress=shown
+        )
+    except (InputError, ArithmeticError, MemoryError) as error:
+        if processes.count > 1:
+            raise  # the others wait for this one's rows
+        notes.append(f"log p(x) could not be estimated: {error}")
+    continuous = LIKELIHOODS[config.model.likelihood].kind == "continuous"
+    if continuous and extent.kind == "full":
+        baselines = linear_baselines(dataset, config.model.latent_dim, processes, progress=shown)
+    else:
+        baselines = {}
+    return Evaluation(extent, estimates, likelihood, baselines, tuple(notes))
+
+
+def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes: Processes) -> ElboEstimate:
+    processes.check_rows(len(split))
+    own = split.share(processes)
+    title = f"ELBO of {split.name} rows"
+    with progress_bar(len(own), "rows", title, shown=processes.rank == 0, leave=False) as bar:
+
+        def blocks() -> Iterator[tuple[Tensor]]:
+            for block in own.blocks(device=device):
+                yield (block,)
+                bar.update(len(block))
+
+        found = estimate_elbo(model, guide, blocks(), PARTICLES, seed=processes.seed(0))
+    return ElboEstimate(*(processes.gather(part) for part in (found.reconstruction, found.kl)))
+
+
+def _not_finite(name: str, values: Tensor) -> str:
+    """Return a sentence on rows without a finite value, and the mean of the others; empty where there are none."""
+    finite = values.isfinite()
+    if finite.all():
+        return ""
+    rows = (~finite).nonzero()[:, 0].tolist()
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    others = f"; the mean of the others is {values[finite].mean():.2f}" if finite.any() else ""
+    return f"The ELBO is not finite for {len(rows)} of {len(values)} {name} rows (number {shown}){others}."

@@ -1,0 +1,42 @@
+"""What stands beside every number: data set, split, unit, preprocessing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vae.data import DataSet, Split
+from pyro_vae.experiment.config import Config
+
+__all__ = ["noticed", "split_facts", "test_facts"]
+
+
+def test_facts(dataset: DataSet) -> dict[str, Any]:
+    """Return what stands beside every number of the test split: data set, rows, unit and preprocessing."""
+    return split_facts(dataset.name, dataset.test)
+
+
+def split_facts(dataset: str, split: Split) -> dict[str, Any]:
+    """Return what stands beside every number of a split.
+
+    Args:
+        dataset: Name of the data set that the programs were trained on.
+        split: The rows.
+    """
+    return {
+        "dataset": dataset,
+        "split": split.name,
+        "num_examples": len(split),
+        "unit": "nats per example",
+        "preprocessing": split.preprocessing.description,
+    }
+
+
+def noticed(config: Config, dataset: DataSet) -> list[str]:
+    """Return sentences on what is odd about the data, and about the settings beside it."""
+    latents, columns = config.model.latent_dim, dataset.data_dim
+    batch, rows = config.training.batch_size, len(dataset.train)
+    odd = {
+        f"z has {latents} dimensions, more than the {columns} of x.": latents > columns,
+        f"A batch of {batch} holds all {rows} training rows: an epoch is one step.": batch > rows,
+    }
+    return [*dataset.notes, *(sentence for sentence, holds in odd.items() if holds)]

@@ -1,0 +1,21 @@
+"""The data set that a configuration names."""
+
+from __future__ import annotations
+
+from pyro_vae.data import DataSet, load_dataset
+from pyro_vae.experiment.config import Config
+from pyro_vae.likelihoods.registry import LIKELIHOODS
+
+__all__ = ["load_data"]
+
+
+def load_data(config: Config) -> DataSet:
+    """Return the data set that a configuration names, under the preprocessing that its likelihood needs."""
+    data = config.data
+    return load_dataset(
+        data.dataset,
+        data_root=data.data_root,
+        likelihood_kind=LIKELIHOODS[config.model.likelihood].kind,
+        binarize=data.binarize,
+        dequantize=data.dequantize,
+    )

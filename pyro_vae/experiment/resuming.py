@@ -1,0 +1,134 @@
+"""Where a run begins: in a new folder, from another run's weights, or where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.checkpoint import load_state, load_weights
+from pyro_vae.experiment.config import Config, TrainingConfig
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.saved_config import saved_config, saved_info
+from pyro_vae.experiment.write_config import write_config
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.processes import ALONE, Processes
+from pyro_vae.storage import StorageError
+from pyro_vae.training import Trainer
+
+__all__ = ["open_folder", "restore", "resume_notes", "start_from"]
+
+
+def start_from(source: Path, config: Config, model: GenerativeModel, guide: AmortizedGuide) -> None:
+    """Give both programs the weights of a run with the same networks.
+
+    Raises:
+        InputError: If the folder holds no run or no weights, or its networks are others.
+    """
+    before = saved_config(source).model
+    now = dataclasses.replace(config.model, dropout=before.dropout)  # which changes no weight's meaning
+    names = [field.name for field in dataclasses.fields(now)]
+    changed = [name for name in names if getattr(before, name) != getattr(now, name)]
+    told = ", ".join(f"--{n.replace('_', '-')} {getattr(before, n)} (now {getattr(now, n)})" for n in changed)
+    check(
+        not changed,
+        f"Expected the model and guide of {source} to start from; these differ: {told}. Give the same settings.",
+    )
+    load_weights(RunFolder(source).weights, model, guide)
+
+
+def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
+    """Put a trainer where the last checkpoint of the run in `source` was taken; without one it starts anew.
+
+    Raises:
+        InputError: If the checkpoint is damaged or belongs to other settings, or the run had other data.
+    """
+    was = saved_info(source)["data"]["sha256"]
+    check(
+        was == dataset.sha256,
+        f"Expected the data that {source} was trained on; {dataset.name} has changed since (SHA-256 "
+        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or start a new run.",
+    )
+    folder = RunFolder(source)
+    if not folder.state.exists():
+        return
+    state = load_state(folder.state)
+    try:
+        trainer.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
+        raise InputError(
+            f"Expected a checkpoint of this run in {folder.state}; it belongs to other settings. "
+            "Delete it to start this run anew, or start another run."
+        ) from None
+    check(
+        trainer.epochs >= trainer.epoch,
+        f"Expected --epochs of at least the {trainer.epoch} that {source} has done; got {trainer.epochs}.",
+    )
+
+
+def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
+    """Return sentences on what makes a resumed run differ from one that was never stopped."""
+    if config.run.resume is None:
+        return []
+    before, now = saved_config(config.run.resume).training, config.training
+    changed = [
+        f"--{name} {getattr(before, name)} (now {getattr(now, name)})"
+        for name in ("patience", "device")
+        if getattr(before, name) != getattr(now, name)
+    ]
+    parts = _shares_of_all_steps(now)
+    if before.epochs != now.epochs and parts:
+        changed.append(
+            f"--epochs {before.epochs} (now {now.epochs}), which decides about {' and '.join(parts)}"
+        )
+    were = saved_info(config.run.resume).get("processes", 1)
+    if were != processes.count:
+        changed.append(f"number of processes, {were} (now {processes.count})")
+    told = f"Resumed with another {'; with another '.join(changed)}: the result is not, to the bit, that of one run."
+    return [told] if changed else []
+
+
+def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
+    """Return what is spread over all steps of a run, so that it changes with their number."""
+    spread = {
+        f"the learning rate ({training.schedule})": training.schedule != "constant" or training.warmup > 0,
+        "the weight of the divergence (--kl-warmup)": training.kl_warmup > 0,
+    }
+    return [part for part, holds in spread.items() if holds]
+
+
+def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) -> RunFolder:
+    """Return the folder to write to: a new one, the resumed one, or a copy of the resumed one.
+
+    Raises:
+        InputError: If the folder cannot be used.
+    """
+    source, target = config.run.resume, config.run.out
+    if source is None:
+        name = Path(config.data.dataset).stem or "run"
+        folder = RunFolder.create(target, f"{name}-{config.model.likelihood}")
+    else:
+        folder = RunFolder(source if target is None else target)
+        if target is not None and target.resolve() != source.resolve():
+            _copy(source, target)
+    write_config(folder, config, dataset, processes)
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a run but for config.json, which makes a folder a run: a copy that is cut off is none."""
+    check(
+        source.resolve() not in target.resolve().parents,
+        f"Expected a folder for --out that lies outside of the run that it copies; {target} lies in {source}.",
+    )
+    RunFolder.create(target, "")
+    try:
+        shutil.copytree(
+            source, target, ignore=shutil.ignore_patterns("config.json", ".*"), dirs_exist_ok=True
+        )
+    except OSError as error:
+        reason = error.strerror or "not all files could be copied"
+        raise StorageError(f"Could not copy {source} to {target}: {reason}. Delete {target}.") from error

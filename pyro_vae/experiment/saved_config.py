@@ -1,0 +1,81 @@
+"""The configuration of a run, as its folder keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pyro_vae._checks import InputError
+from pyro_vae.experiment.config import Config, from_json
+from pyro_vae.experiment.run_folder import RunFolder
+
+__all__ = ["absolute", "read_config", "saved_config", "saved_info"]
+
+
+def absolute(config: Config) -> Config:
+    """Return a configuration whose paths hold in every working directory.
+
+    The folder of the named data sets stays open where the environment names it.
+    """
+    from pyro_vae.data import DATASETS  # torch, which a command line without --resume does without
+
+    data, run = config.data, config.run
+    root = data.data_root
+    if data.dataset not in DATASETS:
+        data = dataclasses.replace(data, dataset=str(_absolute(data.dataset)))
+    elif root is None and data.dataset != "digits" and not os.environ.get("PYRO_VAE_DATA"):
+        root = Path("data")
+    data = dataclasses.replace(data, data_root=root and _absolute(root))
+    out, resume, start = (path and _absolute(path) for path in (run.out, run.resume, run.start))
+    run = dataclasses.replace(run, out=out, resume=resume, start=start)
+    return dataclasses.replace(config, data=data, run=run)
+
+
+def _absolute(path: str | Path) -> Path:
+    # Without following links, as `resolve` would: they are followed when the path is used.
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return what a run's config.json holds.
+
+    Raises:
+        InputError: If the folder holds no run or a damaged one.
+    """
+    file = RunFolder(path).config
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        values["config"], values["data"]["sha256"], values["data"]["data_shape"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path."
+        ) from None
+    except OSError as error:
+        raise InputError(f"Could not read {file}: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"Expected a configuration in {file}; the file is damaged ({error}).") from None
+    checked: dict[str, Any] = values
+    return checked
+
+
+def saved_config(path: Path) -> Config:
+    """Return the configuration of a run, ready to resume it.
+
+    Raises:
+        InputError: If the folder holds no run or a damaged one.
+    """
+    config = from_json(read_config(path)["config"])
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, out=path, resume=path))
+
+
+def saved_info(path: Path) -> dict[str, Any]:
+    """Return what a run's config.json says besides the configuration.
+
+    Raises:
+        InputError: If the folder holds no run or a damaged one.
+    """
+    values = read_config(path)
+    return {name: part for name, part in values.items() if name != "config"}

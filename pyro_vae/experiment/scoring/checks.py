@@ -1,0 +1,75 @@
+"""What costs more than importance sampling, beside it on fewer rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pyro_vae.evaluate import AnnealedLogLikelihood, LogLikelihood
+from pyro_vae.evaluate.gaps import InferenceGaps
+from pyro_vae.experiment.text_table import nats
+
+__all__ = ["Checks", "mean_se", "table_line"]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was measured besides, on fewer rows.
+
+    Args:
+        rows: Their numbers, shape (M,).
+        annealed: log p(x) by annealing, or None.
+        gaps: The gap between ELBO and log p(x) taken apart, or None.
+    """
+
+    rows: Tensor
+    annealed: AnnealedLogLikelihood | None
+    gaps: InferenceGaps | None
+
+    def lines(self, scores: LogLikelihood) -> list[list[str]]:
+        """Return the lines that the table gets: annealing, and importance sampling on the same rows."""
+        if self.annealed is None:
+            return []
+        rows, annealed, same = self._scored_rows(self.annealed, scores)
+        errors = scores.se[rows]
+        return [
+            table_line("log p(x) by annealing", annealed, self.annealed.scored.monte_carlo_se),
+            table_line(
+                "importance sampling on those rows", same, float(errors.square().sum().sqrt() / len(errors))
+            ),
+            table_line("annealing minus importance sampling", annealed - same, None),
+        ]
+
+    def _scored_rows(
+        self, annealed: AnnealedLogLikelihood, scores: LogLikelihood
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows that both estimates could score, and the values of both there."""
+        finite = annealed.value.isfinite() & scores.value[self.rows].isfinite()
+        rows = self.rows[finite]
+        return rows, annealed.value[finite], scores.value[rows]
+
+    def summary(self, scores: LogLikelihood) -> dict[str, Any]:
+        """Return the numbers by name, nats per example."""
+        found: dict[str, Any] = {}
+        if self.annealed is not None:
+            _, annealed, same = self._scored_rows(self.annealed, scores)
+            apart = annealed - same
+            beside = {"minus_importance_sampling": {"mean": float(apart.mean()), "se": mean_se(apart)}}
+            found["annealing"] = self.annealed.scored.summary() | beside
+        if self.gaps is not None:
+            gaps = self.gaps.scored
+            found["gaps"] = gaps.summary() | {"num_rows": len(gaps.inference_gap.value)}
+        return found
+
+
+def table_line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
+    """Return a line of the table: name, rows, mean, its error over rows and, where there is one, of Monte Carlo."""
+    told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
+    return [name, str(len(values)), nats(float(values.mean())), nats(mean_se(values)), told]
+
+
+def mean_se(values: Tensor) -> float:
+    """Return the standard error of the mean of some rows' values."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")

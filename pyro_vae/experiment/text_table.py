@@ -1,0 +1,60 @@
+"""Numbers and tables as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pyro_vae.evaluate.scores import TOLERATED_SHARE
+
+__all__ = ["bits_per_dim", "format_table", "likelihood_line", "nats"]
+
+LARGE = 1e7
+"""From this size on a number of nats is written with an exponent."""
+
+
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of text as an aligned table, the first row as its header, the first column to the left."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def nats(value: float, decimals: int = 2) -> str:
+    """Return a number of nats with some decimals, or with three digits where it is too large for a table."""
+    return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.{decimals}f}"
+
+
+def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:
+    """Return a bound on the bits per dimension of integers from a bound on their dequantized density.
+
+    -(elbo / data_dim - log(levels)) / log 2 (Theis, van den Oord & Bethge 2016, section 3.1).
+
+    Args:
+        elbo: Nats per example of x in [0, 1).
+        data_dim: Size of one row.
+        levels: Number of integer levels.
+    """
+    return (math.log(levels) - elbo / data_dim) / math.log(2)
+
+
+def likelihood_line(likelihood: Mapping[str, Any]) -> str:
+    """Return what importance sampling says of log p(x), and whether it is to be believed.
+
+    Args:
+        likelihood: As `comparison.score_some` gives it.
+    """
+    unreliable = likelihood["khat_above_0.7"]
+    return (
+        f"log p(x) of {likelihood['num_examples']} test rows by importance sampling, K = {likelihood['num_samples']}: "
+        f"{nats(likelihood['mean'])} ± {nats(likelihood['se'])} (their ELBO {nats(likelihood['elbo_mean'])}); "
+        f"k-hat above 0.7 for {unreliable:.0%}"
+        + ("" if unreliable <= TOLERATED_SHARE else ", so rather a lower bound")
+    )

@@ -1,7 +1,0 @@
-"""Where the gap between the ELBO and log p(x) comes from."""
-
-from pyro_vae.gaps.estimates import InferenceGaps, RowEstimate
-from pyro_vae.gaps.families import RowFit
-from pyro_vae.gaps.inference import inference_gaps
-
-__all__ = ["InferenceGaps", "RowEstimate", "RowFit", "inference_gaps"]

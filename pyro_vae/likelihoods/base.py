@@ -1,0 +1,105 @@
+"""What all likelihoods share: the data's mean and scale, and a floor for learned scales."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pyro_vae._checks import check, check_positive
+from pyro_vae._pickling import Picklable
+from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.networks.positive import UNIT
+
+__all__ = ["Likelihood", "LikelihoodWithFloor", "fill_constant", "typical_scale"]
+
+
+def typical_scale(std: Tensor) -> float:
+    """Return the root mean square of the columns' standard deviations, or 1 where all columns are constant.
+
+    Args:
+        std: Standard deviation of each column, shape (data_dim,).
+    """
+    return float(std.double().square().mean().sqrt()) or 1.0
+
+
+def fill_constant(std: Tensor) -> Tensor:
+    """Return the standard deviations with the 0 of a constant column replaced by the smallest of the others.
+
+    Args:
+        std: Standard deviation of each column, shape (data_dim,); all become 1 where all are 0.
+    """
+    positive = std[std > 0]
+    return torch.where(std > 0, std, positive.min() if len(positive) else 1.0)
+
+
+class Likelihood(Picklable):
+    """What all likelihoods share: the data's mean and scale, kept with the weights.
+
+    Args:
+        mean: Mean of each column of the training split, shape (data_dim,), in data units.
+        std: Standard deviation of each column, shape (data_dim,); a constant column's 0 is replaced by the
+            smallest of the others.
+
+    Raises:
+        InputError: If the shapes differ, or a value is not finite, or a standard deviation is below 0.
+    """
+
+    kind: ClassVar[Literal["continuous", "binary"]] = "continuous"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        mean, std = as_tensor(mean, "mean"), as_tensor(std, "std")
+        check(
+            mean.ndim == 1 and mean.shape == std.shape,
+            f"Expected mean and std of one shape (data_dim,); got {tuple(mean.shape)} and {tuple(std.shape)}.",
+        )
+        check(
+            bool(torch.isfinite(mean).all() and torch.isfinite(std).all() and (std >= 0).all()),
+            "Expected finite means and standard deviations of at least 0; look for NaN or overflow in the data.",
+        )
+        self.data_dim = mean.shape[0]
+        dtype = torch.get_default_dtype()
+        self.register_buffer("mean", mean.to(dtype, copy=True))
+        self.register_buffer("std", fill_constant(std).to(dtype))
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs the decoder gives for one row."""
+        return self.data_dim
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return p(x | z) from the decoder's `outputs`, shape (..., num_outputs); event shape (data_dim,)."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
+        return f"{self.data_dim}"
+
+
+class LikelihoodWithFloor(Likelihood):
+    """A likelihood whose standard deviation of a column never falls below `scale_floor`, in data units.
+
+    Without a floor the likelihood is unbounded (Mattei & Frellsen 2018, proposition 1): a constant pixel
+    drives its scale to 0, the bound to infinity and training to NaN.
+    """
+
+    scale_floor: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor, scale_floor: float) -> None:
+        super().__init__(mean, std)
+        floor = check_positive(scale_floor, "scale_floor")
+        self.register_buffer("scale_floor", torch.tensor(floor))
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """Return standard deviations, `floor + std * softplus(raw + log(e - 1))`: about the data's own at `raw = 0`."""
+        return self.scale_floor + self.std * softplus(raw + UNIT)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
+        return f"{self.data_dim}, scale_floor={float(self.scale_floor):.3g}"

@@ -1,0 +1,21 @@
+"""Neural networks from tensors to tensors; nothing here knows Pyro."""
+
+from pyro_vae.networks.linear import LinearEncoder
+from pyro_vae.networks.mlp import ACTIVATIONS, MLP, mlp_decoder, mlp_encoder, shrink_outputs
+from pyro_vae.networks.positive import UNIT
+from pyro_vae.networks.precision import Bfloat16Training, has_fast_bfloat16
+from pyro_vae.networks.standardize import Standardize, Whiten
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "UNIT",
+    "Bfloat16Training",
+    "LinearEncoder",
+    "Standardize",
+    "Whiten",
+    "has_fast_bfloat16",
+    "mlp_decoder",
+    "mlp_encoder",
+    "shrink_outputs",
+]

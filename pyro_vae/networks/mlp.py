@@ -1,0 +1,117 @@
+"""Multilayer perceptrons, as encoder and decoder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check, check_choice, check_integer
+from pyro_vae._pickling import Picklable
+from pyro_vae.networks.standardize import Standardize
+
+__all__ = ["ACTIVATIONS", "MLP", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "glu": nn.GLU,
+}
+"""Between the layers; the gated linear unit has a layer twice as wide before it, `(W h + b) * sigmoid(V h + c)`."""
+
+
+class MLP(Picklable, nn.Sequential):
+    """A multilayer perceptron, `h -> W_L a(... a(W_1 h + b_1)) + b_L`.
+
+    Weights start as PyTorch has them, the last bias at zero: what the network feeds then starts near the
+    point that its zero output means (the prior, or the data's own mean and scale). Much smaller last weights
+    would start it nearer still, but on the saddle where x and z ignore each other, and training on small
+    tables never left it.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        hidden: Widths of the hidden layers; empty for a linear map.
+        out_features: Size of the last dimension of the output.
+        activation: One of `ACTIVATIONS`.
+
+    Raises:
+        InputError: If a width is not a positive whole number, or the activation is unknown.
+    """
+
+    def __init__(
+        self, in_features: int, hidden: Sequence[int], out_features: int, activation: str = "relu"
+    ) -> None:
+        check_choice(activation, ACTIVATIONS, "activation")
+        widths = [
+            check_integer(width, "every layer's width") for width in (in_features, *hidden, out_features)
+        ]
+        layers: list[nn.Module] = []
+        inputs = 2 if activation == "glu" else 1
+        for n_in, n_out in itertools.pairwise(widths[:-1]):
+            layers += [nn.Linear(n_in, inputs * n_out), ACTIVATIONS[activation]()]
+        last = nn.Linear(widths[-2], widths[-1])
+        nn.init.zeros_(last.bias)
+        super().__init__(*layers, last)
+
+
+def mlp_encoder(
+    loc: Tensor,
+    scale: Tensor,
+    hidden: Sequence[int],
+    out_features: int,
+    activation: str = "relu",
+    dropout: float = 0.0,
+) -> nn.Sequential:
+    """Return an encoder network: standardize x, drop some of its columns in training, then an `MLP`.
+
+    Dropout keeps the guide from knowing training rows by heart (Shu et al. 2018 regularise amortized inference
+    so); the ELBO stays a bound for every mask, and in evaluation mode nothing is dropped.
+
+    Args:
+        loc: What is subtracted from x, shape (data_dim,): the training split's mean.
+        scale: What x is divided by, shape (data_dim,).
+        hidden: Widths of the hidden layers.
+        out_features: Outputs, `guide.num_outputs` of the guide that it feeds.
+        activation: One of `ACTIVATIONS`.
+        dropout: Share of the columns that training drops, in [0, 1).
+
+    Raises:
+        InputError: If `dropout` is out of range.
+    """
+    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
+    body = MLP(len(loc), hidden, out_features, activation)
+    return nn.Sequential(Standardize(loc, scale), nn.Dropout(dropout), body)
+
+
+def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activation: str = "relu") -> MLP:
+    """Return a decoder network, an `MLP` with the hidden widths in reverse: the mirror of its encoder.
+
+    Args:
+        latent_dim: Size of z.
+        hidden: Widths of the encoder's hidden layers, from x inwards.
+        out_features: Outputs, `likelihood.num_outputs` of the likelihood that it feeds.
+        activation: One of `ACTIVATIONS`.
+    """
+    return MLP(latent_dim, tuple(reversed(hidden)), out_features, activation)
+
+
+@torch.no_grad()
+def shrink_outputs(network: nn.Module, start: int, factor: float = 0.01) -> nn.Module:
+    """Return the network with the outputs from number `start` on made small, by their weights.
+
+    A guide of a richer family starts near the simple one so, where these outputs are what it has more.
+
+    Args:
+        network: A network that ends in a linear layer; changed in place.
+        start: The first output to shrink.
+        factor: What their weights are multiplied by. Not 0: at nought some families have no slope to leave by.
+    """
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    last.weight[start:] *= factor
+    return network

@@ -1,0 +1,41 @@
+"""Matrix products in bfloat16 in training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._pickling import Picklable
+
+__all__ = ["Bfloat16Training", "has_fast_bfloat16"]
+
+
+class Bfloat16Training(Picklable):
+    """A network whose matrix products are rounded to bfloat16 in training; input, output and weights are not.
+
+    In evaluation mode it is the network as it is: the log-weights of many samples would show the rounding.
+
+    Args:
+        network: Tensors to tensors.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the network's output, in the precision of `inputs`."""
+        if not self.training:
+            return self.network(inputs)
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            outputs: Tensor = self.network(inputs)
+        return outputs.to(inputs.dtype)
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Return whether the device ("cpu", "cuda") multiplies bfloat16 faster than float32."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Private names of torch: a version without them is taken for a processor without the instructions.
+    tests = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
+    return any(test is not None and test() for test in tests)

@@ -1,0 +1,69 @@
+"""Normal priors: standard, and with learned location and scale."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae._checks import check_integer
+from pyro_vae._pickling import Picklable
+from pyro_vae.networks.positive import UNIT
+
+__all__ = ["SCALE_FLOOR", "DiagonalNormal", "StandardNormal"]
+
+SCALE_FLOOR = 1e-3
+"""The smallest learned scale, in units of z: below, a component could close in on one row's z."""
+
+
+class StandardNormal(Picklable):
+    """`z ~ N(0, I)`.
+
+    Args:
+        latent_dim: Size of z.
+
+    Raises:
+        InputError: If `latent_dim` is not a positive whole number.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = check_integer(latent_dim, "latent_dim")
+        # Buffers follow the module to its device and dtype; constants need no place in the saved weights.
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        return dist.Normal(self.loc, self.scale).to_event(1)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
+        return f"{self.latent_dim}"
+
+
+class DiagonalNormal(Picklable):
+    """`z ~ N(loc, diag(scale^2))` with learned loc and scale, started at the standard normal.
+
+    A decoder whose first layer is linear could shift and stretch z as well; here the prior does.
+
+    Args:
+        latent_dim: Size of z.
+
+    Raises:
+        InputError: If `latent_dim` is not a positive whole number.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        check_integer(latent_dim, "latent_dim")
+        self.loc = nn.Parameter(torch.zeros(latent_dim))
+        self.raw_scale = nn.Parameter(torch.zeros(latent_dim))
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        return dist.Normal(self.loc, SCALE_FLOOR + softplus(self.raw_scale + UNIT)).to_event(1)

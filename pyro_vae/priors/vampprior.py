@@ -1,0 +1,60 @@
+"""The guide's posterior averaged over learned rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check
+from pyro_vae._pickling import Picklable
+from pyro_vae.data.entry import Entry
+from pyro_vae.distributions.normal_mixture import NormalMixture
+
+__all__ = ["VampPrior"]
+
+
+class VampPrior(Picklable):
+    """`z ~ (1/K) sum_k q(z | u_k)`, the guide's posterior averaged over learned rows (Tomczak & Welling 2018, eq. 9).
+
+    The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once. Every z
+    is scored under all K posteriors, which a guide that is a flow does slowly.
+
+    Args:
+        guide: Module with `posterior(x)`.
+        rows: Where the pseudo-inputs u_k start, shape (K, data_dim), in data units; rows of the training split.
+
+    Raises:
+        InputError: If `rows` is not of that shape.
+    """
+
+    center: Tensor
+    spread: Tensor
+
+    def __init__(self, guide: nn.Module, rows: Tensor) -> None:
+        super().__init__()
+        (rows,) = Entry(most=1, dtype=torch.get_default_dtype()).rows(rows, "pseudo-inputs")
+        check(
+            rows.ndim == 2 and len(rows) > 0,
+            f"Expected pseudo-inputs of shape (K, data_dim) with at least one row; got {tuple(rows.shape)}.",
+        )
+        self.guide: Any = guide
+        # The pseudo-inputs are learned in units of each column's spread, whatever the data's own unit is.
+        spread = rows.std(0, correction=0)
+        self.register_buffer("center", rows.mean(0))
+        self.register_buffer("spread", torch.where(spread > 0, spread, torch.ones_like(spread)))
+        self.raw_inputs = nn.Parameter((rows - self.center) / self.spread)
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """u, shape (K, data_dim), in data units."""
+        return self.center + self.spread * self.raw_inputs
+
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), event shape (latent_dim,)."""
+        weights = dist.Categorical(logits=torch.zeros_like(self.raw_inputs[:, 0]))
+        posteriors = self.guide.posterior(self.pseudo_inputs)
+        normal = isinstance(posteriors, dist.Independent) and isinstance(posteriors.base_dist, dist.Normal)
+        return (NormalMixture if normal else dist.MixtureSameFamily)(weights, posteriors)

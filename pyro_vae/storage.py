@@ -1,0 +1,77 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from pyro_vae._checks import InputError
+
+__all__ = ["StorageError", "write_atomically", "write_json"]
+
+PARTIAL = ".partial"
+"""Ending of what a killed process may leave behind; no file of this name is ever read."""
+
+
+class StorageError(InputError):
+    """Something could not be written; what stood there before is whole."""
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; at the end flush it to disk and move it there in one step.
+
+    A reader sees the old file or the new one, whole, whenever the process or the machine dies.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written; the old file stays.
+    """
+    # One name, so that what a killed process leaves behind is overwritten by the next write.
+    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "write" not in str(error):
+            raise
+        raise StorageError(
+            f"Could not write {path}: {_reason(error)}. What stood there before is unchanged; free some space or "
+            "make the folder writable."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error).splitlines()[0]).rstrip(".")
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write plain values as indented JSON, atomically; numbers that are not finite become null."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(json.dumps(nulled(values), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def nulled(values: Any) -> Any:
+    """Return plain values with None for numbers that are not finite, which JSON does not know."""
+    if isinstance(values, dict):
+        return {name: nulled(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [nulled(value) for value in values]
+    return None if isinstance(values, float) and not abs(values) < float("inf") else values

@@ -1,0 +1,291 @@
+"""Monte Carlo EM: a model trained without a guide, with Hamiltonian Monte Carlo in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
+from pyro_vae._inputs import entry_of_rows
+from pyro_vae._programs import local_parameters
+from pyro_vae.data import Batches
+from pyro_vae.data.adapters import as_blocks
+from pyro_vae.evaluate.hmc import HMC, HMCState, init
+from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.progress import progress_bar
+from pyro_vae.training import FitResult, Schedule, resolve_device
+from pyro_vae.training.stepper import OptimizerFactory
+
+__all__ = ["MonteCarloEM", "MonteCarloEMResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class MonteCarloEMResult(FitResult):
+    """What `MonteCarloEM.fit` returns: a `FitResult` that also holds the chains.
+
+    In `history` the terms of "train" (and "validation") are means over the rows, at the draws of the epoch:
+    "reconstruction", log p(x | z), and "log_prior", log p(z), both in nats per example, and "accept_rate".
+    There is no "elbo": nothing here bounds log p(x).
+
+    Args:
+        z: One draw of p(z | x) for each training row, in the order of the rows, shape (N, latent_dim).
+        step_size: The step size that the chain of each row has come to, shape (N, latent_dim).
+    """
+
+    z: Tensor = field(repr=False)
+    step_size: Tensor = field(repr=False)
+
+
+@dataclass(frozen=True)
+class MonteCarloEM:
+    """Monte Carlo EM (Wei & Tanner 1990), as Kingma & Welling 2014 compare with it (section 5, appendix E).
+
+    For each batch of rows x, at the present parameters:
+
+        E-step: z_n moves by Hamiltonian Monte Carlo on p(z | x_n), each row n by itself;
+        M-step: the parameters take a step of the optimizer along the gradient of mean_n log p(x_n, z_n).
+
+    The gradient of log p(x) is that of log p(x, z) in expectation over p(z | x), so no guide, and no gap of
+    its making, stands between the M-step and the likelihood. The chain of a row goes on from epoch to epoch; as
+    the learning rate falls to 0 the parameters come to rest, and the chains at their posterior: a stochastic
+    approximation with Markov chain noise (Gu & Kong 1998).
+
+    All chains start at draws of the prior and find their step sizes in the first epoch, by `HMC.adapt`. The
+    posterior narrows as the decoder learns, so the step size e of each row then follows its acceptance
+    probability a (Andrieu & Thoms 2008, algorithm 4): `log e += gain (a - target_accept)`. On the digits (100
+    epochs) warming up anew in epochs 2, 4, 8, ... took twice the gradients for no higher likelihood, and
+    acceptance sank in between. The gain falls with the learning rate, because a step size that keeps chasing
+    the present z bends the law of the chain.
+
+    A row costs `num_steps * num_leapfrog + 2` gradients of the decoder an epoch, where SVI's costs one.
+
+    A model so trained is evaluated like any other, by a guide that is fitted to it while it is frozen:
+
+        MonteCarloEM().fit(model, train, epochs=200)
+        fit(model.requires_grad_(False), guide, train, validation)
+        estimate_elbo(model, guide, as_blocks(test), num_particles=10)
+
+    Args:
+        hmc: The transition.
+        num_steps: Transitions in each E-step.
+        num_warmup: Steps of adaptation in the first epoch.
+        gain: How fast step sizes follow at the peak of the learning rate; 0 keeps those of the first epoch.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+
+    hmc: HMC = field(default_factory=HMC)
+    num_steps: int = 1
+    num_warmup: int = 20
+    gain: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_steps, "num_steps")
+        check_integer(self.num_warmup, "num_warmup", minimum=0)
+        check_positive(self.gain, "gain", zero=True)
+
+    def fit(
+        self,
+        model: GenerativeModel,
+        train: Any,
+        validation: Any = None,
+        *,
+        epochs: int = 100,
+        batch_size: int = 128,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        device: str = "auto",
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> MonteCarloEMResult:
+        """Train the model, which ends with the weights of the last epoch: no bound is there to choose others.
+
+        It is in evaluation mode throughout, because under dropout or batch statistics a row has no density of
+        its own. The random state stays as it was.
+
+        Args:
+            model: A generative program; those of its parameters that require gradients are trained.
+            train: Rows in any container that `pyro_vae.fit` takes, in data units. All lie on the device, a split's
+                under its fixed draw of noise, the one that exact baselines are fitted to: noise drawn anew would move
+                each chain's target away from where the chain has come.
+            validation: Likewise, or None. Its rows have chains from which the model does not learn.
+            epochs: Passes over the training rows.
+            batch_size: Rows a step.
+            optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
+            schedule: The learning rate over time; half a cosine down to 0 by default.
+            device: "auto", "cpu" or "cuda".
+            seed: Of the order of rows and of all noise; drawn from torch's random state where None.
+            progress: Whether to show a progress bar on stderr.
+
+        Returns:
+            The history and the chains.
+
+        Raises:
+            InputError: If an argument or the data is not usable.
+            NonFiniteLossError: If log p(x, z) or its gradient is not finite; the weights are still finite.
+        """
+        check_integer(epochs, "epochs")
+        seed = int(torch.randint(2**62, ())) if seed is None else check_integer(seed, "seed", 0)
+        place = resolve_device(device)
+        check(
+            isinstance(model, GenerativeModel),
+            f"Expected a GenerativeModel, with prior, decoder and likelihood; got {type(model).__name__}.",
+        )
+        model.to(place).eval()
+        splits = {"train": train} if validation is None else {"train": train, "validation": validation}
+        rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
+        with torch.random.fork_rng(), local_parameters():
+            torch.manual_seed(seed)
+            chains = {name: _Chains(self, model, x, batch_size, seed) for name, x in rows.items()}
+            total = epochs * len(chains["train"].batches)
+            maximize = _Maximizer(
+                model,
+                optimizer or partial(torch.optim.Adam, lr=1e-3, fused=True),
+                partial(schedule or Schedule(), total=total),
+            )
+            return _run(chains, maximize, epochs, progress)
+
+
+class _Chains:
+    """One chain for each row of x."""
+
+    def __init__(
+        self, em: MonteCarloEM, model: GenerativeModel, x: Tensor, batch_size: int, seed: int
+    ) -> None:
+        self.em, self.model, self.x = em, model, x
+        self.z = model.prior().sample((len(x),))
+        self.step_size = torch.full_like(self.z, em.hmc.step_size)
+        self.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        index = torch.arange(len(x), device=x.device)
+        self.batches = Batches(lambda rows, _: rows, index, batch_size, seed, x.device)
+
+    def sweep(self, epoch: int, share: float, learn: Callable[[Tensor, str], None]) -> dict[str, float]:
+        """Move the chain of each row, give `learn` their log p(x, z), and return the means over the epoch.
+
+        Args:
+            epoch: Counted from 0.
+            share: Of the peak learning rate.
+            learn: Takes log p(x, z), shape (n,), and in words where training is.
+        """
+        sums = torch.zeros(3, dtype=torch.float64, device=self.x.device)
+        for step, (rows,) in enumerate(self.batches.epoch(epoch)):
+            where = f"epoch {epoch + 1}, step {step + 1}"
+            accept_prob = self._move(rows, share, where, warm_up=epoch == 0)
+            terms = *_log_probs(self.model, self.x[rows], self.z[rows]), accept_prob
+            learn(terms[0] + terms[1], where)
+            sums += torch.stack([term.detach().sum(dtype=torch.float64) for term in terms])
+        means = (sums / len(self.x)).tolist()
+        return dict(zip(("reconstruction", "log_prior", "accept_rate"), means, strict=True))
+
+    def _move(self, rows: Tensor, share: float, where: str, *, warm_up: bool) -> Tensor:
+        """Take the E-step of some rows; return their mean acceptance probabilities, shape (n,)."""
+        em, x, step_size = self.em, self.x[rows], self.step_size[rows]
+
+        def log_density(z: Tensor) -> Tensor:
+            return sum(_log_probs(self.model, x, z), start=x.new_zeros(()))
+
+        state = init(log_density, self.z[rows])
+        _check_finite(self.model, x, state, where)
+        if warm_up:
+            state, step_size = em.hmc.adapt(log_density, state.z, em.num_warmup, self.generator)
+        accepted = torch.zeros_like(state.log_density)
+        for _ in range(em.num_steps):
+            state, info = em.hmc.step(log_density, state, step_size, self.generator)
+            excess = info.accept_prob - em.hmc.target_accept
+            step_size = step_size * (em.gain * share * excess).exp().unsqueeze(-1)
+            accepted += info.accept_prob / em.num_steps
+        self.z[rows], self.step_size[rows] = state.z, step_size
+        return accepted
+
+
+class _Maximizer:
+    """The M-step: one step of the optimizer up the mean of log p(x, z)."""
+
+    def __init__(
+        self, model: GenerativeModel, optimizer: OptimizerFactory, share: Callable[[int], float]
+    ) -> None:
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        check(bool(self.named), "Expected a model with parameters to train; got none.")
+        self.optimizer = optimizer(list(self.named.values()))
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.share = share
+        self.step = 0
+
+    def __call__(self, log_joint: Tensor, where: str) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        (-log_joint.mean()).backward()
+        self._check_gradients(where)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self.share(self.step)
+        self.optimizer.step()
+        self.step += 1
+
+    def _check_gradients(self, where: str) -> None:
+        gradients = {name: p.grad for name, p in self.named.items() if p.grad is not None}
+        if not nn.utils.get_total_norm(gradients.values()).isfinite():
+            bad = next(
+                (name for name, gradient in gradients.items() if not gradient.isfinite().all()), "none"
+            )
+            raise _non_finite("gradient of log p(x, z)", where, f"parameter {bad!r}")
+
+
+def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress: bool) -> MonteCarloEMResult:
+    """Alternate the two steps, epoch after epoch; validation rows have E-steps alone."""
+    train, history = chains["train"], []
+    started, seconds = time.monotonic(), 0.0
+    with progress_bar(epochs * len(train.x), "rows", "Monte Carlo EM", shown=progress) as bar:
+
+        def learn(log_joint: Tensor, where: str) -> None:
+            maximize(log_joint, where)
+            bar.update(len(log_joint))
+
+        for epoch in range(epochs):
+            share = maximize.share(maximize.step)
+            line: dict[str, Any] = {"epoch": epoch + 1}
+            for name, part in chains.items():
+                line[name] = part.sweep(epoch, share, learn if part is train else _learn_nothing)
+            line["learning_rate"] = maximize.optimizer.param_groups[0]["lr"]
+            seconds = time.monotonic() - started
+            history.append(line | {"seconds": round(seconds, 3)})
+            bar.set_postfix_str(
+                ", ".join(f"{name} {value:.3g}" for name, value in line["train"].items()), refresh=False
+            )
+    return MonteCarloEMResult(history, epochs, "epochs", seconds, train.z, train.step_size)
+
+
+def _learn_nothing(log_joint: Tensor, where: str) -> None:
+    """Stand where validation rows have no M-step."""
+
+
+def _log_probs(model: GenerativeModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z) and log p(z), each of shape (n,), in nats."""
+    return model.likelihood(model.decoder(z)).log_prob(x), model.prior().log_prob(z)
+
+
+def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) -> Tensor:
+    """Return all rows on the device, in the model's precision, shape (N, data_dim)."""
+    entry = entry_of_rows(model)
+    x = torch.cat([block for (block,) in as_blocks(data, device, entry=entry)])
+    check_rows(x, model.likelihood.data_dim, name)
+    return x.to(entry.dtype or x.dtype)
+
+
+def _check_finite(model: GenerativeModel, x: Tensor, state: HMCState, where: str) -> None:
+    """Raise unless log density and gradient of all rows are finite where their chains stand."""
+    if not (state.log_density.isfinite() & state.gradient.isfinite().all(-1)).all():
+        _, prior = _log_probs(model, x, state.z)
+        raise _non_finite("log p(x, z)", where, f"site {'x' if prior.isfinite().all() else 'z'!r}")
+
+
+def _non_finite(what: str, where: str, first: str) -> NonFiniteLossError:
+    return NonFiniteLossError(
+        f"The {what} is not finite in {where}: first at {first}. Lower the learning rate, raise the scale floor, "
+        "or look for extreme values in the data."
+    )
