@@ -115,7 +115,7 @@ def missing(arguments: Arguments) -> bool:
 
 def epochs_of(arguments: Arguments, name: str, dataset: "DataSet") -> int:
     """Return how long to train."""
-    from pyro_vae.experiment.build import default_epochs
+    from pyro_vae.experiment.resolve import default_epochs
 
     if arguments.quick:
         return QUICK.get(name, 5)
@@ -159,7 +159,8 @@ def final_elbo(config: Config, dataset: "DataSet", epochs: int, seed: int) -> fl
     Raises:
         NonFiniteLossError: If a loss or the test ELBO is not finite.
     """
-    from pyro_vae.experiment.build import build, resolve
+    from pyro_vae.experiment.build import build
+    from pyro_vae.experiment.resolve import resolve
     from pyro_vae.objectives import estimate_elbo
     from pyro_vae.training import fit
 

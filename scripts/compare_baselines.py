@@ -73,10 +73,10 @@ def main() -> int:
     arguments: Arguments = parse(Arguments)
     config = arguments.config()
 
-    from pyro_vae.experiment.build import default_epochs
     from pyro_vae.experiment.comparison import compare
     from pyro_vae.experiment.comparison.report import comparison_table, write_comparison
     from pyro_vae.experiment.load_data import load_data
+    from pyro_vae.experiment.resolve import default_epochs
     from pyro_vae.experiment.run_folder import RunFolder
 
     dataset = load_data(config)

@@ -142,8 +142,8 @@ def _saved(folder: Path) -> Arguments:
 
 def _data(arguments: Arguments) -> tuple[Config, Any]:
     """Return the configuration of the guides, with all choices made, and the data."""
-    from pyro_vae.experiment.build import resolve
     from pyro_vae.experiment.load_data import load_data
+    from pyro_vae.experiment.resolve import resolve
     from pyro_vae.experiment.saved_config import saved_config
 
     if arguments.run is not None:
@@ -214,9 +214,10 @@ def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, nam
 
 def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> Any:
     """Return the model to keep fixed: the run's, the folder's, or one trained now."""
-    from pyro_vae.experiment.build import build, fit_settings, starting_rows
+    from pyro_vae.experiment.build import build, starting_rows
     from pyro_vae.experiment.checkpoint import load_weights, save_weights
     from pyro_vae.experiment.load_run import load_run
+    from pyro_vae.experiment.resolve import fit_settings
     from pyro_vae.training import fit
 
     if arguments.run is not None:

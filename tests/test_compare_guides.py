@@ -15,7 +15,6 @@ from pyro_vae.baselines import PPCA
 from pyro_vae.data import load_dataset
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.gaps import RowFit
-from pyro_vae.experiment.build import resolve
 from pyro_vae.experiment.comparison.guide_scores import (
     CONTAINED,
     Claim,
@@ -32,6 +31,7 @@ from pyro_vae.experiment.comparison.guides import (
     measure_guide,
 )
 from pyro_vae.experiment.config import Config, ModelConfig, TrainingConfig
+from pyro_vae.experiment.resolve import resolve
 from pyro_vae.models.linear import LinearGaussianModel
 
 

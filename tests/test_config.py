@@ -19,7 +19,7 @@ import pyro_vae
 from pyro_vae._checks import InputError
 from pyro_vae.data import DATASETS, load_dataset
 from pyro_vae.experiment import config as configuration
-from pyro_vae.experiment.build import build, default_patience, fit_settings, objective, resolve, starting_rows
+from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import (
     Config,
     DataConfig,
@@ -29,6 +29,7 @@ from pyro_vae.experiment.config import (
     from_json,
     to_json,
 )
+from pyro_vae.experiment.resolve import default_patience, fit_settings, objective, resolve
 from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import ACTIVATIONS

@@ -11,9 +11,9 @@ from programs import DATA_DIM, rows
 
 from pyro_vae._checks import InputError
 from pyro_vae.data import load_dataset
-from pyro_vae.experiment.build import resolve
 from pyro_vae.experiment.config import Config, ModelConfig
 from pyro_vae.experiment.opening_lines import opening_lines
+from pyro_vae.experiment.resolve import resolve
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
 
 FLOOR = 0.01

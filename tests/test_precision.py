@@ -10,8 +10,8 @@ from programs import rows
 from test_compiled import evaluate, pair
 
 from pyro_vae import ELBO, build, estimate_elbo, fit, load_dataset
-from pyro_vae.experiment.build import resolve
 from pyro_vae.experiment.config import Config, ModelConfig
+from pyro_vae.experiment.resolve import resolve
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import has_fast_bfloat16
 

@@ -11,7 +11,7 @@ import torch
 
 from pyro_vae._checks import LostProcessError, NonFiniteLossError
 from pyro_vae.data import DataSet
-from pyro_vae.experiment.build import build, fit_settings, resolve, starting_rows
+from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.checkpoint import save_weights
 from pyro_vae.experiment.checkpoints import Checkpoints
 from pyro_vae.experiment.closing_table import closing_table
@@ -22,6 +22,7 @@ from pyro_vae.experiment.figures import write_figures
 from pyro_vae.experiment.interruption import Interrupted, interruptible
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.opening_lines import opening_lines
+from pyro_vae.experiment.resolve import fit_settings, resolve
 from pyro_vae.experiment.resuming import open_folder, restore, resume_notes, start_from
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.stop_on_signal import StopOnSignal

@@ -11,9 +11,10 @@ from torch import nn
 
 from benchmarks._snapshots import Layers, Snapshots
 from benchmarks.quality_pytorch import linear_layers
-from pyro_vae.experiment.build import build, fit_settings, resolve
+from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import from_json
 from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.resolve import fit_settings, resolve
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks import UNIT, Standardize

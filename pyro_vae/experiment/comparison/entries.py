@@ -16,8 +16,9 @@ from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.experiment.build import build, fit_settings, resolve, starting_rows
+from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.resolve import fit_settings, resolve
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar

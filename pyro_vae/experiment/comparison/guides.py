@@ -16,8 +16,9 @@ from pyro_vae._checks import InputError, check_choice, check_integer
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.evaluate.gaps import RowFit, inference_gaps
-from pyro_vae.experiment.build import build, fit_settings, starting_rows
+from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.resolve import fit_settings
 from pyro_vae.guides import GUIDES, DiagonalNormalGuide, SemiAmortizedGuide
 from pyro_vae.storage import write_atomically
 from pyro_vae.training import fit
