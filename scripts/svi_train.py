@@ -14,7 +14,7 @@ calm_threads()
 def main() -> int:
     """Parse the command line, then train; torch is loaded only after parsing."""
     config = from_command_line()
-    from pyro_vae.experiment.train import train
+    from pyro_vae.experiment.train_run import train
 
     return train(config)
 

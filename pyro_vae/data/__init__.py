@@ -28,3 +28,5 @@ __all__ = [
     "Split",
     "load_dataset",
 ]
+
+__path__.append(f"{__path__[0]}/../_moved/data")  # modules of version 0.1.0 under their old names

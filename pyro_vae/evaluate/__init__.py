@@ -33,3 +33,5 @@ __all__ = [
     "log_weights",
     "to_arviz",
 ]
+
+__path__.append(f"{__path__[0]}/../_moved/evaluate")  # modules of version 0.1.0 under their old names

@@ -32,3 +32,5 @@ __all__ = [
     "make_trainer",
     "resolve_device",
 ]
+
+__path__.append(f"{__path__[0]}/../_moved/training")  # modules of version 0.1.0 under their old names

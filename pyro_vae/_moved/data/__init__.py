@@ -1,0 +1,1 @@
+"""Modules of `pyro_vae.data` under their old names."""

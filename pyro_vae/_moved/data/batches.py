@@ -1,0 +1,10 @@
+"""`pyro_vae.data.batches` of version 0.1.0."""
+
+from pyro_vae._moved import moved
+
+__all__, __getattr__ = moved(
+    __name__,
+    {
+        "pyro_vae.data.batch_order": "Batches iterate permutation uniform_noise",
+    },
+)

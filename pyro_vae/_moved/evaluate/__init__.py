@@ -1,0 +1,1 @@
+"""Modules of `pyro_vae.evaluate` under their old names."""

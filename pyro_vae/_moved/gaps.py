@@ -1,0 +1,10 @@
+"""`pyro_vae.gaps` of version 0.1.0."""
+
+from pyro_vae._moved import moved
+
+__all__, __getattr__ = moved(
+    __name__,
+    {
+        "pyro_vae.evaluate.gaps": "InferenceGaps RowEstimate RowFit inference_gaps",
+    },
+)

@@ -1,0 +1,1 @@
+"""Modules of `pyro_vae.training` under their old names."""
