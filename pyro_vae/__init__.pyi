@@ -140,6 +140,7 @@ from pyro_vae.priors import (
 from pyro_vae.processes import Processes as Processes
 from pyro_vae.processes import started_processes as started_processes
 from pyro_vae.training import Callback as Callback
+from pyro_vae.training import ReconstructionError as ReconstructionError
 from pyro_vae.training import Schedule as Schedule
 from pyro_vae.training import fit as fit
 from pyro_vae.training.monte_carlo_em import MonteCarloEM as MonteCarloEM

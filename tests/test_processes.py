@@ -94,6 +94,12 @@ def test_all_keep_the_same_epoch_by_the_loss_of_all_rows(found):
     assert len(set(found["kept"])) == 1
 
 
+def test_all_have_the_metrics_of_the_first(found):
+    assert len(found["metrics"]) == 2 * 3  # both processes, three epochs
+    assert all(one == found["metrics"][0] for one in found["metrics"])
+    assert found["metrics"][0][0] == 0
+
+
 def test_all_stop_after_the_same_step(found):
     # The second process asked for it in its fifth step; the first one heard of it in the sixth.
     assert found["steps"] == [6, 6]

@@ -146,6 +146,13 @@ def main():
     beta = {"objective": ELBO(beta=2.0), "epochs": 30, "patience": 2, "average": 0.5}
     result, _ = trained(processes, rows, **beta)
     validation = [line["validation"] for line in result.history]
+    metrics = {
+        "rank": lambda model, guide: processes.rank,
+        "noise": lambda model, guide: float(torch.rand(())),
+    }
+    measured, _ = trained(processes, rows, metrics=metrics)
+    numbers = torch.tensor([list(line["metrics"].values()) for line in measured.history])
+    found["metrics"] = processes.gather(numbers).tolist()
     found["losses_apart"] = max(abs(v["loss"] - (2 * v["kl"] - v["reconstruction"])) for v in validation)
     found["kept"] = processes.gather(torch.tensor([result.best_epoch])).tolist()
     found["kept_by"] = result.kept_by

@@ -5,6 +5,7 @@ from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
 from pyro_vae.training.callbacks import Callback, ProgressBar, TrainerState
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.learning_rate import Schedule
+from pyro_vae.training.metrics import Measurement, Metric, ReconstructionError
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import Place, Stepper
@@ -19,8 +20,11 @@ __all__ = [
     "Callback",
     "FitResult",
     "FusedAdamW",
+    "Measurement",
+    "Metric",
     "Place",
     "ProgressBar",
+    "ReconstructionError",
     "Schedule",
     "Stepper",
     "Trainer",

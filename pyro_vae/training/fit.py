@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.learning_rate import Schedule
+from pyro_vae.training.metrics import Metric
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import OptimizerFactory
@@ -42,6 +43,7 @@ def fit(
     clip_norm: float | None = None,
     patience: int | None = None,
     keep: str = "auto",
+    metrics: Mapping[str, Metric] | None = None,
     callbacks: Sequence[Callback] = (),
     device: str = "auto",
     compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
@@ -76,6 +78,10 @@ def fit(
             validation loss, "last". "auto" is "best-elbo" where the loss is minus the ELBO, "best-loss" where it is
             something else (`beta`, `free_bits`, several samples), "last" without validation rows. `patience` goes by
             the same number.
+        metrics: What else is measured after each epoch, by name: functions (model, guide) -> number of the weights that
+            are validated, such as `{"error": ReconstructionError(x)}`. They run in evaluation mode, without gradients
+            and under a random state of their own, and change nothing in training. Kept in
+            `FitResult.history[i]["metrics"]`, NaN where a value is not finite.
         callbacks: Called after steps and epochs; see `Callback`.
         device: Where to train: "auto" (CUDA where there is one), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
@@ -89,7 +95,7 @@ def fit(
         The history and why training ended; see `FitResult`.
 
     Raises:
-        InputError: If an argument or the data is not usable.
+        InputError: If an argument or the data is not usable, or a metric raises an error or returns no number.
         NonFiniteLossError: If the loss or a gradient is not finite; the weights are those of the step before.
     """
     if seed is None:
@@ -109,6 +115,7 @@ def fit(
             clip_norm=clip_norm,
             patience=patience,
             keep=keep,
+            metrics=metrics,
             callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
             device=device,
             compile=compile,
@@ -116,8 +123,8 @@ def fit(
             seed=check_integer(seed, "seed", 0),
         )
         result = trainer.run()
-    if result.note:
-        warnings.warn(result.note, stacklevel=2)
+    for note in filter(None, (result.note, result.metrics_note)):
+        warnings.warn(note, stacklevel=2)
     return result
 
 

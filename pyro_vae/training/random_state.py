@@ -1,13 +1,17 @@
-"""The random state of all devices, taken out and put back."""
+"""The random state of all devices: taken out, put back, and fixed for a while."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
-__all__ = ["random_state", "set_random_state"]
+__all__ = ["fixed_random_state", "random_state", "set_random_state"]
 
 
 @cache
@@ -26,3 +30,18 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if _has_gpu() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def fixed_random_state(seed: int) -> Iterator[None]:
+    """Set the global random states of Python, NumPy and torch from a seed inside the block, and put them back."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (what other code may draw from)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

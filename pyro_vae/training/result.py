@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyro_vae.training.metrics import not_finite_note
+
 __all__ = ["FitResult"]
 
 
@@ -16,7 +18,8 @@ class FitResult:
         history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
             which is minus a bound for some objectives only), "train" and (where there is a validation split)
             "validation" with "elbo", "reconstruction", "kl" of weight one, the latter also with "loss" (at the end of
-            any KL warm-up) where epochs are compared by it; nats per example.
+            any KL warm-up) where epochs are compared by it; nats per example. With metrics also "metrics", a number
+            by name, in the metric's own unit.
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
         seconds: Time spent training, earlier parts of a resumed run included.
@@ -33,6 +36,17 @@ class FitResult:
     compile_seconds: float = field(default=0.0, kw_only=True)
     kept_by: str = field(default="best-elbo", kw_only=True)
     note: str = field(default="", kw_only=True)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the kept weights by name; empty where none were measured."""
+        kept = (line for line in self.history if line["epoch"] == self.best_epoch)
+        return dict(next(kept, {}).get("metrics", {}))
+
+    @property
+    def metrics_note(self) -> str:
+        """A sentence on metrics that were not finite in some epochs; empty where all were."""
+        return not_finite_note(self.history)
 
     @property
     def early_note(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.learning_rate import Schedule
+from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
@@ -48,6 +49,7 @@ class Trainer:
         seed: Of all noise of training.
         keep: Which epoch's weights are kept, and by what epochs are compared; see `kept_by`.
         average: How far back the mean of the weights goes that is validated and kept; see `WeightAverage`.
+        metrics: What else is measured after each epoch, function (model, guide) -> number by name; see `Measurement`.
         compiled: Whether loss and gradients are traced and compiled.
         processes: Those that train together; `train` and `validation` give this one's share.
         callbacks: Called after steps and epochs.
@@ -68,6 +70,7 @@ class Trainer:
         seed: int,
         keep: str = "auto",
         average: float = 0.0,
+        metrics: Mapping[str, Metric] | None = None,
         compiled: bool = False,
         processes: Processes = ALONE,
         callbacks: Sequence[Callback] = (),
@@ -97,6 +100,7 @@ class Trainer:
         floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
         self.average = WeightAverage([*self.parameters, *floating], average)
         self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
+        self._measure = Measurement(metrics, seed, processes)
         self._validate: Validation | None = None
         if validation is not None:
             self._validate = Validation(
@@ -275,6 +279,8 @@ class Trainer:
         }
         if self._validate is not None:
             line["validation"] = self._validate()
+        if self._measure:
+            line["metrics"] = self._measure(self.loss.model, self.loss.guide)
         return line
 
     def _close_epoch(self) -> None:

@@ -1,0 +1,151 @@
+"""Metrics: numbers of the user's choice, measured after each epoch on the validated weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import InputError, LostProcessError, check
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.data.adapters import as_blocks
+from pyro_vae.processes import ALONE, Processes
+from pyro_vae.training.random_state import fixed_random_state
+
+__all__ = ["Measurement", "Metric", "ReconstructionError"]
+
+Metric = Callable[[Any, Any], float]
+"""Function (model, guide) -> number. The programs are in evaluation mode and hold the validated weights."""
+
+
+class Measurement:
+    """Evaluates metrics on the present weights of two programs.
+
+    Gradients are off, and the random state (Python's, NumPy's, torch's) is the same in every epoch and put back: two
+    epochs differ by their weights alone, and training does not depend on which metrics are measured.
+
+    Args:
+        metrics: Function (model, guide) -> number, by name.
+        seed: Of the random state that every metric starts from.
+        processes: Those that train together. Each evaluates every metric; the number of the first one counts.
+
+    Raises:
+        InputError: If a name is no text or a metric cannot be called.
+    """
+
+    def __init__(
+        self, metrics: Mapping[str, Metric] | None, seed: int = 0, processes: Processes = ALONE
+    ) -> None:
+        check(
+            metrics is None or isinstance(metrics, Mapping),
+            f"Expected metrics as a dict of functions by name; got {type(metrics).__name__}.",
+        )
+        self.metrics = dict(metrics or {})
+        self.seed, self.processes = seed, processes
+        for name, metric in self.metrics.items():
+            check(
+                isinstance(name, str) and bool(name.strip()),
+                f"Expected the names of metrics to be text; got {name!r}.",
+            )
+            check(
+                callable(metric),
+                f"Expected metric {name!r} to be a function (model, guide) -> float; got {type(metric).__name__}.",
+            )
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics)
+
+    def __call__(self, model: Any, guide: Any) -> dict[str, float]:
+        """Return the value of each metric by name, NaN or infinite where it is not finite.
+
+        Raises:
+            InputError: If a metric raises an error or returns no number; the message names it.
+        """
+        with evaluation_mode(model, guide), torch.no_grad():
+            own = [self._value(name, model, guide) for name in self.metrics]
+        values = self.processes.from_first(torch.tensor(own, dtype=torch.float64)).tolist()
+        return dict(zip(self.metrics, values, strict=True))
+
+    def _value(self, name: str, model: Any, guide: Any) -> float:
+        with fixed_random_state(self.seed):
+            try:
+                value = self.metrics[name](model, guide)
+            except LostProcessError:
+                raise
+            except Exception as error:
+                reason = " ".join(str(error).split())
+                raise InputError(
+                    f"Expected metric {name!r} to return a number; it raised {type(error).__name__}"
+                    f"{f': {reason}' if reason else ''}. Correct the function, or leave it out of metrics."
+                ) from error
+        return _as_number(value, name)
+
+
+def _as_number(value: Any, name: str) -> float:
+    """Return a number or an array of one entry as a float."""
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+        raise InputError(
+            f"Expected metric {name!r} to return a number; got {type(value).__name__}{shape}. Return a float."
+        ) from None
+
+
+@dataclass(frozen=True)
+class ReconstructionError:
+    """Mean over rows of ||x - E[x | z]||^2 at z = E[z | x], in squared data units: the sum over the columns of a row.
+
+    Args:
+        data: Rows (and context) in any container that `fit` takes, as a rule the validation rows; a `Split` under its
+            fixed draw.
+    """
+
+    data: Any
+
+    def __call__(self, model: Any, guide: Any) -> float:
+        """Return the error of two programs.
+
+        Args:
+            model: With `reconstruct(x, guide, *context)`, as `GenerativeModel`.
+            guide: With `encode(x, *context)`, as `AmortizedGuide`.
+
+        Raises:
+            InputError: If the model cannot reconstruct.
+        """
+        check(
+            hasattr(model, "reconstruct"),
+            f"Expected a model with `reconstruct` for the reconstruction error; {type(model).__name__} has none.",
+        )
+        entry = entry_for(model, guide)
+        total, count = 0.0, 0
+        for x, *context in as_blocks(self.data, entry.device or "cpu", entry=entry):
+            total += float(_squared_errors(x, model.reconstruct(x, guide, *context)).sum())
+            count += len(x)
+        return total / count
+
+
+def _squared_errors(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Return the squared distance of each row, shape (N,), float64."""
+    return (x.double() - reconstruction.double()).square().sum(-1)
+
+
+def not_finite_note(history: list[dict[str, Any]]) -> str:
+    """Return a sentence on metrics that were not finite, with their epochs; empty where all were."""
+    lost: dict[str, list[int]] = {}
+    for line in history:
+        for name, value in line.get("metrics", {}).items():
+            if value is None or not math.isfinite(value):
+                lost.setdefault(name, []).append(line["epoch"])
+    told = [
+        f"{name!r} in {len(epochs)} of {len(history)} epochs (first in {epochs[0]})"
+        for name, epochs in lost.items()
+    ]
+    return f"Metrics without a finite value: {'; '.join(told)}." if told else ""
