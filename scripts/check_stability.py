@@ -159,24 +159,13 @@ def final_elbo(config: Config, dataset: "DataSet", epochs: int, seed: int) -> fl
     Raises:
         NonFiniteLossError: If a loss or the test ELBO is not finite.
     """
-    from pyro_vae.experiment.build import build
-    from pyro_vae.experiment.resolve import resolve
+    from pyro_vae.experiment.prepare import prepare
     from pyro_vae.objectives import estimate_elbo
-    from pyro_vae.training import fit
 
-    mean, std = dataset.statistics()
-    model, guide = build(resolve(config, dataset, std, "cpu").model, mean, std, seed)
-    fit(
-        model,
-        guide,
-        dataset.train,
-        dataset.validation,
-        epochs=epochs,
-        device="cpu",
-        seed=seed,
-        progress=False,
-    )
-    elbo = estimate_elbo(model, guide, ((block,) for block in dataset.test.blocks())).mean
+    training = replace(config.training, epochs=epochs, seed=seed, device="cpu")
+    prepared = prepare(replace(config, training=training), dataset)
+    prepared.fit(progress=False)
+    elbo = estimate_elbo(prepared.model, prepared.guide, dataset.test).mean
     if not math.isfinite(elbo):
         raise NonFiniteLossError(f"The test ELBO is {elbo}.")
     return elbo

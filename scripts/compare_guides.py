@@ -214,23 +214,20 @@ def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, nam
 
 def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> Any:
     """Return the model to keep fixed: the run's, the folder's, or one trained now."""
-    from pyro_vae.experiment.build import build, starting_rows
     from pyro_vae.experiment.checkpoint import load_weights, save_weights
     from pyro_vae.experiment.load_run import load_run
-    from pyro_vae.experiment.resolve import fit_settings
-    from pyro_vae.training import fit
+    from pyro_vae.experiment.prepare import prepare
 
     if arguments.run is not None:
         return load_run(arguments.run).model
-    rows = starting_rows(config.model, dataset.train)
-    mean, std = dataset.statistics()
-    model, guide = build(config.model, mean, std, config.training.seed, rows)
+    prepared = prepare(config, dataset)
+    model, guide = prepared.model, prepared.guide
     weights = folder / "model.safetensors"
     if weights.exists():
         load_weights(weights, model, guide)
         return model.eval()
     print("Training the model ...", flush=True)
-    fit(model, guide, dataset.train, dataset.validation, **fit_settings(config.training))
+    prepared.fit()
     save_weights(weights, model.cpu(), guide.cpu())
     return model
 

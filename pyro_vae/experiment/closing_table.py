@@ -47,12 +47,19 @@ def closing_table(
         rows.append(
             row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
         )
-    notes = (*evaluation.notes, *noticed(config, dataset), result.note, result.early_note)
+    notes = (
+        *evaluation.notes,
+        *noticed(config, dataset),
+        result.note,
+        result.early_note,
+        result.metrics_note,
+    )
     lines = [
         format_table([header, *rows]) if rows else "",
         f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
         f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
         f"{result.seconds:.1f} s" + _compiling(result),
+        _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
         *_baseline_lines(evaluation.baselines, config.model.latent_dim),
         evaluation.extent.sentence,
@@ -68,6 +75,12 @@ def closing_table(
 
 def _compiling(result: FitResult) -> str:
     return f", {result.compile_seconds:.1f} s of it compiling" if result.compile_seconds else ""
+
+
+def _metrics_line(result: FitResult) -> str:
+    """Return the metrics of the kept weights; empty where none were measured."""
+    told = ", ".join(f"{name} {value:.6g}" for name, value in result.metrics.items())
+    return f"metrics at these weights: {told}" if told else ""
 
 
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:

@@ -5,20 +5,20 @@ from pyro_vae._environment import calm_threads
 calm_threads()
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from benchmarks._snapshots import Layers, Snapshots
 from benchmarks.quality_pytorch import linear_layers
-from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import from_json
 from pyro_vae.experiment.load_data import load_data
-from pyro_vae.experiment.resolve import fit_settings, resolve
+from pyro_vae.experiment.prepare import prepare
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks import UNIT, Standardize
-from pyro_vae.training import Callback, TrainerState, make_trainer
+from pyro_vae.training import Callback, TrainerState
 
 
 def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
@@ -64,13 +64,11 @@ def main() -> None:
     snapshots = Snapshots()
     stages = [from_json(stage) for stage in snapshots.job["stages"]]
     dataset = load_data(stages[0])
-    mean, std = dataset.statistics()
-    stages = [resolve(stage, dataset, std, "cpu") for stage in stages]
-    model, guide = build(stages[0].model, mean, std, stages[0].training.seed)
-    for stage in stages:
-        callbacks = (WhenDue(snapshots),)
-        settings = fit_settings(stage.training) | {"keep": "last"}
-        result = make_trainer(model, guide, dataset.train, None, callbacks=callbacks, **settings).run()
+    prepared = [prepare(stage, dataset) for stage in stages]
+    model, guide = prepared[0].model, prepared[0].guide
+    for stage in prepared:
+        settings = {"validation": None, "keep": "last", "callbacks": (WhenDue(snapshots),)}
+        result = replace(stage, model=model, guide=guide).trainer(**settings).run()
         if result.note:
             raise RuntimeError(result.note)
         if result.stopped == "time":

@@ -16,13 +16,12 @@ from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
-from pyro_vae.experiment.resolve import fit_settings, resolve
+from pyro_vae.experiment.prepare import prepare
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
-from pyro_vae.training import Callback, FitResult, fit
+from pyro_vae.training import Callback, FitResult
 
 __all__ = [
     "NAMES",
@@ -122,13 +121,9 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
         dataset: What to train on.
         callbacks: As for `fit`.
     """
-    mean, std = dataset.statistics()
-    config = resolve(config, dataset, std, config.training.device)
-    model, guide = build(
-        config.model, mean, std, config.training.seed, starting_rows(config.model, dataset.train)
-    )
-    settings = fit_settings(config.training)
-    result = fit(model, guide, dataset.train, dataset.validation, callbacks=callbacks, **settings)
+    prepared = prepare(config, dataset)
+    model, guide = prepared.model, prepared.guide
+    result = prepared.fit(callbacks=callbacks)
     name = f"nonlinear VAE ({config.model.likelihood})"
     entry = vae_entry(name, model, guide, dataset.train.tensor(), dataset.test.tensor(), result)
     likelihood = score_some(model, guide, dataset.test)

@@ -16,12 +16,10 @@ from pyro_vae._checks import InputError, check_choice, check_integer
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.evaluate.gaps import RowFit, inference_gaps
-from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
-from pyro_vae.experiment.resolve import fit_settings
-from pyro_vae.guides import GUIDES, DiagonalNormalGuide, SemiAmortizedGuide
+from pyro_vae.experiment.prepare import prepare
+from pyro_vae.guides import GUIDES, SemiAmortizedGuide
 from pyro_vae.storage import write_atomically
-from pyro_vae.training import fit
 
 __all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "evenly_spaced", "fit_guides", "measure_guide"]
 
@@ -153,17 +151,18 @@ def fit_guides(
 def _fit(
     config: Config, dataset: DataSet, name: str, seed: int, fixed: nn.Module | None, progress: bool
 ) -> FittedGuide:
-    mean, std = dataset.statistics()
     family: Any = "diagonal" if name == "semi-amortized" else name
-    chosen = replace(config.model, guide=family)
-    rows = starting_rows(chosen, dataset.train)
-    fresh, guide = build(chosen, mean, std, seed, rows)
-    model: nn.Module = fresh if fixed is None else fixed
+    chosen = replace(
+        config,
+        model=replace(config.model, guide=family),
+        training=replace(config.training, seed=seed),
+    )
+    prepared = prepare(chosen, dataset)
+    guide: Any = prepared.guide
+    model: Any = prepared.model if fixed is None else fixed
     if name == "semi-amortized":
-        assert isinstance(guide, DiagonalNormalGuide)
         guide = SemiAmortizedGuide(guide, model)
-    settings = fit_settings(config.training) | {"seed": seed, "progress": progress}
-    result = fit(model, guide, dataset.train, dataset.validation, **settings)
+    result = replace(prepared, model=model, guide=guide).fit(progress=progress)
     shared = {id(p) for p in model.parameters()}
     own = sum(p.numel() for p in guide.parameters() if id(p) not in shared)
     return FittedGuide(name, seed, model, guide, own, result.seconds)

@@ -1,0 +1,72 @@
+"""From a configuration and its data to programs that are ready to be trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.build import build, starting_rows
+from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.resolve import fit_settings, resolve
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.training import FitResult, Trainer, fit, make_trainer, resolve_device
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Programs with fresh weights, their data, and the settings of their training.
+
+    Args:
+        config: Resolved.
+        dataset: What is trained on.
+        model: The generative program.
+        guide: The inference program.
+    """
+
+    config: Config
+    dataset: DataSet
+    model: GenerativeModel
+    guide: AmortizedGuide
+
+    def fit(self, **changes: Any) -> FitResult:
+        """Train both programs.
+
+        Args:
+            changes: Arguments of `fit` in place of what the configuration says.
+        """
+        return fit(self.model, self.guide, **self._settings | changes)
+
+    def trainer(self, **changes: Any) -> Trainer:
+        """Return the trainer that `fit` runs.
+
+        Args:
+            changes: Arguments of `make_trainer` in place of what the configuration says.
+        """
+        return make_trainer(self.model, self.guide, **self._settings | changes)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        data = {"train": self.dataset.train, "validation": self.dataset.validation}
+        return data | fit_settings(self.config.training)
+
+
+def prepare(config: Config, dataset: DataSet) -> Prepared:
+    """Fill in what a configuration leaves open, and make the programs that it names.
+
+    Args:
+        config: As parsed, or resolved.
+        dataset: What will be trained on; its training rows give the scales of the networks and of the likelihood.
+
+    Raises:
+        InputError: If a setting does not fit the data or the machine.
+    """
+    device = resolve_device(config.training.device)
+    mean, std = dataset.statistics()
+    config = resolve(config, dataset, std, device.type)
+    rows = starting_rows(config.model, dataset.train)
+    model, guide = build(config.model, mean, std, config.training.seed, rows)
+    return Prepared(config, dataset, model, guide)

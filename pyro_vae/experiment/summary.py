@@ -1,0 +1,57 @@
+"""`summary.json`: the numbers of a finished run, and what they are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.evaluation import Evaluation
+from pyro_vae.experiment.facts import test_facts
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.storage import write_json
+from pyro_vae.training import FitResult
+
+__all__ = ["summary", "write_summary"]
+
+
+def write_summary(
+    folder: RunFolder, config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult
+) -> None:
+    """Write `summary.json`, atomically; numbers that are not finite become null.
+
+    Args:
+        folder: Of the run.
+        config: Resolved.
+        dataset: What was trained on.
+        evaluation: What the kept weights come to.
+        result: What training returned.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    write_json(folder.summary, summary(config, dataset, evaluation, result))
+
+
+def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> dict[str, Any]:
+    """Return what `summary.json` holds, as plain values; nats per example, metrics in units of their own."""
+    settings = {
+        "likelihood": config.model.likelihood,
+        "guide": config.model.guide,
+        "prior": config.model.prior,
+        "objective": config.training.objective,
+        "seed": config.training.seed,
+    }
+    measured = evaluation.summary()
+    if result.metrics_note:
+        measured["notes"] = [*measured["notes"], result.metrics_note]
+    training = {
+        "metrics": result.metrics,
+        "train_seconds": round(result.seconds, 3),
+        "compile_seconds": round(result.compile_seconds, 3),
+        "epochs": len(result.history),
+        "best_epoch": result.best_epoch,
+        "kept_by": result.kept_by,
+        "stopped": result.stopped,
+    }
+    return test_facts(dataset) | settings | measured | training
