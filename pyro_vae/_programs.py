@@ -15,12 +15,12 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
+from pyro_vae._compat import give_local_state
 from pyro_vae._pickling import Picklable
 
 __all__ = [
     "Program",
     "evaluation_mode",
-    "give_local_state",
     "local_parameters",
     "network_in_chunks",
     "parameters_of",
@@ -86,13 +86,6 @@ def local_parameters() -> Iterator[None]:
     """
     with pyro.settings.context(module_local_params=True), pyro.validation_enabled(False), _OwnParameters():
         yield
-
-
-def give_local_state(program: Any) -> None:
-    """Make a `PyroModule` that was made outside `local_parameters` fit to be run inside."""
-    context = getattr(program, "_pyro_context", None)
-    if context is not None and not hasattr(context, "param_state"):
-        context.param_state = {"params": {}, "constraints": {}}
 
 
 def parameters_of(model: Any, guide: Any, *data: Tensor) -> list[Tensor]:

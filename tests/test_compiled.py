@@ -20,7 +20,7 @@ from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
 from pyro_vae.compiled.graph import Graph, _replayed
 from pyro_vae.compiled.masks import without_picking
-from pyro_vae.compiled.matmul import lower_to_onednn, through_onednn
+from pyro_vae.compiled.matmul import lower_linear, through_onednn
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import GUIDES
@@ -61,12 +61,12 @@ def test_a_torch_without_the_private_names_multiplies_by_its_own_products(missin
         importlib.import_module("torch._inductor.mkldnn_ir")
         monkeypatch.delattr("torch._inductor.mkldnn_ir")
         monkeypatch.setitem(sys.modules, "torch._inductor.mkldnn_ir", None)
-    lower_to_onednn.cache_clear()
-    lower_to_onednn()
+    lower_linear.cache_clear()
+    lower_linear()
     x, weight = torch.randn(3, 4), torch.randn(5, 4)
     graph = Graph(nn.Module(), lambda x: [torch.tanh(x @ weight.t())], [x], uncompiled)
     torch.testing.assert_close(graph(x)[0], torch.tanh(x @ weight.t()))
-    lower_to_onednn.cache_clear()
+    lower_linear.cache_clear()
 
 
 def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():

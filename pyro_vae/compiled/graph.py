@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyro_vae._compat import compile_graph, module_tables, record
 from pyro_vae.compiled.masks import without_picking
-from pyro_vae.compiled.matmul import lower_to_onednn, through_onednn
+from pyro_vae.compiled.matmul import lower_linear, through_onednn
 
 __all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
 
@@ -24,8 +24,6 @@ COARSE_TOLERANCE = 3e-2
 """The same where a product is rounded to bfloat16."""
 MIN_CHUNK_SIZE = 2**15
 """Entries of a tensor that are worth a thread of their own in what is not a product."""
-PARTS = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
-"""What a module holds in dictionaries of its own."""
 
 Backend = Callable[[GraphModule, list[Tensor]], Callable[..., Sequence[Tensor]]]
 
@@ -41,9 +39,6 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
     On a GPU it is recorded as a CUDA graph, whose kernels are launched all at once: on small networks the launches are
     what takes time.
     """
-    from torch._inductor import compile as compile_graph
-    from torch._inductor import config
-
     # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
     # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves. On a
     # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster; where
@@ -56,11 +51,11 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
         "cpp_wrapper": not on_gpu,
         "cpp.min_chunk_size": MIN_CHUNK_SIZE,
     }
-    lower_to_onednn()
+    lower_linear()
     for node in graph.graph.nodes:
         node.meta.clear()  # the example tensors of the trace, which are not those of the compilation
-    with torch.no_grad(), config.patch(settings):
-        compiled: Callable[..., Sequence[Tensor]] = compile_graph(graph, [*inputs])
+    with torch.no_grad():
+        compiled = compile_graph(graph, inputs, settings)
     return _replayed(compiled) if on_gpu else compiled
 
 
@@ -95,14 +90,14 @@ class Graph:
     ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            graph = make_fx(function)(*inputs)
+            graph = record(function, *inputs)
             self.captured = _lift(graph)
             without_picking(graph)
             through_onednn(graph)
             self.tolerance = _tolerance(graph)
             self._run = backend(graph, [*inputs, *self.captured])
         self._attributes = [vars(part) for part in module.modules()]
-        self._parts = [own[name] for own in self._attributes for name in PARTS]
+        self._parts = [table for part in module.modules() for table in module_tables(part)]
         self._filled = [part for part in self._parts if part]
         self._values = [itemgetter(*_own_names(own)) for own in self._attributes]
         self._state = self._look(inputs)

@@ -8,13 +8,14 @@ learns to call it for weights that are trained.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-__all__ = ["lower_to_onednn", "through_onednn"]
+from pyro_vae._compat import linear_pointwise, lower_to_onednn
+
+__all__ = ["lower_linear", "through_onednn"]
 
 SMALL = 900_000
 """Multiplications up to which oneDNN's preparation takes longer than what it saves."""
@@ -28,8 +29,9 @@ _library.define("linear(Tensor x, Tensor weight, Tensor? bias, str activation) -
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """Return `activation(x @ weight.T + bias)` for x of shape (N, K) and weight of shape (M, K)."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "")
-    return result
+    linear = linear_pointwise()
+    assert linear is not None, "a graph is changed only where there is such a kernel"
+    return linear(x, weight, bias, activation, [], "")
 
 
 _library.impl("linear", _linear, "CPU")
@@ -45,7 +47,7 @@ def through_onednn(graph: GraphModule) -> None:
 
     An activation that alone uses a product is taken along.
     """
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if linear_pointwise() is None:
         return
     aten = torch.ops.aten
     for node in list(graph.graph.nodes):
@@ -72,31 +74,6 @@ def _applies(node: Node) -> bool:
 
 
 @cache
-def lower_to_onednn() -> None:
-    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them.
-
-    These are private names of torch. In a version without them the operator is called as any other.
-    """
-    try:
-        from torch._inductor import ir, lowering, mkldnn_ir
-
-        kernel: Any = mkldnn_ir.LinearUnary
-        create, lowerings = mkldnn_ir._create_output_node, lowering.lowerings
-    except (ImportError, AttributeError):
-        return
-
-    def lower(x: Any, weight: Any, bias: Any, activation: str) -> Any:
-        x, weight = kernel.require_contiguous(kernel.realize_input(x)), kernel.realize_input(weight)
-        weight.freeze_layout()
-        settings: list[Any] = [activation, [-1], ""]
-        inputs = [x, weight]
-        if bias is None:
-            settings.insert(0, None)
-        else:
-            inputs.append(kernel.require_contiguous(kernel.realize_input(bias)))
-        size = [x.get_size()[0], weight.get_size()[0]]
-        layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
-        node = kernel(layout=layout, inputs=inputs, constant_args=settings)
-        return ir.TensorBox.create(create(node))
-
-    lowerings[torch.ops.pyro_vae.linear.default] = lower
+def lower_linear() -> None:
+    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them."""
+    lower_to_onednn(torch.ops.pyro_vae.linear.default)

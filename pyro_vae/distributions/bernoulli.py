@@ -6,6 +6,8 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from pyro_vae._compat import validate_sample
+
 __all__ = ["LogitBernoulli"]
 
 
@@ -14,6 +16,5 @@ class LogitBernoulli(dist.Bernoulli):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return `value logits - log(1 + exp(logits))`."""
-        if self._validate_args:
-            self._validate_sample(value)
+        validate_sample(self, value)
         return (value * self.logits).sub_(softplus(self.logits))

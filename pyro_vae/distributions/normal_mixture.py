@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pyro_vae._compat import validate_sample
+
 __all__ = ["NormalMixture"]
 
 
@@ -31,8 +33,7 @@ class NormalMixture(dist.MixtureSameFamily):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(value), shape (...,), for values of shape (..., latent_dim)."""
-        if self._validate_args:
-            self._validate_sample(value)
+        validate_sample(self, value)
         single = self._single or self
         normals, log_weights = single.component_distribution.base_dist, single.mixture_distribution.logits
         z, loc, scale = value.double(), normals.loc.double(), normals.scale.double()

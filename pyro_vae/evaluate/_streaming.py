@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae._compat import watched
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives import ProgramError, RowLogProbs, row_log_probs
 from pyro_vae.objectives.independence import check_programs
@@ -168,25 +168,11 @@ def undisturbed(data: tuple[Tensor, ...]) -> Iterator[None]:
         yield
 
 
-class _CountBytes(TorchDispatchMode):
-    """Adds up the bytes of all tensors that operations make."""
-
-    total = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            made = result if isinstance(result, tuple | list) else (result,)
-            self.total += sum(t.numel() * t.element_size() for t in made if isinstance(t, Tensor))
-        return result
-
-
 def _bytes_made(run: Callable[[], Any]) -> int:
-    with _CountBytes() as counted:
+    sizes: list[int] = []
+    with watched(lambda tensor: sizes.append(tensor.numel() * tensor.element_size())):
         run()
-    return counted.total
+    return sum(sizes)
 
 
 def _weights(log_probs: RowLogProbs, lost: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class _Normal(dist.MultivariateNormal):
     _drawn: tuple[Tensor, Tensor] | None = None
 
     def rsample(self, sample_shape: torch.Size = _ONE) -> Tensor:
-        noise = torch.randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
+        noise = torch.randn(self.shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         z: Tensor = self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
         self._drawn = z, noise
         return z

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pyro_vae._compat import has_bfloat16_instructions
 from pyro_vae._pickling import Picklable
 
 __all__ = ["Bfloat16Training", "has_fast_bfloat16"]
@@ -36,6 +37,4 @@ def has_fast_bfloat16(device: str) -> bool:
     """Return whether the device ("cpu", "cuda") multiplies bfloat16 faster than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Private names of torch: a version without them is taken for a processor without the instructions.
-    tests = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("amx_tile", "avx512_bf16"))
-    return any(test is not None and test() for test in tests)
+    return has_bfloat16_instructions()

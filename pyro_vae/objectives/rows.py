@@ -16,7 +16,7 @@ from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 
 from pyro_vae._checks import InputError
-from pyro_vae._programs import give_local_state
+from pyro_vae._compat import give_local_state
 from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
 from pyro_vae.objectives.divergences import Divergence, factors_of, sampled_kl
 from pyro_vae.objectives.sites import (

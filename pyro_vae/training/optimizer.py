@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae._compat import fused_adamw
+
 __all__ = ["FusedAdamW"]
 
 
@@ -39,7 +41,7 @@ class FusedAdamW(torch.optim.AdamW):
 
     def __init__(self, parameters: Iterable[Tensor], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
         self._lists: list[_Lists | None] = []
-        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=_is_fused(_kernel()))
+        super().__init__(parameters, lr=lr, weight_decay=weight_decay, fused=_is_fused(fused_adamw()))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -57,8 +59,8 @@ class FusedAdamW(torch.optim.AdamW):
             scale: What the gradients are divided by, scalar; None for 1.
             failed: 1 where the step is to be left out, else 0; scalar; None for 0.
         """
-        kernel = _kernel()
-        if not _is_usable(kernel):
+        kernel = fused_adamw()
+        if kernel is None or not _is_usable(kernel):
             self._step_of_torch(gradients, scale, failed)
             return
         done = 0
@@ -134,11 +136,6 @@ class FusedAdamW(torch.optim.AdamW):
         state["step"] = torch.zeros((), device=parameter.device)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         return state
-
-
-def _kernel() -> Any:
-    """Return torch's kernel for all parameters at once, or None where there is none of that name."""
-    return getattr(torch, "_fused_adamw_", None)
 
 
 @cache

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import NonFiniteLossError, check_positive
+from pyro_vae._compat import takes_scale
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.objectives import Loss, non_finite_site
 from pyro_vae.training.averaged_gradients import AveragedGradients
@@ -143,7 +144,7 @@ class Stepper:
         if isinstance(optimizer, FusedAdamW):
             optimizer.update(evaluation.gradients, scale, failed)
             return
-        if getattr(optimizer, "_step_supports_amp_scaling", False):
+        if takes_scale(optimizer):
             optimizer.grad_scale, optimizer.found_inf = scale, failed
         else:
             self.check()

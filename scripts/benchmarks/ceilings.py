@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pyro_vae._compat import linear_pointwise
+
 
 def fastest(work: Callable[[], Tensor], seconds: float = 0.5) -> float:
     """Return the least time that `work` took within `seconds`."""
@@ -30,8 +32,7 @@ def main(size: int = 1024) -> None:
         "bfloat16 product by torch, GFLOP/s": gflop / fastest(lambda: low_a @ low_b),
         "copy, GB/s": gigabytes / fastest(lambda: target.copy_(source)),
     }
-    if torch.backends.mkldnn.is_available():
-        linear = torch.ops.mkldnn._linear_pointwise
+    if (linear := linear_pointwise()) is not None:
         by_onednn = gflop / fastest(lambda: linear(a, b, None, "none", [], ""))
         ceilings["float32 product by oneDNN, GFLOP/s"] = by_onednn
     print(json.dumps(ceilings))

@@ -1,0 +1,193 @@
+"""All private names of torch and Pyro that are used here, each with a fallback for versions without it.
+
+A name is looked up when it is used. Without it results are the same, at most slower: the docstring says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.fx import GraphModule
+
+__all__ = [
+    "compile_graph",
+    "fused_adamw",
+    "give_local_state",
+    "has_bfloat16_instructions",
+    "linear_pointwise",
+    "lower_to_onednn",
+    "module_tables",
+    "record",
+    "takes_scale",
+    "validate_sample",
+    "watched",
+]
+
+
+def fused_adamw() -> Callable[..., None] | None:
+    """Return torch's kernel of AdamW for many parameters at once; None without it (`torch.optim.AdamW` is used)."""
+    return getattr(torch, "_fused_adamw_", None)
+
+
+def takes_scale(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether `step` reads `optimizer.grad_scale` and `found_inf`; False without the name (a pass more)."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+
+
+def has_bfloat16_instructions() -> bool:
+    """Return whether the processor multiplies bfloat16 matrices; False without the names (float32 is used)."""
+    tests = (
+        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    return any(test is not None and test() for test in tests)
+
+
+def validate_sample(distribution: Distribution, value: Tensor) -> None:
+    """Raise `ValueError` if validation is on and `value` is outside of the support; do nothing without the names."""
+    if getattr(distribution, "_validate_args", False) and hasattr(distribution, "_validate_sample"):
+        distribution._validate_sample(value)
+
+
+def give_local_state(program: Any) -> None:
+    """Make a `PyroModule` usable under `module_local_params` that was made without; do nothing without the name."""
+    context = getattr(program, "_pyro_context", None)
+    if context is not None and not hasattr(context, "param_state"):
+        context.param_state = {"params": {}, "constraints": {}}
+
+
+@contextmanager
+def watched(see: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `see` with every tensor that operations make inside, views left out.
+
+    Without the name `see` gets the results of torch's Python functions: views too, but no intermediate ones.
+    """
+    with _watching()(see):
+        yield
+
+
+def _watching() -> type[Any]:
+    """Return the mode that `watched` enters."""
+    try:
+        from torch.utils._python_dispatch import TorchDispatchMode
+    except ImportError:
+        return _Functions
+
+    class Operations(TorchDispatchMode):
+        def __init__(self, see: Callable[[Tensor], None]) -> None:
+            super().__init__()
+            self.see = see
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            if not func.is_view:
+                _show(result, self.see)
+            return result
+
+    return Operations
+
+
+class _Functions(torch.overrides.TorchFunctionMode):
+    def __init__(self, see: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.see = see
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        _show(result, self.see)
+        return result
+
+
+def _show(result: Any, see: Callable[[Tensor], None]) -> None:
+    for tensor in result if isinstance(result, tuple | list) else (result,):
+        if isinstance(tensor, Tensor):
+            see(tensor)
+
+
+def record(function: Callable[..., Any], *inputs: Tensor) -> GraphModule:
+    """Return the tensor operations of a function as a graph.
+
+    Raises:
+        NotImplementedError: Without `make_fx`, which is experimental; Pyro's handlers then run in every step.
+    """
+    try:
+        from torch.fx.experimental.proxy_tensor import make_fx
+    except ImportError:
+        raise NotImplementedError("this version of torch has no make_fx") from None
+    graph: GraphModule = make_fx(function)(*inputs)
+    return graph
+
+
+def module_tables(module: nn.Module) -> list[dict[str, Any]]:
+    """Return the dictionaries of a module's parameters, buffers, submodules and forward hooks.
+
+    Raises:
+        NotImplementedError: Without one of them, since a change could then go unseen; Pyro's handlers then run in
+            every step.
+    """
+    own = vars(module)
+    names = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+    if not all(name in own for name in names):
+        raise NotImplementedError("this version of torch keeps the parts of a module elsewhere")
+    return [own[name] for name in names]
+
+
+def compile_graph(
+    graph: GraphModule, inputs: Sequence[Tensor], settings: dict[str, Any]
+) -> Callable[..., Sequence[Tensor]]:
+    """Return a graph compiled by TorchInductor without Dynamo and its guards; the graph itself without the names.
+
+    Args:
+        graph: Operations on tensors of fixed shapes.
+        inputs: What it is called with, or tensors like it.
+        settings: TorchInductor's.
+    """
+    try:
+        from torch._inductor import compile as compiler
+        from torch._inductor import config
+    except ImportError:
+        return graph
+    with config.patch(settings):
+        compiled: Callable[..., Sequence[Tensor]] = compiler(graph, [*inputs])
+    return compiled
+
+
+def linear_pointwise() -> Callable[..., Tensor] | None:
+    """Return oneDNN's `activation(x @ weight.T + bias)`; None without it (torch's own product is used)."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def lower_to_onednn(operator: Any) -> None:
+    """Have TorchInductor call oneDNN's kernel for `operator(x, weight, bias, activation)` without the dispatcher.
+
+    Without the names the operator is called as any other.
+    """
+    try:
+        from torch._inductor import ir, lowering, mkldnn_ir
+
+        kernel: Any = mkldnn_ir.LinearUnary
+        create, lowerings = mkldnn_ir._create_output_node, lowering.lowerings
+    except (ImportError, AttributeError):
+        return
+
+    def lower(x: Any, weight: Any, bias: Any, activation: str) -> Any:
+        x, weight = kernel.require_contiguous(kernel.realize_input(x)), kernel.realize_input(weight)
+        weight.freeze_layout()
+        settings: list[Any] = [activation, [-1], ""]
+        inputs = [x, weight]
+        if bias is None:
+            settings.insert(0, None)
+        else:
+            inputs.append(kernel.require_contiguous(kernel.realize_input(bias)))
+        size = [x.get_size()[0], weight.get_size()[0]]
+        layout = ir.FixedLayout(device=x.get_device(), dtype=x.get_dtype(), size=size)
+        node = kernel(layout=layout, inputs=inputs, constant_args=settings)
+        return ir.TensorBox.create(create(node))
+
+    lowerings[operator] = lower
