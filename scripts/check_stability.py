@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pyro_vae._checks import InputError, NonFiniteLossError, check_integer
 from pyro_vae._command_line import parse
-from pyro_vae.experiment.config import Config, DataConfig, LikelihoodName, ModelConfig
+from pyro_vae.experiment.config import Config, DataConfig, ModelConfig
+from pyro_vae.settings import PARTS
 
 if TYPE_CHECKING:
     from pyro_vae.data import DataSet
@@ -37,7 +38,7 @@ class Arguments:
 
     datasets: tuple[DataName, ...] = get_args(DataName)
     """constant: normal columns beside constant ones; one-hot: twelve columns, one of them 1."""
-    likelihoods: tuple[LikelihoodName, ...] = get_args(LikelihoodName)
+    likelihoods: tuple[str, ...] = tuple(PARTS["likelihood"])
     """As for svi_train.py; bernoulli is tried as stored and with dynamic binarization."""
     seeds: int = 5
     """Runs of each combination, with the seeds 0, 1, ..."""
@@ -102,8 +103,9 @@ def combinations(arguments: Arguments, paths: dict[str, Path]) -> Iterator[tuple
                     dataset=str(paths.get(name, name)), data_root=arguments.data_root, binarize=binarize
                 )
                 shown = f"{name}, binarized" if binarize == "dynamic" else name
-                hidden = (16,) if arguments.quick else ModelConfig.hidden
-                model = ModelConfig(likelihood=likelihood, hidden=hidden)
+                model = ModelConfig(likelihood=likelihood)
+                if arguments.quick:
+                    model = replace(model, hidden=(16,))
                 yield Outcome(shown, likelihood), Config(data=data, model=model)
 
 

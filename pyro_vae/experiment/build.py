@@ -9,24 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import check_choice
 from pyro_vae.data import Split
-from pyro_vae.experiment.config import (
-    DEFAULT_COMPONENTS,
-    ModelConfig,
-)
-from pyro_vae.guides import GUIDES, AmortizedGuide
+from pyro_vae.experiment.config import ModelConfig
+from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant
-from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.mlp import mlp_decoder, mlp_encoder
 from pyro_vae.networks.precision import Bfloat16Training
-from pyro_vae.priors.registry import PRIORS
 
 __all__ = ["build", "num_components", "starting_rows"]
-
-SCALE_SETTINGS = {"gaussian-fixed": "fixed_scale", "bernoulli": None}
-"""Which setting of a likelihood's scale it takes; all others take "scale_floor"."""
 
 
 def build(
@@ -42,23 +33,20 @@ def build(
         rows: Where the learned rows of a VampPrior start, shape (components, data_dim); see `starting_rows`.
             Drawn from a normal of that mean and standard deviation where None.
     """
-    for name, registry in (("likelihood", LIKELIHOODS), ("guide", GUIDES), ("prior", PRIORS)):
-        check_choice(getattr(config, name), registry, name)
-    setting = SCALE_SETTINGS.get(config.likelihood, "scale_floor")
-    settings = {setting: getattr(config, setting)} if setting else {}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        likelihood = LIKELIHOODS[config.likelihood](mean, std, **settings)
+        likelihood = config.part("likelihood").make(mean, std)
         decoder = _in_precision(
             config,
             mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation),
         )
         scale = _encoder_scale(likelihood, std)
         make_encoder = partial(_encoder, config, mean, scale)
-        guide = GUIDES[config.guide](make_encoder, config.latent_dim)
+        guide = config.part("guide").make(make_encoder, config.latent_dim)
         if rows is None:
             rows = mean + std * torch.randn(num_components(config), len(mean))
-        prior = PRIORS[config.prior](config.latent_dim, guide, rows.to(torch.get_default_dtype()))
+        rows = rows.to(torch.get_default_dtype())
+        prior = config.part("prior").make(config.latent_dim, guide, rows)
     return GenerativeModel(prior, decoder, likelihood), guide
 
 
@@ -73,8 +61,8 @@ def _in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:
 
 
 def num_components(config: ModelConfig) -> int:
-    """Return of how many components the prior is made, 1 where it knows none."""
-    return config.prior_components or DEFAULT_COMPONENTS.get(config.prior, 1)
+    """Return how many components the prior has, 1 where it has none."""
+    return int(config.prior_components or config.part("prior").components)
 
 
 def starting_rows(config: ModelConfig, train: Split) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 from pyro_vae._checks import InputError
 from pyro_vae._command_line import parse
-from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.config import Config, changed_settings
 from pyro_vae.experiment.saved_config import absolute, saved_config
 
 __all__ = ["from_command_line"]
@@ -26,26 +23,19 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
     config: Config = parse(config_type, args)
     if config.run.resume is not None:
         saved = saved_config(config.run.resume)
-        given: Config = parse(config_type, args, saved)
-        config = _resumed(saved, given)
+        config = parse(config_type, args, saved)
+        _check_resumed(saved, config)
     config.check()
     return config
 
 
-def _resumed(saved: Config, given: Config) -> Config:
-    """Return the configuration to go on with, or raise where a setting differs that may not."""
-    may_change = {"epochs", "patience", "device", "out", "resume", "data_root"}
-    may_change |= {"checkpoint_seconds", "evaluate", "quiet"}
-    before, after = _flat(absolute(saved)), _flat(absolute(given))
-    changed = [name for name in before if before[name] != after[name] and name not in may_change]
-    if changed:
-        told = ", ".join(f"--{n.replace('_', '-')} {before[n]} (now {after[n]})" for n in changed)
+def _check_resumed(saved: Config, given: Config) -> None:
+    """Raise where a setting differs from the saved one that may not."""
+    told = [
+        text for declared, text in changed_settings(absolute(saved), absolute(given)) if not declared.resume
+    ]
+    if told:
         raise InputError(
-            f"A resumed run keeps its settings, but these differ: {told}. "
+            f"A resumed run keeps its settings, but these differ: {', '.join(told)}. "
             "Leave them out, or start a new run without --resume."
         )
-    return given
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    return {name: value for part in dataclasses.asdict(config).values() for name, value in part.items()}

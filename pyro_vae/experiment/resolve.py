@@ -8,19 +8,17 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
-from pyro_vae._checks import check, check_choice
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data import DataSet
-from pyro_vae.experiment.build import SCALE_SETTINGS
 from pyro_vae.experiment.config import (
-    DEFAULT_COMPONENTS,
-    OBJECTIVE_SETTINGS,
     Config,
+    ModelConfig,
     TrainingConfig,
 )
 from pyro_vae.likelihoods.base import fill_constant, typical_scale
 from pyro_vae.networks.precision import has_fast_bfloat16
-from pyro_vae.objectives import OBJECTIVES, Objective
+from pyro_vae.objectives import Objective
+from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import FusedAdamW, Schedule, kept_by
 
 __all__ = ["default_epochs", "fit_settings", "objective", "resolve"]
@@ -39,23 +37,9 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         device: The device that "auto" stands for.
 
     Raises:
-        InputError: If a scale is given that the likelihood does not use, or more components than there are rows.
+        InputError: If a setting is given that no chosen part uses, or that does not suit the data.
     """
-    needed = SCALE_SETTINGS.get(config.model.likelihood, "scale_floor")
-    for name in ("scale_floor", "fixed_scale"):
-        given = getattr(config.model, name)
-        check(
-            given is None or name == needed,
-            f"Expected no --{name.replace('_', '-')} with --likelihood {config.model.likelihood}, which does not use "
-            f"one; got {given}. Leave it out.",
-        )
-        if given is None and name == needed:
-            chosen: Any = {name: float(f"{_scale(name, dataset, std):.3g}")}
-            config = replace(config, model=replace(config.model, **chosen))
-    config = _with_components(config, len(dataset.train))
-    if config.model.precision == "auto":
-        gains = max(config.model.hidden) >= WIDE and has_fast_bfloat16(device)
-        config = replace(config, model=replace(config.model, precision="bf16" if gains else "fp32"))
+    config = replace(config, model=_resolved_model(config.model, dataset, std, device))
     training = _with_an_end(config.training, len(dataset.train))
     compiled = training.compile
     if compiled == "auto":
@@ -82,38 +66,27 @@ def _with_an_end(training: TrainingConfig, num_rows: int) -> TrainingConfig:
     )
 
 
-def _with_components(config: Config, num_rows: int) -> Config:
-    """Return the configuration with the number of the prior's components filled in, where it has some."""
-    given, prior = config.model.prior_components, config.model.prior
-    check(
-        prior != "vampprior" or given is None or given <= num_rows,
-        f"Expected --prior-components of at most the {num_rows} training rows that they start at; got {given}.",
+def _resolved_model(model: ModelConfig, dataset: DataSet, std: Tensor, device: str) -> ModelConfig:
+    facts = DataFacts(
+        typical_scale=typical_scale(std),
+        smallest_scale=float(fill_constant(std).min()),
+        one_unit=dataset.is_image or dataset.preprocessing.levels is not None,
+        num_rows=len(dataset.train),
     )
-    if given is None and prior in DEFAULT_COMPONENTS:
-        chosen = min(DEFAULT_COMPONENTS[prior], num_rows)
-        config = replace(config, model=replace(config.model, prior_components=chosen))
-    return config
-
-
-def _scale(name: str, dataset: DataSet, std: Tensor) -> float:
-    """Return the scale that is used where none is given, in data units.
-
-    The floor is a hundredth of a typical column's standard deviation where all columns have one unit, as
-    pixels have, and of the least varying column's where each has its own.
-    """
-    one_unit = dataset.is_image or dataset.preprocessing.levels is not None
-    if name == "fixed_scale":
-        return 0.5 * typical_scale(std)
-    return 0.01 * (typical_scale(std) if one_unit else float(fill_constant(std).min()))
+    chosen: dict[str, Any] = {}
+    for kind in model.kinds:
+        model.check_unused(kind)
+        chosen |= model.part(kind).resolved(facts)
+    if model.precision == "auto":
+        gains = model.part("network").widest() >= WIDE and has_fast_bfloat16(device)
+        chosen["precision"] = "bf16" if gains else "fp32"
+    return replace(model, **chosen)
 
 
 def objective(training: TrainingConfig) -> Objective:
     """Return the objective that a configuration names."""
-    check_choice(training.objective, OBJECTIVES, "objective")
-    settings = {name: getattr(training, name) for name in OBJECTIVE_SETTINGS.get(training.objective, ())}
-    if "kl_warmup" in settings:
-        settings["warmup"] = settings.pop("kl_warmup")
-    return OBJECTIVES[training.objective](num_particles=training.num_particles, **settings)
+    made: Objective = training.part("objective").make(num_particles=training.num_particles)
+    return made
 
 
 def fit_settings(training: TrainingConfig) -> dict[str, Any]:

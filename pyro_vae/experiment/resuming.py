@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.checkpoint import load_state, load_weights
-from pyro_vae.experiment.config import Config, TrainingConfig
+from pyro_vae.experiment.config import Config, TrainingConfig, changed_settings
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.saved_config import saved_config, saved_info
 from pyro_vae.experiment.write_config import write_config
@@ -28,13 +27,10 @@ def start_from(source: Path, config: Config, model: GenerativeModel, guide: Amor
     Raises:
         InputError: If the folder holds no run or no weights, or its networks are others.
     """
-    before = saved_config(source).model
-    now = dataclasses.replace(config.model, dropout=before.dropout)  # which changes no weight's meaning
-    names = [field.name for field in dataclasses.fields(now)]
-    changed = [name for name in names if getattr(before, name) != getattr(now, name)]
-    told = ", ".join(f"--{n.replace('_', '-')} {getattr(before, n)} (now {getattr(now, n)})" for n in changed)
+    changed = changed_settings(saved_config(source).model, config.model)
+    told = ", ".join(text for declared, text in changed if not declared.start)
     check(
-        not changed,
+        not told,
         f"Expected the model and guide of {source} to start from; these differ: {told}. Give the same settings.",
     )
     load_weights(RunFolder(source).weights, model, guide)
@@ -74,16 +70,12 @@ def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
     if config.run.resume is None:
         return []
     before, now = saved_config(config.run.resume).training, config.training
-    changed = [
-        f"--{name} {getattr(before, name)} (now {getattr(now, name)})"
-        for name in ("patience", "device")
-        if getattr(before, name) != getattr(now, name)
-    ]
+    named = {text.partition(" ")[0]: text for _, text in changed_settings(before, now)}
+    epochs = named.pop("--epochs", None)
+    changed = list(named.values())
     parts = _shares_of_all_steps(now)
-    if before.epochs != now.epochs and parts:
-        changed.append(
-            f"--epochs {before.epochs} (now {now.epochs}), which decides about {' and '.join(parts)}"
-        )
+    if epochs is not None and parts:
+        changed.append(f"{epochs}, which decides about {' and '.join(parts)}")
     were = saved_info(config.run.resume).get("processes", 1)
     if were != processes.count:
         changed.append(f"number of processes, {were} (now {processes.count})")

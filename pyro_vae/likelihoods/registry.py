@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 from pyro_vae.likelihoods.base import Likelihood
-from pyro_vae.likelihoods.bernoulli import BernoulliLikelihood
-from pyro_vae.likelihoods.laplace import LaplaceLikelihood
-from pyro_vae.likelihoods.normal import (
-    GaussianLikelihood,
-    GaussianWithFixedScale,
-    GaussianWithIsotropicScale,
-    GaussianWithSharedScale,
-)
+from pyro_vae.settings.part import load_parts
 
 __all__ = ["LIKELIHOODS"]
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "gaussian": GaussianLikelihood,
-    "gaussian-shared": GaussianWithSharedScale,
-    "gaussian-isotropic": GaussianWithIsotropicScale,
-    "gaussian-fixed": GaussianWithFixedScale,
-    "laplace": LaplaceLikelihood,
-    "bernoulli": BernoulliLikelihood,
-}
+LIKELIHOODS: dict[str, type[Likelihood]] = load_parts("likelihood")
+"""Likelihoods by their name on the command line, as `pyro_vae.settings.likelihoods` declares them."""

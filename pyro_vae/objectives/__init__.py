@@ -16,6 +16,7 @@ from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
 from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
+from pyro_vae.settings.part import load_parts
 
 __all__ = [
     "ELBO",
@@ -41,13 +42,5 @@ __all__ = [
     "told_outside_support",
 ]
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "elbo": ELBO,
-    "analytic-elbo": AnalyticELBO,
-    "stl": STL,
-    "iwae": IWAE,
-    "dreg": DReG,
-    "renyi": Renyi,
-    "wake-sleep": ReweightedWakeSleep,
-}
+OBJECTIVES: dict[str, type[Objective]] = load_parts("objective")
 """Objectives by the name that the command line knows them by."""

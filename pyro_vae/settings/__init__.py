@@ -1,0 +1,10 @@
+"""Settings of every part, each declared once: default, help, check, opening line, and when it may change.
+
+Nothing heavy is imported here, so that `--help` answers at once. The command line, the checks, the saved configuration,
+the opening lines of a run and the tables of the documentation follow from these declarations.
+"""
+
+from pyro_vae.settings import guides, likelihoods, metrics, networks, objectives, priors
+from pyro_vae.settings.part import PARTS, Part
+
+__all__ = ["PARTS", "Part", "guides", "likelihoods", "metrics", "networks", "objectives", "priors"]

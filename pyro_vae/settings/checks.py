@@ -1,0 +1,74 @@
+"""Checks of single settings, as they are declared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae.settings.declare import Check
+
+__all__ = ["at_least", "finite", "positive", "positive_or_zero", "scale", "share", "size", "widths"]
+
+LARGEST_SIZE = 10**9
+"""Keeps byte counts within int64, so that oversized requests fail as out of memory."""
+SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
+"""float32 holds them with room to spare; beyond, a scale becomes zero or infinite."""
+
+
+def at_least(minimum: int) -> Check:
+    """Return a check for a whole number of at least `minimum`."""
+    return lambda value, name: check_integer(value, name, minimum)
+
+
+def size(value: Any, name: str) -> None:
+    """Check a whole number of at least 1 that sizes a tensor."""
+    check_integer(value, name, maximum=LARGEST_SIZE)
+
+
+def widths(value: Sequence[Any], name: str) -> None:
+    """Check the widths of at least one layer."""
+    check(len(value) > 0, f"Expected {name} with at least one width, such as {name} 400 400; got none.")
+    for width in value:
+        size(width, f"every width of {name}")
+
+
+def positive(value: Any, name: str) -> None:
+    """Check a finite number above 0."""
+    check_positive(value, name)
+
+
+def positive_or_zero(value: Any, name: str) -> None:
+    """Check a finite number of at least 0."""
+    check_positive(value, name, zero=True)
+
+
+def finite(value: Any, name: str) -> None:
+    """Check a finite number."""
+    check(math.isfinite(value), f"Expected {name} to be a finite number; got {value}.")
+
+
+def scale(value: Any, name: str) -> None:
+    """Check a standard deviation."""
+    check_positive(value, name)
+    check(
+        SMALLEST_SCALE <= value <= LARGEST_SCALE,
+        f"Expected {name} from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}; got {value:g}.",
+    )
+
+
+def share(of: str, *, whole: bool = False) -> Check:
+    """Return a check for a share.
+
+    Args:
+        of: What it is a share of, such as "the columns".
+        whole: Whether all of it is a share too.
+    """
+    interval = "[0, 1]" if whole else "[0, 1)"
+
+    def check_share(value: Any, name: str) -> None:
+        inside = 0 <= value < 1 or (whole and value == 1)
+        check(inside, f"Expected {name} in {interval}, a share of {of}; got {value}.")
+
+    return check_share

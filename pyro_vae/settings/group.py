@@ -1,0 +1,160 @@
+"""Groups of settings: flat records of a kind's choice by name, the settings of its parts, and settings of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from tyro.conf import arg
+from tyro.constructors import PrimitiveConstructorSpec
+
+from pyro_vae._checks import InputError, check_choice
+from pyro_vae.settings.declare import Setting, flag_of, setting_of
+from pyro_vae.settings.part import PARTS, Part
+
+__all__ = ["Group", "group", "users_of_settings"]
+
+
+class Group:
+    """A frozen record of settings, each of which is a flag of the command line and a key of the saved configuration.
+
+    Attributes:
+        kinds: The kinds of parts that are chosen here.
+        own: The settings that belong to no part.
+        types: Of all settings by name.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+    own: ClassVar[tuple[str, ...]] = ()
+    types: ClassVar[dict[str, Any]] = {}
+
+    if TYPE_CHECKING:  # fields that are made from the declarations of parts
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        def __init__(self, *values: Any, **settings: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def part(self, kind: str) -> Any:
+        """Return the chosen part of a kind, with the values of its settings."""
+        name = check_choice(getattr(self, kind), PARTS[kind], flag_of(kind))
+        part = PARTS[kind][name]
+        return part(**{field.name: getattr(self, field.name) for field in part.settings()})
+
+    def check(self, config: Any) -> None:
+        """Check every value that needs no data.
+
+        Args:
+            config: The whole configuration, on which a part may depend.
+
+        Raises:
+            InputError: On the first value that cannot be used, or that no chosen part uses.
+        """
+        for field in dataclasses.fields(self):
+            value, check_value = getattr(self, field.name), setting_of(field).check
+            if check_value is not None and value is not None and not isinstance(value, str):
+                check_value(value, flag_of(field.name))
+        for kind in self.kinds:
+            self.check_unused(kind)
+            self.part(kind).check(config)
+
+    def check_unused(self, kind: str) -> None:
+        """Raise `InputError` where a setting was changed that belongs to another part of a kind than the chosen one."""
+        own = {field.name for field in self.part(kind).settings()}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, users in users_of_settings(kind).items():
+            value = getattr(self, name)
+            if name not in own and value != defaults[name]:
+                raise InputError(
+                    f"Expected no {flag_of(name)} with {flag_of(kind)} {getattr(self, kind)}, which does not use one; "
+                    f"got {value}. Leave it out, or choose {flag_of(kind)} {' or '.join(users)}."
+                )
+
+
+def users_of_settings(kind: str) -> dict[str, list[str]]:
+    """Return by setting the names of the parts of a kind that have it."""
+    users: dict[str, list[str]] = {}
+    for name, part in PARTS[kind].items():
+        for field in part.settings():
+            users.setdefault(field.name, []).append(name)
+    return users
+
+
+def group(*kinds: type[Part]) -> Callable[[type[Any]], type[Any]]:
+    """Return a decorator that makes a flat record of a class of settings, with those of the parts of some kinds.
+
+    Args:
+        kinds: Each adds a setting of its name, whose value is the name of a part, and the settings of all its parts.
+    """
+
+    def decorate(cls: type[Any]) -> type[Any]:
+        fields = [field for kind in kinds for field in _fields_of_kind(kind)]
+        hints = get_type_hints(cls)
+        cls.kinds, cls.own = tuple(kind.kind for kind in kinds), tuple(vars(cls)["__annotations__"])
+        fields += [(name, hints[name], vars(cls)[name]) for name in cls.own]
+        cls.types = {name: hint for name, hint, _ in fields}
+        cls.__annotations__ = {name: _for_tyro(hint, setting_of(field).help) for name, hint, field in fields}
+        for name, _, field in fields:
+            setattr(cls, name, field)
+        return dataclass(frozen=True)(cls)
+
+    return decorate
+
+
+def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, type and field of a kind's choice, and of the settings of its parts."""
+    parts = PARTS[kind.kind]
+    listed = "; ".join(f"{name} ({part.purpose()})" for name, part in parts.items())
+    choice = Setting(f"{kind.help}: {listed}.")
+    yield (
+        kind.kind,
+        Literal[tuple(parts)],
+        dataclasses.field(default=kind.default, metadata={"setting": choice}),
+    )
+    for name, users in users_of_settings(kind.kind).items():
+        part = parts[users[0]]
+        field = next(field for field in part.settings() if field.name == name)
+        declared = setting_of(field)
+        if len(users) < len(parts):
+            declared = dataclasses.replace(declared, help=f"{declared.help} Of {', '.join(users)}.")
+        yield (
+            name,
+            get_type_hints(part)[name],
+            dataclasses.field(default=field.default, metadata={"setting": declared}),
+        )
+
+
+def _for_tyro(hint: Any, help: str) -> Any:  # noqa: A002 (tyro's word)
+    """Return a type that tyro parses without typeguard, which takes a third of the time of `--help` to load."""
+    if isinstance(hint, types.UnionType):
+        hint = Union[tuple(get_args(hint))]  # noqa: UP007
+    elif get_origin(hint) is tuple:
+        hint = Annotated[
+            object, _several(get_args(hint)[0])
+        ]  # of a tuple tyro would check the types of the parts
+    return Annotated[hint, arg(help=help)]
+
+
+def _several(kind: type[Any]) -> PrimitiveConstructorSpec[tuple[Any, ...]]:
+    """Return how tyro reads any number of values of one type."""
+    name = kind.__name__.upper()
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{name} [{name} ...]]",
+        instance_from_str=lambda texts: tuple(kind(text) for text in texts),
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
+        str_from_instance=lambda value: [str(part) for part in value],
+    )

@@ -1,0 +1,109 @@
+"""Settings of the likelihoods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vae.settings.checks import scale
+from pyro_vae.settings.declare import setting
+from pyro_vae.settings.part import DataFacts, Part
+
+__all__ = ["LikelihoodPart"]
+
+
+class LikelihoodPart(Part, kind="likelihood", default="gaussian", help="p(x | z)"):
+    """A likelihood, made from the mean and the standard deviation of each column of the training split."""
+
+
+class LearnedScale(LikelihoodPart):
+    """A likelihood whose learned standard deviations have a floor."""
+
+    scale_floor: float | None = setting(
+        None,
+        "Smallest standard deviation of a column of x given z, in data units; chosen from the data where not given, "
+        "and printed.",
+        check=scale,
+        shown="standard deviation of at least {:.3g} in data units",
+    )
+
+    def resolved(self, facts: DataFacts) -> dict[str, Any]:
+        """Choose a floor: a hundredth of a typical standard deviation, of the smallest one where units differ."""
+        if self.scale_floor is not None:
+            return {}
+        chosen = facts.typical_scale if facts.one_unit else facts.smallest_scale
+        return {"scale_floor": three_digits(0.01 * chosen)}
+
+
+_NORMAL = "pyro_vae.likelihoods.normal"
+
+
+class Gaussian(
+    LearnedScale,
+    name="gaussian",
+    target=f"{_NORMAL}:GaussianLikelihood",
+    formula="N(loc(z), diag(scale(z)²))",
+):
+    """A location and a scale for each column, both from z: a learned diagonal covariance."""
+
+
+class GaussianShared(
+    LearnedScale,
+    name="gaussian-shared",
+    target=f"{_NORMAL}:GaussianWithSharedScale",
+    formula="N(loc(z), diag(scale²))",
+):
+    """One learned scale a column; with a linear decoder, factor analysis."""
+
+
+class GaussianIsotropic(
+    LearnedScale,
+    name="gaussian-isotropic",
+    target=f"{_NORMAL}:GaussianWithIsotropicScale",
+    formula="N(loc(z), scale² I)",
+):
+    """One learned scale; with a linear decoder, probabilistic PCA."""
+
+
+class GaussianFixed(
+    LikelihoodPart,
+    name="gaussian-fixed",
+    target=f"{_NORMAL}:GaussianWithFixedScale",
+    formula="N(loc(z), scale² I), scale given",
+):
+    """A given scale: Euclidean distance."""
+
+    fixed_scale: float | None = setting(
+        None,
+        "The scale, in data units; chosen from the data where not given, and printed.",
+        check=scale,
+        shown="standard deviation of {:.3g} in data units",
+    )
+
+    def resolved(self, facts: DataFacts) -> dict[str, Any]:
+        """Choose a scale: half a typical standard deviation."""
+        return (
+            {} if self.fixed_scale is not None else {"fixed_scale": three_digits(0.5 * facts.typical_scale)}
+        )
+
+
+class Laplace(
+    LearnedScale,
+    name="laplace",
+    target="pyro_vae.likelihoods.laplace:LaplaceLikelihood",
+    formula="Laplace(loc(z), scale(z) / √2)",
+):
+    """Absolute (L1) distance."""
+
+
+class Bernoulli(
+    LikelihoodPart,
+    name="bernoulli",
+    target="pyro_vae.likelihoods.bernoulli:BernoulliLikelihood",
+    formula="Bernoulli(logits(z))",
+):
+    """Zeros and ones."""
+
+
+def three_digits(value: float) -> float:
+    """Return a number with three significant digits, as it is printed."""
+    return float(f"{value:.3g}")

@@ -1,0 +1,95 @@
+"""Settings of the objectives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vae._checks import check
+from pyro_vae.settings.checks import finite, positive_or_zero, share
+from pyro_vae.settings.declare import setting
+from pyro_vae.settings.part import Part
+
+__all__ = ["ObjectivePart"]
+
+
+class ObjectivePart(
+    Part,
+    kind="objective",
+    default="elbo",
+    help="What training climbs; the ELBO of the validation rows is measured whatever it is",
+):
+    """An objective, made from the number of particles."""
+
+
+class Weighted(ObjectivePart):
+    """A bound whose divergence has a weight."""
+
+    beta: float = setting(
+        1.0,
+        "Weight of the divergence from the prior in the training loss.",
+        check=positive_or_zero,
+        shown="beta {:g}",
+        unless=1.0,
+    )
+    kl_warmup: float = setting(
+        0.0,
+        "Share of all steps in which that weight rises from 0.",
+        check=share("all steps", whole=True),
+        shown="kl warmup {:g}",
+        unless=0.0,
+        argument="warmup",
+    )
+    free_bits: float = setting(
+        0.0,
+        "Nats of each dimension's divergence that the training loss does not lower.",
+        check=positive_or_zero,
+        shown="free bits {:g}",
+        unless=0.0,
+    )
+
+
+class SeveralSamples(ObjectivePart):
+    """A bound that weighs several samples of z against one another."""
+
+    def check(self, config: Any) -> None:
+        """Check that there are several samples."""
+        check(
+            config.training.num_particles > 1,
+            f"Expected --num-particles of at least 2 with --objective {self.name}, which weighs samples against one "
+            "another; got 1.",
+        )
+
+
+_ELBO, _SEVERAL = "pyro_vae.objectives.elbo", "pyro_vae.objectives.multisample"
+
+
+class Elbo(Weighted, name="elbo", target=f"{_ELBO}:ELBO"):
+    """The evidence lower bound, sampled."""
+
+
+class AnalyticElbo(Weighted, name="analytic-elbo", target=f"{_ELBO}:AnalyticELBO"):
+    """The ELBO, its divergence in closed form where there is one."""
+
+
+class StickingTheLanding(Weighted, name="stl", target=f"{_ELBO}:STL"):
+    """The ELBO without the part of its gradient that is noise alone (sticking the landing)."""
+
+
+class Iwae(SeveralSamples, name="iwae", target=f"{_SEVERAL}:IWAE"):
+    """The importance weighted bound of several samples."""
+
+
+class DReg(SeveralSamples, name="dreg", target=f"{_SEVERAL}:DReG"):
+    """The same with a gradient for the guide that keeps its signal."""
+
+
+class Renyi(SeveralSamples, name="renyi", target=f"{_SEVERAL}:Renyi"):
+    """A bound between elbo and iwae."""
+
+    alpha: float = setting(0.5, "Order: 0 is iwae, 1 is elbo.", check=finite, shown="alpha {:g}")
+
+
+class WakeSleep(
+    SeveralSamples, name="wake-sleep", target="pyro_vae.objectives.wake_sleep:ReweightedWakeSleep"
+):
+    """The importance weighted bound for the model, and a divergence of its own for the guide."""

@@ -1,0 +1,48 @@
+"""Settings of the run: where it is kept, and what follows training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pyro_vae.settings.checks import positive_or_zero
+from pyro_vae.settings.declare import setting
+from pyro_vae.settings.group import Group, group
+
+__all__ = ["RunConfig"]
+
+
+@group()
+class RunConfig(Group):
+    """Where the run is kept."""
+
+    out: Path | None = setting(
+        None,
+        "Folder of the run, which must not hold one yet; a new numbered folder under runs/ where not given.",
+        resume=True,
+    )
+    resume: Path | None = setting(
+        None,
+        "Folder of a run to go on with; its configuration is the default, and --epochs, --patience, --device and --out "
+        "may change.",
+        resume=True,
+    )
+    start: Path | None = setting(
+        None,
+        "Folder of a run whose weights a new run of the same networks starts from, as under another objective; from "
+        "fresh ones where not given.",
+    )
+    checkpoint_seconds: float = setting(
+        30.0,
+        "Time between two checkpoints; one is always written when training stops.",
+        check=positive_or_zero,
+        resume=True,
+    )
+    evaluate: Literal["auto", "full", "quick", "none"] = setting(
+        "auto",
+        "What follows training: full estimates the ELBO of all rows and log p(x) of 1000 test rows, and fits linear "
+        "baselines; quick does the former two for fewer, evenly spaced rows; none trains only. auto is full, and quick "
+        "where rows x samples x weights are more than 1e13.",
+        resume=True,
+    )
+    quiet: bool = setting(False, "Show no progress bars.", resume=True)
