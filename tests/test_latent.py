@@ -142,19 +142,26 @@ def test_every_guide(name):
     assert_within_sigma(found.mean_variance, means.var(0), 0.25 * means.var(0) + 0.01, sigmas=1)
 
 
-def two_sites(x):
+def guide_with_noise(x):
     with pyro.plate("data", len(x)):
-        z1 = pyro.sample("z1", dist.Normal(0.0, 1.0))
-        z2 = pyro.sample("z2", dist.Normal(z1, 1.0))
-        pyro.sample("x", dist.Normal(z2.unsqueeze(-1), 1.0).expand([len(x), 3]).to_event(1), obs=x)
+        noise = pyro.sample(
+            "noise", dist.Normal(x.new_zeros(2), 1.0).to_event(1), infer={"is_auxiliary": True}
+        )
+        pyro.sample("z", dist.Normal(noise, 1.0).to_event(1))
+
+
+def masked_guide(x):
+    with pyro.plate("data", len(x)), poutine.mask(mask=x[:, 0] > 0):
+        pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
 
 
 BAD = [
     ("one row", lambda: latent_summary(standard_model, collapsed_guide, gaussian_rows(1)), "at least two rows"),
     ("no samples", lambda: latent_summary(standard_model, collapsed_guide, gaussian_rows(3), num_samples=0),
      "num_samples"),
-    ("two sites", lambda: latent_summary(two_sites, poutine.block(two_sites, hide=["x"]), gaussian_rows(3)),
-     "one latent site"),
+    ("auxiliary site", lambda: latent_summary(standard_model, guide_with_noise, gaussian_rows(3)),
+     r"latent sites and no others.*\['z'\] and the guide \['noise', 'z'\]"),
+    ("mask", lambda: latent_summary(standard_model, masked_guide, gaussian_rows(3)), "without a mask"),
 ]  # fmt: skip
 
 

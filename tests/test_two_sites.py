@@ -1,0 +1,213 @@
+"""Every estimator on a linear Gaussian chain of two latent sites, with and without context, against closed forms."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from chains import D1, D2, PARTS, Chain, ChainGuide, gaussian_kl
+from helpers import assert_within_sigma
+
+from pyro_vae.evaluate import (
+    Annealing,
+    annealed_log_likelihood,
+    bidirectional_bounds,
+    iwae_curve,
+    latent_summary,
+    log_likelihood,
+    log_weights,
+)
+from pyro_vae.evaluate.hmc import HMC
+from pyro_vae.objectives import estimate_elbo
+
+PLAIN, LABELLED = Chain(), Chain(labelled=True)
+UP, DOWN = ("z1", "z2"), ("z2", "z1")
+both_chains = pytest.mark.parametrize("chain", [PLAIN, LABELLED], ids=["x", "x and y"])
+both_orders = pytest.mark.parametrize("order", [UP, DOWN], ids=["z1 then z2", "z2 then z1"])
+QUICK = Annealing(6, num_chains=4, num_warmup=4, hmc=HMC(num_leapfrog=2))
+
+
+# With the exact posterior as guide every bound is log p(x).
+
+
+@both_chains
+@both_orders
+def test_bounds_of_the_exact_posterior_are_the_exact_log_prob(chain, order):
+    guide, data = ChainGuide(chain, order), chain.rows(6)
+    exact = chain.log_prob(*data)
+    found = log_likelihood(chain.model, guide, data, 20)
+    curve = iwae_curve(chain.model, guide, data, (1, 5))
+    weights = log_weights(chain.model, guide, data, 7)
+    annealed = annealed_log_likelihood(chain.model, guide, data, QUICK, num_simulated=0)
+    elbo = estimate_elbo(chain.model, guide, data)
+    for value in (found.value, found.elbo, *curve.value, *weights, annealed.value, elbo.value):
+        torch.testing.assert_close(value, exact, rtol=0, atol=1e-8)
+
+
+@both_chains
+def test_annealing_from_the_prior_finds_log_prob_from_both_sides(chain):
+    annealing = Annealing(60, num_chains=16, num_warmup=12, start="prior", hmc=HMC(num_leapfrog=3))
+    data, guide = chain.rows(4), ChainGuide(chain)
+    found = annealed_log_likelihood(chain.model, guide, data, annealing, num_simulated=0)
+    assert_within_sigma(found.value, chain.log_prob(*data), found.se + 0.03)
+    simulated = bidirectional_bounds(chain.model, guide, data, annealing)
+    exact = chain.log_prob(*simulated.data)
+    assert all(map(torch.equal, simulated.data[1:], data[1:]))  # each row has its own context
+    assert_within_sigma(simulated.lower, exact, simulated.lower_se + 0.03)
+    assert_within_sigma(simulated.upper, exact, simulated.upper_se + 0.03)
+
+
+# What the latents do.
+
+
+def kl_parts(chain, guide, data):
+    """Return by site the mean over rows of E_q[log q(z_s | ...) - log p(z_s | ...)]."""
+    (mean, v), (prior_mean, _) = guide.law(*data), chain.prior(*data)
+    one, two = (PARTS[name] for name in guide.order)
+    entropy = {
+        guide.order[0]: dist.MultivariateNormal(torch.zeros(len(v[one, one])).double(), v[one, one]).entropy()
+    }
+    rest = v[two, two] - v[two, one] @ torch.linalg.inv(v[one, one]) @ v[one, two]
+    entropy[guide.order[1]] = dist.MultivariateNormal(torch.zeros(len(rest)).double(), rest).entropy()
+    z1, z2 = PARTS["z1"], PARTS["z2"]
+    above = (
+        (mean[:, z2] - prior_mean[:, z2]).square().sum(-1) + v[z2, z2].trace() + D2 * math.log(2 * math.pi)
+    )
+    offset = mean[:, z1] - prior_mean[:, z1] - (mean[:, z2] - prior_mean[:, z2]) @ chain.A.T
+    a = torch.cat([torch.eye(D1).double(), -chain.A], 1)
+    spread = (a @ v @ a.T).diagonal()
+    below = ((offset.square() + spread) / chain.s.square() + (2 * math.pi * chain.s.square()).log()).sum(-1)
+    return {"z2": (above / 2 - entropy["z2"]).mean(), "z1": (below / 2 - entropy["z1"]).mean()}
+
+
+def moments_of_means(chain, guide, data):
+    """Return the covariance over all rows (and contexts, standard normal) of the guide's means."""
+    _, of_x = chain.marginal(*data)
+    means = chain.gain @ of_x @ chain.gain.T
+    if chain.labelled:
+        by_y = torch.cat([chain.A @ chain.E + chain.F, chain.E])
+        means = means + by_y @ by_y.T
+    return means
+
+
+@both_chains
+@both_orders
+def test_latent_summary_of_each_site_and_of_both(chain, order):
+    guide, data = ChainGuide(chain, order, shift=0.3, spread=2.0), chain.rows(1000)
+    found = latent_summary(chain.model, guide, data, num_samples=4)
+    assert list(found.sites) == list(order)
+    parts, (mean, v) = kl_parts(chain, guide, data), guide.law(*data)
+    for name, site in found.sites.items():
+        assert_within_sigma(site.kl, parts[name], 0.02)  # the rows are the same: the error of 4000 draws
+        assert_within_sigma(site.mean_variance, mean[:, PARTS[name]].var(0), 0.005)
+    total = gaussian_kl((mean, v), chain.prior(*data)).mean()
+    torch.testing.assert_close(sum(parts.values()), total)
+    assert_within_sigma(found.kl, total, 0.03)
+    assert abs(found.kl - sum(site.kl for site in found.sites.values())) < 1e-9
+    joined = torch.cat([found.sites[name].mean_variance for name in order])
+    torch.testing.assert_close(found.mean_variance, joined, rtol=0, atol=0)
+    assert found.active_units == D1 + D2
+    means = moments_of_means(chain, guide, data)
+    information = ((means + v).logdet() - v.logdet()) / 2
+    told = found.mutual_information
+    assert told.lower - 4 * told.se < information < told.upper + 4 * told.se
+    assert found.summary()["sites"]["z2"]["latent_dim"] == D2
+    assert "z1 3 of 3" in repr(found)
+    if chain.labelled:  # p(z) depends on y
+        assert found.marginal_kl is None
+        assert found.summary()["marginal_kl"] is None
+    else:
+        origin = torch.zeros(D1 + D2).double()
+        aggregated = (origin + mean.mean(0), means + v)
+        truth, told = gaussian_kl(aggregated, (origin, chain.prior(*data)[1])), found.marginal_kl
+        assert told.lower - 4 * told.se < truth < told.upper + 4 * told.se
+
+
+@both_chains
+def test_divergence_of_each_dimension_given_the_sites_above(chain):
+    guide, data = ChainGuide(chain, DOWN, shift=0.3, spread=2.0), chain.rows(500)
+    found = latent_summary(chain.model, guide, data, num_samples=6)
+    (mean, v), (prior_mean, _) = guide.law(*data), chain.prior(*data)
+    one, two = PARTS["z1"], PARTS["z2"]
+    diagonal, offset = v[two, two].diagonal(), (mean - prior_mean)[:, two]
+    above = (offset.square() + diagonal - 1 - diagonal.log()) / 2
+    torch.testing.assert_close(found.sites["z2"].kl_per_dimension, above.mean(0))
+    # Given z2 ~ q(z2 | x) the locations of guide and model differ by a linear function of it.
+    slope = v[one, two] @ torch.linalg.inv(v[two, two])
+    ratio = (v[one, one] - slope @ v[two, one]).diagonal() / chain.s.square()
+    offset = (mean - prior_mean)[:, one] - (mean - prior_mean)[:, two] @ chain.A.T
+    spread = ((slope - chain.A) @ v[two, two] @ (slope - chain.A).T).diagonal()
+    below = ((offset.square() + spread) / chain.s.square() + ratio - 1 - ratio.log()) / 2
+    se = (spread / chain.s.square()) * (1 / 2 / 3000) ** 0.5 + (offset.square() * spread).mean(
+        0
+    ).sqrt() / 3000**0.5
+    assert_within_sigma(found.sites["z1"].kl_per_dimension, below.mean(0), se)
+    joined = torch.cat([site.kl_per_dimension for site in found.sites.values()])
+    torch.testing.assert_close(found.kl_per_dimension, joined, rtol=0, atol=0)
+
+
+def test_a_site_drawn_before_what_the_model_draws_it_from_has_no_divergence_of_its_own():
+    # The guide draws z1 and from it z2, the model z2 and from it z1.
+    found = latent_summary(PLAIN.model, ChainGuide(PLAIN, UP), PLAIN.rows(20), num_samples=1)
+    assert found.sites["z1"].kl_per_dimension is None
+    assert found.sites["z2"].kl_per_dimension is not None
+    assert found.kl_per_dimension is None
+
+    def mean_field(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z1", dist.Normal(x[:, :D1], 0.5).to_event(1))
+            pyro.sample("z2", dist.Normal(x[:, :D2], 0.5).to_event(1))
+
+    (x,) = PLAIN.rows(300)
+    found = latent_summary(PLAIN.model, mean_field, x, num_samples=20)
+    variance = torch.tensor(0.25).double()
+    below = x[:, :D1] - x[:, :D2] @ PLAIN.A.T
+    spread = variance * PLAIN.A.square().sum(1)
+    ratio = variance / PLAIN.s.square()
+    expected = ((below.square() + spread) / PLAIN.s.square() + ratio - 1 - ratio.log()).mean(0) / 2
+    se = (below.square() * spread).mean(0).sqrt() / PLAIN.s.square() / 6000**0.5
+    assert_within_sigma(found.sites["z1"].kl_per_dimension, expected, 1.5 * se)
+
+
+def test_a_collapsed_site_is_named():
+    def ignores_above(x):
+        with pyro.plate("data", len(x)):
+            z2 = pyro.sample("z2", dist.Normal(x.new_zeros(D2), 1.0).to_event(1))
+            pyro.sample("z1", dist.Normal(x[:, :D1] + z2[..., :1], 0.5).to_event(1))
+
+    found = latent_summary(PLAIN.model, ignores_above, PLAIN.rows(200))
+    assert found.sites["z2"].active_units == 0
+    assert found.sites["z1"].active_units == D1
+    assert "none of 2 dimensions of z2 is active" in found.warning
+    assert "of z1" not in found.warning
+
+
+def test_discrete_sites():
+    logits = torch.tensor([[0.5, 0.0, -1.0], [-1.0, 1.0, 0.0]], dtype=torch.float64)
+    centres = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(logits=x.new_zeros(3)))
+            z = pyro.sample("z", dist.Normal(centres[k], 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(logits=torch.where(x > 0, logits[0], logits[1])))
+            pyro.sample("z", dist.Normal(0.5 * (x[:, 0] + centres[k]), 0.5**0.5))
+
+    x = torch.tensor([[1.0], [-1.0]], dtype=torch.float64).repeat(200, 1)
+    found = latent_summary(model, guide, x, num_samples=20)
+    q = dist.Categorical(logits=logits)
+    assert_within_sigma(found.sites["k"].kl, (math.log(3) - q.entropy()).mean(), 0.01)
+    torch.testing.assert_close(
+        found.sites["k"].kl_per_dimension, (math.log(3) - q.entropy()).mean().reshape(1)
+    )
+    torch.testing.assert_close(found.sites["k"].mean_variance, q.probs.repeat(200, 1).var(0).sum().reshape(1))
+    # log q(z | k, x) against N(centre, 1): the exact posterior of z given k.
+    offset = (x - centres).square() / 4
+    truth = ((offset + 0.5 - 1 - math.log(0.5)) / 2 * q.probs.repeat(200, 1)).sum(-1).mean()
+    assert_within_sigma(found.sites["z"].kl, truth, 0.02)
+    assert_within_sigma(found.sites["z"].kl_per_dimension, truth, 0.01)
