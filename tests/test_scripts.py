@@ -13,6 +13,7 @@ SMOKE = {
     "benchmark.py": "step --networks tiny --contenders plain pytorch --rounds 1 --seconds 0.01 --out {place}/out",
     "check_resume.py": "--kills 1 --epochs 3 --hidden 8 --no-full-disk",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
+    "write_settings.py": "--root {place}",
 }
 
 TOLD = {
@@ -24,6 +25,7 @@ TOLD = {
     "benchmark.py": "PyTorch by hand",
     "check_resume.py": "different in any bit",
     "check_stability.py": "failed:\n  none",
+    "write_settings.py": "settings.md",
 }
 
 

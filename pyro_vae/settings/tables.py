@@ -1,0 +1,75 @@
+"""The settings as tables in Markdown, for the documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pyro_vae.settings.data import DataConfig
+from pyro_vae.settings.declare import flag_of, setting_of
+from pyro_vae.settings.group import Group
+from pyro_vae.settings.model import ModelConfig
+from pyro_vae.settings.part import PARTS
+from pyro_vae.settings.run import RunConfig
+from pyro_vae.settings.training import TrainingConfig
+
+__all__ = ["parts_table", "settings_page"]
+
+GROUPS: dict[str, type[Group]] = {
+    "Data": DataConfig,
+    "Model": ModelConfig,
+    "Training": TrainingConfig,
+    "Run": RunConfig,
+}
+
+
+def settings_page() -> str:
+    """Return a page with every flag of `scripts/svi_train.py` and every part that can be chosen."""
+    sections = [
+        "# Settings of a run",
+        "This page is written by `python scripts/write_settings.py` from the declarations in `pyro_vae/settings/`. A "
+        "flag marked with * may change when a run is resumed.",
+    ]
+    for title, group in GROUPS.items():
+        sections += [f"## {title}", _flags_table(group)]
+        for kind in group.kinds:
+            sections += [f"### `{flag_of(kind)}`", parts_table(kind)]
+    return "\n\n".join(sections) + "\n"
+
+
+def parts_table(kind: str) -> str:
+    """Return the parts of a kind: name, formula, purpose."""
+    parts = PARTS[kind]
+    help_of_kind = next(iter(parts.values())).help
+    if not any(part.formula for part in parts.values()):
+        return _table(
+            (f"`{flag_of(kind)}`", help_of_kind), [(f"`{n}`", p.purpose()) for n, p in parts.items()]
+        )
+    rows = [(f"`{name}`", part.formula, part.purpose()) for name, part in parts.items()]
+    return _table((f"`{flag_of(kind)}`", help_of_kind, "what it is"), rows)
+
+
+def _flags_table(group: type[Group]) -> str:
+    rows = [
+        (
+            f"`{flag_of(field.name)}`" + " *" * setting_of(field).resume,
+            _shown(field.default),
+            setting_of(field).help.split(": ")[0] + "."
+            if field.name in group.kinds
+            else setting_of(field).help,
+        )
+        for field in dataclasses.fields(group)
+    ]
+    return _table(("flag", "default", "what it is"), rows)
+
+
+def _shown(default: Any) -> str:
+    if default is None or default == ():
+        return ""
+    return f"`{' '.join(map(str, default)) if isinstance(default, tuple) else default}`"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "given") for cell in line) + " |" for line in lines)
