@@ -68,6 +68,51 @@ def test_the_standard_deviation_never_falls_below_its_floor(name, raw):
     assert p.stddev.min().item() == pytest.approx(FLOOR, rel=1e-5)
 
 
+def test_student_t_is_scipys_and_with_many_degrees_of_freedom_the_normal():
+    x = rows()
+    student_t, normal = make("student-t", x), make("gaussian", x)
+    outputs = torch.randn(len(x), student_t.num_outputs)
+    loc, raw_scale = outputs.chunk(2, dim=-1)
+    loc, scale = student_t.mean + student_t.std * loc, student_t.scale(raw_scale)
+    expected = scipy.stats.t.logpdf(x.double(), 10, loc.double(), scale.double()).sum(1)
+    np.testing.assert_allclose(student_t(outputs).log_prob(x).detach().numpy(), expected, rtol=2e-5)
+    spread = student_t(outputs).stddev
+    torch.testing.assert_close(spread, scale * math.sqrt(10 / 8))
+    with torch.no_grad():
+        student_t.raw_degrees.fill_(1e5)
+    torch.testing.assert_close(
+        student_t(outputs).log_prob(x), normal(outputs).log_prob(x), rtol=1e-5, atol=1e-3
+    )
+
+
+def test_student_t_finds_the_degrees_of_freedom_of_its_rows():
+    generator = np.random.default_rng(0)
+    true = torch.tensor([3.0, 6.0, 30.0])
+    x = torch.from_numpy(scipy.stats.t.rvs(true, size=(20_000, 3), random_state=generator)).float()
+    likelihood = LIKELIHOODS["student-t"](torch.zeros(3), torch.ones(3), scale_floor=FLOOR)
+    outputs = torch.zeros(6, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [outputs, *likelihood.parameters()], max_iter=60, line_search_fn="strong_wolfe"
+    )
+
+    def loss():
+        optimizer.zero_grad()
+        value = -likelihood(outputs).log_prob(x).mean()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found = likelihood.degrees_of_freedom.detach()
+    fitted = [scipy.stats.t.fit(column.double())[0] for column in x.T]
+    np.testing.assert_allclose(found, fitted, rtol=0.02)
+
+
+def test_the_scale_of_student_t_never_falls_below_its_floor():
+    likelihood = make("student-t", rows())
+    p = likelihood(torch.full((likelihood.num_outputs,), -1e4))
+    assert p.base_dist.scale.min().item() == pytest.approx(FLOOR, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_constant_columns_have_a_finite_density_at_the_start(name):
     x = rows(name)

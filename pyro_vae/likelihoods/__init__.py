@@ -10,6 +10,7 @@ from pyro_vae.likelihoods.normal import (
     GaussianWithSharedScale,
 )
 from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.likelihoods.student_t import StudentTLikelihood
 
 __all__ = [
     "LIKELIHOODS",
@@ -20,6 +21,7 @@ __all__ = [
     "GaussianWithSharedScale",
     "LaplaceLikelihood",
     "Likelihood",
+    "StudentTLikelihood",
     "fill_constant",
     "typical_scale",
 ]

@@ -95,6 +95,22 @@ class Laplace(
     """Absolute (L1) distance."""
 
 
+class StudentT(
+    LearnedScale,
+    name="student-t",
+    target="pyro_vae.likelihoods.student_t:StudentTLikelihood",
+    formula="StudentT(df, loc(z), scale(z))",
+):
+    """Heavy tails, with learned degrees of freedom for each column: rows with outliers."""
+
+    scale_floor: float | None = setting(
+        None,
+        "Smallest scale of a column of x given z.",
+        check=scale,
+        shown="scale of at least {:.3g} in data units",
+    )
+
+
 class Bernoulli(
     LikelihoodPart,
     name="bernoulli",
