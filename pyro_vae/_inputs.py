@@ -11,19 +11,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyro_vae._checks import check
+from pyro_vae._context import ContextRange, context_range_of
 from pyro_vae.data.entry import Entry
 
-__all__ = ["accepted_inputs", "entry_for", "entry_of_rows"]
+__all__ = ["accepted_inputs", "entry_for"]
 
 
 def entry_for(*programs: Callable[..., Any]) -> Entry:
     """Return the entry for the data that all of these programs are called with.
 
+    Programs of this package ignore context that their networks do not take, so that a guide of (x, y) goes with a model
+    of x.
+
     Raises:
         InputError: If they take different inputs.
     """
-    ranges = [accepted_inputs(program) for program in programs]
-    least, most = max(one[0] for one in ranges), min(one[1] for one in ranges)
+    ranges = [context_range_of(program) for program in programs]
+    least, most = 1 + max(one.least for one in ranges), 1 + _most_used(ranges)
     check(
         least <= most,
         f"Expected model and guide to take the same inputs; one needs {least} (x and context) and the other takes "
@@ -36,28 +40,17 @@ def entry_for(*programs: Callable[..., Any]) -> Entry:
     return Entry(least, most, first.dtype, first.device)
 
 
-def entry_of_rows(program: Callable[..., Any]) -> Entry:
-    """Return the entry for rows alone, without context, in the precision and on the device of a program."""
-    entry = entry_for(program)
-    return Entry(1, 1, entry.dtype, entry.device)
+def _most_used(ranges: list[ContextRange]) -> float:
+    """Return how many context tensors are of use to programs that are all called with the same ones."""
+    strict = min((one.most for one in ranges if not one.ignores_more), default=math.inf)
+    used = max((one.most for one in ranges if one.ignores_more), default=math.inf)
+    return used if math.isinf(strict) else strict
 
 
 def accepted_inputs(program: Callable[..., Any]) -> tuple[int, float]:
-    """Return the least and the largest number of inputs that a program takes by position, at least 1.
-
-    An argument with a default other than None is a setting and no input.
-    """
-    target = program.forward if isinstance(program, nn.Module) else program
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # a callable without a signature
-        return 1, math.inf
-    empty = inspect.Parameter.empty
-    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    inputs = [p for p in by_position if p.default is empty or p.default is None]
-    least = sum(p.default is empty for p in inputs)
-    any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    return max(1, least), math.inf if any_number else max(1, len(inputs))
+    """Return the least and the largest number of inputs that a program takes by position, x among them."""
+    least, most, _ = context_range_of(program)
+    return 1 + least, 1 + most
 
 
 def _tensors(program: Any) -> Iterator[Tensor]:

@@ -22,9 +22,7 @@ __all__ = [
     "Program",
     "evaluation_mode",
     "local_parameters",
-    "network_in_chunks",
     "parameters_of",
-    "row_by_row",
 ]
 
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -124,33 +122,3 @@ def evaluation_mode(*programs: Any) -> Iterator[None]:
     finally:
         for module in modules:
             module.training = True
-
-
-def row_by_row(network: nn.Module, inputs: Tensor) -> Tensor:
-    """Return `network(inputs)` with all leading dimensions joined into one while the network runs.
-
-    Networks with BatchNorm, convolutions or Flatten take the first dimension for the rows and the second for channels.
-
-    Args:
-        network: Takes (rows, features).
-        inputs: Shape (..., features).
-    """
-    if inputs.ndim <= 2:
-        return network(inputs)
-    outputs: Tensor = network(inputs.flatten(0, -2))
-    return outputs.reshape(*inputs.shape[:-1], *outputs.shape[1:])
-
-
-@torch.no_grad()
-def network_in_chunks(network: nn.Module, inputs: Tensor, batch_size: int) -> Tensor:
-    """Return `network(inputs)` without gradients, computed `batch_size` rows at a time.
-
-    Args:
-        network: Takes (..., features).
-        inputs: Shape (N, features).
-        batch_size: Rows a chunk.
-    """
-    first = next(network.parameters(), None)
-    if first is not None:
-        inputs = inputs.to(first)
-    return torch.cat([network(chunk) for chunk in inputs.split(batch_size)])

@@ -114,7 +114,7 @@ def test_real_files(real):
     block = real.train.rows.tensor[real.train.index].numpy()
     np.testing.assert_allclose(mean, (block.mean(0, dtype=np.float64) + 1 / 2) / levels, rtol=1e-12)
     assert (std >= np.sqrt(1 / 12) / levels).all()
-    x = next(iter(real.test.blocks(100)))
+    (x,) = next(iter(real.test.blocks(100)))
     assert np.array_equal((x * levels).floor(), real.test.rows.tensor[real.test.index[:100]])
 
 

@@ -90,7 +90,7 @@ def test_blocks_have_one_fixed_draw_whatever_their_size(preprocessing, size, tmp
     x = split.tensor()
     assert x.dtype == torch.float32
     assert x.shape == (25, 6)
-    assert torch.equal(torch.cat(list(split.blocks(size))), x)
+    assert torch.equal(torch.cat([block for (block,) in split.blocks(size)]), x)
     assert torch.equal(split_of(mapped(rows, tmp_path), preprocessing).tensor(), x)
     backwards = split_of(rows_of(rows, 0, 255), preprocessing, split.index[::-1].copy())
     assert torch.equal(backwards.tensor().flip(0), x)
@@ -255,7 +255,7 @@ def test_a_memory_mapped_file_is_never_loaded_whole(tmp_path, binarize, monkeypa
     data.statistics()
     batches = data.train.batches(100, seed=0)
     seen = sum(len(x) for step, (x,) in zip(range(20), batches.epoch(0), strict=False))
-    blocks = sum(len(x) for step, x in zip(range(3), data.test.blocks(), strict=False))
+    blocks = sum(len(x) for step, (x,) in zip(range(3), data.test.blocks(), strict=False))
     peak = tracemalloc.get_traced_memory()[1]  # numpy's allocations, which is where the file is read into
     tracemalloc.stop()
     assert (seen, blocks) == (2000, 3000)

@@ -65,7 +65,7 @@ def test_a_run_leaves_what_it_promises(finished):
 def test_load_run_gives_back_the_model_of_the_summary(finished):
     run = load_run(finished)
     test = load_data(run.config).test
-    estimate = estimate_elbo(run.model, run.guide, ((block,) for block in test.blocks()), num_particles=10)
+    estimate = estimate_elbo(run.model, run.guide, test, num_particles=10)
     summary = json.loads((finished / "summary.json").read_text())
     assert estimate.mean == pytest.approx(summary["elbo"]["mean"], rel=1e-6)
     assert run.info["data"]["name"] == "digits"

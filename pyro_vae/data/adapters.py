@@ -102,7 +102,7 @@ def as_training_batches(
     check_integer(batch_size, "batch_size")
     device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
-        return data.batches(batch_size, seed=seed, device=device, processes=processes)
+        return _as_taken(data, entry).batches(batch_size, seed=seed, device=device, processes=processes)
     parts = whole(data)
     if parts is not None:
         tensors = _checked_rows(parts, entry, device, missing)
@@ -159,7 +159,7 @@ def as_blocks(
     device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
         processes.check_rows(len(data))
-        data = data.share(processes)
+        data = _as_taken(data, entry).share(processes)
         streamed = _Blocks(data, size, device)
         return list(streamed) if 4 * len(data) * data.data_dim <= CACHED_BYTES else streamed
     parts = whole(data)
@@ -180,7 +180,7 @@ class _Blocks:
         self.split, self.size, self.device = split, size, device
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        return ((block,) for block in self.split.blocks(self.size, self.device))
+        return self.split.blocks(self.size, self.device)
 
 
 class _Reread:
@@ -200,6 +200,12 @@ def _checked_rows(
     check_digits(x, entry.dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype()))
     check_finite(x, missing=missing)
     return _on(device, entry.batch((stored, *parts[1:])))
+
+
+def _as_taken(split: Split, entry: Entry) -> Split:
+    """Return a split with the context that the programs take."""
+    _, *context = entry.taken((split, *split.context))
+    return split.with_context(*entry.context(tuple(context), len(split)))
 
 
 def _on(device: torch.device, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -55,7 +55,7 @@ def in_order(data: Any) -> Iterable[Any]:
         InputError: If the data is of another kind.
     """
     if isinstance(data, Split):
-        return ((block,) for block in data.blocks(BLOCK))
+        return data.blocks(BLOCK)
     if isinstance(data, DataLoader):
         return _in_order_of_its_data(data)
     if isinstance(data, Dataset):

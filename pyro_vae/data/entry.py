@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae._context import ContextRange
 from pyro_vae.data.as_tensor import as_matrix, as_tensor, is_array
 from pyro_vae.data.batch_order import iterate
 from pyro_vae.data.containers import BLOCK, described, in_order, whole
@@ -38,6 +39,10 @@ class Entry:
         self.least, self.most, self.dtype, self.device = least, most, dtype, device
         self._said = False
 
+    def taking(self, context: ContextRange) -> Entry:
+        """Return the entry for other inputs: x and so many context tensors."""
+        return Entry(1 + context.least, 1 + context.most, self.dtype, self.device)
+
     def rows(self, data: Any, name: str = "x") -> tuple[Tensor, ...]:
         """Return all rows of `data` in their order, `(x, *context)`, one entry a row each.
 
@@ -55,6 +60,37 @@ class Entry:
         check(bool(batches), f"Expected at least one row of {name}; got none.")
         _check_alike(batches, name)
         return tuple(torch.cat(column) for column in zip(*batches, strict=True))
+
+    def rows_and_context(self, x: Any, context: tuple[Any, ...], name: str = "x") -> tuple[Tensor, ...]:
+        """Return all rows `(x, *context)`, with context that is given apart or in the container of x.
+
+        Args:
+            x: See `in_order`.
+            context: Arrays or tensors, rows first, of which those that the programs do not take are left out; empty
+                where x holds it.
+            name: What messages call x.
+
+        Raises:
+            InputError: As `rows`.
+        """
+        if not context:
+            return self.rows(x, name)
+        _check_no_numbers(context)
+        rows = self.taking(ContextRange(0, 0)).rows(x, name)
+        return self.rows((*rows, *context)[: int(min(self.most, 1 + len(context)))], name)
+
+    def context(self, context: tuple[Any, ...], num_rows: int) -> tuple[Tensor, ...]:
+        """Return context as the programs take it, of which what they do not take is left out.
+
+        Args:
+            context: Arrays or tensors, rows first.
+            num_rows: How many rows they belong to.
+
+        Raises:
+            InputError: If one is of another kind, or has another number of rows.
+        """
+        _check_no_numbers(context)
+        return self._converted(context[: int(min(self.most - 1, len(context)))], num_rows)
 
     def blocks(self, data: Any, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
         """Yield the rows of `data` in their order, `size` at a time, whatever batches they come in.
@@ -82,18 +118,22 @@ class Entry:
         """
         if self._is_ready(batch):
             return tuple(batch)
-        parts = self._taken(_parts(batch))
+        parts = self.taken(_parts(batch), name)
         with torch.no_grad(), torch.inference_mode(False):
             x, _ = as_matrix(as_tensor(parts[0], name), name)
-            context = [as_tensor(part, f"context {i + 1}") for i, part in enumerate(parts[1:])]
-            for number, part in enumerate(context):
-                check(
-                    part.ndim > 0 and len(part) == len(x),
-                    f"Expected context {number + 1} with one entry for each of the {len(x)} rows; got shape "
-                    f"{tuple(part.shape)}.",
-                )
+            context = self._converted(parts[1:], len(x))
             x = x if x.is_floating_point() else x.to(self.dtype or torch.get_default_dtype())
-            return tuple(self._placed(part) for part in (x, *context))
+            return self._placed(x), *context
+
+    def _converted(self, context: tuple[Any, ...], num_rows: int) -> tuple[Tensor, ...]:
+        tensors = [as_tensor(part, f"context {number + 1}") for number, part in enumerate(context)]
+        for number, part in enumerate(tensors):
+            check(
+                part.ndim > 0 and len(part) == num_rows,
+                f"Expected context {number + 1} with one entry for each of the {num_rows} rows; got shape "
+                f"{tuple(part.shape)}.",
+            )
+        return tuple(map(self._placed, tensors))
 
     def _is_ready(self, batch: Any) -> bool:
         """Return whether nothing is to be done: the batches of a training loop as a rule."""
@@ -122,12 +162,17 @@ class Entry:
     def _placed(self, part: Tensor) -> Tensor:
         return part.to(self.device or part.device, self._dtype_of(part))
 
-    def _taken(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    def taken(self, parts: tuple[Any, ...], name: str = "x") -> tuple[Any, ...]:
+        """Return the inputs that the programs take; a warning says once that y is left out.
+
+        Raises:
+            InputError: If there are too few, or too many of them.
+        """
         count = len(parts)
         if count < self.least:
             raise InputError(
-                f"Expected {self.least} inputs, x and context, which the programs take; got {count}. Give a tuple "
-                "(x, *context), or batches of them."
+                f"Expected {self.least} inputs, {name} and context, which the programs take; got {count}. Give a tuple "
+                f"({name}, *context), or batches of them."
             )
         if count <= self.most:
             return parts
@@ -157,6 +202,15 @@ def _parts(batch: Any) -> tuple[Any, ...]:
         f"Expected batches as tensors or tuples (x, *context); got {described(batch)}",
     )
     return (batch,)
+
+
+def _check_no_numbers(context: tuple[Any, ...]) -> None:
+    for number, part in enumerate(context):
+        check(
+            not isinstance(part, int | float),
+            f"Expected context {number + 1} with one entry a row; got the number {part!r}. Give the rows of a chunk by "
+            f"name: batch_size={part!r}.",
+        )
 
 
 def _check_alike(batches: list[tuple[Tensor, ...]], name: str) -> None:

@@ -48,6 +48,7 @@ class Split:
         index: Which of them belong to the split, int64 (N,).
         preprocessing: How they become x.
         labels: Their classes, int64 (N,), or None.
+        context: What model and guide are conditioned on beside x, tensors (N, ...); see `with_context`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Split:
     index: NDArray[np.int64]
     preprocessing: Preprocessing
     labels: Tensor | None = None
+    context: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -64,23 +66,60 @@ class Split:
         """D, the number of entries of a row."""
         return self.rows.data_dim
 
+    def select(self, chosen: slice | NDArray[np.int64]) -> Split:
+        """Return some of the split's rows, with their labels and context.
+
+        Args:
+            chosen: Numbers of rows of the split, counted from 0, or a slice of them.
+        """
+        rows = chosen if isinstance(chosen, slice) else torch.from_numpy(np.asarray(chosen, np.int64))
+        return replace(
+            self,
+            index=self.index[chosen],
+            labels=None if self.labels is None else self.labels[rows],
+            context=tuple(part[rows] for part in self.context),
+        )
+
     def head(self, num_rows: int) -> Split:
         """Return the split's first `num_rows` rows, or all of them where it has fewer."""
-        check_integer(num_rows, "num_rows")
-        labels = None if self.labels is None else self.labels[:num_rows]
-        return replace(self, index=self.index[:num_rows], labels=labels)
+        return self.select(slice(check_integer(num_rows, "num_rows")))
 
     def evenly_spaced(self, num_rows: int) -> Split:
         """Return `num_rows` rows from all over the split, or all of them where it has fewer."""
-        chosen = np.linspace(0, len(self) - 1, min(num_rows, len(self))).round().astype(np.int64)
-        labels = None if self.labels is None else self.labels[torch.from_numpy(chosen)]
-        return replace(self, index=self.index[chosen], labels=labels)
+        return self.select(np.linspace(0, len(self) - 1, min(num_rows, len(self))).round().astype(np.int64))
 
     def share(self, processes: Processes) -> Split:
         """Return the rows that are a process's own."""
-        own = processes.share(len(self))
-        labels = None if self.labels is None else self.labels[own]
-        return replace(self, index=self.index[own], labels=labels)
+        return self.select(processes.share(len(self)))
+
+    def with_context(self, *context: Tensor) -> Split:
+        """Return the split with context: it then yields `(x, *context)` wherever it is iterated.
+
+        Args:
+            context: Tensors with one entry for each row, (N, ...).
+
+        Raises:
+            InputError: If one has another number of rows.
+        """
+        for number, part in enumerate(context):
+            check(
+                part.ndim > 0 and len(part) == len(self),
+                f"Expected context {number + 1} with one entry for each of the {len(self)} {self.name} rows; got shape "
+                f"{tuple(part.shape)}.",
+            )
+        return replace(self, context=context)
+
+    def with_labels_as_context(self) -> Split:
+        """Return the split with its labels, int64 (N,), as context.
+
+        Raises:
+            InputError: If it has no labels.
+        """
+        if self.labels is None:
+            raise InputError(
+                f"Expected {self.name} rows with labels; got none. Give context by `with_context`."
+            )
+        return self.with_context(self.labels)
 
     def batches(
         self,
@@ -101,38 +140,51 @@ class Split:
         rows, preprocessing = self.rows.to(device), self.preprocessing
         mapped = isinstance(rows, MappedRows)
         index = torch.from_numpy(self.index).to("cpu" if mapped else device)
+        context = tuple(part.to(device) for part in self.context)
 
-        def drawn(index: Tensor, generator: torch.Generator) -> Tensor:
-            taken = rows.take(index)
+        def drawn(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            taken = rows.take(index[chosen])
             noise = uniform_noise(taken.shape, generator) if preprocessing.random else None
             return preprocessing(taken, noise)
 
-        def fixed(index: Tensor, generator: torch.Generator) -> Tensor:
-            return self._fixed(index.numpy()).to(device)
+        def fixed(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            return self._fixed(self.index[chosen.numpy()]).to(device)
 
+        def binary(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            return kept[chosen].float()
+
+        fetch = fixed if mapped else binary
         if preprocessing.redrawn or not preprocessing.random:
-            return Batches(drawn, index, batch_size, seed, device, processes)
-        if mapped:
-            return Batches(fixed, index, batch_size, seed, device, processes)
-        binary = torch.cat([block.to(torch.uint8) for block in self.blocks(device=device)])
+            fetch = drawn
+        elif not mapped:
+            kept = torch.cat([x.to(torch.uint8) for x, *_ in self.blocks(device=device)])
         return Batches(
-            lambda index, generator: binary[index].float(),
-            torch.arange(len(self), device=device),
+            lambda chosen, generator: (
+                fetch(chosen, generator),
+                *(part[chosen.to(device)] for part in context),
+            ),
+            torch.arange(len(self), device=index.device),
             batch_size,
             seed,
             device,
             processes,
         )
 
-    def blocks(self, size: int = 1000, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-        """Yield x in order under the fixed draw, float32 blocks of shape (at most `size`, D)."""
+    def blocks(self, size: int = 1000, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, ...]]:
+        """Yield `(x, *context)` in order, x under the fixed draw, float32 blocks of shape (at most `size`, D)."""
         check_integer(size, "size")
         for start in range(0, len(self), size):
-            yield self._fixed(self.index[start : start + size]).to(device)
+            block = slice(start, start + size)
+            x = self._fixed(self.index[block]).to(device)
+            yield x, *(part[block].to(device) for part in self.context)
 
     def tensor(self) -> Tensor:
-        """Return all of x under the fixed draw, float32 (N, D)."""
-        return torch.cat(list(self.blocks()))
+        """Return all of x under the fixed draw, without context, float32 (N, D)."""
+        return torch.cat([x for x, *_ in self.blocks()])
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all rows `(x, *context)`, x under the fixed draw."""
+        return self.tensor(), *self.context
 
     def _fixed(self, index: NDArray[np.int64]) -> Tensor:
         noise = fixed_noise(index, self.data_dim) if self.preprocessing.random else None

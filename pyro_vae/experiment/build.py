@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -76,7 +75,7 @@ def starting_rows(config: ModelConfig, train: Split) -> Tensor:
         Shape (components, data_dim), in data units.
     """
     chosen = np.linspace(0, len(train) - 1, num_components(config)).astype(np.int64)
-    return replace(train, index=train.index[chosen], labels=None).tensor()
+    return train.select(chosen).tensor()
 
 
 def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:

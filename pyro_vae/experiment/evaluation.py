@@ -170,10 +170,10 @@ def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes:
     title = f"ELBO of {split.name} rows"
     with progress_bar(len(own), "rows", title, shown=processes.rank == 0, leave=False) as bar:
 
-        def blocks() -> Iterator[tuple[Tensor]]:
+        def blocks() -> Iterator[tuple[Tensor, ...]]:
             for block in own.blocks(device=device):
-                yield (block,)
-                bar.update(len(block))
+                yield block
+                bar.update(len(block[0]))
 
         found = estimate_elbo(model, guide, blocks(), PARTICLES, seed=processes.seed(0))
     return ElboEstimate(*(processes.gather(part) for part in (found.reconstruction, found.kl)))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_integer, check_rows
+from pyro_vae._context import ContextRange, taken_context
 from pyro_vae._pickling import Picklable
 from pyro_vae.data.entry import Entry
 from pyro_vae.guides.normal import DiagonalNormalGuide
@@ -27,26 +28,30 @@ class LocalGuide(DiagonalNormalGuide):
         x: The rows, shape (N, data_dim).
         latent_dim: Size of z.
         scale_floor: The smallest scale, in units of z.
+        context: Tensors with one entry a row, (N, ...): rows that differ in them alone are others.
 
     Raises:
         InputError: If x is not of that shape, or `latent_dim` is not a positive whole number.
     """
 
-    def __init__(self, x: Tensor, latent_dim: int, scale_floor: float = 1e-6) -> None:
-        (x,) = Entry(most=1).rows(x)
+    def __init__(
+        self, x: Tensor, latent_dim: int, scale_floor: float = 1e-6, context: tuple[Tensor, ...] = ()
+    ) -> None:
+        x, *others = Entry(most=1 + len(context)).rows((x, *context) if context else x)
         check_rows(x, x.shape[-1])
         check_integer(latent_dim, "latent_dim")
-        super().__init__(_Table(x, self.num_outputs(latent_dim)), scale_floor)
+        super().__init__(_Table(self.num_outputs(latent_dim), x, *others), scale_floor)
 
     @classmethod
-    def from_guide(cls, guide: DiagonalNormalGuide, x: Tensor) -> Self:
+    def from_guide(cls, guide: DiagonalNormalGuide, x: Tensor, *context: Tensor) -> Self:
         """Return a guide for the rows `x`, shape (N, data_dim), that starts where an amortized one puts them."""
+        context = taken_context(guide, context)
         with torch.no_grad():
-            outputs = guide.encoder(x)
-        local = cls(x, outputs.shape[-1] // 2, guide.scale_floor).to(outputs)
+            outputs = guide.encoder(x, *context)
+        local = cls(x, outputs.shape[-1] // 2, guide.scale_floor, context).to(outputs)
         table: Any = local.encoder
         with torch.no_grad():
-            table.values[table.index(x)] = outputs
+            table.values[table.index(x, *context)] = outputs
         return local
 
 
@@ -56,23 +61,31 @@ class _Table(Picklable):
     keys: Tensor
     multipliers: Tensor
 
-    def __init__(self, x: Tensor, num_outputs: int) -> None:
+    def __init__(self, num_outputs: int, *columns: Tensor) -> None:
         super().__init__()
+        joined = _joined(columns)
+        self.num_columns = [part.shape[1:].numel() for part in columns]
         generator = torch.Generator().manual_seed(0)
-        multipliers = torch.randint(-(2**62), 2**62, x.shape[-1:], generator=generator)
+        multipliers = torch.randint(-(2**62), 2**62, joined.shape[-1:], generator=generator)
         # Odd numbers are invertible modulo 2^64: rows that differ in one column have different keys.
-        self.register_buffer("multipliers", (2 * multipliers + 1).to(x.device))
-        self.register_buffer("keys", self._keys(x).unique())
-        self.values = nn.Parameter(torch.zeros(len(self.keys), num_outputs, device=x.device))
+        self.register_buffer("multipliers", (2 * multipliers + 1).to(joined.device))
+        self.register_buffer("keys", self._keys(joined).unique())
+        self.values = nn.Parameter(torch.zeros(len(self.keys), num_outputs, device=joined.device))
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def context_range(self) -> ContextRange:
+        """As many context tensors as the table was made for."""
+        count = len(self.num_columns) - 1
+        return ContextRange(count, count)
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return the parameters of the rows `x`, shape (..., num_outputs)."""
-        return self.values[self.index(x)]
+        return self.values[self.index(x, *context)]
 
-    def index(self, x: Tensor) -> Tensor:
+    def index(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return where the rows stand in the table, shape (...)."""
-        check_rows(x, len(self.multipliers))
-        keys = self._keys(x)
+        check_rows(x, self.num_columns[0])
+        keys = self._keys(_joined((x, *context)) if context else x)
         index = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
         unknown = int((self.keys[index] != keys).sum())
         if unknown:
@@ -82,7 +95,13 @@ class _Table(Picklable):
             )
         return index
 
-    def _keys(self, x: Tensor) -> Tensor:
+    def _keys(self, rows: Tensor) -> Tensor:
         """Return a 64-bit number for each row, from the bits of its columns in single precision."""
-        bits = (x.detach().float() + 0.0).contiguous().view(torch.int32)  # adding 0 makes -0 and 0 one
+        bits = (rows.detach().float() + 0.0).contiguous().view(torch.int32)  # adding 0 makes -0 and 0 one
         return (bits.long() * self.multipliers).sum(-1)
+
+
+def _joined(columns: tuple[Tensor, ...]) -> Tensor:
+    """Return x and context side by side, shape (N, columns of all)."""
+    x, *context = columns
+    return torch.cat([x, *(part.reshape(len(x), -1).to(x.dtype) for part in context)], dim=-1)

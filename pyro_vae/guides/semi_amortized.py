@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
+from pyro_vae._context import ContextRange, context_range_of, joined_range, row_by_row, taken_context
 from pyro_vae._pickling import Picklable
-from pyro_vae._programs import row_by_row
 from pyro_vae.guides.base import AmortizedGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, loc_and_scale
 
@@ -68,44 +68,52 @@ class _Climb(Picklable):
         self.model: Any = model
         check_integer(num_steps, "num_steps")
         pairs = -(-check_integer(num_noises, "num_noises") // 2)
-        half = torch.empty(pairs, *self.model.prior().event_shape)
+        latent_dim = getattr(model, "latent_dim", None) or model.prior().event_shape[0]
+        half = torch.empty(pairs, latent_dim)
         nn.init.orthogonal_(half, generator=torch.Generator().manual_seed(0))
         half /= half.square().mean(0).sqrt()  # of mean 0 and variance 1, as the noise that they stand for
         self.register_buffer("noises", torch.cat([half, -half]))
         self.log_rates = nn.Parameter(torch.full((num_steps,), rate).log())
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def context_range(self) -> ContextRange:
+        """How many context tensors guide and model take."""
+        return joined_range(context_range_of(self.guide), context_range_of(self.model))
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return locations and log scales, shape (..., N, 2 latent_dim)."""
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
-            loc, scale = loc_and_scale(row_by_row(self.guide.encoder, x), self.guide.scale_floor)
+            loc, scale = loc_and_scale(row_by_row(self.guide.encoder, x, *context), self.guide.scale_floor)
             place = loc, scale.log()
             shrink = torch.ones_like(loc[..., :1])
             for rate in self.log_rates.exp():
-                place, shrink = self._step(x, place, rate, shrink, differentiable)
+                place, shrink = self._step((x, *context), place, rate, shrink, differentiable)
         reached = torch.cat(place, dim=-1)
         return reached if differentiable else reached.detach()
 
     def _step(
-        self, x: Tensor, place: Place, rate: Tensor, shrink: Tensor, differentiable: bool
+        self, rows: tuple[Tensor, ...], place: Place, rate: Tensor, shrink: Tensor, differentiable: bool
     ) -> tuple[Place, Tensor]:
         """Move each row whose ELBO rises; let the others stay and halve their rate."""
         loc, log_scale = place
-        elbo = self._elbo(x, loc, log_scale)
+        elbo = self._elbo(rows, loc, log_scale)
         slopes = torch.autograd.grad(elbo.sum(), place, create_graph=differentiable)
         # A step of more than one scale leaves the region in which the gradient tells anything.
         largest = log_scale.detach().exp()
         moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * slopes[0]).clamp(-largest, largest)
         moved_log_scale = log_scale + (rate * shrink / 2 * slopes[1]).clamp(-1, 1)
         with torch.no_grad():
-            rises = (self._elbo(x, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
+            rises = (self._elbo(rows, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
         place = torch.where(rises, moved_loc, loc), torch.where(rises, moved_log_scale, log_scale)
         return place, torch.where(rises, shrink, shrink / 2)
 
-    def _elbo(self, x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    def _elbo(self, rows: tuple[Tensor, ...], loc: Tensor, log_scale: Tensor) -> Tensor:
         """Return the ELBO of each row at the fixed noises, shape (..., N), up to a constant."""
+        x, context = rows[0], rows[1:]
         noises = self.noises.view(len(self.noises), *[1] * (loc.ndim - 1), -1)
         z = loc + log_scale.exp() * noises
-        likelihood = self.model.likelihood(row_by_row(self.model.decoder, z))
-        log_joint = self.model.prior().log_prob(z) + likelihood.log_prob(x)
+        prior = self.model.prior(*taken_context(self.model.prior, context, beside=0))
+        likelihood = self.model.likelihood(row_by_row(self.model.decoder, z, *context))
+        log_joint = prior.log_prob(z) + likelihood.log_prob(x)
         return log_joint.mean(0) + log_scale.sum(-1)

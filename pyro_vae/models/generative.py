@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_integer, check_rows
-from pyro_vae._inputs import entry_of_rows
-from pyro_vae._programs import Program, network_in_chunks, row_by_row
+from pyro_vae._context import (
+    ContextRange,
+    context_range_of,
+    context_range_of_network,
+    joined_range,
+    network_in_chunks,
+    row_by_row,
+    taken_context,
+)
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import Program
 from pyro_vae.likelihoods.base import Likelihood
 
 __all__ = ["GenerativeModel"]
@@ -20,18 +29,21 @@ __all__ = ["GenerativeModel"]
 class Encodes(Protocol):
     """A guide whose posterior can be had as a distribution."""
 
-    def encode(self, x: Any) -> dist.TorchDistribution:
-        """Return q(z | x) of each row."""
+    def encode(self, x: Any, *context: Any) -> dist.TorchDistribution:
+        """Return q(z | x, context) of each row."""
 
 
 class GenerativeModel(Program):
     """The generative half of a variational autoencoder (Kingma & Welling 2014, section 2.1).
 
-    `z ~ p(z)`, `x | z ~ p(x | decoder(z))`, independently for each row, in the plate `"data"`.
+    `z ~ p(z | c)`, `x | z ~ p(x | decoder(z, c))`, independently for each row, in the plate `"data"`. The context c is
+    what x is conditioned on beside z, such as labels (Sohn, Lee & Yan 2015, section 4.1): it is handed to a decoder and
+    a prior whose `forward` takes it, and ignored where neither does.
 
     Args:
-        prior: Module `() -> Distribution` over z, event shape (latent_dim,).
-        decoder: Network (rows, latent_dim) -> (rows, likelihood.num_outputs).
+        prior: Module `() -> Distribution` over z, event shape (latent_dim,); or of the context, with an attribute
+            `latent_dim`, whose distribution has batch shape (N,).
+        decoder: Network (rows, latent_dim), and context (rows, ...) -> (rows, likelihood.num_outputs).
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
 
@@ -45,31 +57,53 @@ class GenerativeModel(Program):
         self.likelihood = likelihood
 
     @property
+    def context_range(self) -> ContextRange:
+        """How many context tensors the prior and the decoder take."""
+        return joined_range(
+            context_range_of_network(self.prior, beside=0), context_range_of_network(self.decoder)
+        )
+
+    @property
     def latent_dim(self) -> int:
         """Size of z."""
-        return int(self.prior().event_shape[0])
+        if not context_range_of_network(self.prior, beside=0).least:
+            return int(self.prior().event_shape[0])
+        check(
+            hasattr(self.prior, "latent_dim"),
+            "Expected a prior that takes context to have an attribute latent_dim, the size of z; "
+            f"{type(self.prior).__name__} has none.",
+        )
+        return int(self.prior.latent_dim)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor | None = None, *, num_rows: int = 1) -> Tensor:
-        """Run the program: score the rows `x`, or sample `num_rows` rows where x is not given.
+    def forward(self, x: Tensor | None = None, *context: Tensor, num_rows: int | None = None) -> Tensor:
+        """Run the program: score the rows `x`, or sample rows where x is not given.
 
         Args:
-            x: Observed rows, shape (N, data_dim), in data units.
-            num_rows: How many rows to sample where `x` is None.
+            x: Observed rows, shape (N, data_dim), in data units; None to sample.
+            context: Rows first, (N, ...).
+            num_rows: How many rows to sample where `x` is None: as many as the context has, or 1 without context.
 
         Returns:
             x, shape (N, data_dim).
 
         Raises:
-            InputError: If x has another shape.
+            InputError: If x has another shape, or needed context is missing.
         """
         if x is not None:
             check_rows(x, self.likelihood.data_dim)
             num_rows = x.shape[-2]
+        elif num_rows is None:
+            num_rows = len(context[0]) if context else 1
         with pyro.plate("data", num_rows, dim=-1):
-            # z ~ p(z)
-            z = pyro.sample("z", self.prior())
-            # x | z ~ p(x | z)
-            return pyro.sample("x", self._likelihood_at(row_by_row(self.decoder, z)), obs=x)
+            # z ~ p(z | context)
+            z = pyro.sample("z", self._prior_at(*context))
+            # x | z ~ p(x | z, context)
+            return pyro.sample("x", self._likelihood_at(row_by_row(self.decoder, z, *context)), obs=x)
+
+    def _prior_at(self, *context: Tensor) -> dist.TorchDistribution:
+        """Return p(z | context), or p(z) where the prior takes none."""
+        prior: dist.TorchDistribution = self.prior(*taken_context(self.prior, context, beside=0))
+        return prior
 
     def _likelihood_at(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return p(x | z) from the decoder's outputs, shape (..., num_outputs); other widths would broadcast."""
@@ -80,44 +114,60 @@ class GenerativeModel(Program):
         )
         return self.likelihood(outputs)
 
-    def decode(self, z: Any, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return p(x | z) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.
+    def decode(self, z: Any, *context: Any, batch_size: int = 1000) -> dist.TorchDistribution:
+        """Return p(x | z, context) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.
 
         Args:
             z: Codes in any container that `fit` takes rows in.
+            context: Arrays or tensors, rows first, (N, ...).
             batch_size: Rows a chunk.
         """
-        (z,) = entry_of_rows(self).rows(z, "z")
+        entry = entry_for(self).taking(context_range_of_network(self.decoder))
+        z, *parts = entry.rows_and_context(z, context, "z")
         check_rows(z, self.latent_dim, "z")
-        return self._likelihood_at(network_in_chunks(self.decoder, z, batch_size))
+        return self._likelihood_at(network_in_chunks(self.decoder, z, *parts, batch_size=batch_size))
 
     @torch.no_grad()
-    def sample(self, num_rows: int = 1, batch_size: int = 1000) -> Tensor:
-        """Draw rows from p(x), in chunks.
+    def sample(self, num_rows: int = 1, *context: Any, batch_size: int = 1000) -> Tensor:
+        """Draw rows from p(x | context), in chunks.
 
         Args:
             num_rows: How many rows.
+            context: Arrays or tensors with one entry for each of these rows, (num_rows, ...).
             batch_size: Rows a chunk.
 
         Returns:
             Shape (num_rows, data_dim), in data units; observation noise included. For the noiseless means use
-            `model.decode(z).mean`.
+            `model.decode(z, *context).mean`.
         """
         check_integer(num_rows, "num_rows")
-        z = self.prior().sample((num_rows,))
-        return torch.cat([self.decode(chunk).sample() for chunk in z.split(batch_size)])
+        context = entry_for(self).context(context, num_rows)
+        prior = self._prior_at(*context)
+        z = prior.sample() if prior.batch_shape else prior.sample((num_rows,))
+        chunks = zip(*(part.split(batch_size) for part in (z, *context)), strict=True)
+        return torch.cat([self.decode(*chunk).sample() for chunk in chunks])
 
-    def reconstruct(self, x: Any, guide: Encodes, batch_size: int = 1000) -> Tensor:
-        """Return the mean of p(x | z) at the mean of q(z | x), row by row.
+    def reconstruct(self, x: Any, guide: Encodes, *context: Any, batch_size: int = 1000) -> Tensor:
+        """Return the mean of p(x | z, context) at the mean of q(z | x, context), row by row.
 
         Args:
-            x: Rows in any container that `fit` takes, in data units.
+            x: Rows in any container that `fit` takes, in data units; with their context where it is not given apart.
             guide: A guide with `encode`.
+            context: Arrays or tensors, rows first, (N, ...).
             batch_size: Rows a chunk.
 
         Returns:
             Shape (N, data_dim), in data units.
         """
-        (x,) = entry_of_rows(self).rows(x)
-        chunks = x.split(batch_size)
-        return torch.cat([self.decode(guide.encode(chunk).mean, batch_size).mean for chunk in chunks])
+        entry = entry_for(self).taking(
+            joined_range(
+                self.context_range,
+                context_range_of(guide if isinstance(guide, Program) else guide.encode),
+            )
+        )
+        rows = entry.rows_and_context(x, context)
+        means = []
+        for chunk in zip(*(part.split(batch_size) for part in rows), strict=True):
+            z = guide.encode(*chunk[:1], *taken_context(guide.encode, chunk[1:])).mean
+            means.append(self.decode(z, *chunk[1:], batch_size=batch_size).mean)
+        return torch.cat(means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pyro.distributions as dist
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check
+from pyro_vae._context import context_range_of
 from pyro_vae._pickling import Picklable
 from pyro_vae.data.entry import Entry
 from pyro_vae.distributions.normal_mixture import NormalMixture
@@ -27,7 +29,7 @@ class VampPrior(Picklable):
         rows: Where the pseudo-inputs u_k start, shape (K, data_dim), in data units; rows of the training split.
 
     Raises:
-        InputError: If `rows` is not of that shape.
+        InputError: If `rows` is not of that shape, or the guide takes context.
     """
 
     center: Tensor
@@ -35,6 +37,12 @@ class VampPrior(Picklable):
 
     def __init__(self, guide: nn.Module, rows: Tensor) -> None:
         super().__init__()
+        taken = context_range_of(guide)
+        check(
+            taken.least == 0 and taken.most in (0, math.inf),
+            "Expected a guide of x alone, because pseudo-inputs have no context; this one takes context. Take another "
+            "prior, or a guide without context.",
+        )
         (rows,) = Entry(most=1, dtype=torch.get_default_dtype()).rows(rows, "pseudo-inputs")
         check(
             rows.ndim == 2 and len(rows) > 0,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
-from pyro_vae._inputs import entry_of_rows
+from pyro_vae._context import row_by_row, taken_context
+from pyro_vae._inputs import entry_for
 from pyro_vae._programs import local_parameters
 from pyro_vae.data import Batches
 from pyro_vae.data.adapters import as_blocks
@@ -112,7 +113,8 @@ class MonteCarloEM:
 
         Args:
             model: A generative program; those of its parameters that require gradients are trained.
-            train: Rows in any container that `pyro_vae.fit` takes, in data units. All lie on the device, a split's
+            train: Rows, with their context where the model takes some, in any container that `pyro_vae.fit` takes, in
+                data units. All lie on the device, a split's
                 under its fixed draw of noise, the one that exact baselines are fitted to: noise drawn anew would move
                 each chain's target away from where the chain has come.
             validation: Likewise, or None. Its rows have chains from which the model does not learn.
@@ -143,7 +145,7 @@ class MonteCarloEM:
         rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
         with torch.random.fork_rng(), local_parameters():
             torch.manual_seed(seed)
-            chains = {name: _Chains(self, model, x, batch_size, seed) for name, x in rows.items()}
+            chains = {name: _Chains(self, model, data, batch_size, seed) for name, data in rows.items()}
             total = epochs * len(chains["train"].batches)
             maximize = _Maximizer(
                 model,
@@ -154,13 +156,14 @@ class MonteCarloEM:
 
 
 class _Chains:
-    """One chain for each row of x."""
+    """One chain for each row of `data`, which is `(x, *context)`."""
 
     def __init__(
-        self, em: MonteCarloEM, model: GenerativeModel, x: Tensor, batch_size: int, seed: int
+        self, em: MonteCarloEM, model: GenerativeModel, data: tuple[Tensor, ...], batch_size: int, seed: int
     ) -> None:
-        self.em, self.model, self.x = em, model, x
-        self.z = model.prior().sample((len(x),))
+        self.em, self.model, self.data, self.x = em, model, data, data[0]
+        prior, x = model.prior(*taken_context(model.prior, data[1:], beside=0)), self.x
+        self.z = prior.sample() if prior.batch_shape else prior.sample((len(x),))
         self.step_size = torch.full_like(self.z, em.hmc.step_size)
         self.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
         index = torch.arange(len(x), device=x.device)
@@ -178,7 +181,7 @@ class _Chains:
         for step, (rows,) in enumerate(self.batches.epoch(epoch)):
             where = f"epoch {epoch + 1}, step {step + 1}"
             accept_prob = self._move(rows, share, where, warm_up=epoch == 0)
-            terms = *_log_probs(self.model, self.x[rows], self.z[rows]), accept_prob
+            terms = *_log_probs(self.model, self._at(rows), self.z[rows]), accept_prob
             learn(terms[0] + terms[1], where)
             sums += torch.stack([term.detach().sum(dtype=torch.float64) for term in terms])
         means = (sums / len(self.x)).tolist()
@@ -186,13 +189,13 @@ class _Chains:
 
     def _move(self, rows: Tensor, share: float, where: str, *, warm_up: bool) -> Tensor:
         """Take the E-step of some rows; return their mean acceptance probabilities, shape (n,)."""
-        em, x, step_size = self.em, self.x[rows], self.step_size[rows]
+        em, data, step_size = self.em, self._at(rows), self.step_size[rows]
 
         def log_density(z: Tensor) -> Tensor:
-            return sum(_log_probs(self.model, x, z), start=x.new_zeros(()))
+            return sum(_log_probs(self.model, data, z), start=z.new_zeros(()))
 
         state = init(log_density, self.z[rows])
-        _check_finite(self.model, x, state, where)
+        _check_finite(self.model, data, state, where)
         if warm_up:
             state, step_size = em.hmc.adapt(log_density, state.z, em.num_warmup, self.generator)
         accepted = torch.zeros_like(state.log_density)
@@ -203,6 +206,9 @@ class _Chains:
             accepted += info.accept_prob / em.num_steps
         self.z[rows], self.step_size[rows] = state.z, step_size
         return accepted
+
+    def _at(self, rows: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part[rows] for part in self.data)
 
 
 class _Maximizer:
@@ -264,23 +270,27 @@ def _learn_nothing(log_joint: Tensor, where: str) -> None:
     """Stand where validation rows have no M-step."""
 
 
-def _log_probs(model: GenerativeModel, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log p(x | z) and log p(z), each of shape (n,), in nats."""
-    return model.likelihood(model.decoder(z)).log_prob(x), model.prior().log_prob(z)
+def _log_probs(model: GenerativeModel, data: tuple[Tensor, ...], z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z, context) and log p(z | context), each of shape (n,), in nats."""
+    x, context = data[0], data[1:]
+    prior = model.prior(*taken_context(model.prior, context, beside=0))
+    return model.likelihood(row_by_row(model.decoder, z, *context)).log_prob(x), prior.log_prob(z)
 
 
-def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) -> Tensor:
-    """Return all rows on the device, in the model's precision, shape (N, data_dim)."""
-    entry = entry_of_rows(model)
-    x = torch.cat([block for (block,) in as_blocks(data, device, entry=entry)])
+def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) -> tuple[Tensor, ...]:
+    """Return all rows `(x, *context)` on the device, in the model's precision, x of shape (N, data_dim)."""
+    entry = entry_for(model)
+    blocks = as_blocks(data, device, entry=entry)
+    x, *context = (torch.cat(column) for column in zip(*blocks, strict=True))
     check_rows(x, model.likelihood.data_dim, name)
-    return x.to(entry.dtype or x.dtype)
+    # A split gives float32, whatever the model has.
+    return x.to(entry.dtype or x.dtype), *context
 
 
-def _check_finite(model: GenerativeModel, x: Tensor, state: HMCState, where: str) -> None:
+def _check_finite(model: GenerativeModel, data: tuple[Tensor, ...], state: HMCState, where: str) -> None:
     """Raise unless log density and gradient of all rows are finite where their chains stand."""
     if not (state.log_density.isfinite() & state.gradient.isfinite().all(-1)).all():
-        _, prior = _log_probs(model, x, state.z)
+        _, prior = _log_probs(model, data, state.z)
         raise _non_finite("log p(x, z)", where, f"site {'x' if prior.isfinite().all() else 'z'!r}")
 
 

@@ -193,8 +193,8 @@ def score_some(
     Returns:
         `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
     """
-    x = split.evenly_spaced(num_rows).share(processes).tensor().to(device)
-    own = log_likelihood(model, guide, x, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
+    rows = tuple(part.to(device) for part in split.evenly_spaced(num_rows).share(processes).tensors())
+    own = log_likelihood(model, guide, rows, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
     columns = processes.gather(torch.stack(own.columns(), dim=1)).T
     estimate = LogLikelihood.from_columns(columns, own.num_samples)
     return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +152,9 @@ class Scoring:
     def _together(self, columns: Tensor) -> Tensor:
         return self.processes.gather(columns.T).T
 
-    def rows(self, chosen: slice | NDArray[np.int64]) -> Tensor:
-        """Return x of the chosen rows, where the programs are."""
-        index = self.split.index[chosen]
-        return replace(self.split, index=index, labels=None).tensor().to(self.device)
+    def rows(self, chosen: slice | NDArray[np.int64]) -> tuple[Tensor, ...]:
+        """Return the chosen rows `(x, *context)`, where the programs are."""
+        return tuple(part.to(self.device) for part in self.split.select(chosen).tensors())
 
     def _done(self, file: ScoreFile) -> Tensor:
         """Return the scores of whole blocks that are there already, shape (5, rows), and begin the files."""
@@ -314,7 +313,8 @@ def _rows(run: Run, folder: Path, data: Path | None) -> tuple[RowFormat, Split, 
 def _sha256(split: Split) -> str:
     digest = hashlib.sha256()
     for block in split.blocks():
-        digest.update(block.numpy().tobytes())
+        for part in block:
+            digest.update(part.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,0 +1,161 @@
+"""Context: which of it a program or a network takes, and how it is laid out beside the other inputs.
+
+Context is what model and guide are conditioned on beside x, such as labels: tensors with one entry a row, rows first.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check
+
+__all__ = [
+    "ContextRange",
+    "context_range_of",
+    "context_range_of_network",
+    "joined_range",
+    "network_in_chunks",
+    "positional_inputs",
+    "row_by_row",
+    "taken_context",
+]
+
+
+class ContextRange(NamedTuple):
+    """How many context tensors a program or a network takes."""
+
+    least: int
+    """How many it needs."""
+    most: float
+    """How many it uses; `math.inf` for any number."""
+    ignores_more: bool = False
+    """Whether it can be called with more than it uses."""
+
+
+def context_range_of(called: Callable[..., Any], beside: int = 1) -> ContextRange:
+    """Return how many context tensors a program takes.
+
+    The signature says it: `forward(self, x)` takes none, `forward(self, x, y)` one. A module with `*context` that hands
+    it on to others says by a property `context_range` what they use.
+
+    Args:
+        called: A module or a function.
+        beside: Inputs before the context: 1 for a network or a program, 0 for a prior.
+    """
+    least, most = positional_inputs(called)
+    own: ContextRange | None = getattr(called, "context_range", None) if math.isinf(most) else None
+    return own or ContextRange(max(0, least - beside), max(0, most - beside))
+
+
+def context_range_of_network(network: nn.Module, beside: int = 1) -> ContextRange:
+    """Return how many context tensors a network takes; arguments as for `context_range_of`.
+
+    A wrapper with `*args` around one network, as `torch.compile` returns, takes what that network takes.
+    """
+    children = list(network.children())
+    wraps = positional_inputs(network) == (0, math.inf) and not hasattr(network, "context_range")
+    return context_range_of(network if len(children) != 1 or not wraps else children[0], beside)
+
+
+def joined_range(*ranges: ContextRange) -> ContextRange:
+    """Return what a program takes that gives each of its networks the context which that one takes."""
+    return ContextRange(
+        max((one.least for one in ranges), default=0), max((one.most for one in ranges), default=0), True
+    )
+
+
+def taken_context(called: Callable[..., Any], context: tuple[Any, ...], beside: int = 1) -> tuple[Any, ...]:
+    """Return the first context tensors, as many as a program or a network takes.
+
+    Args:
+        called: As for `context_range_of`.
+        context: All that there are.
+        beside: As for `context_range_of`.
+
+    Raises:
+        InputError: If it needs more.
+    """
+    if isinstance(called, nn.Module):
+        least, most, _ = context_range_of_network(called, beside)
+    else:
+        least, most, _ = context_range_of(called, beside)
+    check(
+        len(context) >= least,
+        f"Expected context beside the rows, {least} of it, which {type(called).__name__} takes; got {len(context)}. "
+        "Give it after them, as in `program(x, y)`.",
+    )
+    return context if len(context) <= most else context[: int(most)]
+
+
+def row_by_row(network: nn.Module, inputs: Tensor, *context: Tensor) -> Tensor:
+    """Return `network(inputs, *context)` with all leading dimensions joined into one while the network runs.
+
+    Networks with BatchNorm, convolutions or Flatten take the first dimension for the rows and the second for channels.
+
+    Args:
+        network: Takes (rows, features) and, where it takes context, (rows, ...) of each.
+        inputs: Shape (..., N, features).
+        context: Rows first, (N, ...), the same for all leading dimensions; what the network does not take is left out.
+    """
+    context = taken_context(network, context)
+    for number, part in enumerate(context):
+        check(
+            part.ndim > 0 and len(part) == inputs.shape[-2],
+            f"Expected context {number + 1} with one entry for each of the {inputs.shape[-2]} rows; got shape "
+            f"{tuple(part.shape)}.",
+        )
+    if inputs.ndim <= 2:
+        return network(inputs, *context)
+    leading = inputs.shape[:-1]
+    joined = (part.expand(*leading, *part.shape[1:]).flatten(0, len(leading) - 1) for part in context)
+    outputs: Tensor = network(inputs.flatten(0, -2), *joined)
+    return outputs.reshape(*leading, *outputs.shape[1:])
+
+
+@torch.no_grad()
+def network_in_chunks(network: nn.Module, inputs: Tensor, *context: Tensor, batch_size: int) -> Tensor:
+    """Return `network(inputs, *context)` without gradients, computed `batch_size` rows at a time.
+
+    Args:
+        network: Takes (rows, features) and, where it takes context, (rows, ...) of each.
+        inputs: Shape (N, features).
+        context: Rows first, (N, ...); what the network does not take is left out.
+        batch_size: Rows a chunk.
+    """
+    first = next(network.parameters(), None)
+    if first is not None:
+        inputs = inputs.to(first)
+    columns = (part.split(batch_size) for part in (inputs, *taken_context(network, context)))
+    return torch.cat([network(*chunk) for chunk in zip(*columns, strict=True)])
+
+
+def positional_inputs(called: Callable[..., Any]) -> tuple[int, float]:
+    """Return the least and the largest number of inputs that a module or a function takes by position.
+
+    An argument with a default other than None is a setting and no input.
+    """
+    forward = getattr(type(called), "forward", None) if isinstance(called, nn.Module) else None
+    try:
+        if inspect.isfunction(forward) and "forward" not in vars(called):
+            least, most = _inputs_of(forward)
+            return max(0, least - 1), max(0, most - 1)  # without self
+        return _inputs_of.__wrapped__(called.forward if isinstance(called, nn.Module) else called)
+    except (TypeError, ValueError):  # a callable without a signature; a traced module has none and one input
+        return 0, 0 if isinstance(called, nn.Module) else math.inf
+
+
+@functools.lru_cache(maxsize=1024)
+def _inputs_of(function: Callable[..., Any]) -> tuple[int, float]:
+    parameters = inspect.signature(function).parameters.values()
+    empty = inspect.Parameter.empty
+    by_position = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    inputs = [p for p in by_position if p.default is empty or p.default is None]
+    any_number = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    return sum(p.default is empty for p in inputs), math.inf if any_number else len(inputs)
