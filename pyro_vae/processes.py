@@ -7,18 +7,19 @@ what they find is summed over all of them: every process then goes on with the s
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import re
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae._checks import InputError, LostProcessError, MissingPackageError
+from pyro_vae._checks import InputError, LostProcessError, check
 
 __all__ = ["ALONE", "Processes", "Together", "started_processes"]
+
+TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets in the environment of each process, beside WORLD_SIZE."""
 
 
 class Processes:
@@ -72,16 +73,16 @@ ALONE = Processes()
 
 
 class Together(Processes):
-    """A process among several, by Lightning Fabric. All must ask for the same sums in the same order.
+    """A process among several, by `torch.distributed`. All must ask for the same sums in the same order.
 
     Args:
-        fabric: A launched `Fabric`.
+        device: Where sums are taken: NCCL sums on the GPU alone.
     """
 
-    def __init__(self, fabric: Any) -> None:
-        self._fabric = fabric
-        self.rank = fabric.global_rank
-        self.count = fabric.world_size
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.rank = torch.distributed.get_rank()
+        self.count = torch.distributed.get_world_size()
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of the tensors that all processes give, of one shape and dtype; `values` is used up.
@@ -89,9 +90,9 @@ class Together(Processes):
         Raises:
             LostProcessError: If another process has ended.
         """
+        total = values.detach().to(self._device).contiguous()
         try:
-            # NCCL sums on the GPU alone.
-            total: Tensor = self._fabric.all_reduce(values.detach().to(self._fabric.device), reduce_op="sum")
+            torch.distributed.all_reduce(total)
         except RuntimeError as error:
             raise LostProcessError(
                 f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_reason(error)}). "
@@ -106,28 +107,25 @@ def started_processes() -> Processes:
     On GPUs each process takes the one of its number on its machine.
 
     Raises:
-        MissingPackageError: If there are several processes and Lightning Fabric is not installed.
+        InputError: If there are several processes that torchrun has not started.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
-    try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        raise MissingPackageError(
-            "Several processes need Lightning Fabric: pip install 'pyro_vae[distributed]'."
-        ) from None
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(
-        accelerator="cuda" if torch.cuda.device_count() >= here else "cpu",
-        strategy="ddp",
-        devices=here,
-        num_nodes=count // here,
+    missing = [name for name in TORCHRUN if name not in os.environ]
+    check(
+        not missing,
+        f"Expected processes started by torchrun; WORLD_SIZE is set, but not {', '.join(missing)}. "
+        "Start them by torchrun, or unset WORLD_SIZE.",
     )
-    fabric.launch()
+    here, number = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    if torch.cuda.device_count() >= here:
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     atexit.register(torch.distributed.destroy_process_group)
-    return Together(fabric)
+    return Together(device)
 
 
 def _reason(error: Exception) -> str:

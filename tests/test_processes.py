@@ -211,15 +211,15 @@ def test_batches_are_shared_and_their_noise_is_each_process_s_own():
         ("", "RuntimeError"),
     ],
 )
-def test_a_lost_process_is_told_in_one_sentence(message, reason):
-    class Broken:
-        global_rank, world_size, device = 0, 2, "cpu"
+def test_a_lost_process_is_told_in_one_sentence(message, reason, monkeypatch):
+    def broken(values):
+        raise RuntimeError(message)
 
-        def all_reduce(self, values, reduce_op):
-            raise RuntimeError(message)
-
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", broken)
     with pytest.raises(LostProcessError) as caught:
-        Together(Broken()).sum(torch.zeros(2))
+        Together(torch.device("cpu")).sum(torch.zeros(2))
     assert f"Process 1 of 2 lost another one, so it ends too ({reason}). A run" in str(caught.value)
 
 
@@ -230,6 +230,15 @@ def test_one_process_needs_no_launcher(monkeypatch):
     assert started_processes() is ALONE
     values = torch.randn(3, 2)
     assert torch.equal(ALONE.gather(values), values)
+
+
+def test_processes_that_torchrun_has_not_started_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(
+        InputError, match=r"started by torchrun; WORLD_SIZE is set, but not RANK.*Start them by"
+    ):
+        started_processes()
 
 
 def test_too_few_rows_and_unshared_data_are_refused():
