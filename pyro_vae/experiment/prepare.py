@@ -51,7 +51,10 @@ class Prepared:
     @property
     def _settings(self) -> dict[str, Any]:
         data = {"train": self.dataset.train, "validation": self.dataset.validation}
-        return data | fit_settings(self.config.training)
+        metrics = {
+            part.name: part.make(self.dataset.validation) for part in self.config.training.parts("metrics")
+        }
+        return data | {"metrics": metrics} | fit_settings(self.config.training)
 
 
 def prepare(config: Config, dataset: DataSet) -> Prepared:

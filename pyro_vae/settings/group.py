@@ -50,9 +50,17 @@ class Group:
 
     def part(self, kind: str) -> Any:
         """Return the chosen part of a kind, with the values of its settings."""
-        name = check_choice(getattr(self, kind), PARTS[kind], flag_of(kind))
-        part = PARTS[kind][name]
-        return part(**{field.name: getattr(self, field.name) for field in part.settings()})
+        (part,) = self.parts(kind)
+        return part
+
+    def parts(self, kind: str) -> list[Any]:
+        """Return the chosen parts of a kind of which several can be chosen, with the values of their settings."""
+        chosen = getattr(self, kind)
+        names = chosen if isinstance(chosen, tuple) else (chosen,)
+        kinds = [PARTS[kind][check_choice(name, PARTS[kind], flag_of(kind))] for name in names]
+        return [
+            part(**{field.name: getattr(self, field.name) for field in part.settings()}) for part in kinds
+        ]
 
     def check(self, config: Any) -> None:
         """Check every value that needs no data.
@@ -69,11 +77,12 @@ class Group:
                 check_value(value, flag_of(field.name))
         for kind in self.kinds:
             self.check_unused(kind)
-            self.part(kind).check(config)
+            for part in self.parts(kind):
+                part.check(config)
 
     def check_unused(self, kind: str) -> None:
         """Raise `InputError` where a setting was changed that belongs to another part of a kind than the chosen one."""
-        own = {field.name for field in self.part(kind).settings()}
+        own = {field.name for part in self.parts(kind) for field in part.settings()}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, users in users_of_settings(kind).items():
             value = getattr(self, name)
@@ -119,11 +128,8 @@ def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
     parts = PARTS[kind.kind]
     listed = "; ".join(f"{name} ({part.purpose()})" for name, part in parts.items())
     choice = Setting(f"{kind.help}: {listed}.")
-    yield (
-        kind.kind,
-        Literal[tuple(parts)],
-        dataclasses.field(default=kind.default, metadata={"setting": choice}),
-    )
+    hint: Any = tuple[str, ...] if kind.default == () else Literal[tuple(parts)]
+    yield kind.kind, hint, dataclasses.field(default=kind.default, metadata={"setting": choice})
     for name, users in users_of_settings(kind.kind).items():
         part = parts[users[0]]
         field = next(field for field in part.settings() if field.name == name)

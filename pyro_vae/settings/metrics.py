@@ -1,4 +1,4 @@
-"""Metrics that the command line can measure each epoch."""
+"""Settings of the metrics that the command line can measure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,5 @@ from pyro_vae.settings.part import Part
 __all__ = ["MetricPart"]
 
 
-class MetricPart(Part, kind="metric", default="", help="Measured each epoch on the validated weights"):
+class MetricPart(Part, kind="metrics", default=(), help="Measured after each epoch on the validated weights"):
     """A metric, made from the validation data."""
-
-
-class ReconstructionError(
-    MetricPart, name="reconstruction-error", target="pyro_vae.training.metrics:ReconstructionError"
-):
-    """Squared distance between x and its reconstruction, mean over rows, in squared data units."""

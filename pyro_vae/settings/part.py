@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 from pyro_vae.settings.declare import setting_of, shown_settings
 
-__all__ = ["PARTS", "DataFacts", "Part", "load", "load_parts"]
+__all__ = ["KINDS", "PARTS", "DataFacts", "Part", "load", "load_parts"]
 
 PARTS: dict[str, dict[str, type[Part]]] = {}
 """By kind and name every part that there is, in the order of their declaration."""
+KINDS: dict[str, type[Part]] = {}
+"""By name every kind."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Part:
     Attributes:
         kind: What it is one of, such as "likelihood"; its flag is `--likelihood`.
         help: Of that flag.
-        default: The name that is taken where none is given.
+        default: The name that is taken where none is given; the empty tuple where several can be chosen, or none.
         name: Its name on the command line.
         target: What makes it, "module:name", called with what its kind is made from and with its settings.
         formula: What it is as a formula, for the tables of the documentation.
@@ -49,18 +51,21 @@ class Part:
 
     kind: ClassVar[str]
     help: ClassVar[str]
-    default: ClassVar[str]
+    default: ClassVar[str | tuple[()]]
     name: ClassVar[str] = ""
     target: ClassVar[str] = ""
     formula: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, name: str = "", target: str = "", formula: str = "", **rest: str) -> None:
+    def __init_subclass__(
+        cls, *, name: str = "", target: str = "", formula: str = "", **rest: str | tuple[()]
+    ) -> None:
         """Enter a part or, with `kind`, `help` and `default`, a kind of parts."""
         super().__init_subclass__()
         for key, value in rest.items():
             setattr(cls, key, value)
         cls.name, cls.target, cls.formula = name, target, formula
         made = dataclass(frozen=True)(cls)
+        KINDS.setdefault(cls.kind, made)
         parts = PARTS.setdefault(cls.kind, {})
         if name:
             parts[name] = made

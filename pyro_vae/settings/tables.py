@@ -10,7 +10,7 @@ from pyro_vae.settings.data import DataConfig
 from pyro_vae.settings.declare import flag_of, setting_of
 from pyro_vae.settings.group import Group
 from pyro_vae.settings.model import ModelConfig
-from pyro_vae.settings.part import PARTS
+from pyro_vae.settings.part import KINDS, PARTS
 from pyro_vae.settings.run import RunConfig
 from pyro_vae.settings.training import TrainingConfig
 
@@ -41,7 +41,7 @@ def settings_page() -> str:
 def parts_table(kind: str) -> str:
     """Return the parts of a kind: name, formula, purpose."""
     parts = PARTS[kind]
-    help_of_kind = next(iter(parts.values())).help
+    help_of_kind = KINDS[kind].help
     if not any(part.formula for part in parts.values()):
         return _table(
             (f"`{flag_of(kind)}`", help_of_kind), [(f"`{n}`", p.purpose()) for n, p in parts.items()]

@@ -7,12 +7,13 @@ from typing import Literal
 from pyro_vae.settings.checks import at_least, positive, positive_or_zero, scale, share, size
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
+from pyro_vae.settings.metrics import MetricPart
 from pyro_vae.settings.objectives import ObjectivePart
 
 __all__ = ["TrainingConfig"]
 
 
-@group(ObjectivePart)
+@group(ObjectivePart, MetricPart)
 class TrainingConfig(Group):
     """Stochastic variational inference."""
 

@@ -5,8 +5,9 @@ from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
 from pyro_vae.training.callbacks import Callback, ProgressBar, TrainerState
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.learning_rate import Schedule
-from pyro_vae.training.metrics import Measurement, Metric, ReconstructionError
+from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.optimizer import FusedAdamW
+from pyro_vae.training.reconstruction_error import ReconstructionError
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import Place, Stepper
 from pyro_vae.training.trainer import Trainer

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pyro_vae._checks import InputError, LostProcessError, check
-from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.data.adapters import as_blocks
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.random_state import fixed_random_state
 
-__all__ = ["Measurement", "Metric", "ReconstructionError"]
+__all__ = ["Measurement", "Metric"]
 
 Metric = Callable[[Any, Any], float]
 """Function (model, guide) -> number. The programs are in evaluation mode and hold the validated weights."""
@@ -97,44 +93,6 @@ def _as_number(value: Any, name: str) -> float:
         raise InputError(
             f"Expected metric {name!r} to return a number; got {type(value).__name__}{shape}. Return a float."
         ) from None
-
-
-@dataclass(frozen=True)
-class ReconstructionError:
-    """Mean over rows of ||x - E[x | z]||^2 at z = E[z | x], in squared data units: the sum over the columns of a row.
-
-    Args:
-        data: Rows (and context) in any container that `fit` takes, as a rule the validation rows; a `Split` under its
-            fixed draw.
-    """
-
-    data: Any
-
-    def __call__(self, model: Any, guide: Any) -> float:
-        """Return the error of two programs.
-
-        Args:
-            model: With `reconstruct(x, guide, *context)`, as `GenerativeModel`.
-            guide: With `encode(x, *context)`, as `AmortizedGuide`.
-
-        Raises:
-            InputError: If the model cannot reconstruct.
-        """
-        check(
-            hasattr(model, "reconstruct"),
-            f"Expected a model with `reconstruct` for the reconstruction error; {type(model).__name__} has none.",
-        )
-        entry = entry_for(model, guide)
-        total, count = 0.0, 0
-        for x, *context in as_blocks(self.data, entry.device or "cpu", entry=entry):
-            total += float(_squared_errors(x, model.reconstruct(x, guide, *context)).sum())
-            count += len(x)
-        return total / count
-
-
-def _squared_errors(x: Tensor, reconstruction: Tensor) -> Tensor:
-    """Return the squared distance of each row, shape (N,), float64."""
-    return (x.double() - reconstruction.double()).square().sum(-1)
 
 
 def not_finite_note(history: list[dict[str, Any]]) -> str:
