@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import script
 
-from pyro_vae import ReconstructionError
+from pyro_vae import ReconstructionError, load_dataset, load_run
 from pyro_vae.experiment.closing_table import closing_table
 from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pyro_vae.experiment.evaluation import Evaluation, Extent
@@ -63,3 +64,23 @@ def test_metrics_stand_in_the_summary_and_in_the_closing_table(digits, tmp_path)
     table = closing_table(prepared.config, digits, evaluation, result, tmp_path)
     assert f"metrics at these weights: error {result.metrics['error']:.6g}, odd inf" in table
     assert f"note: {result.metrics_note}" in table
+
+
+def test_metrics_are_chosen_by_name(tmp_path):
+    out = tmp_path / "run"
+    small = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--evaluate", "none", "--out", out]
+    assert script(*small, "--metrics", "reconstruction-error") == 0
+    summary = json.loads((out / "summary.json").read_text())
+    run, validation = load_run(out), load_dataset("digits").validation
+    expected = (
+        (validation.tensor() - run.model.reconstruct(validation.tensor(), run.guide)).square().sum(1).mean()
+    )
+    assert summary["metrics"]["reconstruction-error"] == pytest.approx(float(expected), rel=1e-5)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["metrics"]["reconstruction-error"] > 0 for line in lines)
+
+
+def test_an_unknown_metric_is_refused(tmp_path, capsys):
+    assert script("--metrics", "fid", "--out", tmp_path / "run") == 2
+    assert "Expected --metrics to be one of reconstruction-error; got 'fid'." in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

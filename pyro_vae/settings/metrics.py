@@ -9,3 +9,11 @@ __all__ = ["MetricPart"]
 
 class MetricPart(Part, kind="metrics", default=(), help="Measured after each epoch on the validated weights"):
     """A metric, made from the validation data."""
+
+
+class ReconstructionError(
+    MetricPart,
+    name="reconstruction-error",
+    target="pyro_vae.training.reconstruction_error:ReconstructionError",
+):
+    """Mean over rows of the squared distance between x and its reconstruction, in squared data units."""
