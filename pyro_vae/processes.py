@@ -10,11 +10,11 @@ import atexit
 import os
 import re
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError, LostProcessError, check
+from pyro_vae.seeds import derive_seed
 
 __all__ = ["ALONE", "Processes", "Together", "started_processes"]
 
@@ -57,8 +57,7 @@ class Processes:
         """Return the seed of this process's own noise at a place in training, such as epoch and step."""
         if self.rank == 0 and not place:
             return seed
-        (state,) = np.random.SeedSequence((seed, self.rank, *place)).generate_state(1, np.uint64)
-        return int(state >> np.uint64(1))
+        return derive_seed(seed, self.rank, *place)
 
     def check_rows(self, num_rows: int) -> None:
         """Raise `InputError` unless each process gets at least one of so many rows."""

@@ -27,6 +27,7 @@ from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.text_table import format_table
 from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.models.linear import LinearGaussianModel
+from pyro_vae.statistics import mean_and_se
 from pyro_vae.storage import write_json
 
 TAIL_INDICES = (-0.5, 0.1, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -101,8 +102,8 @@ def drawn(seed: int) -> tuple[LinearGaussianModel, Tensor]:
 def line(name: str, off: np.ndarray, se: np.ndarray, khat: np.ndarray) -> list[str]:
     """Return a line of a table: how often the exact value lies within two standard errors, and what k-hat said."""
     inside = np.abs(off) <= 2 * se
-    error = 100 * inside.std() / len(inside) ** 0.5
-    numbers = f"{100 * inside.mean():.1f} ± {error:.1f}", f"{off.mean():+.4f}", f"{np.median(se):.4f}"
+    share, error = mean_and_se(100 * inside)
+    numbers = f"{share:.1f} ± {error:.1f}", f"{off.mean():+.4f}", f"{np.median(se):.4f}"
     return [name, str(len(off)), *numbers, f"{np.median(khat):.2f}"]
 
 
@@ -148,14 +149,8 @@ def draw(found: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Any:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     truth = list(found)
-    inside = [np.abs(off) <= 2 * se for off, se, _ in found.values()]
-    left.errorbar(
-        truth,
-        [100 * i.mean() for i in inside],
-        [100 * i.std() / len(i) ** 0.5 for i in inside],
-        marker="o",
-        capsize=3,
-    )
+    shares = [mean_and_se(100 * (np.abs(off) <= 2 * se)) for off, se, _ in found.values()]
+    left.errorbar(truth, *zip(*shares, strict=True), marker="o", capsize=3)
     left.axhline(95.4, color="black", linestyle="--", linewidth=1, label="a normal's 95.4 %")
     left.set(xlabel="true tail index k", ylabel="exact value within 2 se, % of rows", title="Coverage")
     left.legend()

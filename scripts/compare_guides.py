@@ -192,7 +192,8 @@ def _measured(arguments: Arguments, config: Config, dataset: Any, folder: Path) 
 def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, name: str, seed: int) -> Any:
     """Fit one guide and measure it."""
     from pyro_vae.evaluate.gaps import RowFit
-    from pyro_vae.experiment.comparison.guides import evenly_spaced, fit_guides, measure_guide
+    from pyro_vae.evenly_spaced import evenly_spaced_rows
+    from pyro_vae.experiment.comparison.guides import fit_guides, measure_guide
 
     epochs = arguments.guide_epochs or config.training.epochs
     config = replace(config, training=replace(config.training, epochs=epochs))
@@ -200,11 +201,11 @@ def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, nam
     (fitted,) = fit_guides(config, dataset, [name], [seed], model, progress=True)
     print("Measuring ...", flush=True)
     test, train = dataset.test.tensor(), dataset.train.tensor()
-    x = test[evenly_spaced(len(test), arguments.test_rows or len(test))]
+    x = test[evenly_spaced_rows(len(test), arguments.test_rows or len(test))]
     return measure_guide(
         fitted,
         x,
-        train[evenly_spaced(len(train), len(x))],
+        train[evenly_spaced_rows(len(train), len(x))],
         num_samples=arguments.num_samples,
         gap_rows=arguments.gap_rows,
         row_fit=RowFit(arguments.gap_steps),

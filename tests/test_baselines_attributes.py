@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from pyro_vae import LinearGaussianModel
 from pyro_vae._checks import InputError
-from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
+from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA, Moments
 
 ALL = [PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA]
 
@@ -183,3 +183,38 @@ def test_factor_analysis_gains_nothing_from_thousands_of_steps_of_em():
     total = weight @ weight.T + np.diag(noise)
     log_prob = scipy.stats.multivariate_normal(x.mean(0), total).logpdf(x).mean()
     assert model.score(x) > log_prob - 1e-7
+
+
+def test_ppca_of_moments_is_ppca_of_their_rows():
+    first, second = Moments.of(X[:100]), Moments.of(X[100:])
+    pooled = Moments(X.shape[1])
+    pooled.count, pooled.mean = len(X), (100 * first.mean + 50 * second.mean) / 150
+    pooled.scatter = first.scatter_about(pooled.mean) + second.scatter_about(pooled.mean)
+    whole, ours = PPCA(2).fit(X), PPCA(2).fit_moments(pooled)
+    np.testing.assert_allclose(ours.components_, whole.components_, rtol=1e-9)
+    np.testing.assert_allclose(ours.score_samples(X), whole.score_samples(X), rtol=1e-10)
+    assert ours.loglike_ == pytest.approx(whole.loglike_)
+    assert (ours.n_features_in_, ours.n_samples_seen_) == (6, 150)
+    ours.partial_fit(X[:40] + 1)
+    assert pooled.count == 150
+    np.testing.assert_allclose(
+        ours.components_, PPCA(2).fit(np.vstack([X, X[:40] + 1])).components_, rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.ones((5, 3)), "rows that are all alike"),
+        (np.full((5, 3), np.nan), r"Expected finite moments of at least one row; got those of 5 rows"),
+        (np.eye(3)[:1], "Expected n_components below 1 for n_samples=1"),
+        (1e200 * X, "variances double precision can hold|finite moments"),
+    ],
+)
+def test_moments_that_have_no_ppca_are_refused(rows, message):
+    with pytest.raises(InputError, match=message):
+        PPCA(1).fit_moments(Moments.of(rows))
+    with pytest.raises(
+        AttributeError, match=r"replaced: sum the moments .*pooled_moments.* PPCA\.fit_moments"
+    ):
+        PPCA(1).fit_share(rows, None)

@@ -1,5 +1,6 @@
 """Guides compared on one fixed model whose log p(x) is known: bounds, gaps, their order, and the command line."""
 
+import dataclasses
 import json
 import runpy
 from typing import get_args
@@ -26,7 +27,6 @@ from pyro_vae.experiment.comparison.guide_scores import (
 from pyro_vae.experiment.comparison.guides import (
     COMPARED,
     MeasuredGuide,
-    evenly_spaced,
     fit_guides,
     measure_guide,
 )
@@ -266,9 +266,10 @@ def test_measurements_come_back_from_disk(tmp_path):
         MeasuredGuide.load(tmp_path / "iaf-3.npz")
 
 
-def test_rows_are_taken_evenly():
-    assert evenly_spaced(10, 4).tolist() == [0, 3, 6, 9]
-    assert evenly_spaced(3, 5).tolist() == [0, 1, 2]
+def test_gaps_of_other_rows_are_not_compared():
+    one, other = made("diagonal", 0, -3.0), made("iaf", 0, -2.5)
+    with pytest.raises(InputError, match="Expected gaps that were measured on the same rows for all guides"):
+        check_order([one, dataclasses.replace(other, chosen=other.chosen + 1)])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from pyro_vae.experiment.comparison import (
     fit_linear_vae,
     fit_vae,
     linear_baselines,
-    mean_and_se,
 )
 from pyro_vae.experiment.config import Config, ModelConfig, TrainingConfig
 from pyro_vae.objectives import estimate_elbo
@@ -145,12 +144,6 @@ def test_where_a_baseline_is_not_defined_the_reason_is_given(digits):
 def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
     monkeypatch.setattr("pyro_vae.experiment.comparison.entries.BASELINE_BYTES", 1000)
     assert "in chunks" in linear_baselines(digits, 8)["ppca"]
-
-
-def test_mean_and_error_of_one_row():
-    mean, error = mean_and_se(np.array([2.0]))
-    assert mean == 2
-    assert np.isnan(error)
 
 
 def test_the_end_of_a_run_tells_the_baselines(tmp_path, capsys, digits):

@@ -17,6 +17,7 @@ import torch
 from pyro_vae import ELBO, Callback, fit
 from pyro_vae.baselines import PPCA
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
+from pyro_vae.experiment.comparison import pooled_moments
 from pyro_vae.processes import ALONE, started_processes
 from pyro_vae.training import AveragedGradients
 
@@ -129,7 +130,7 @@ def main():
         np.random.default_rng(0).standard_normal((400, 6)) @ np.random.default_rng(1).standard_normal((6, 6))
         + 3
     )
-    whole, shared = PPCA(2).fit(x), PPCA(2).fit_share(x[processes.share(len(x))], processes)
+    whole, shared = PPCA(2).fit(x), PPCA(2).fit_moments(pooled_moments(x[processes.share(len(x))], processes))
     apart = [
         np.abs(getattr(whole, n) - getattr(shared, n)).max()
         for n in ("components_", "mean_", "noise_variance_")

@@ -6,10 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import scipy.linalg
-import torch
 
 from pyro_vae.baselines._gaussian import Array, fixed_signs
-from pyro_vae.processes import Processes
 
 # Variances that overflow are found by `check_variances`.
 OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
@@ -19,12 +17,25 @@ class Moments:
     """Count, mean and scatter matrix Σ (x - mean)(x - mean)ᵀ of the rows seen so far, in O(D²) memory.
 
     Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which cancels nothing large.
+
+    Args:
+        num_features: D.
+
+    Attributes:
+        count: N, the number of rows.
+        mean: Shape (D,).
+        scatter: Shape (D, D), in squared units of x.
     """
 
     def __init__(self, num_features: int) -> None:
         self.count = 0
         self.mean = np.zeros(num_features)
         self.scatter = np.zeros((num_features, num_features))
+
+    @classmethod
+    def of(cls, x: Array) -> Moments:
+        """The moments of finite rows x of shape (n, D)."""
+        return cls(x.shape[1]).update(x, column_means(x))
 
     @np.errstate(**OVERFLOW)
     def update(self, x: Array, mean: Array) -> Moments:
@@ -36,16 +47,10 @@ class Moments:
         self.count = total
         return self
 
-    def pooled(self, processes: Processes) -> Moments:
-        """The moments of the rows that all processes have seen, the same in each."""
-        own = np.concatenate([[self.count], self.count * self.mean])
-        count, *sums = processes.sum(torch.from_numpy(own)).tolist()
-        pooled = Moments(len(self.mean))
-        pooled.count, pooled.mean = round(count), np.array(sums) / count
-        shift = self.mean - pooled.mean
-        scatter = self.scatter + np.outer(self.count * shift, shift)
-        pooled.scatter = processes.sum(torch.from_numpy(scatter)).numpy()
-        return pooled
+    def scatter_about(self, centre: Array) -> Array:
+        """Σ (x - centre)(x - centre)ᵀ of the rows seen so far, for a centre of shape (D,); shape (D, D)."""
+        shift = self.mean - centre
+        return self.scatter + np.outer(self.count * shift, shift)
 
     def covariance(self) -> Covariance:
         """The covariance of the rows seen so far, normalised by their number."""

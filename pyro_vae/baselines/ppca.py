@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -19,7 +20,6 @@ from pyro_vae.baselines._base import (
 )
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
-from pyro_vae.processes import Processes
 
 
 class PPCA(LinearGaussian):
@@ -74,25 +74,37 @@ class PPCA(LinearGaussian):
         self._moments = Moments(X.shape[1]).update(X, mean)
         return self._solve(self._moments.covariance(), mean, X, len(X))
 
-    def fit_share(self, X: ArrayLike, processes: Processes) -> PPCA:
-        """Fit the rows of all processes, of which each gives its own X, shape (n, D).
+    def fit_moments(self, moments: Moments) -> PPCA:
+        """Fit rows of which count, mean and scatter matrix are known, such as those summed over several machines.
 
-        Count, mean and scatter matrix are summed over the processes, D² + D + 1 numbers in all; every process ends
-        with the same model.
+        The result equals `fit` on the rows themselves; `partial_fit` goes on from them.
 
         Args:
-            X: This process's rows.
-            processes: From `started_processes()`.
+            moments: Of N rows with D columns.
 
         Raises:
-            InputError: On NaN or infinity, or an n_components that is not below the rank of all rows.
+            InputError: If they are not finite, or n_components is not below the rank of the rows.
         """
-        X = read_rows(self, X, reset=True)
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = column_means(X)
-        check_finite(X, mean)
-        self._moments = Moments(X.shape[1]).update(X, mean).pooled(processes)
-        return self._solve(self._moments.covariance(), self._moments.mean.copy(), X, self._moments.count)
+        check(
+            moments.count > 0
+            and bool(np.isfinite(moments.mean).all() and np.isfinite(moments.scatter).all()),
+            f"Expected finite moments of at least one row; got those of {moments.count} rows. Drop or impute rows "
+            "with NaN or infinity first.",
+        )
+        self.n_features_in_ = len(moments.mean)
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        self._moments = copy.deepcopy(moments)
+        covariance = moments.covariance()
+        spread = np.sqrt(covariance.diagonal)
+        extremes = np.stack([moments.mean - spread, moments.mean + spread])  # which have these variances
+        return self._solve(covariance, moments.mean.copy(), extremes, moments.count)
+
+    def fit_share(self, *arguments: Any) -> PPCA:
+        """Gone since version 0.1.0: estimators know no processes."""
+        raise AttributeError(
+            "PPCA.fit_share has been replaced: sum the moments of all rows with "
+            "pyro_vae.experiment.comparison.pooled_moments(rows, processes), and give them to PPCA.fit_moments."
+        )
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
         """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.

@@ -79,7 +79,8 @@ def permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
 
 
 def _seeds(*key: int, count: int) -> list[int]:
-    # All of an epoch at once: one by one they take as long as a batch.
+    # All of an epoch at once: one by one they take as long as a batch. 32-bit words, not `derive_seeds`: the order of
+    # the rows in every run so far comes from them.
     return [int(word) for word in np.random.SeedSequence(key).generate_state(count)]
 
 

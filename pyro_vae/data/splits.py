@@ -15,6 +15,7 @@ from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.batch_order import Batches, uniform_noise
 from pyro_vae.data.preprocessing import Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, Stored, chunks
+from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import ALONE, Processes
 
 __all__ = ["DATA_SEED", "DataSet", "Split", "draw_splits", "fixed_noise"]
@@ -86,7 +87,7 @@ class Split:
 
     def evenly_spaced(self, num_rows: int) -> Split:
         """Return `num_rows` rows from all over the split, or all of them where it has fewer."""
-        return self.select(np.linspace(0, len(self) - 1, min(num_rows, len(self))).round().astype(np.int64))
+        return self.select(evenly_spaced_rows(len(self), num_rows))
 
     def share(self, processes: Processes) -> Split:
         """Return the rows that are a process's own."""

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from pyro_vae._checks import check_integer
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._densities import Densities, noise_seeds
+from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.hmc import init
 from pyro_vae.evaluate.temperatures import Annealing
 from pyro_vae.progress import Bar, progress_bar
+from pyro_vae.seeds import derive_seeds
 
 __all__ = ["AnnealedChains", "AnnealedRows"]
 
@@ -53,7 +54,7 @@ class AnnealedRows:
         with undisturbed(self.data), evaluation_mode(self.model, self.guide), bar:
             for start in range(0, num_rows, self.batch_size):
                 rows = slice(start, min(start + self.batch_size, num_rows))
-                for_programs, for_chains = noise_seeds(self.seed, start, 2)
+                for_programs, for_chains = derive_seeds(self.seed, start, count=2)
                 torch.manual_seed(for_programs)
                 batch = tuple(values[rows] for values in self.data)
                 densities = Densities(self.model, self.guide, batch, self.max_plate_nesting)

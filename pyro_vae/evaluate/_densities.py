@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyro
 import torch
 from pyro import poutine
@@ -23,7 +22,7 @@ from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.checks import check_same_supports
 from pyro_vae.objectives.sites import WithoutScales, data_plate, data_site, sample_sites
 
-__all__ = ["Densities", "noise_seeds", "rows_last", "simulate_rows", "vectorized_trace"]
+__all__ = ["Densities", "rows_last", "simulate_rows", "vectorized_trace"]
 
 
 class _Site(NamedTuple):
@@ -232,9 +231,3 @@ def simulate_rows(
     latents = {site["name"]: rows_last(site) for site in sample_sites(trace) if site is not observed}
     x = observed["value"].reshape(data[0].shape).to(data[0].dtype)
     return (x, *data[1:]), latents
-
-
-def noise_seeds(seed: int, block: int, count: int) -> list[int]:
-    """Return seeds of streams of noise that have nothing to do with each other, or with those of another block."""
-    states = np.random.SeedSequence((seed, block)).generate_state(count, np.uint64)
-    return [int(state >> np.uint64(1)) for state in states]

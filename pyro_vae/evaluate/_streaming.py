@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from pyro_vae._programs import local_parameters
 from pyro_vae.objectives import ProgramError, RowLogProbs, row_log_probs
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import PARTICLES, failing_rows, with_stand_ins
+from pyro_vae.seeds import derive_seed
 
 __all__ = ["Stream", "undisturbed"]
 
@@ -98,8 +98,8 @@ class Stream:
         block = tuple(values[start : start + rows] for values in self.data)
         lost = torch.zeros(len(block[0]), dtype=torch.bool)
         # A block's noise does not depend on the blocks before it.
-        (state,) = np.random.SeedSequence((self.seed, start)).generate_state(1, np.uint64)
-        torch.manual_seed(int(state >> np.uint64(1)))
+        seed = derive_seed(self.seed, start)
+        torch.manual_seed(seed)
         for done in range(0, self.num_samples, samples):
             count = min(samples, self.num_samples - done)
             try:
@@ -109,7 +109,7 @@ class Stream:
                     raise
                 lost = failing_rows(partial(self._draw_rows, min(count, PARTICLES)), block)
                 block = with_stand_ins(block, lost)
-                torch.manual_seed(int(state >> np.uint64(1)))
+                torch.manual_seed(seed)
                 found = self._draw(block, count)
             yield _weights(found, lost)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from pyro_vae._checks import check
 from pyro_vae.objectives.unscored import told_unscored, unscored_part
+from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
 
@@ -103,12 +103,12 @@ class AnnealedLogLikelihood:
     @property
     def mean_se(self) -> float:
         """Standard error of the mean, from the spread over rows; NaN for one row."""
-        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else math.nan
+        return mean_and_se(self.value)[1]
 
     @property
     def monte_carlo_se(self) -> float:
         """Standard error of the mean that more chains would remove."""
-        return float(self.se.square().sum().sqrt() / len(self.se))
+        return se_of_mean(self.se)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures by name, nats per example; "simulated_rows" is a check and not a bound."""

@@ -15,6 +15,7 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._streaming import Stream, undisturbed
 from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.statistics import mean_and_se
 
 __all__ = ["IWAECurve", "iwae_curve"]
 
@@ -59,11 +60,7 @@ class IWAECurve:
     @property
     def mean_se(self) -> Tensor:
         """Standard error of the means for new rows, shape (S,): the spread over rows and the samples of z."""
-        return (
-            self.value.std(1) / self.value.shape[1] ** 0.5
-            if self.value.shape[1] > 1
-            else self.mean * torch.nan
-        )
+        return self.value.new_tensor([mean_and_se(bound)[1] for bound in self.value])
 
     def __repr__(self) -> str:
         told = ", ".join(f"{k}: {v:.2f}" for k, v in zip(self.num_samples, self.mean.tolist(), strict=True))

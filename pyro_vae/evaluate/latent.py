@@ -17,6 +17,7 @@ from pyro_vae.evaluate.latent_draws import LatentDraws, SiteDraws, draw_latents
 from pyro_vae.evaluate.latent_result import LatentSummary, Sandwich, SiteSummary
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import unscored
+from pyro_vae.statistics import mean_and_se
 
 __all__ = ["LatentSummary", "Sandwich", "SiteSummary", "latent_summary"]
 
@@ -71,12 +72,12 @@ def latent_summary(
     n, deviation = len(kl), kl - kl.mean()
     lower, upper = (float(part.mean()) for part in (information.lower, information.upper))
     total, rest = float(kl.mean()), deviation - information.influence
-    marginal_kl = Sandwich(total - upper, total - lower, float(rest.std() / n**0.5))
+    marginal_kl = Sandwich(total - upper, total - lower, mean_and_se(rest)[1])
     return LatentSummary(
         sites=sites,
         kl=total,
-        kl_se=float(deviation.std() / n**0.5),
-        mutual_information=Sandwich(lower, upper, float(information.influence.std() / n**0.5)),
+        kl_se=mean_and_se(deviation)[1],
+        mutual_information=Sandwich(lower, upper, mean_and_se(information.influence)[1]),
         marginal_kl=marginal_kl if draws.one_prior else None,
         num_rows=n,
         unscored_rows=tuple(lost.nonzero().flatten().tolist()),
@@ -89,7 +90,7 @@ def _of_site(site: SiteDraws) -> SiteSummary:
         mean_variance=_mean_variance(site.means),
         kl_per_dimension=site.kl_per_dimension,
         kl=float(kl.mean()),
-        kl_se=float((kl - kl.mean()).std() / len(kl) ** 0.5),
+        kl_se=mean_and_se(kl - kl.mean())[1],
     )
 
 

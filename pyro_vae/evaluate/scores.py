@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.evaluate.pareto_k import SHORTEST_TAIL, tail_length
 from pyro_vae.objectives.unscored import told_unscored, unscored_part
+from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["LogLikelihood"]
 
@@ -68,7 +69,7 @@ class LogLikelihood:
     @property
     def monte_carlo_se(self) -> float:
         """Standard error of the mean for these rows, from the samples of z; NaN for one sample a row."""
-        return float(self.se.square().sum().sqrt() / len(self))
+        return se_of_mean(self.se)
 
     @property
     def rows_se(self) -> float:
@@ -78,7 +79,7 @@ class LogLikelihood:
     @property
     def mean_se(self) -> float:
         """Standard error of the mean from both: the spread of the estimates over rows holds both; NaN for one row."""
-        return float(self.value.std() / len(self) ** 0.5) if len(self) > 1 else math.nan
+        return mean_and_se(self.value)[1]
 
     @property
     def bias(self) -> float:

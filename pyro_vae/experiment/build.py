@@ -74,6 +74,7 @@ def starting_rows(config: ModelConfig, train: Split) -> Tensor:
     Returns:
         Shape (components, data_dim), in data units.
     """
+    # Truncated, not `evenly_spaced_rows`: training starts at the same rows as in 0.1.0.
     chosen = np.linspace(0, len(train) - 1, num_components(config)).astype(np.int64)
     return train.select(chosen).tensor()
 

@@ -21,6 +21,7 @@ from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import ProgramError, draw
 from pyro_vae.objectives.sites import has_limits, has_values_outside, sample_sites, score, within_support
 from pyro_vae.objectives.unscored import failing_rows, told_unscored, unscored_part, with_stand_ins
+from pyro_vae.statistics import mean_and_se
 
 __all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site", "told_outside_support"]
 
@@ -61,7 +62,7 @@ class ElboEstimate:
     @property
     def se(self) -> float:
         """Standard error of the mean, from the spread over rows; NaN for one row."""
-        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else float("nan")
+        return mean_and_se(self.value)[1]
 
     def summary(self) -> dict[str, float]:
         """Return the means and the standard error by name, nats per example."""

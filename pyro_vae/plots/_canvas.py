@@ -16,6 +16,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae.data.as_tensor import as_matrix
 from pyro_vae.data.entry import Entry
 from pyro_vae.data.splits import Split
+from pyro_vae.storage import write_atomically
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
 """Two colours of Okabe & Ito (2008) that remain apart in every common colour blindness."""
@@ -60,11 +61,6 @@ def to_rows(x: Any, name: str) -> np.ndarray:
     return rows
 
 
-def thin(total: int, count: int) -> np.ndarray:
-    """Return the numbers of at most `count` of `total` rows, evenly spaced: a plot of more is only ink."""
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
-
-
 def shuffle(rows: np.ndarray) -> np.ndarray:
     """Return the rows in a fixed random order, so that no group of points lies on top of the others."""
     return np.random.default_rng(0).permutation(rows)
@@ -92,6 +88,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InputError: The name does not end in `.png`.
+        StorageError: The file cannot be written; one of that name stays.
     """
     path = Path(path)
     check(
@@ -99,14 +96,6 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
         f"Expected a file name ending in .png; got {path.name}. Change the ending.",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One name, so that what a killed process leaves behind is overwritten by the next picture.
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     return path

@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pyro_vae._checks import check, check_integer
+from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.plots._canvas import (
     BLUE,
     CLASS_COLORS,
     axes_or_new,
     new_figure,
     shuffle,
-    thin,
     to_array,
     to_rows,
 )
@@ -170,7 +170,7 @@ def _check_dims(dims: Sequence[int], count: int, latent_dim: int) -> list[int]:
 
 def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int]) -> None:
     """Draw points on flat axes or 3D ones."""
-    shown = shuffle(thin(len(z), MAX_POINTS))
+    shown = shuffle(evenly_spaced_rows(len(z), MAX_POINTS))
     z, values = z[shown][:, dims], coloring.values[shown]
     style: dict[str, Any] = {"s": float(np.clip(20000 / len(shown), 5, 40)), "linewidths": 0, "alpha": 0.8}
     ax.set(**{f"{axis}label": f"z[{dim}]" for axis, dim in zip("xyz", dims, strict=False)})

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pyro_vae._checks import check
-from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, thin, to_rows
+from pyro_vae.evenly_spaced import evenly_spaced_rows
+from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, to_rows
 
 MAX_MARGINALS, MAX_PAIRS, MAX_POINTS, BINS = 12, 5, 250, 30
 
@@ -118,7 +119,7 @@ def _pair(ax: Axes, data: np.ndarray, samples: np.ndarray, i: int, j: int) -> No
         _histograms(ax, data[:, i], samples[:, i])
         return
     count = min(len(data), len(samples), MAX_POINTS)  # equally many of both, or one would seem the denser
-    points = np.concatenate([x[thin(len(x), count)][:, [j, i]] for x in (data, samples)])
+    points = np.concatenate([x[evenly_spaced_rows(len(x), count)][:, [j, i]] for x in (data, samples)])
     order, colors = shuffle(np.arange(2 * count)), np.repeat([BLUE, VERMILION], count)
     ax.scatter(points[order, 0], points[order, 1], c=colors[order], s=5, linewidths=0)
     ax.set(xlim=_limits(data[:, j], samples[:, j]), ylim=_limits(data[:, i], samples[:, i]))

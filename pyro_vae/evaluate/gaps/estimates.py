@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["InferenceGaps", "RowEstimate"]
 
@@ -42,12 +43,12 @@ class RowEstimate:
     @property
     def mean_se(self) -> float:
         """Standard error of the mean for new rows, Monte Carlo error included; NaN for one row."""
-        return float(self.value.std() / len(self.value) ** 0.5) if len(self.value) > 1 else math.nan
+        return mean_and_se(self.value)[1]
 
     @property
     def monte_carlo_se(self) -> float:
         """Standard error of the mean for these rows, which more samples would remove."""
-        return float(self.se.square().sum().sqrt() / len(self.se))
+        return se_of_mean(self.se)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.data.as_tensor import as_tensor
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
-from pyro_vae.evaluate._densities import Densities, noise_seeds
+from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.evaluate.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
@@ -26,6 +26,7 @@ from pyro_vae.objectives import row_log_probs
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import unscored, with_stand_ins
 from pyro_vae.progress import Bar, progress_bar
+from pyro_vae.seeds import derive_seeds
 
 __all__ = ["inference_gaps"]
 
@@ -102,7 +103,7 @@ def inference_gaps(
     with undisturbed(data), evaluation_mode(model, guide), bar:
         for start in range(0, num_rows, batch_size):
             rows = slice(start, start + batch_size)
-            to_fit, to_score = noise_seeds(seed, start, 2)
+            to_fit, to_score = derive_seeds(seed, start, count=2)
             torch.manual_seed(to_fit)
             densities = Densities(model, guide, tuple(values[rows] for values in data), max_plate_nesting)
             log_weights = _log_weights(densities, fit, num_samples, to_score, bar)

@@ -10,10 +10,11 @@ from pyro_vae.experiment.comparison.entries import (
     fit_baseline,
     fit_vae,
     linear_baselines,
-    mean_and_se,
     score_some,
 )
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
+from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
+from pyro_vae.statistics import mean_and_se
 
 __all__ = [
     "MODELS",
@@ -30,5 +31,6 @@ __all__ = [
     "fit_vae",
     "linear_baselines",
     "mean_and_se",
+    "pooled_moments",
     "score_some",
 ]

@@ -16,11 +16,13 @@ from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
+from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.prepare import prepare
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
+from pyro_vae.statistics import mean_and_se
 from pyro_vae.training import Callback, FitResult
 
 __all__ = [
@@ -30,7 +32,6 @@ __all__ = [
     "fit_baseline",
     "fit_vae",
     "linear_baselines",
-    "mean_and_se",
     "score_some",
     "vae_entry",
 ]
@@ -68,13 +69,6 @@ class Entry:
     seconds: float
     path: list[tuple[float, float]] = field(default_factory=list)
     likelihood: dict[str, Any] | None = None
-
-
-def mean_and_se(values: NDArray[np.float64] | Tensor) -> tuple[float, float]:
-    """Return the mean over rows and its standard error (NaN for one row)."""
-    array = np.asarray(values, dtype=np.float64)
-    error = array.std(ddof=1) / len(array) ** 0.5 if len(array) > 1 else np.nan
-    return float(array.mean()), float(error)
 
 
 def fit_baseline(
@@ -223,7 +217,7 @@ def linear_baselines(
     ppca = PPCA(latent_dim)
 
     def fit_ppca() -> PPCA:
-        return ppca.fit_share(train[processes.share(len(train))], processes)
+        return ppca.fit_moments(pooled_moments(train[processes.share(len(train))], processes))
 
     with progress_bar(2, "models", f"fitting {NAMES['ppca']}", shown=progress, leave=False) as bar:
         fit_it = fit_ppca if processes.count > 1 else None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae._checks import check
 from pyro_vae.experiment.comparison.guides import MeasuredGuide
 
 __all__ = ["CONTAINED", "Claim", "GuideScore", "Mean", "check_order", "crossed_mean", "score_guides"]
@@ -140,6 +141,11 @@ class _Table:
     """Measurements by family: seeds by rows."""
 
     def __init__(self, measured: Sequence[MeasuredGuide], joint: bool) -> None:
+        check(
+            all(torch.equal(one.chosen, measured[0].chosen) for one in measured),
+            "Expected gaps that were measured on the same rows for all guides; they differ, as measurements of version "
+            "0.1.0 and of now do. Start a new comparison.",
+        )
         self.by_name: dict[str, list[MeasuredGuide]] = {}
         for one in sorted(measured, key=lambda one: one.seed):
             self.by_name.setdefault(one.name, []).append(one)

@@ -16,12 +16,13 @@ from pyro_vae._checks import InputError, check_choice, check_integer
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.evaluate.gaps import RowFit, inference_gaps
+from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.prepare import prepare
 from pyro_vae.guides import GUIDES, SemiAmortizedGuide
 from pyro_vae.storage import write_atomically
 
-__all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "evenly_spaced", "fit_guides", "measure_guide"]
+__all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "fit_guides", "measure_guide"]
 
 COMPARED = (*GUIDES, "semi-amortized")
 """Guides by name that can be compared."""
@@ -192,7 +193,7 @@ def measure_guide(
     Raises:
         InputError: If a number is out of range.
     """
-    chosen = evenly_spaced(len(x), check_integer(gap_rows, "gap_rows"))
+    chosen = torch.from_numpy(evenly_spaced_rows(len(x), check_integer(gap_rows, "gap_rows")))
     model, guide, seed = fitted.model, fitted.guide, fitted.seed
     likelihood = log_likelihood(model, guide, x, num_samples, seed=seed, progress=progress)
     on_train = log_likelihood(model, guide, train, max(num_samples // 10, 2), seed=seed)
@@ -213,8 +214,3 @@ def measure_guide(
         gaps.own_family.value,
         gaps.amortized.value,
     )
-
-
-def evenly_spaced(num_rows: int, count: int) -> Tensor:
-    """Return the numbers of `count` rows from the first to the last, or of all where there are fewer."""
-    return torch.from_numpy(np.linspace(0, num_rows - 1, min(count, num_rows)).astype(np.int64))

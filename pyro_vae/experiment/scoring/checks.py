@@ -10,8 +10,9 @@ from torch import Tensor
 from pyro_vae.evaluate import AnnealedLogLikelihood, LogLikelihood
 from pyro_vae.evaluate.gaps import InferenceGaps
 from pyro_vae.experiment.text_table import nats
+from pyro_vae.statistics import mean_and_se, se_of_mean
 
-__all__ = ["Checks", "mean_se", "table_line"]
+__all__ = ["Checks", "table_line"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,7 @@ class Checks:
         errors = scores.se[rows]
         return [
             table_line("log p(x) by annealing", annealed, self.annealed.scored.monte_carlo_se),
-            table_line(
-                "importance sampling on those rows", same, float(errors.square().sum().sqrt() / len(errors))
-            ),
+            table_line("importance sampling on those rows", same, se_of_mean(errors)),
             table_line("annealing minus importance sampling", annealed - same, None),
         ]
 
@@ -55,8 +54,8 @@ class Checks:
         found: dict[str, Any] = {}
         if self.annealed is not None:
             _, annealed, same = self._scored_rows(self.annealed, scores)
-            apart = annealed - same
-            beside = {"minus_importance_sampling": {"mean": float(apart.mean()), "se": mean_se(apart)}}
+            mean, se = mean_and_se(annealed - same)
+            beside = {"minus_importance_sampling": {"mean": mean, "se": se}}
             found["annealing"] = self.annealed.scored.summary() | beside
         if self.gaps is not None:
             gaps = self.gaps.scored
@@ -67,9 +66,4 @@ class Checks:
 def table_line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
     """Return a line of the table: name, rows, mean, its error over rows and, where there is one, of Monte Carlo."""
     told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
-    return [name, str(len(values)), nats(float(values.mean())), nats(mean_se(values)), told]
-
-
-def mean_se(values: Tensor) -> float:
-    """Return the standard error of the mean of some rows' values."""
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return [name, str(len(values)), *map(nats, mean_and_se(values)), told]

@@ -26,16 +26,18 @@ from pyro_vae.evaluate import (
 )
 from pyro_vae.evaluate.gaps import inference_gaps
 from pyro_vae.evaluate.scores import RELIABLE_KHAT
+from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.experiment.facts import split_facts
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.load_run import Run, load_run
 from pyro_vae.experiment.run_folder import RunFolder
-from pyro_vae.experiment.scoring.checks import Checks, mean_se, table_line
+from pyro_vae.experiment.scoring.checks import Checks, table_line
 from pyro_vae.experiment.scoring.scores_file import ScoreFile
 from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
+from pyro_vae.statistics import mean_and_se
 from pyro_vae.storage import write_json
 from pyro_vae.training import resolve_device
 
@@ -143,7 +145,7 @@ class Scoring:
         if start >= len(self.split):
             return torch.empty(5, 0, dtype=torch.float64)
         rows, settings = self.rows(slice(start, start + BLOCK)), self.settings
-        seed = 2**32 * settings.seed + start
+        seed = 2**32 * settings.seed + start  # not `derive_seed`: scorings begun by 0.1.0 go on to the bit
         scores = log_likelihood(
             self.run.model, proposal, rows, settings.num_samples, max_memory=max_memory, seed=seed
         )
@@ -177,7 +179,7 @@ class Scoring:
             ais: Whether to anneal.
             gaps: Whether to take the gap between ELBO and log p(x) apart.
         """
-        chosen = np.linspace(0, len(self.split) - 1, min(num_rows, len(self.split))).round().astype(np.int64)
+        chosen = evenly_spaced_rows(len(self.split), num_rows)
         programs, seed = (self.run.model, self.run.guide), self.settings.seed
         x = self.rows(chosen)
         return Checks(
@@ -199,7 +201,7 @@ class Scoring:
         unscored = {"num_unscored": len(lost), "unscored_rows": lost, "warning": scores.warning}
         results = {
             "log_likelihood": known.summary() | unscored,
-            "elbo": {"mean": float(known.elbo.mean()), "se": mean_se(known.elbo)},
+            "elbo": dict(zip(("mean", "se"), mean_and_se(known.elbo), strict=True)),
         }
         write_json(
             self.out / "evaluation.json", {"facts": self.facts} | results | bits | checks.summary(scores)

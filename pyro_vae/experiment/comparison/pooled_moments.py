@@ -1,0 +1,28 @@
+"""Count, mean and scatter matrix of rows that are shared among several processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyro_vae.baselines import Moments
+from pyro_vae.processes import Processes
+
+__all__ = ["pooled_moments"]
+
+
+def pooled_moments(rows: NDArray[np.float64], processes: Processes) -> Moments:
+    """Return the moments of the rows of all processes, the same in each: D^2 + D + 1 numbers are summed.
+
+    Args:
+        rows: This process's own, shape (n, D), finite.
+        processes: Those that share the rows.
+    """
+    own = Moments.of(rows)
+    sums = np.concatenate([[own.count], own.count * own.mean])
+    count, *totals = processes.sum(torch.from_numpy(sums)).tolist()
+    pooled = Moments(len(own.mean))
+    pooled.count, pooled.mean = round(count), np.array(totals) / count
+    pooled.scatter = processes.sum(torch.from_numpy(own.scatter_about(pooled.mean))).numpy()
+    return pooled
