@@ -5,26 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from pyro_vae._checks import check, check_positive
-from pyro_vae.objectives.divergences import Divergence, analytic_kl, sampled_kl
-from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.divergences import analytic_kl, sampled_kl
+from pyro_vae.objectives.kl_weight import WeightedDivergence
 from pyro_vae.objectives.rows import Draws
 
 __all__ = ["ELBO", "STL", "AnalyticELBO"]
 
 
 @dataclass(frozen=True)
-class ELBO(Objective):
+class ELBO(WeightedDivergence):
     """The evidence lower bound `E_q[log p(x, z) - log q(z | x)]` (Kingma & Welling 2014, eq. 2).
 
-    The loss may weigh the divergence: it is minus the mean over rows of `log p(x | z) - w sum_j max(KL_j,
-    free_bits)`, with `w` rising linearly to `beta` over the share `warmup` of training (Higgins et al. 2017,
-    eq. 4; Bowman et al. 2016) and `KL_j` the mean over the batch of `log q(z_j | x) - log p(z_j)`, for each
-    dimension of z where guide and prior factorise over dimensions and for the whole site where they do not
-    (Kingma et al. 2016, eq. 15). What is reported beside the loss stays the bound itself.
+    Weight, warm-up and free bits of the divergence change the loss alone, see `WeightedDivergence`; what is reported
+    beside it stays the bound itself.
 
     Args:
         num_particles: Samples of z for each row and step.
@@ -37,27 +32,6 @@ class ELBO(Objective):
         InputError: If an argument is out of range.
     """
 
-    beta: float = 1.0
-    warmup: float = 0.0
-    free_bits: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self.beta, "beta", zero=True)
-        check_positive(self.free_bits, "free_bits", zero=True)
-        check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a share of training; got {self.warmup}.")
-
-    @property
-    def is_elbo(self) -> bool:
-        """Whether the divergence counts with weight one in the end, in all of its dimensions."""
-        return self.beta == 1 and self.free_bits == 0
-
-    def kl_weight(self, progress: Tensor | None = None) -> Tensor | float:
-        """Return the divergence's weight when the share `progress` of training (a scalar) is done."""
-        if progress is None or self.warmup == 0:
-            return self.beta
-        return self.beta * (progress / self.warmup).clamp(0, 1)
-
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example.
 
@@ -67,18 +41,6 @@ class ELBO(Objective):
         weighed = self._weighed(draws, progress, sampled_kl)
         score = draws.log_probs.score * weighed.detach()
         return -(weighed + score - score.detach()).mean()
-
-    def _weighed(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
-        """Return each row's bound with its divergence weighed, shape (num_particles, N)."""
-        return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
-
-    def _kl(self, draws: Draws, divergence: Divergence) -> Tensor:
-        """Return each row's divergence, shape (num_particles, N), with `free_bits` in place of small groups."""
-        if self.free_bits == 0:
-            return draws.kl(divergence)
-        groups = draws.kl_groups(divergence)
-        means = groups.detach().mean((0, 1))
-        return torch.where(means > self.free_bits, groups, groups.new_tensor(self.free_bits)).sum(-1)
 
 
 @dataclass(frozen=True)

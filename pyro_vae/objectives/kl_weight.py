@@ -1,0 +1,68 @@
+"""The weight of the divergence in a loss: beta, its warm-up, and free bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_positive
+from pyro_vae.objectives.divergences import Divergence
+from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.rows import Draws
+
+__all__ = ["WeightedDivergence"]
+
+
+@dataclass(frozen=True)
+class WeightedDivergence(Objective):
+    """An objective whose loss weighs the divergence: minus the mean of `log p(x | z) - w sum_j max(KL_j, free_bits)`.
+
+    w rises linearly to `beta` over the share `warmup` of training (Higgins et al. 2017, eq. 4; Bowman et al. 2016), and
+    KL_j is the mean over the batch of `log q(z_j | x) - log p(z_j)`, for each dimension of z where guide and prior
+    factorise over dimensions and for the whole site where they do not (Kingma et al. 2016, eq. 15).
+
+    Args:
+        num_particles: Samples of z for each row and step.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        beta: Weight of the divergence in the loss.
+        warmup: Share of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    beta: float = 1.0
+    warmup: float = 0.0
+    free_bits: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self.beta, "beta", zero=True)
+        check_positive(self.free_bits, "free_bits", zero=True)
+        check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a share of training; got {self.warmup}.")
+
+    @property
+    def is_elbo(self) -> bool:
+        """Whether the divergence counts with weight one in the end, in all of its dimensions."""
+        return self.beta == 1 and self.free_bits == 0
+
+    def kl_weight(self, progress: Tensor | None = None) -> Tensor | float:
+        """Return the divergence's weight when the share `progress` of training (a scalar) is done."""
+        if progress is None or self.warmup == 0:
+            return self.beta
+        return self.beta * (progress / self.warmup).clamp(0, 1)
+
+    def _weighed(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
+        """Return each row's bound with its divergence weighed, shape (num_particles, N)."""
+        return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
+
+    def _kl(self, draws: Draws, divergence: Divergence) -> Tensor:
+        """Return each row's divergence, shape (num_particles, N), with `free_bits` in place of small groups."""
+        if self.free_bits == 0:
+            return draws.kl(divergence)
+        groups = draws.kl_groups(divergence)
+        means = groups.detach().mean((0, 1))
+        return torch.where(means > self.free_bits, groups, groups.new_tensor(self.free_bits)).sum(-1)
