@@ -321,7 +321,11 @@ BAD_RUNS = {
         [],
         "config.json; the file is damaged",
     ),
-    "a config of another type": (changed_config("training", lr="fast"), [], "--lr to be a finite number"),
+    "a config of another type": (
+        changed_config("training", lr="fast"),
+        [],
+        "--lr to be a number in the saved configuration; got 'fast'",
+    ),
     "a config of another choice": (
         changed_config("training", device=5),
         [],

@@ -56,15 +56,15 @@ GROUPS: dict[str, type[Group]] = {
 }
 
 
-def to_json(config: Config) -> dict[str, Any]:
-    """Return a configuration as plain JSON values."""
-    return {
-        group: {name: _plain(value) for name, value in settings.items()}
-        for group, settings in dataclasses.asdict(config).items()
-    }
+def to_json(config: Any) -> dict[str, Any]:
+    """Return a configuration, or another dataclass of settings and groups of them, as plain JSON values."""
+    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return values
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     return str(value) if isinstance(value, Path) else value
@@ -96,7 +96,8 @@ def _group(kind: type[Group], values: dict[str, Any]) -> Group:
     unknown = sorted(set(values) - set(kind.types))
     check(
         not unknown,
-        f"Expected saved settings of this version; got {', '.join(unknown)}, which it does not have.",
+        f"Expected a saved configuration of this version; it has no setting {', '.join(unknown)}. Use the version that "
+        "wrote it, or start a new run.",
     )
     return kind(
         **{name: read_value(value, kind.types[name], flag_of(name)) for name, value in values.items()}
@@ -106,7 +107,8 @@ def _group(kind: type[Group], values: dict[str, Any]) -> Group:
 def read_value(value: Any, hint: Any, name: str) -> Any:
     """Return a value of a type from its JSON.
 
-    Own code for two dozen lines: cattrs needs as many, in hooks for paths and for unions of a number and a word.
+    Own code, for 30 lines: cattrs 26.2 needs a hook for every union of a number and a word, and reads "4", true and 4.5
+    as whole numbers without an error; pydantic 2 validates them correctly, for 0.12 s of imports and 11 MB of packages.
 
     Args:
         value: Plain.
@@ -116,7 +118,7 @@ def read_value(value: Any, hint: Any, name: str) -> Any:
     Raises:
         InputError: If the value is of another type.
     """
-    for choice in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+    for choice in _choices(hint):
         origin = get_origin(choice)
         if origin is Literal and value in get_args(choice):
             return value
@@ -130,13 +132,28 @@ def read_value(value: Any, hint: Any, name: str) -> Any:
             return float(value)
         if origin is None and choice in (int, str, bool) and type(value) is choice:
             return value
-    raise InputError(f"Expected {name} of type {_name(hint)} in a saved configuration; got {value!r}.")
+    wanted = " or ".join(map(_wanted, _choices(hint)))
+    raise InputError(f"Expected {name} to be {wanted} in the saved configuration; got {value!r}.")
 
 
-def _name(hint: Any) -> str:
-    return (
-        getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint).replace("typing.", "")
-    )
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _wanted(hint: Any) -> str:
+    """Return what messages call a type."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    if get_origin(hint) is tuple:
+        return "a list"
+    words = {
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+        NoneType: "null",
+        Path: "a path",
+    }
+    return words.get(hint, "text")
 
 
 def changed_settings(before: Any, now: Any) -> Iterator[tuple[Setting, str]]:
