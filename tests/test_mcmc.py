@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyro.ops.dual_averaging import DualAveraging
 from torch.distributions import Gamma, MultivariateNormal, Normal
 
 from pyro_vae._checks import InputError
-from pyro_vae.evaluate.hmc import HMC, DualAveraging, _transition, init, leapfrog
+from pyro_vae.evaluate.hmc import GAMMA, HMC, _transition, init, leapfrog
 
 F64 = torch.float64
 
@@ -221,10 +222,12 @@ def test_jitter_breaks_periods():
 def test_dual_averaging_solves_for_the_target_per_row():
     """On a noiseless acceptance curve a(e) = exp(-(e / s)^2) the step must come to s sqrt(-log target)."""
     s = torch.logspace(-3, 3, 13, dtype=F64)
-    tuner = DualAveraging.start(s * torch.logspace(-0.5, 0.5, 13, dtype=F64).flip(0))
+    log_step = (s * torch.logspace(-0.5, 0.5, 13, dtype=F64).flip(0)).log()
+    tuner = DualAveraging(prox_center=log_step, gamma=GAMMA)
     for _ in range(400):
-        tuner = tuner.update(0.8 - (-((tuner.log_step.exp() / s) ** 2)).exp())
-    assert torch.allclose(tuner.average.exp(), s * math.sqrt(-math.log(0.8)), rtol=0.05)
+        tuner.step(0.8 - (-((log_step.exp() / s) ** 2)).exp())
+        log_step, average = tuner.get_state()
+    assert torch.allclose(average.exp(), s * math.sqrt(-math.log(0.8)), rtol=0.05)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])

@@ -1,4 +1,10 @@
-"""Entries that a mask picks, in a graph whose tensors all have fixed shapes."""
+"""Entries that a mask picks, in a graph whose tensors all have fixed shapes.
+
+Pyro's splines pick by masks, and so may a user's program. zuko's spline, which is written with `torch.where`, needs
+nothing of this, but it is another family of maps: runs trained with Pyro's could not be loaded. The gain would be
+small: value and gradients of 2560 splines of 8 bins take 1.67 ms (1.64 to 1.71) compiled by way of this module, zuko's
+1.44 ms (1.41 to 1.47), and 7.5 and 6.1 ms uncompiled (medians of 9 interleaved rounds, one thread, zuko 1.6).
+"""
 
 from __future__ import annotations
 

@@ -23,6 +23,11 @@ class _Mixture(dist.MixtureSameFamily):
 
     Given the dimensions before it, the distribution function of z_d is `F_d = sum_k w_k(z_<d) Phi((z_d - loc_kd) /
     scale_kd)`, and `dz_d = -dF_d / p(z_d | z_<d)` (Figurnov et al. 2018, eq. 6): here written as a term of value zero.
+
+    `pyro.distributions.MixtureOfDiagNormals` is faster from five dimensions on (128 rows, 4 components, a sample, its
+    density and both backward: 3.5 ms against 5.1 in 5 dimensions, 4.5 against 14.5 in 20), but its gradients in the
+    weights are wrong in Pyro 1.9.2: for E[z_1^2] of a mixture of 3 in 3 dimensions 0.311 +- 0.002, where 0.038 is exact
+    and what this gives. Its `rsample` fails with a sample shape on batches.
     """
 
     has_rsample = True
