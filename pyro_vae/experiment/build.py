@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,14 +13,21 @@ from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant
 from pyro_vae.models.generative import GenerativeModel
-from pyro_vae.networks.mlp import mlp_decoder, mlp_encoder
+from pyro_vae.networks.architecture import Architecture, standardized_encoder
 from pyro_vae.networks.precision import Bfloat16Training
 
 __all__ = ["build", "num_components", "starting_rows"]
 
 
 def build(
-    config: ModelConfig, mean: Tensor, std: Tensor, seed: int = 0, rows: Tensor | None = None
+    config: ModelConfig,
+    mean: Tensor,
+    std: Tensor,
+    seed: int = 0,
+    rows: Tensor | None = None,
+    data_shape: Sequence[int] | None = None,
+    context_dim: int = 0,
+    architecture: Architecture | None = None,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
     """Return the model and the guide that a configuration names, with fresh weights.
 
@@ -31,28 +38,29 @@ def build(
         seed: Of the first weights; the random state is put back.
         rows: Where the learned rows of a VampPrior start, shape (components, data_dim); see `starting_rows`.
             Drawn from a normal of that mean and standard deviation where None.
+        data_shape: Shape of one row, for networks of images; (data_dim,) where None.
+        context_dim: Columns of the context that encoder and decoder take, 0 for none: those of float tensors, and the
+            number of classes of labels.
+        architecture: Makes the networks; the one that the configuration names where None.
     """
+    shape, made = data_shape or (len(mean),), architecture or config.part("network").make()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = config.part("likelihood").make(mean, std)
-        decoder = _in_precision(
-            config,
-            mlp_decoder(config.latent_dim, config.hidden, likelihood.num_outputs, config.activation),
-        )
+        outputs = likelihood.outputs_per_position(shape)
+        decoder = _in_precision(config, made.decoder(config.latent_dim, outputs, shape, context_dim))
         scale = _encoder_scale(likelihood, std)
-        make_encoder = partial(_encoder, config, mean, scale)
+
+        def make_encoder(num_outputs: int) -> nn.Module:
+            encoder = standardized_encoder(made, mean, scale, shape, num_outputs, context_dim)
+            return _in_precision(config, encoder)
+
         guide = config.part("guide").make(make_encoder, config.latent_dim)
         if rows is None:
             rows = mean + std * torch.randn(num_components(config), len(mean))
         rows = rows.to(torch.get_default_dtype())
         prior = config.part("prior").make(config.latent_dim, guide, rows)
     return GenerativeModel(prior, decoder, likelihood), guide
-
-
-def _encoder(config: ModelConfig, mean: Tensor, scale: Tensor, num_outputs: int) -> nn.Module:
-    return _in_precision(
-        config, mlp_encoder(mean, scale, config.hidden, num_outputs, config.activation, config.dropout)
-    )
 
 
 def _in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:

@@ -113,11 +113,20 @@ class _Pictures:
 
     @cached_property
     def _z(self) -> Tensor:
-        return self.guide.encode(self._x).mean
+        return self.guide.encode(self._x, *self._rows.context).mean
 
     @cached_property
     def _data_and_samples(self) -> tuple[Tensor, Tensor]:
-        return self._x, self.model.sample(max(len(self._x), 1000))
+        count = max(len(self._x), 1000)
+        return self._x, self.model.sample(count, *self._context(count))
+
+    def _context(self, count: int) -> tuple[Tensor, ...]:
+        """Return the context of `count` evenly spaced rows that are shown; each stands several times if they are fewer.
+
+        Samples with it are drawn from p(x | context) averaged over the rows' own context.
+        """
+        chosen = torch.linspace(0, len(self._rows) - 1, count).round().long()
+        return tuple(part[chosen] for part in self._rows.context)
 
     @cached_property
     def _value_range(self) -> tuple[float, float]:
@@ -135,21 +144,25 @@ class _Pictures:
         return plots.latent_space(self._z, self._rows.labels, self.dataset.class_names, dims=dims).figure
 
     def _reconstructions(self) -> Any:
-        x = self.dataset.test.evenly_spaced(20).tensor()
-        means = self.model.reconstruct(x, self.guide)
+        x, *context = self.dataset.test.evenly_spaced(20).tensors()
+        means = self.model.reconstruct(x, self.guide, *context)
         return plots.reconstructions(x, means, self.dataset.data_shape, value_range=self._value_range).figure
 
     def _samples(self) -> Any:
-        means = self.model.decode(self.model.prior().sample((100,))).mean
+        context = self._context(100)
+        means = self.model.decode(self.model.sample_prior(100, *context), *context).mean
         return plots.samples(means, self.dataset.data_shape, value_range=self._value_range).figure
 
     def _traversal(self) -> Any:
         model, dims = self.model, plots.widest_dimensions(self._z, 2)
-        drawn = (
-            None if isinstance(model.prior, StandardNormal) else model.prior().sample((PRIOR_DRAWS,)).cpu()
-        )
+        standard, context = isinstance(model.prior, StandardNormal), self._rows.head(1).context
+
+        def of_first_row(count: int) -> tuple[Tensor, ...]:
+            return tuple(part.expand(count, *part.shape[1:]) for part in context)
+
+        drawn = None if standard else model.sample_prior(PRIOR_DRAWS, *of_first_row(PRIOR_DRAWS)).cpu()
         return plots.traversal_grid(
-            lambda z: model.decode(torch.as_tensor(z)).mean,
+            lambda z: model.decode(torch.as_tensor(z), *of_first_row(len(z))).mean,
             model.latent_dim,
             self.dataset.data_shape,
             dims=dims,

@@ -47,8 +47,9 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     folder = RunFolder(Path(path).expanduser())
     values = read_config(folder.path)
     config = from_json(values.pop("config"))
-    data_dim = torch.Size(values["data"]["data_shape"]).numel()
+    data_shape = torch.Size(values["data"]["data_shape"])
     # The data's mean and scale are kept with the weights: placeholders here.
-    model, guide = build(config.model, torch.full((data_dim,), 0.5), torch.ones(data_dim))
+    ones = torch.ones(data_shape.numel())
+    model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape)
     load_weights(folder.weights, model, guide)
     return Run(model.to(device).eval(), guide.to(device).eval(), config, values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import pyro.distributions as dist
@@ -12,6 +14,7 @@ from torch.nn.functional import softplus
 from pyro_vae._checks import check, check_positive
 from pyro_vae._pickling import Picklable
 from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.networks.architecture import num_positions
 from pyro_vae.networks.positive import UNIT
 
 __all__ = ["Likelihood", "LikelihoodWithFloor", "fill_constant", "typical_scale"]
@@ -72,6 +75,21 @@ class Likelihood(Picklable):
     def num_outputs(self) -> int:
         """How many outputs the decoder gives for one row."""
         return self.data_dim
+
+    def outputs_per_position(self, data_shape: Sequence[int]) -> int:
+        """Return how many outputs a decoder gives for each pixel, all channels together, or column of a table.
+
+        Args:
+            data_shape: Shape of a row: (data_dim,), (height, width), or (channels, height, width).
+
+        Raises:
+            InputError: If rows of that shape have another number of entries.
+        """
+        check(
+            math.prod(data_shape) == self.data_dim,
+            f"Expected a shape of {self.data_dim} entries, as the rows have; got {tuple(data_shape)}.",
+        )
+        return self.num_outputs // num_positions(data_shape)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return p(x | z) from the decoder's `outputs`, shape (..., num_outputs); event shape (data_dim,)."""

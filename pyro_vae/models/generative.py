@@ -140,12 +140,25 @@ class GenerativeModel(Program):
             Shape (num_rows, data_dim), in data units; observation noise included. For the noiseless means use
             `model.decode(z, *context).mean`.
         """
-        check_integer(num_rows, "num_rows")
+        z = self.sample_prior(num_rows, *context)
         context = entry_for(self).context(context, num_rows)
-        prior = self._prior_at(*context)
-        z = prior.sample() if prior.batch_shape else prior.sample((num_rows,))
         chunks = zip(*(part.split(batch_size) for part in (z, *context)), strict=True)
         return torch.cat([self.decode(*chunk).sample() for chunk in chunks])
+
+    @torch.no_grad()
+    def sample_prior(self, num_rows: int = 1, *context: Any) -> Tensor:
+        """Draw z from p(z | context), or p(z) where the prior takes none.
+
+        Args:
+            num_rows: How many rows.
+            context: As for `sample`.
+
+        Returns:
+            Shape (num_rows, latent_dim).
+        """
+        check_integer(num_rows, "num_rows")
+        prior = self._prior_at(*entry_for(self).context(context, num_rows))
+        return prior.sample() if prior.batch_shape else prior.sample((num_rows,))
 
     def reconstruct(self, x: Any, guide: Encodes, *context: Any, batch_size: int = 1000) -> Tensor:
         """Return the mean of p(x | z, context) at the mean of q(z | x, context), row by row.

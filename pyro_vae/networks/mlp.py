@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_choice, check_integer
+from pyro_vae._context import ContextRange
 from pyro_vae._pickling import Picklable
-from pyro_vae.networks.standardize import Standardize
+from pyro_vae.networks.context import context_columns
+from pyro_vae.networks.standardize import Standardize, StandardizedEncoder
 
-__all__ = ["ACTIVATIONS", "MLP", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
+__all__ = ["ACTIVATIONS", "MLP", "ContextMLP", "mlp_decoder", "mlp_encoder", "shrink_outputs"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -60,6 +63,36 @@ class MLP(Picklable, nn.Sequential):
         super().__init__(*layers, last)
 
 
+class ContextMLP(MLP):
+    """A multilayer perceptron of its input and of context, side by side.
+
+    Args:
+        in_features: Size of the last dimension of the input.
+        hidden: Widths of the hidden layers; empty for a linear map.
+        out_features: Size of the last dimension of the output.
+        activation: One of `ACTIVATIONS`.
+        context_dim: Columns of context; labels are one-hot encoded, see `context_columns`.
+
+    Raises:
+        InputError: As `MLP`.
+    """
+
+    context_range = ContextRange(1, math.inf)
+
+    def __init__(
+        self, in_features: int, hidden: Sequence[int], out_features: int, activation: str, context_dim: int
+    ) -> None:
+        super().__init__(
+            in_features + check_integer(context_dim, "context_dim"), hidden, out_features, activation
+        )
+        self.context_dim = context_dim
+
+    def forward(self, inputs: Tensor, *context: Tensor) -> Tensor:
+        """Return outputs of shape (N, out_features) for inputs (N, in_features) and context (N, ...)."""
+        columns = context_columns(context, self.context_dim, inputs)
+        return super().forward(torch.cat([inputs, columns], dim=-1))
+
+
 def mlp_encoder(
     loc: Tensor,
     scale: Tensor,
@@ -86,7 +119,7 @@ def mlp_encoder(
     """
     check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
     body = MLP(len(loc), hidden, out_features, activation)
-    return nn.Sequential(Standardize(loc, scale), nn.Dropout(dropout), body)
+    return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), body)
 
 
 def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activation: str = "relu") -> MLP:

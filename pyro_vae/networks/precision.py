@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._compat import has_bfloat16_instructions
+from pyro_vae._context import ContextRange, context_range_of_network
 from pyro_vae._pickling import Picklable
 
 __all__ = ["Bfloat16Training", "has_fast_bfloat16"]
@@ -24,12 +25,17 @@ class Bfloat16Training(Picklable):
         super().__init__()
         self.network = network
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    @property
+    def context_range(self) -> ContextRange:
+        """How many context tensors the network takes."""
+        return context_range_of_network(self.network)
+
+    def forward(self, inputs: Tensor, *context: Tensor) -> Tensor:
         """Return the network's output, in the precision of `inputs`."""
         if not self.training:
-            return self.network(inputs)
+            return self.network(inputs, *context)
         with torch.autocast(inputs.device.type, torch.bfloat16):
-            outputs: Tensor = self.network(inputs)
+            outputs: Tensor = self.network(inputs, *context)
         return outputs.to(inputs.dtype)
 
 

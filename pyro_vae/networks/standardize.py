@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_positive, check_rows
+from pyro_vae._context import ContextRange, context_range_of_network
+from pyro_vae._pickling import Picklable
 from pyro_vae.data.as_tensor import as_tensor
 from pyro_vae.data.entry import Entry
 
-__all__ = ["Standardize", "Whiten"]
+__all__ = ["Standardize", "StandardizedEncoder", "Whiten"]
 
 
 class Standardize(nn.Module):
@@ -48,6 +50,30 @@ class Standardize(nn.Module):
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""
         return f"{self.loc.shape[0]}"
+
+
+class StandardizedEncoder(Picklable, nn.Sequential):
+    """`x, c -> network(dropout((x - loc) / scale), c)`: an encoder of rows in data units and of their context.
+
+    Args:
+        standardize: `Standardize`.
+        dropout: Drops columns of x in training.
+        network: From standardized rows, and context where it takes some, to outputs.
+    """
+
+    def __init__(self, standardize: nn.Module, dropout: nn.Module, network: nn.Module) -> None:
+        super().__init__(standardize, dropout, network)
+
+    @property
+    def context_range(self) -> ContextRange:
+        """How many context tensors the network takes."""
+        return context_range_of_network(self[2])
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Return the network's outputs for rows of shape (..., data_dim)."""
+        standardize, dropout, network = self
+        outputs: Tensor = network(dropout(standardize(x)), *context)
+        return outputs
 
 
 class Whiten(nn.Module):

@@ -162,8 +162,8 @@ class _Chains:
         self, em: MonteCarloEM, model: GenerativeModel, data: tuple[Tensor, ...], batch_size: int, seed: int
     ) -> None:
         self.em, self.model, self.data, self.x = em, model, data, data[0]
-        prior, x = model.prior(*taken_context(model.prior, data[1:], beside=0)), self.x
-        self.z = prior.sample() if prior.batch_shape else prior.sample((len(x),))
+        x = self.x
+        self.z = model.sample_prior(len(x), *data[1:])
         self.step_size = torch.full_like(self.z, em.hmc.step_size)
         self.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
         index = torch.arange(len(x), device=x.device)

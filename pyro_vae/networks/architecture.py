@@ -1,0 +1,117 @@
+"""Architectures: what makes the encoder and the decoder for rows of a shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from pyro_vae._checks import check
+from pyro_vae.networks.mlp import MLP, ContextMLP
+from pyro_vae.networks.standardize import Standardize, StandardizedEncoder
+
+__all__ = ["Architecture", "MLPArchitecture", "num_positions", "standardized_encoder"]
+
+
+class Architecture(Protocol):
+    """Makes the encoder and the decoder for rows of a shape; a class with these two methods is one.
+
+    Rows are flat outside the networks, channels first: a network of images reshapes them to `data_shape` inside. With
+    `context_dim` above 0 networks are called with context too, `network(inputs, *context)`; the float columns and the
+    one-hot width of the labels that it has add up to `context_dim` (see `context_columns`).
+
+    An attribute `dropout`, where there is one, is the share of x's columns that the encoder does not see in training.
+    """
+
+    def encoder(self, data_shape: Sequence[int], out_features: int, context_dim: int = 0) -> nn.Module:
+        """Return a network from standardized rows (N, prod(data_shape)) to outputs (N, out_features).
+
+        Args:
+            data_shape: Shape of a row: (D,), (height, width), or (channels, height, width).
+            out_features: Outputs, as many as the guide takes.
+            context_dim: Columns of context.
+        """
+
+    def decoder(
+        self, in_features: int, outputs_per_position: int, data_shape: Sequence[int], context_dim: int = 0
+    ) -> nn.Module:
+        """Return a network from z (N, in_features) to outputs (N, outputs_per_position * num_positions(data_shape)).
+
+        Outputs of one kind stand together, position by position, as feature maps of shape (outputs_per_position,
+        height, width) do when they are flattened: all locations, channel by channel, then all scales.
+
+        Args:
+            in_features: Size of z.
+            outputs_per_position: Outputs for each pixel, all channels together, or for each column of a table;
+                `likelihood.outputs_per_position(data_shape)`.
+            data_shape: Shape of a row.
+            context_dim: Columns of context.
+        """
+
+
+@dataclass(frozen=True)
+class MLPArchitecture:
+    """Multilayer perceptrons on flat rows; context stands beside their inputs.
+
+    Args:
+        hidden: Widths of the encoder's hidden layers; the decoder has them in reverse.
+        activation: One of `ACTIVATIONS`.
+        dropout: Share of the columns of x that the encoder does not see in training, in [0, 1).
+    """
+
+    hidden: tuple[int, ...] = (400, 400)
+    activation: str = "silu"
+    dropout: float = 0.0
+
+    def encoder(self, data_shape: Sequence[int], out_features: int, context_dim: int = 0) -> nn.Module:
+        """Return an `MLP` from rows and context to outputs; see `Architecture`."""
+        return self._network(math.prod(data_shape), self.hidden, out_features, context_dim)
+
+    def decoder(
+        self, in_features: int, outputs_per_position: int, data_shape: Sequence[int], context_dim: int = 0
+    ) -> nn.Module:
+        """Return an `MLP` from z and context to outputs; see `Architecture`."""
+        outputs = outputs_per_position * num_positions(data_shape)
+        return self._network(in_features, self.hidden[::-1], outputs, context_dim)
+
+    def _network(
+        self, in_features: int, hidden: Sequence[int], out_features: int, context_dim: int
+    ) -> nn.Module:
+        if context_dim == 0:
+            return MLP(in_features, hidden, out_features, self.activation)
+        return ContextMLP(in_features, hidden, out_features, self.activation, context_dim)
+
+
+def num_positions(data_shape: Sequence[int]) -> int:
+    """Return the number of pixels of an image, (height, width) or (channels, height, width), or columns of a table."""
+    return math.prod(data_shape[-2:])
+
+
+def standardized_encoder(
+    architecture: Architecture,
+    loc: Tensor,
+    scale: Tensor,
+    data_shape: Sequence[int],
+    out_features: int,
+    context_dim: int = 0,
+) -> nn.Module:
+    """Return an architecture's encoder for rows in data units: standardized, and with its share of columns dropped.
+
+    Args:
+        architecture: Makes the network.
+        loc: What is subtracted from x, shape (data_dim,): the training split's mean.
+        scale: What x is divided by, shape (data_dim,).
+        data_shape: Shape of a row.
+        out_features: Outputs, as many as the guide takes.
+        context_dim: Columns of context.
+
+    Raises:
+        InputError: If the dropout is out of range.
+    """
+    dropout = getattr(architecture, "dropout", 0.0)
+    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
+    network = architecture.encoder(data_shape, out_features, context_dim)
+    return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), network)
