@@ -22,7 +22,7 @@ def mean_and_se(values: Any) -> tuple[float, float]:
     Returns:
         Both as float64, in the unit of the values; the error is NaN for one value.
     """
-    numbers = torch.as_tensor(values).double()
+    numbers = values.double() if isinstance(values, Tensor) else torch.tensor(values, dtype=torch.float64)
     se = float(numbers.std() / len(numbers) ** 0.5) if len(numbers) > 1 else math.nan
     return float(numbers.mean()), se
 

@@ -16,7 +16,9 @@ from pyro_vae.seeds import derive_seed, derive_seeds
 from pyro_vae.statistics import mean_and_se, se_of_mean
 
 
-@pytest.mark.parametrize("kind", [np.asarray, list, torch.from_numpy, lambda x: torch.from_numpy(x).float()])
+@pytest.mark.parametrize(
+    "kind", [np.asarray, list, np.ndarray.tolist, torch.from_numpy, lambda x: torch.from_numpy(x).float()]
+)
 def test_mean_and_error_are_those_of_scipy(kind):
     values = np.random.default_rng(0).normal(-100, 3, 50)
     relative = 1e-6 if getattr(kind(values), "dtype", None) == torch.float32 else 1e-12

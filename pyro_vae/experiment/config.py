@@ -46,6 +46,11 @@ class Config:
         """
         for name in GROUPS:
             getattr(self, name).check(self)
+        check(
+            not self.run.seeds or self.training.seed == TrainingConfig.seed,
+            f"Expected either --seed or --seeds; got --seed {self.training.seed} and --seeds "
+            f"{' '.join(map(str, self.run.seeds))}. Leave out --seed.",
+        )
 
 
 GROUPS: dict[str, type[Group]] = {

@@ -18,7 +18,7 @@ from pyro_vae.processes import ALONE, Processes
 from pyro_vae.storage import StorageError
 from pyro_vae.training import Trainer
 
-__all__ = ["open_folder", "restore", "resume_notes", "start_from"]
+__all__ = ["default_name", "open_folder", "restore", "resume_notes", "start_from"]
 
 
 def start_from(source: Path, config: Config, model: GenerativeModel, guide: AmortizedGuide) -> None:
@@ -92,6 +92,11 @@ def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
     return [part for part, holds in spread.items() if holds]
 
 
+def default_name(config: Config) -> str:
+    """Return the name that a new folder under runs/ gets, before its number."""
+    return f"{Path(config.data.dataset).stem or 'run'}-{config.model.likelihood}"
+
+
 def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) -> RunFolder:
     """Return the folder to write to: a new one, the resumed one, or a copy of the resumed one.
 
@@ -100,8 +105,7 @@ def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) 
     """
     source, target = config.run.resume, config.run.out
     if source is None:
-        name = Path(config.data.dataset).stem or "run"
-        folder = RunFolder.create(target, f"{name}-{config.model.likelihood}")
+        folder = RunFolder.create(target, default_name(config))
     else:
         folder = RunFolder(source if target is None else target)
         if target is not None and target.resolve() != source.resolve():

@@ -12,7 +12,11 @@ from pyro_vae._checks import InputError
 from pyro_vae.experiment.config import Config, from_json
 from pyro_vae.experiment.run_folder import RunFolder
 
-__all__ = ["absolute", "read_config", "saved_config", "saved_info"]
+__all__ = ["SEEDS", "absolute", "read_config", "saved_config", "saved_info"]
+
+
+SEEDS = "seeds.json"
+"""What a folder of several seeds holds in place of config.json."""
 
 
 def absolute(config: Config) -> Config:
@@ -50,6 +54,10 @@ def read_config(path: Path) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
         values["config"], values["data"]["sha256"], values["data"]["data_shape"]
     except (FileNotFoundError, NotADirectoryError):
+        if (path / SEEDS).is_file():
+            raise InputError(
+                f"Expected the folder of one run; {path} holds the runs of several seeds. Give one of its folders."
+            ) from None
         raise InputError(
             f"Expected the folder of a run; there is no config.json in {path}. Give the folder's path."
         ) from None
@@ -61,13 +69,21 @@ def read_config(path: Path) -> dict[str, Any]:
     return checked
 
 
+def _read_seeds(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"Expected a configuration in {file}; the file is damaged ({error}).") from None
+
+
 def saved_config(path: Path) -> Config:
-    """Return the configuration of a run, ready to resume it.
+    """Return the configuration of a run, or of the runs of several seeds, ready to resume it.
 
     Raises:
         InputError: If the folder holds no run or a damaged one.
     """
-    config = from_json(read_config(path)["config"])
+    seeds = path / SEEDS
+    config = from_json(_read_seeds(seeds) if seeds.is_file() else read_config(path)["config"])
     return dataclasses.replace(config, run=dataclasses.replace(config.run, out=path, resume=path))
 
 

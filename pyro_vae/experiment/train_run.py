@@ -22,6 +22,7 @@ from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.prepare import Prepared, prepare
 from pyro_vae.experiment.resuming import open_folder, restore, resume_notes, start_from
 from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.several_seeds import train_seeds
 from pyro_vae.experiment.stop_on_signal import StopOnSignal
 from pyro_vae.experiment.summary import write_summary
 from pyro_vae.processes import Processes, started_processes
@@ -33,7 +34,7 @@ __all__ = ["train"]
 
 
 def train(config: Config) -> int:
-    """Train what a configuration names, write its run folder and print its table.
+    """Train what a configuration names, write its run folder and print its table; with `run.seeds` once for each seed.
 
     Of the processes that torchrun has started each trains and evaluates on its share of the rows; the first one writes.
 
@@ -49,11 +50,13 @@ def train(config: Config) -> int:
         LostProcessError: If another process has ended.
     """
     with quiet(config.run.quiet):
-        return _train(config)
+        processes = started_processes()
+        if config.run.seeds:
+            return train_seeds(config, processes, _train)
+        return _train(config, processes)
 
 
-def _train(config: Config) -> int:
-    processes = started_processes()
+def _train(config: Config, processes: Processes) -> int:
     dataset = _load_in_turn(config, processes)
     prepared = prepare(config, dataset)
     config = prepared.config

@@ -9,7 +9,17 @@ from typing import Any
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.settings.declare import Check
 
-__all__ = ["at_least", "finite", "positive", "positive_or_zero", "scale", "share", "size", "widths"]
+__all__ = [
+    "at_least",
+    "different_seeds",
+    "finite",
+    "positive",
+    "positive_or_zero",
+    "scale",
+    "share",
+    "size",
+    "widths",
+]
 
 LARGEST_SIZE = 10**9
 """Keeps byte counts within int64, so that oversized requests fail as out of memory."""
@@ -32,6 +42,13 @@ def widths(value: Sequence[Any], name: str) -> None:
     check(len(value) > 0, f"Expected {name} with at least one width, such as {name} 400 400; got none.")
     for width in value:
         size(width, f"every width of {name}")
+
+
+def different_seeds(value: Sequence[Any], name: str) -> None:
+    """Check seeds, each given once."""
+    for seed in value:
+        check_integer(seed, f"every one of {name}", 0)
+    check(len(set(value)) == len(value), f"Expected different {name}; got {' '.join(map(str, value))}.")
 
 
 def positive(value: Any, name: str) -> None:

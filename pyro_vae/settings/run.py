@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pyro_vae.settings.checks import positive_or_zero
+from pyro_vae.settings.checks import different_seeds, positive_or_zero
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 
@@ -31,6 +31,13 @@ class RunConfig(Group):
         None,
         "Folder of a run whose weights a new run of the same networks starts from, as under another objective; from "
         "fresh ones where not given.",
+    )
+    seeds: tuple[int, ...] = setting(
+        (),
+        "Train once with each of these seeds, one after another, each in a folder of its own, and print mean, spread "
+        "and standard error over seeds; --resume of their folder goes on, and may add seeds.",
+        check=different_seeds,
+        resume=True,
     )
     checkpoint_seconds: float = setting(
         30.0,
