@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pyro_vae.experiment.write_config import write_config
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.processes import ALONE, Processes
+from pyro_vae.settings.declare import setting_of
 from pyro_vae.storage import StorageError
 from pyro_vae.training import Trainer
 
@@ -85,11 +87,12 @@ def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
 
 def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
     """Return what is spread over all steps of a run, so that it changes with their number."""
-    spread = {
-        f"the learning rate ({training.schedule})": training.schedule != "constant" or training.warmup > 0,
-        "the weight of the divergence (--kl-warmup)": training.kl_warmup > 0,
-    }
-    return [part for part, holds in spread.items() if holds]
+    settings = (
+        (getattr(training, field.name), setting_of(field).spread) for field in dataclasses.fields(training)
+    )
+    return [
+        spread[0].format(value) for value, spread in settings if spread is not None and value != spread[1]
+    ]
 
 
 def default_name(config: Config) -> str:

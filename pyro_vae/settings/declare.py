@@ -24,6 +24,8 @@ class Setting:
         unless: The value that the opening lines leave out; None is always left out.
         resume: Whether it may change under `--resume`.
         start: Whether it may change under `--start`.
+        spread: What it spreads over all steps, so that another number of epochs changes it, and the value at which it
+            spreads nothing, such as ("the learning rate ({})", "constant").
         argument: What the constructor of the part calls it, where that is another name.
     """
 
@@ -33,6 +35,7 @@ class Setting:
     unless: Any = None
     resume: bool = False
     start: bool = False
+    spread: tuple[str, Any] | None = None
     argument: str = ""
 
 

@@ -36,6 +36,7 @@ class Weighted(ObjectivePart):
         "Share of all steps in which that weight rises from 0.",
         check=share("all steps", whole=True),
         shown="kl warmup {:g}",
+        spread=("the weight of the divergence (--kl-warmup)", 0.0),
         unless=0.0,
         argument="warmup",
     )

@@ -35,12 +35,14 @@ class TrainingConfig(Group):
         "Learning rate over time: cooldown is constant for the first half of all steps, then falls linearly to 0. auto "
         "is cosine where --epochs is given, and cooldown, which suits an early end, where it is not.",
         shown="{} schedule",
+        spread=("the learning rate ({})", "constant"),
     )
     warmup: float = setting(
         0.0,
         "Share of all steps in which the learning rate rises to its peak.",
         check=share("all steps"),
         shown="warm-up {:g}",
+        spread=("the warm-up of the learning rate", 0.0),
         unless=0.0,
     )
     weight_decay: float = setting(
