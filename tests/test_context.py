@@ -5,6 +5,8 @@ residuals x - B y, and with W's columns orthogonal the posterior of z is the dia
 `N((W^T W + s^2 I)^-1 W^T (x - B y), s^2 (W^T W + s^2 I)^-1)`.
 """
 
+import dataclasses
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -29,6 +31,7 @@ from pyro_vae import (
     VampPrior,
     estimate_elbo,
     fit,
+    load_dataset,
     log_likelihood,
 )
 from pyro_vae._checks import InputError
@@ -39,6 +42,7 @@ from pyro_vae.data.stored import rows_of
 from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
+from pyro_vae.experiment.figures import write_figures
 from pyro_vae.likelihoods import GaussianWithFixedScale
 from pyro_vae.networks.positive import UNIT
 
@@ -380,6 +384,47 @@ def test_a_conditional_prior():
 
 def exact_residuals():
     return X - Y @ SHIFTS.T
+
+
+# Figures.
+
+
+HISTORY = [{"epoch": 1, "train": {"elbo": -1.0, "reconstruction": -1.0, "kl": 0.0}}]
+
+
+class ShownPrior(nn.Module):
+    """`z | y ~ N(y in every dimension, I)`, of labels as numbers."""
+
+    latent_dim = 3
+
+    def forward(self, y):
+        return dist.Normal(y.float()[:, None].expand(-1, 3), 1.0).to_event(1)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_figures_of_labelled_images(tmp_path, conditional):
+    digits = load_dataset("digits")
+    test = digits.test.head(30).with_labels_as_context()
+    config = ModelConfig(latent_dim=3, hidden=(8,), scale_floor=0.1)
+    model, guide = build(config, *digits.statistics(), data_shape=digits.data_shape, context_dim=10)
+    if conditional:
+        model.prior = ShownPrior()
+    dataset = dataclasses.replace(digits, test=test)
+    assert write_figures(tmp_path, model.eval(), guide.eval(), dataset, HISTORY) == []
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert {"latent_space", "reconstructions", "samples", "traversal", "training_curves"} <= names
+
+
+def test_figures_of_a_labelled_table(tmp_path):
+    np.savez(tmp_path / "table.npz", x=X.numpy(), y=LABELS.numpy())
+    table = load_dataset(tmp_path / "table.npz")
+    splits = {name: getattr(table, name).with_labels_as_context() for name in ("train", "validation", "test")}
+    config = ModelConfig(latent_dim=2, hidden=(8,), scale_floor=0.1)
+    model, guide = build(config, *table.statistics(), context_dim=CLASSES)
+    result = fit(model, guide, splits["train"], splits["validation"], **QUICK)
+    dataset = dataclasses.replace(table, **splits)
+    assert write_figures(tmp_path, model, guide, dataset, result.history) == []
+    assert (tmp_path / "pair_plot.png").exists()
 
 
 # One of the two takes context, or neither does.

@@ -119,7 +119,7 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     model, guide = prepared.model, prepared.guide
     result = prepared.fit(callbacks=callbacks)
     name = f"nonlinear VAE ({config.model.likelihood})"
-    entry = vae_entry(name, model, guide, dataset.train.tensor(), dataset.test.tensor(), result)
+    entry = vae_entry(name, model, guide, dataset.train, dataset.test, result)
     likelihood = score_some(model, guide, dataset.test)
     return replace(entry, iterations=result.best_epoch, likelihood=likelihood)
 
@@ -128,8 +128,8 @@ def vae_entry(
     name: str,
     model: nn.Module,
     guide: nn.Module,
-    train: Tensor,
-    test: Tensor,
+    train: Any,
+    test: Any,
     result: FitResult,
     num_particles: int = 10,
 ) -> Entry:
@@ -139,15 +139,12 @@ def vae_entry(
         name: What the table calls it.
         model: On the CPU, as the rows.
         guide: Beside it.
-        train: Rows that were fitted, shape (N, data_dim).
-        test: Rows to score, shape (M, data_dim).
+        train: Rows that were fitted, with their context, as `estimate_elbo` takes them.
+        test: Rows to score, likewise.
         result: What `fit` returned.
         num_particles: Samples of z for each row.
     """
-    estimates = [
-        estimate_elbo(model, guide, ((block,) for block in rows.split(1000)), num_particles)
-        for rows in (train, test)
-    ]
+    estimates = [estimate_elbo(model, guide, rows, num_particles) for rows in (train, test)]
     numbers = {id(p): p.numel() for p in (*model.parameters(), *guide.parameters())}
     path = [(line["seconds"], line["train"]["elbo"]) for line in result.history]
     test_elbo = (estimates[1].mean, estimates[1].se)
