@@ -10,6 +10,9 @@ from pyro_vae.evaluate import (
     DefensiveGuide as DefensiveGuide,
 )
 from pyro_vae.evaluate import (
+    JointDefensiveGuide as JointDefensiveGuide,
+)
+from pyro_vae.evaluate import (
     MCMCPosterior as MCMCPosterior,
 )
 from pyro_vae.evaluate import (

@@ -17,6 +17,7 @@ from torch import nn
 from pyro_vae import (
     DefensiveGuide,
     ExactLinearGuide,
+    JointDefensiveGuide,
     LinearGaussianModel,
     WidenedGuide,
     estimate_elbo,
@@ -41,7 +42,7 @@ class NarrowGuide(nn.Module):
 
     def __init__(self, model, factor):
         super().__init__()
-        self.exact, self.factor = ExactGuide(model), factor
+        self.exact, self.factor, self.model = ExactGuide(model), factor, model
 
     def posterior(self, x):
         loc = (x - self.exact.mean) @ self.exact.gain.T
@@ -233,7 +234,15 @@ def prior():
 
 
 @pytest.mark.parametrize(
-    "widen", [lambda g: WidenedGuide(g, 2.0), lambda g: DefensiveGuide(g, prior, 0.3)], ids=["wide", "mixed"]
+    "widen",
+    [
+        lambda g: WidenedGuide(g, 2.0),
+        lambda g: DefensiveGuide(g, prior, 0.3),
+        lambda g: JointDefensiveGuide(g, g.model, 0.3),
+        lambda g: WidenedGuide(lambda x: g(x), 2.0),
+        lambda g: DefensiveGuide(lambda x: g(x), prior, 0.3),
+    ],
+    ids=["wide", "mixed", "mixed with the model", "wide function", "mixed function"],
 )
 def test_a_wider_proposal_mends_a_guide_that_is_too_narrow(widen):
     model, x = linear_problem(num_rows=100)
@@ -267,7 +276,7 @@ def test_the_densities_of_proposals_are_those_of_their_samples():
 def test_a_guide_without_a_mean_or_a_posterior_is_told():
     model, _ = linear_problem()
     with pytest.raises(InputError, match="method `posterior"):
-        WidenedGuide(ExactGuide(model), 1.5)
+        WidenedGuide(ExactGuide(model), 1.5).posterior(torch.zeros(1, 5).double())
 
     class Heavy(NarrowGuide):
         def posterior(self, x):
@@ -448,7 +457,7 @@ def test_a_curve_wants_increasing_numbers(arguments, match):
     [
         (lambda g: WidenedGuide(g, 0), "factor .* above 0"),
         (lambda g: DefensiveGuide(g, prior, 1.0), "below 1"),
-        (lambda g: DefensiveGuide(plain_guide, prior), "method `posterior"),
+        (lambda g: JointDefensiveGuide(g, None, 1.0), "below 1"),
     ],
 )
 def test_proposals_check_their_arguments(make, match):

@@ -17,6 +17,7 @@ from pyro_vae import (
     DefensiveGuide,
     ExactLinearGuide,
     FlowPrior,
+    JointDefensiveGuide,
     LinearGaussianModel,
     LocalGuide,
     MCMCPosterior,
@@ -112,6 +113,7 @@ PROGRAMS = (
         "local": lambda: pair_with(lambda model, guide: LocalGuide(X, 2)),
         "widened": lambda: pair_with(lambda model, guide: WidenedGuide(guide, 1.5)),
         "defensive": lambda: pair_with(lambda model, guide: DefensiveGuide(guide, model.prior)),
+        "jointly defensive": lambda: pair_with(lambda model, guide: JointDefensiveGuide(guide, model)),
         "linear": linear,
         "linear VAE": linear_vae,
     }

@@ -6,20 +6,30 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from chains import D1, D2, PARTS, Chain, ChainGuide, gaussian_kl
+from chains import D1, D2, DX, DY, PARTS, Chain, ChainGuide, gaussian_kl
 from helpers import assert_within_sigma
+from torch import nn
 
+from pyro_vae._checks import InputError
 from pyro_vae.evaluate import (
     Annealing,
+    JointDefensiveGuide,
+    MCMCPosterior,
+    NUTSPosterior,
+    ResampledPosterior,
+    WidenedGuide,
     annealed_log_likelihood,
     bidirectional_bounds,
     iwae_curve,
     latent_summary,
     log_likelihood,
     log_weights,
+    to_arviz,
 )
+from pyro_vae.evaluate.gaps import RowFit, inference_gaps
 from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.objectives import estimate_elbo
+from pyro_vae.objectives.rows import draw
 
 PLAIN, LABELLED = Chain(), Chain(labelled=True)
 UP, DOWN = ("z1", "z2"), ("z2", "z1")
@@ -211,3 +221,192 @@ def test_discrete_sites():
     truth = ((offset + 0.5 - 1 - math.log(0.5)) / 2 * q.probs.repeat(200, 1)).sum(-1).mean()
     assert_within_sigma(found.sites["z"].kl, truth, 0.02)
     assert_within_sigma(found.sites["z"].kl_per_dimension, truth, 0.01)
+
+
+# Proposals made from a guide.
+
+
+def proposals(chain, order=UP):
+    narrow = ChainGuide(chain, order, shift=0.1, spread=0.3)
+    return {
+        "widened": WidenedGuide(narrow, 2.0),
+        "mixed": JointDefensiveGuide(narrow, chain.model, 0.3),
+        "both": JointDefensiveGuide(WidenedGuide(narrow, 1.8), chain.model, 0.1),
+    }
+
+
+@both_chains
+@both_orders
+@pytest.mark.parametrize("name", ["widened", "mixed", "both"])
+def test_proposals_are_unbiased(chain, order, name):
+    proposal, data = proposals(chain, order)[name], chain.rows(20)
+    found = log_likelihood(chain.model, proposal, data, 3000)
+    assert_within_sigma(found.value, chain.log_prob(*data), found.se + 0.003)
+    if name != "mixed":
+        assert found.warning is None
+
+
+def test_the_density_of_a_mixture_of_programs_is_that_of_both():
+    guide, data = ChainGuide(LABELLED, UP, spread=0.5), LABELLED.rows(3)
+    proposal = JointDefensiveGuide(guide, LABELLED.model, 0.25)
+    drawn = draw(LABELLED.model, proposal, *data, num_particles=4000)
+    z = torch.cat([drawn.samples["z1"], drawn.samples["z2"]], -1)
+    (mean, v), (prior_mean, prior_v) = guide.law(*data), LABELLED.prior(*data)
+    ours, theirs = dist.MultivariateNormal(mean, v), dist.MultivariateNormal(prior_mean, prior_v)
+    expected = torch.logaddexp(ours.log_prob(z) + math.log(0.75), theirs.log_prob(z) + math.log(0.25))
+    torch.testing.assert_close(drawn.reported.guide, expected, rtol=0, atol=1e-8)
+    assert_within_sigma(z.mean(0), 0.75 * mean + 0.25 * prior_mean, z.std(0) / 4000**0.5)
+    second = 0.75 * (mean.square() + v.diagonal()) + 0.25 * (prior_mean.square() + prior_v.diagonal())
+    assert_within_sigma(z.square().mean(0), second, z.square().std(0) / 4000**0.5)
+
+
+def test_a_widened_guide_is_wider_at_each_site_given_the_others():
+    guide, data = ChainGuide(PLAIN, DOWN), PLAIN.rows(3)
+    mean, v = guide.law(*data)
+    drawn = draw(PLAIN.model, WidenedGuide(guide, 1.5), *data, num_particles=4000)
+    one, two = PARTS["z2"], PARTS["z1"]
+    slope = v[two, one] @ torch.linalg.inv(v[one, one])
+    rest = v[two, two] - slope @ v[one, two]
+    loc = mean[:, two] + (drawn.samples["z2"] - mean[:, one]) @ slope.T
+    density = dist.MultivariateNormal(mean[:, one], 2.25 * v[one, one]).log_prob(drawn.samples["z2"])
+    density = density + dist.MultivariateNormal(loc, 2.25 * rest).log_prob(drawn.samples["z1"])
+    torch.testing.assert_close(drawn.reported.guide, density, rtol=0, atol=1e-8)
+    away = (drawn.samples["z1"] - loc).square()
+    assert_within_sigma(away.mean(0), 2.25 * rest.diagonal(), away.std(0) / 4000**0.5)
+
+
+def test_annealing_and_draws_start_from_a_mixture_of_programs():
+    proposal, data = proposals(LABELLED)["both"], LABELLED.rows(4)
+    annealing = Annealing(20, num_chains=16, num_warmup=8, hmc=HMC(num_leapfrog=2))
+    found = annealed_log_likelihood(LABELLED.model, proposal, data, annealing, num_simulated=0)
+    assert_within_sigma(found.value, LABELLED.log_prob(*data), found.se + 0.02)
+    with pytest.raises(InputError, match="has one of all sites together"):
+        latent_summary(LABELLED.model, proposal, data)
+
+
+# Where the gap comes from.
+
+
+class EncodedGuide(nn.Module):
+    """`z1 | x ~ N(loc(x), diag scale(x)^2)` by an encoder, `z2 | z1 ~` the exact posterior given z1."""
+
+    def __init__(self, chain):
+        super().__init__()
+        self.chain, (_, v) = chain, chain.posterior(*chain.rows(1))
+        self.slope = v[D1:, :D1] @ torch.linalg.inv(v[:D1, :D1])
+        self.rest = v[D1:, D1:] - self.slope @ v[:D1, D1:]
+        self.encoder = nn.Linear(DX + DY * chain.labelled, 2 * D1).double()
+        nn.init.normal_(self.encoder.weight, std=0.05)
+
+    def outputs(self, x, *context):
+        return self.encoder(torch.cat([x, *context], -1)).chunk(2, -1)
+
+    def forward(self, x, *context):
+        loc, raw = self.outputs(x, *context)
+        prior_mean = self.chain.prior(x, *context)[0]
+        with pyro.plate("data", len(x)):
+            z1 = pyro.sample("z1", dist.Normal(loc, raw.exp()).to_event(1))
+            above = prior_mean[:, D1:] + (z1 - prior_mean[:, :D1]) @ self.slope.T
+            pyro.sample("z2", dist.MultivariateNormal(above, self.rest))
+
+
+def loss_of_factors(v):
+    """Return what the best diagonal Gaussian lacks of a Gaussian of covariance v."""
+    precision = torch.linalg.inv(v)
+    return (precision.diagonal().log().sum() - precision.logdet()) / 2
+
+
+@both_chains
+def test_gaps_of_a_guide_with_an_encoder_are_taken_apart(chain):
+    torch.manual_seed(3)
+    guide, data = EncodedGuide(chain), chain.rows(5)
+    exact, (mean, v) = chain.log_prob(*data), chain.posterior(*data)
+    gaps = inference_gaps(
+        chain.model, guide, data, fit=RowFit(num_steps=250, learning_rate=0.15), num_samples=2000
+    )
+    assert_within_sigma(gaps.log_prob.value, exact, gaps.log_prob.se + 1e-4)
+    assert_within_sigma(gaps.full_covariance.value, exact, 1e-3, sigmas=1)
+    assert_within_sigma(gaps.diagonal.value, exact - loss_of_factors(v), gaps.diagonal.se + 0.004)
+    # z2 is exact given z1, so that the family lacks what a diagonal Gaussian lacks of p(z1 | x).
+    below = v[:D1, :D1]
+    assert_within_sigma(
+        gaps.approximation_gap.value, loss_of_factors(below), gaps.approximation_gap.se + 0.004
+    )
+    loc, raw = (part.detach() for part in guide.outputs(*data))
+    whole = gaussian_kl((loc, torch.diag_embed((2 * raw).exp())), (mean[:, :D1], below))
+    assert_within_sigma(gaps.inference_gap.value, whole, gaps.inference_gap.se)
+    both = gaps.approximation_gap.value + gaps.amortization_gap.value
+    torch.testing.assert_close(both, gaps.inference_gap.value)
+
+
+@both_orders
+def test_the_gap_of_a_wrong_guide_is_its_divergence_from_the_posterior(order):
+    guide, data = ChainGuide(LABELLED, order, shift=0.4, spread=1.5), LABELLED.rows(5)
+    truth = gaussian_kl(guide.law(*data), LABELLED.posterior(*data))
+    gaps = inference_gaps(LABELLED.model, guide, data, fit=RowFit(num_steps=40), num_samples=3000)
+    assert_within_sigma(gaps.inference_gap.value, truth, gaps.inference_gap.se + 1e-4)
+    assert gaps.own_family is None
+    assert "has no `encoder`" in gaps.table()
+
+
+@both_orders
+def test_the_exact_guide_has_no_gap(order):
+    guide, data = ChainGuide(LABELLED, order), LABELLED.rows(5)
+    gaps = inference_gaps(LABELLED.model, guide, data, fit=RowFit(num_steps=50), num_samples=100)
+    torch.testing.assert_close(gaps.amortized.value, LABELLED.log_prob(*data), rtol=0, atol=1e-8)
+    assert gaps.inference_gap.value.abs().max() < 1e-8
+    assert gaps.inference_gap.se.max() < 1e-8
+
+
+def test_an_encoder_that_does_not_name_the_family_is_not_taken_for_one():
+    class Twice(EncodedGuide):
+        def forward(self, x, *context):
+            self.encoder(torch.cat([x, *context], -1))
+            super().forward(x, *context)
+
+    class Unused(EncodedGuide):
+        def outputs(self, x, *context):
+            return x[:, :D1], 0.3 * x[:, :D1]
+
+    for kind in (Twice, Unused):
+        gaps = inference_gaps(PLAIN.model, kind(PLAIN), PLAIN.rows(2), fit=RowFit(num_steps=2), num_samples=4)
+        assert gaps.own_family is None
+
+
+# Draws of the posterior.
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ResampledPosterior(num_samples=400, num_chains=2, num_proposals=4000),
+        MCMCPosterior(num_samples=150, num_chains=4, num_warmup=60, hmc=HMC(num_leapfrog=6)),
+        NUTSPosterior(num_samples=80, num_chains=1, num_warmup=50),
+    ],
+    ids=["resampled", "HMC", "NUTS"],
+)
+def test_arviz_of_two_sites(sampler):
+    guide, data = ChainGuide(LABELLED, UP, spread=1.5), LABELLED.rows(6)
+    found = to_arviz(LABELLED.model, guide, data, rows=[0, 2, 5], posterior=sampler)
+    chains, draws = sampler.num_chains, sampler.num_samples
+    assert dict(found.posterior["z1"].sizes) == {"chain": chains, "draw": draws, "data": 3, "z1_dim": D1}
+    assert dict(found.posterior["z2"].sizes) == {"chain": chains, "draw": draws, "data": 3, "z2_dim": D2}
+    assert found.posterior_predictive["x"].shape == (chains, draws, 3, DX)
+    assert found.prior["z2"].shape == (1, draws, 3, D2)
+    assert found.posterior["data"].values.tolist() == [0, 2, 5]
+    rows = tuple(part[[0, 2, 5]] for part in data)
+    mean, v = LABELLED.posterior(*rows)
+    z = torch.cat([torch.from_numpy(found.posterior[name].values) for name in ("z1", "z2")], -1)
+    se = v.diagonal().sqrt() / 50**0.5  # fifty independent draws at least
+    assert_within_sigma(z.mean((0, 1)), mean, se)
+    # The context of the chosen rows, not of the first ones, is behind the predictions.
+    expected = LABELLED.marginal(*rows)[0]
+    assert_within_sigma(
+        torch.from_numpy(found.prior_predictive["x"].values).mean((0, 1)), expected, 3.5 / draws**0.5
+    )
+    exact = LABELLED.log_prob(*rows)
+    marginal = to_arviz(
+        LABELLED.model, guide, rows, posterior=ResampledPosterior(4, 1, 10), marginal_samples=500
+    )
+    se = torch.from_numpy(marginal.constant_data["log_likelihood_se"].values)
+    assert_within_sigma(torch.from_numpy(marginal.log_likelihood["x"].values)[0, 0], exact, se)

@@ -8,7 +8,7 @@ from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary
 from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
-from pyro_vae.evaluate.proposals import DefensiveGuide, WidenedGuide
+from pyro_vae.evaluate.proposals import DefensiveGuide, JointDefensiveGuide, WidenedGuide
 from pyro_vae.evaluate.scores import LogLikelihood
 from pyro_vae.evaluate.temperatures import Annealing
 
@@ -18,6 +18,7 @@ __all__ = [
     "BidirectionalBounds",
     "DefensiveGuide",
     "IWAECurve",
+    "JointDefensiveGuide",
     "LatentSummary",
     "LogLikelihood",
     "MCMCPosterior",

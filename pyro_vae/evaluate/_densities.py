@@ -90,11 +90,17 @@ class Densities:
 
     def from_guide(self, num_samples: int) -> Tensor:
         """Draw u from q(z | x), shape (num_samples, N, size), detached."""
+        with torch.no_grad():
+            return self._draw(self.guide, num_samples)
+
+    def along_guide(self, num_samples: int) -> Tensor:
+        """Draw u from q(z | x), shape (num_samples, N, size), with gradients."""
         return self._draw(self.guide, num_samples)
 
     def from_prior(self, num_samples: int) -> Tensor:
         """Draw u from p(z), shape (num_samples, N, size), detached."""
-        return self._draw(self.model, num_samples)
+        with torch.no_grad():
+            return self._draw(self.model, num_samples)
 
     def log_joint(self, u: Tensor) -> Tensor:
         """Return log p(x, z) of each row, shape (num_samples, N), nats."""
@@ -109,23 +115,27 @@ class Densities:
 
     def log_guide(self, u: Tensor) -> Tensor:
         """Return log q(z | x) of each row, shape (num_samples, N), nats."""
+        if self._guide_site is None:
+            return self.log_guide_run(u)
+        # Its distribution depends on x alone: no need to run the guide's network at each z.
         values, log_jacobian = self.unpack(u)
-        if self._guide_site is not None:
-            # Its distribution depends on x alone: no need to run the guide's network at each z.
-            return self._guide_site.log_prob(values[self.names[0]]) + log_jacobian
+        return self._guide_site.log_prob(values[self.names[0]]) + log_jacobian
+
+    def log_guide_run(self, u: Tensor) -> Tensor:
+        """Return the same from a run of the guide at u."""
+        values, log_jacobian = self.unpack(u)
         return self._total(self._trace(self.guide, len(u), values), self.names) + log_jacobian
 
     def _draw(self, program: Callable[..., Any], num_samples: int) -> Tensor:
-        with torch.no_grad():
-            trace = self._trace(program, num_samples)
-            check(
-                set(self.names) <= set(trace.nodes),
-                f"Expected the guide to sample the model's latent sites {self.names}; it samples "
-                f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
-            )
-            if program is self.guide:
-                check_same_supports(self._latent, sample_sites(trace))
-            return self.pack({name: rows_last(trace.nodes[name]) for name in self.names})
+        trace = self._trace(program, num_samples)
+        check(
+            set(self.names) <= set(trace.nodes),
+            f"Expected the guide to sample the model's latent sites {self.names}; it samples "
+            f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
+        )
+        if program is self.guide:
+            check_same_supports(self._latent, sample_sites(trace))
+        return self.pack({name: rows_last(trace.nodes[name]) for name in self.names})
 
     def _trace(
         self, program: Callable[..., Any], num_samples: int, values: dict[str, Tensor] | None = None
@@ -168,7 +178,8 @@ def vectorized_trace(
         placed = {name: v.reshape(len(v), *nested, *v.shape[1:]) for name, v in values.items()}
         program = poutine.condition(program, data=placed)
     program = WithoutScales()(program)
-    plate = pyro.plate("_samples", num_samples, dim=-max_plate_nesting - 1)
+    # Named by its dimension, so that one run can be made within another.
+    plate = pyro.plate(f"_samples_{max_plate_nesting}", num_samples, dim=-max_plate_nesting - 1)
     with local_parameters(), plate:
         return poutine.trace(program).get_trace(*data)
 

@@ -19,6 +19,7 @@ from torch.distributions import (
 
 from pyro_vae._checks import check
 from pyro_vae.evaluate._densities import vectorized_trace
+from pyro_vae.evaluate.mixtures import SiteOfMixture
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.rows import Draws, draw
 from pyro_vae.objectives.sites import Site
@@ -105,6 +106,11 @@ def _paired(draws: Draws, num_rows: int) -> list[tuple[Site, Site]]:
         set(prior) == set(guided) and bool(prior),
         "Expected a guide with the model's latent sites and no others, so that log q(z | x) is known; the model has "
         f"{sorted(prior)} and the guide {sorted(guided)}.",
+    )
+    check(
+        not any(isinstance(site["fn"], SiteOfMixture) for site in draws.guide_sites),
+        "Expected a guide with a density at each site; JointDefensiveGuide has one of all sites together. Give "
+        "the guide that it was made from.",
     )
     for site in draws.guide_sites:
         shape = tuple(site["fn"].batch_shape)

@@ -5,98 +5,103 @@ A guide that is too narrow gives weights without a finite variance; the two here
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
-from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistribution
-from torch import Tensor, nn
-from torch.distributions import constraints
+from pyro.infer.inspect import site_is_deterministic
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_positive
+from pyro_vae._context import ContextRange, context_range_of, joined_range, taken_context
 from pyro_vae._programs import Program
-from pyro_vae.guides import AmortizedGuide
-from pyro_vae.objectives.sites import log_density, sample_sites
-from pyro_vae.objectives.supports import holds, support_of
+from pyro_vae.evaluate.mixtures import ProgramMixture, TwoComponents
 
 __all__ = ["DefensiveGuide", "WidenedGuide"]
 
 
 class _Proposal(Program):
-    """A guide made from the posterior of another, at its one site."""
+    """A program that stands in the place of a guide."""
 
-    def __init__(self, guide: nn.Module) -> None:
+    def __init__(self, guide: Callable[..., Any]) -> None:
         super().__init__()
-        check(
-            callable(getattr(guide, "posterior", None)),
-            f"Expected a guide with a method `posterior(x)` that gives q(z | x); {type(guide).__name__} has none. "
-            "Widen a plain function by hand, where it samples z.",
-        )
         self.guide: Any = guide
-        self._site: str | None = "z" if type(guide).forward is AmortizedGuide.forward else None
 
-    def posterior(self, x: Tensor) -> TorchDistribution:
-        """Return the proposal for the rows `x`, shape (..., N, data_dim): a density over z, event (latent_dim,)."""
-        raise NotImplementedError
+    @property
+    def context_range(self) -> ContextRange:
+        """How much context the guide takes."""
+        return context_range_of(self.guide)
 
-    def forward(self, x: Tensor, *context: Any) -> Tensor:
-        """Run the program on the rows `x`, shape (N, data_dim); return z, shape (N, latent_dim)."""
-        name, posterior = self._site or self._found(x, *context), self.posterior(x)
-        with pyro.plate("data", x.shape[-2], dim=-1):
-            # z ~ proposal(z | x)
-            return pyro.sample(name, posterior)
-
-    def _found(self, *data: Tensor) -> str:
-        """Return the name of the guide's site, looked up in a run of the guide.
-
-        Raises:
-            InputError: If it has several.
-        """
-        with torch.random.fork_rng(), torch.no_grad(), poutine.block():
-            sites = sample_sites(poutine.trace(self.guide).get_trace(*data))
-        names = [site["name"] for site in sites]
+    def _posterior(self, x: Tensor, *context: Tensor) -> TorchDistribution:
+        """Return the guide's q(z | x), without the context that it does not take."""
         check(
-            len(names) == 1,
-            f"Expected a guide of one site, to be widened by its `posterior`; {type(self.guide).__name__} samples "
-            f"{names}. Widen each where it is sampled.",
+            callable(getattr(self.guide, "posterior", None)),
+            f"Expected a guide with a method `posterior(x)` that gives q(z | x); {type(self.guide).__name__} has none. "
+            "Run the proposal as a program instead.",
         )
-        self._site = names[0]
-        return names[0]
+        posterior: TorchDistribution = self.guide.posterior(x, *taken_context(self.guide.posterior, context))
+        return posterior
+
+
+class _Changed(Messenger):
+    """Changes the distribution at each sample site of the program that runs under it.
+
+    Args:
+        change: Takes a site's name and distribution; gives the one in its place.
+    """
+
+    def __init__(self, change: Callable[[str, TorchDistribution], TorchDistribution]) -> None:
+        super().__init__()
+        self.change = change
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not site_is_subsample(msg) and not site_is_deterministic(msg):
+            msg["fn"] = self.change(msg["name"], msg["fn"])
 
 
 class WidenedGuide(_Proposal):
     """A guide stretched about its mean m(x): `z = m(x) + factor (z' - m(x))` with `z' ~ q(z' | x)`.
 
+    Of several sites each is stretched about its mean given those that the guide samples before.
+
     Args:
-        guide: Module with `posterior(x)`, whose distribution has a mean.
+        guide: A Pyro program whose sites' distributions have means.
         factor: How many times as wide, above 0; 1.1 to 1.5 mend a guide that is somewhat too narrow.
 
     Raises:
-        InputError: If the guide has no `posterior`, or the factor is not above 0.
+        InputError: If the factor is not above 0, or, in a run, a site is discrete or has no mean.
     """
 
-    def __init__(self, guide: nn.Module, factor: float) -> None:
+    def __init__(self, guide: Callable[..., Any], factor: float) -> None:
         super().__init__(guide)
         self.factor = check_positive(factor, "factor")
 
-    def posterior(self, x: Tensor) -> TorchDistribution:
-        """Return the stretched q(z | x).
+    def posterior(self, x: Tensor, *context: Tensor) -> TorchDistribution:
+        """Return the stretched q(z | x) of a guide with a method `posterior`.
 
         Raises:
             InputError: If q(z | x) has no mean to stretch about.
         """
-        q = self.guide.posterior(x)
+        return self._stretched("z", self._posterior(x, *context))
+
+    def forward(self, x: Tensor, *context: Any) -> Any:
+        """Run the guide, its sites stretched, on the rows `x`, shape (N, data_dim); return what it returns."""
+        with _Changed(self._stretched):
+            return self.guide(x, *taken_context(self.guide, context))
+
+    def _stretched(self, name: str, q: TorchDistribution) -> TorchDistribution:
         try:
-            mean = q.mean
+            mean, discrete = q.mean, q.support.is_discrete
         except NotImplementedError:
             raise InputError(
-                f"Expected a guide whose q(z | x) has a mean to be widened about; {type(q).__name__} has none. "
+                f"Expected a guide whose q({name} | x) has a mean to be widened about; {type(q).__name__} has none. "
                 "Take DefensiveGuide."
             ) from None
+        check(not discrete, f"Expected continuous sites to widen; {name!r} is discrete. Take DefensiveGuide.")
         stretch = dist.transforms.AffineTransform(
             (1 - self.factor) * mean, self.factor, event_dim=q.event_dim
         )
@@ -110,62 +115,105 @@ class WidenedGuide(_Proposal):
 class DefensiveGuide(_Proposal):
     """A guide mixed with the prior, `(1 - share) q(z | x) + share p(z)` (Hesterberg 1995).
 
-    No weight then exceeds `p(x | z) / share`, so for a bounded likelihood their variance is finite.
+    No weight then exceeds `p(x | z) / share`, so for a bounded likelihood their variance is finite. For several latent
+    sites see `JointDefensiveGuide`.
 
     Args:
-        guide: Module with `posterior(x)`.
-        prior: Gives p(z) when called, such as `model.prior`.
+        guide: A Pyro program of one site.
+        prior: Gives p(z) when called, with the context where it takes it, such as `model.prior`.
         share: Of the samples that come from the prior, above 0 and below 1.
 
     Raises:
-        InputError: If the guide has no `posterior`, or the share is out of range.
+        InputError: If the share is out of range, or, in a run, the guide has several sites.
     """
 
-    def __init__(self, guide: nn.Module, prior: Callable[[], TorchDistribution], share: float = 0.1) -> None:
+    def __init__(
+        self, guide: Callable[..., Any], prior: Callable[..., TorchDistribution], share: float = 0.1
+    ) -> None:
         super().__init__(guide)
-        self.prior: Callable[[], TorchDistribution] = prior
-        self.share = check_positive(share, "share")
-        check(share < 1, f"Expected share below 1, or nothing is left of the guide; got {share}.")
+        self.prior: Callable[..., TorchDistribution] = prior
+        self.share = _checked_share(share)
 
-    def posterior(self, x: Tensor) -> TorchDistribution:
-        """Return the mixture of q(z | x) and p(z)."""
-        return _TwoComponents(self.guide.posterior(x), self.prior(), self.share)
+    @property
+    def context_range(self) -> ContextRange:
+        """How much context guide and prior take."""
+        return joined_range(context_range_of(self.guide), context_range_of(self.prior, beside=0))
+
+    def posterior(self, x: Tensor, *context: Tensor) -> TorchDistribution:
+        """Return the mixture of q(z | x) and p(z), for a guide with a method `posterior`."""
+        return self._mixed(self._posterior(x, *context), context)
+
+    def forward(self, x: Tensor, *context: Any) -> Any:
+        """Run the guide with the mixture at its site, on the rows `x`, shape (N, data_dim); return what it returns."""
+        seen: list[str] = []
+
+        def mixed(name: str, q: TorchDistribution) -> TorchDistribution:
+            seen.append(name)
+            check(
+                len(seen) == 1,
+                f"Expected a guide of one site, to be mixed with one prior; {type(self.guide).__name__} samples "
+                f"{seen}. Take JointDefensiveGuide.",
+            )
+            return self._mixed(q, context)
+
+        with _Changed(mixed):
+            return self.guide(x, *taken_context(self.guide, context))
+
+    def _mixed(self, q: TorchDistribution, context: tuple[Any, ...]) -> TorchDistribution:
+        return TwoComponents(q, self.prior(*taken_context(self.prior, context, beside=0)), self.share)
 
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""
         return f"share={self.share:g}"
 
 
-class _TwoComponents(TorchDistribution):
-    """`(1 - share) first + share second`, two distributions of one event shape, of any families."""
+class JointDefensiveGuide(_Proposal):
+    """A guide of any sites mixed with the model's prior, `(1 - share) q(z1, z2, ... | x) + share p(z1, z2, ...)`.
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+    As `DefensiveGuide`, with the prior drawn and scored by running the model. The mixture is one density of all sites
+    together, and has none of a site by itself. Each run takes two more of guide and model.
 
-    def __init__(self, first: TorchDistribution, second: TorchDistribution, share: float) -> None:
-        self.first, self.second, self.share = first, second.expand(first.batch_shape), share
-        super().__init__(first.batch_shape, first.event_shape, validate_args=False)
+    Args:
+        guide: A Pyro program with the model's latent sites.
+        model: A Pyro program with all its sites in the plate `"data"`.
+        share: Of the samples that come from the prior, above 0 and below 1.
+
+    Raises:
+        InputError: If the share is out of range, or, in a run, the guide has other sites than the model.
+    """
+
+    def __init__(self, guide: Callable[..., Any], model: Callable[..., Any], share: float = 0.1) -> None:
+        super().__init__(guide)
+        self.model: Callable[..., Any] = model
+        self.share = _checked_share(share)
 
     @property
-    def support(self) -> Any:
-        own, prior = support_of(self.first), support_of(self.second)
-        if own is None or prior is None or holds(prior, own):
-            return self.second.support
-        return (
-            self.first.support
-            if holds(own, prior)
-            else constraints.independent(constraints.real, self.event_dim)
-        )
+    def context_range(self) -> ContextRange:
+        """How much context guide and model take."""
+        return joined_range(context_range_of(self.guide), context_range_of(self.model))
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> TorchDistribution:
-        return _TwoComponents(self.first.expand(batch_shape), self.second, self.share)
+    def forward(self, x: Tensor, *context: Any) -> dict[str, Tensor]:
+        """Run the program on the rows `x`, shape (N, data_dim); return the values by site, each (N, *event)."""
+        guide, model = (_with_context(program, context) for program in (self.guide, self.model))
+        mixture = ProgramMixture(guide, model, self.share, (x, *context))
+        sites = mixture.draw()
+        with pyro.plate("data", x.shape[-2], dim=-1):
+            for name, site in sites.items():
+                # z1, z2, ... ~ (1 - share) q(z1, z2, ... | x) + share p(z1, z2, ...), all at once
+                mixture.values[name] = pyro.sample(name, site)
+        return mixture.values
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw which component each sample is of, and return its."""
-        first, second = self.first.sample(sample_shape), self.second.sample(sample_shape)
-        shape = first.shape[: first.ndim - len(self.event_shape)]
-        chosen = torch.rand(shape, device=first.device) < self.share
-        return torch.where(chosen.reshape(shape + (1,) * len(self.event_shape)), second, first)
+    def extra_repr(self) -> str:
+        """Return what `repr` shows of the module."""
+        return f"share={self.share:g}"
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        first = log_density(self.first, value) + math.log1p(-self.share)
-        return torch.logaddexp(first, log_density(self.second, value) + math.log(self.share))
+
+def _checked_share(share: float) -> float:
+    share = check_positive(share, "share")
+    check(share < 1, f"Expected share below 1, or nothing is left of the guide; got {share}.")
+    return share
+
+
+def _with_context(program: Callable[..., Any], context: tuple[Any, ...]) -> Callable[..., Any]:
+    """Return a program that is called with all context and takes what it uses."""
+    return lambda x, *_: program(x, *taken_context(program, context))

@@ -60,7 +60,7 @@ class InferenceGaps:
         full_covariance: ELBO of the best full-covariance Gaussian for each row.
         diagonal: ELBO of the best diagonal Gaussian for each row.
         own_family: ELBO of the best member of the guide's own family for each row; None where the guide has no
-            `family` of its encoder's outputs.
+            `encoder` whose outputs name its members.
         amortized: ELBO of the guide.
         approximation_gap: `log_prob - own_family`: what a better family would gain. None with `own_family`.
         amortization_gap: `own_family - amortized`: what a better encoder would gain. None with `own_family`.
@@ -112,7 +112,9 @@ class InferenceGaps:
                     f"{told:<20}{entry['mean']:>10.3f}{entry['se']:>10.3f}{entry['monte_carlo_se']:>12.4f}"
                 )
         if self.own_family is None:
-            lines.append("The guide has no family of its encoder's outputs, so its gap can't be taken apart.")
+            lines.append(
+                "The guide has no `encoder` whose outputs name a family, so its gap can't be taken apart."
+            )
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal, TransformedDistribution
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae._checks import check_integer, check_positive
 from pyro_vae.evaluate._densities import Densities
-from pyro_vae.guides import AmortizedGuide
 from pyro_vae.progress import Bar
 
-__all__ = ["Family", "RowFit", "diagonal_gaussian", "full_gaussian", "own_family"]
+__all__ = ["Family", "Member", "RowFit", "diagonal_gaussian", "full_gaussian"]
+
+
+class Member(Protocol):
+    """A density of each row over its unconstrained latents u."""
+
+    def rsample(self, sample_shape: Any, /) -> Tensor:
+        """Draw u, shape (*sample_shape, N, size), with gradients."""
+        ...
+
+    def sample(self, sample_shape: Any, /) -> Tensor:
+        """Draw u without gradients."""
+        ...
+
+    def log_prob(self, value: Tensor, /) -> Tensor:
+        """Return the log-density of u, shape (num_samples, N)."""
+        ...
 
 
 class Family(NamedTuple):
@@ -23,27 +38,8 @@ class Family(NamedTuple):
 
     start: Tensor
     """Parameters that every row starts at, shape (N, number of parameters)."""
-    member: Callable[[Tensor], Distribution]
+    member: Callable[[Tensor], Member]
     """From parameters to densities of batch shape (N,)."""
-
-
-def own_family(densities: Densities) -> Family | None:
-    """Return the family of an `AmortizedGuide` of one site, from its encoder's outputs; None for other guides.
-
-    Raises:
-        InputError: If its members have no reparameterised samples.
-    """
-    guide = densities.guide
-    if not isinstance(guide, AmortizedGuide) or len(densities.sites) != 1:
-        return None
-    start = guide.encoder(densities.data[0]).detach()
-    check(
-        guide.family(start).has_rsample,
-        f"Expected a guide with reparameterised samples, to climb along them; those of {type(guide).__name__} are "
-        "not. Take another family.",
-    )
-    (site,) = densities.sites
-    return Family(start, lambda outputs: TransformedDistribution(guide.family(outputs), [site.transform.inv]))
 
 
 def diagonal_gaussian(near: Tensor) -> Family:
@@ -107,7 +103,7 @@ class RowFit:
         check_positive(self.learning_rate, "learning_rate")
 
     @torch.enable_grad()
-    def __call__(self, family: Family, densities: Densities, bar: Bar) -> Distribution:
+    def __call__(self, family: Family, densities: Densities, bar: Bar) -> Member:
         """Return the members of the family that maximise each row's ELBO, from its start."""
         best = family.start.detach().clone().requires_grad_()
         # A short memory, for the first gradients may be huge; an epsilon far above rounding, for Adam would blow up

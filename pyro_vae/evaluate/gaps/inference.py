@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
@@ -20,8 +19,8 @@ from pyro_vae.evaluate import Annealing, annealed_log_likelihood
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.gaps.estimates import InferenceGaps, RowEstimate
-from pyro_vae.evaluate.gaps.families import RowFit, diagonal_gaussian, full_gaussian, own_family
-from pyro_vae.guides import AmortizedGuide
+from pyro_vae.evaluate.gaps.families import Member, RowFit, diagonal_gaussian, full_gaussian
+from pyro_vae.evaluate.gaps.own_family import has_encoder, own_family
 from pyro_vae.objectives import row_log_probs
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import unscored, with_stand_ins
@@ -64,8 +63,9 @@ def inference_gaps(
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
-        guide: A Pyro program with the model's latent sites. An `AmortizedGuide` has a family of its own; of any
-            other the gap is found but not taken apart.
+        guide: A Pyro program with the model's latent sites. A guide with a module `encoder`, which it runs once on x,
+            has a family of its own: all that outputs of the encoder can name, for each row, while networks of the
+            guide that see samples of z stay as they are. Of any other the gap is found but not taken apart.
         x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
         log_prob: Exact log p(x), shape (N,), nats, where it is known.
         annealing: How to anneal; not done where None.
@@ -97,7 +97,7 @@ def inference_gaps(
             max_plate_nesting=max_plate_nesting, seed=seed, progress=progress,
         )  # fmt: skip
     exact = None if log_prob is None else _checked(log_prob, num_rows)
-    steps = num_rows * fit.num_steps * (2 + isinstance(guide, AmortizedGuide))
+    steps = num_rows * fit.num_steps * (2 + has_encoder(guide))
     bar = progress_bar(steps, "steps", "fitting families of posteriors", shown=progress)
     parts = []
     with undisturbed(data), evaluation_mode(model, guide), bar:
@@ -128,7 +128,7 @@ def _log_weights(
     """
     members = _fitted(densities, fit, bar)
 
-    def of_member(member: Distribution, count: int) -> Tensor:
+    def of_member(member: Member, count: int) -> Tensor:
         u = member.sample((count,))
         return densities.log_joint(u) - member.log_prob(u)
 
@@ -148,9 +148,10 @@ def _log_weights(
     return log_weights
 
 
-def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Distribution]:
+def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Member]:
     """Fit the families, each from where the one before has come: their optima are near each other."""
-    members, shape = {}, (MOMENT_SAMPLES,)
+    members: dict[str, Member] = {}
+    shape = (MOMENT_SAMPLES,)
     near, own = densities.from_guide(*shape), own_family(densities)
     if own is not None:
         members["own_family"] = fit(own, densities, bar)
