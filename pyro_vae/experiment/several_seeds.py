@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -33,11 +34,13 @@ class SeedsFolder:
     Args:
         path: The folder.
         config: As given.
+        begun: Seeds whose folders hold a run already.
         failed: Why a seed has no numbers, by seed.
     """
 
     path: Path
     config: Config
+    begun: frozenset[int] = frozenset()
     failed: dict[int, str] = field(default_factory=dict)
 
     def run(self, seed: int) -> RunFolder:
@@ -45,9 +48,9 @@ class SeedsFolder:
         return RunFolder(self.path / f"seed-{seed}")
 
     def config_of(self, seed: int) -> Config:
-        """Return the configuration of one seed: a new run, or a resumed one where its folder holds one."""
+        """Return the configuration of one seed: a new run, or a resumed one where it has begun before."""
         place = self.run(seed)
-        if not place.config.exists():
+        if seed not in self.begun:
             training = replace(self.config.training, seed=seed)
             run = replace(self.config.run, seeds=(), out=place.path, resume=None)
             return replace(self.config, training=training, run=run)
@@ -61,7 +64,7 @@ class SeedsFolder:
     def is_finished(self, seed: int) -> bool:
         """Return whether nothing is left to do for a seed: it is trained to its end, and evaluated where wanted."""
         place = self.run(seed)
-        if not (place.config.exists() and place.summary.exists()):
+        if seed not in self.begun or not place.summary.exists():
             return False
         found, config = _read(place.summary), self.config_of(seed)
         trained = found["stopped"] == "patience" or found["epochs"] >= (config.training.epochs or 0)
@@ -126,11 +129,12 @@ def train_seeds(config: Config, processes: Processes, train_one: Callable[[Confi
         InputError: If the folder, the data or a setting cannot be used.
         NonFiniteLossError: At the end, if a seed met a loss that is not finite.
     """
-    folder = _open(config, processes)
-    first = processes.rank == 0
-    seeds = config.run.seeds
-    done = [folder.is_finished(seed) if first else False for seed in seeds]
-    done = processes.from_first(torch.tensor(done, dtype=torch.int64)).bool().tolist()
+    folder, first, seeds = _open(config, processes), processes.rank == 0, config.run.seeds
+    # The first process looks at the disk for all: another may come to a folder that it has begun meanwhile.
+    begun = processes.from_first(torch.tensor([folder.run(seed).config.exists() for seed in seeds]).long())
+    folder.begun = frozenset(itertools.compress(seeds, begun.tolist()))
+    done = [first and folder.is_finished(seed) for seed in seeds]
+    done = processes.from_first(torch.tensor(done).long()).bool().tolist()
     status = 0
     for number, seed in enumerate(seeds):
         if first:
