@@ -74,7 +74,7 @@ def main() -> int:
     config = arguments.config()
 
     from pyro_vae.experiment.comparison import compare
-    from pyro_vae.experiment.comparison.report import comparison_table, write_comparison
+    from pyro_vae.experiment.comparison.comparison_table import comparison_table, write_comparison
     from pyro_vae.experiment.load_data import load_data
     from pyro_vae.experiment.resolve import default_epochs
     from pyro_vae.experiment.run_folder import RunFolder

@@ -150,7 +150,7 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
     target = (
         "pyro_vae.experiment.evaluation.score_some"
         if step == "score_some"
-        else "pyro_vae.experiment.comparison.entries.PPCA.fit"
+        else "pyro_vae.experiment.comparison.baseline_entries.PPCA.fit"
     )
     monkeypatch.setattr(target, out_of_memory)
     assert script(*TABLE, "--out", "run") == 0

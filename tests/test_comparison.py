@@ -142,7 +142,7 @@ def test_where_a_baseline_is_not_defined_the_reason_is_given(digits):
 
 
 def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
-    monkeypatch.setattr("pyro_vae.experiment.comparison.entries.BASELINE_BYTES", 1000)
+    monkeypatch.setattr("pyro_vae.experiment.comparison.baseline_entries.BASELINE_BYTES", 1000)
     assert "in chunks" in linear_baselines(digits, 8)["ppca"]
 
 

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from pyro_vae import plots
 from pyro_vae._checks import InputError
 from pyro_vae.plots._canvas import CLASS_COLORS
-from pyro_vae.plots.curves import best_record
+from pyro_vae.plots.epoch_curves import best_record
 from pyro_vae.storage import StorageError
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from pyro_vae._moved import moved
 __all__, __getattr__ = moved(
     __name__,
     {
-        "pyro_vae.experiment.checkpoints": "Checkpoints",
+        "pyro_vae.experiment.checkpoint_callback": "Checkpoints",
         "pyro_vae.experiment.interruption": "Interrupted interruptible",
         "pyro_vae.experiment.load_data": "load_data",
         "pyro_vae.experiment.load_run": "Run load_run",

@@ -11,7 +11,7 @@ import torch
 from pyro_vae._checks import InputError, LostProcessError, NonFiniteLossError
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.checkpoint import save_weights
-from pyro_vae.experiment.checkpoints import Checkpoints
+from pyro_vae.experiment.checkpoint_callback import Checkpoints
 from pyro_vae.experiment.closing_table import closing_table
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation, Extent, evaluate, extent_of

@@ -6,7 +6,7 @@ your own axes with `ax=` (or `figure=` for pictures of several panels), or let t
 
 from pyro_vae.plots._canvas import save
 from pyro_vae.plots.comparison import climbs
-from pyro_vae.plots.curves import training_curves
+from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
 from pyro_vae.plots.images import reconstructions, samples, traversal_grid
 from pyro_vae.plots.latent import latent_space, latent_space_3d, widest_dimensions

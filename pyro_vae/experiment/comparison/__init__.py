@@ -1,19 +1,11 @@
 """Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
 
+from pyro_vae.experiment.comparison.baseline_entries import NAMES, exact_baselines, linear_baselines
 from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
-from pyro_vae.experiment.comparison.entries import (
-    NAMES,
-    SCORED_ROWS,
-    SCORED_SAMPLES,
-    Entry,
-    exact_baselines,
-    fit_baseline,
-    fit_vae,
-    linear_baselines,
-    score_some,
-)
+from pyro_vae.experiment.comparison.entries import Entry, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
+from pyro_vae.experiment.comparison.scored_rows import SCORED_ROWS, SCORED_SAMPLES, score_some
 from pyro_vae.statistics import mean_and_se
 
 __all__ = [

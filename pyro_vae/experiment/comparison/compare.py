@@ -7,7 +7,8 @@ from typing import Any
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data import DataSet
-from pyro_vae.experiment.comparison.entries import Entry, exact_baselines, fit_baseline, fit_vae
+from pyro_vae.experiment.comparison.baseline_entries import exact_baselines
+from pyro_vae.experiment.comparison.entries import Entry, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.config import Config
 

@@ -8,40 +8,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pyro_vae._checks import InputError
-from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
-from pyro_vae.data import DataSet, Split
-from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.comparison.scored_rows import score_some
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.prepare import prepare
 from pyro_vae.objectives import estimate_elbo
-from pyro_vae.processes import ALONE, Processes
-from pyro_vae.progress import progress_bar
 from pyro_vae.statistics import mean_and_se
 from pyro_vae.training import Callback, FitResult
 
-__all__ = [
-    "NAMES",
-    "Entry",
-    "exact_baselines",
-    "fit_baseline",
-    "fit_vae",
-    "linear_baselines",
-    "score_some",
-    "vae_entry",
-]
-
-BASELINE_BYTES = 2**32
-"""Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
-
-
-SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
-"""Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
+__all__ = ["Entry", "fit_baseline", "fit_vae", "vae_entry"]
 
 
 @dataclass(frozen=True)
@@ -158,110 +136,3 @@ def vae_entry(
         result.seconds,
         path,
     )
-
-
-def score_some(
-    model: nn.Module,
-    guide: nn.Module,
-    split: Split,
-    device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
-    *,
-    num_rows: int = SCORED_ROWS,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Estimate log p(x) by importance sampling, with 1000 samples, on at most `num_rows` from all over a split.
-
-    Args:
-        model: A Pyro program.
-        guide: Its guide.
-        split: Whose rows; under their fixed draw.
-        device: Where the programs are.
-        processes: Those that share the rows.
-        num_rows: Rows at most.
-        progress: Whether to show a progress bar on stderr.
-
-    Returns:
-        `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
-    """
-    rows = tuple(part.to(device) for part in split.evenly_spaced(num_rows).share(processes).tensors())
-    own = log_likelihood(model, guide, rows, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
-    columns = processes.gather(torch.stack(own.columns(), dim=1)).T
-    estimate = LogLikelihood.from_columns(columns, own.num_samples)
-    return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}
-
-
-def linear_baselines(
-    dataset: DataSet, latent_dim: int, processes: Processes = ALONE, *, progress: bool = False
-) -> dict[str, Entry | str]:
-    """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
-
-    Args:
-        dataset: Under continuous preprocessing: a density says nothing of zeros and ones.
-        latent_dim: Size of z.
-        processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
-        progress: Whether to show a progress bar on stderr.
-
-    Returns:
-        By key of `summary.json` an entry, or the reason why there is none.
-    """
-    size = 8 * len(dataset.train) * dataset.data_dim
-    if size > BASELINE_BYTES:
-        return {
-            "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
-        }
-    train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
-    ppca = PPCA(latent_dim)
-
-    def fit_ppca() -> PPCA:
-        return ppca.fit_moments(pooled_moments(train[processes.share(len(train))], processes))
-
-    with progress_bar(2, "models", f"fitting {NAMES['ppca']}", shown=progress, leave=False) as bar:
-        fit_it = fit_ppca if processes.count > 1 else None
-        found = {"ppca": _entry_or_reason(ppca, "ppca", train, test, fit_it)}
-        bar.update()
-        if processes.rank == 0:
-            bar.set_description_str(f"fitting {NAMES['factor_analysis']}")
-            estimator = FactorAnalysis(latent_dim, n_init=1)
-            found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
-            bar.update()
-    return found
-
-
-def _entry_or_reason(
-    estimator: Any,
-    key: str,
-    train: NDArray[np.float64],
-    test: NDArray[np.float64],
-    fit: Callable[[], Any] | None = None,
-) -> Entry | str:
-    try:
-        return fit_baseline(estimator, NAMES[key], train, test, fit)
-    except InputError as error:
-        return f"not defined here: {error}"
-    except MemoryError as error:
-        return f"not fitted: not enough memory ({error})"
-
-
-NAMES = {
-    "ppca": "PPCA, closed form",
-    "ppca_em": "PPCA by EM",
-    "factor_analysis": "factor analysis",
-    "mixture_of_ppca": "mixture of PPCA",
-}
-
-
-def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, tuple[str, Any]]:
-    """Return the exact estimators of a comparison: by key, what a table calls each, and the estimator."""
-    return {
-        "ppca": (NAMES["ppca"], PPCA(latent_dim)),
-        "ppca_em": (NAMES["ppca_em"], PPCAEM(latent_dim, random_state=seed)),
-        "factor_analysis": (
-            NAMES["factor_analysis"],
-            FactorAnalysis(latent_dim, n_init=1, random_state=seed),
-        ),
-        "mixture_of_ppca": (
-            f"{NAMES['mixture_of_ppca']}, {num_clusters} clusters",
-            MixtureOfPPCA(latent_dim, n_clusters=num_clusters, random_state=seed),
-        ),
-    }

@@ -32,7 +32,7 @@ from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.load_run import Run, load_run
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.scoring.checks import Checks, table_line
-from pyro_vae.experiment.scoring.scores_file import ScoreFile
+from pyro_vae.experiment.scoring.scores_csv import ScoreFile
 from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.processes import ALONE, Processes

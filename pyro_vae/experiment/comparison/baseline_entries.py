@@ -1,0 +1,97 @@
+"""Exact estimators beside a variational autoencoder: which there are, and two of them at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_vae._checks import InputError
+from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.comparison.entries import Entry, fit_baseline
+from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
+from pyro_vae.processes import ALONE, Processes
+from pyro_vae.progress import progress_bar
+
+__all__ = ["NAMES", "exact_baselines", "linear_baselines"]
+
+BASELINE_BYTES = 2**32
+"""Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
+
+NAMES = {
+    "ppca": "PPCA, closed form",
+    "ppca_em": "PPCA by EM",
+    "factor_analysis": "factor analysis",
+    "mixture_of_ppca": "mixture of PPCA",
+}
+
+
+def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, tuple[str, Any]]:
+    """Return the exact estimators of a comparison: by key, what a table calls each, and the estimator."""
+    return {
+        "ppca": (NAMES["ppca"], PPCA(latent_dim)),
+        "ppca_em": (NAMES["ppca_em"], PPCAEM(latent_dim, random_state=seed)),
+        "factor_analysis": (
+            NAMES["factor_analysis"],
+            FactorAnalysis(latent_dim, n_init=1, random_state=seed),
+        ),
+        "mixture_of_ppca": (
+            f"{NAMES['mixture_of_ppca']}, {num_clusters} clusters",
+            MixtureOfPPCA(latent_dim, n_clusters=num_clusters, random_state=seed),
+        ),
+    }
+
+
+def linear_baselines(
+    dataset: DataSet, latent_dim: int, processes: Processes = ALONE, *, progress: bool = False
+) -> dict[str, Entry | str]:
+    """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
+
+    Args:
+        dataset: Under continuous preprocessing: a density says nothing of zeros and ones.
+        latent_dim: Size of z.
+        processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        By key of `summary.json` an entry, or the reason why there is none.
+    """
+    size = 8 * len(dataset.train) * dataset.data_dim
+    if size > BASELINE_BYTES:
+        return {
+            "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
+        }
+    train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
+    ppca = PPCA(latent_dim)
+
+    def fit_ppca() -> PPCA:
+        return ppca.fit_moments(pooled_moments(train[processes.share(len(train))], processes))
+
+    with progress_bar(2, "models", f"fitting {NAMES['ppca']}", shown=progress, leave=False) as bar:
+        fit_it = fit_ppca if processes.count > 1 else None
+        found = {"ppca": _entry_or_reason(ppca, "ppca", train, test, fit_it)}
+        bar.update()
+        if processes.rank == 0:
+            bar.set_description_str(f"fitting {NAMES['factor_analysis']}")
+            estimator = FactorAnalysis(latent_dim, n_init=1)
+            found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
+            bar.update()
+    return found
+
+
+def _entry_or_reason(
+    estimator: Any,
+    key: str,
+    train: NDArray[np.float64],
+    test: NDArray[np.float64],
+    fit: Callable[[], Any] | None = None,
+) -> Entry | str:
+    try:
+        return fit_baseline(estimator, NAMES[key], train, test, fit)
+    except InputError as error:
+        return f"not defined here: {error}"
+    except MemoryError as error:
+        return f"not fitted: not enough memory ({error})"

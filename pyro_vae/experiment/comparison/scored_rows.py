@@ -1,0 +1,48 @@
+"""log p(x) of some rows of a split, for the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pyro_vae.data import Split
+from pyro_vae.evaluate import LogLikelihood, log_likelihood
+from pyro_vae.processes import ALONE, Processes
+
+__all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_some"]
+
+SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
+"""Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
+
+
+def score_some(
+    model: nn.Module,
+    guide: nn.Module,
+    split: Split,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+    *,
+    num_rows: int = SCORED_ROWS,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Estimate log p(x) by importance sampling, with 1000 samples, on at most `num_rows` from all over a split.
+
+    Args:
+        model: A Pyro program.
+        guide: Its guide.
+        split: Whose rows; under their fixed draw.
+        device: Where the programs are.
+        processes: Those that share the rows.
+        num_rows: Rows at most.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
+    """
+    rows = tuple(part.to(device) for part in split.evenly_spaced(num_rows).share(processes).tensors())
+    own = log_likelihood(model, guide, rows, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
+    columns = processes.gather(torch.stack(own.columns(), dim=1)).T
+    estimate = LogLikelihood.from_columns(columns, own.num_samples)
+    return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}
