@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.comparison.scored_rows import score_some
