@@ -307,6 +307,7 @@ def test_array_and_split_train_alike():
 # Monte Carlo EM, and what else takes context.
 
 
+@pytest.mark.slow
 def test_monte_carlo_em_learns_the_shifts():
     torch.manual_seed(0)
     model, _ = modules()
@@ -549,7 +550,7 @@ def test_two_functions_that_take_different_inputs_are_refused():
 
 @pytest.mark.parametrize(
     ("labels", "backend"),
-    [(Y, uncompiled), (LABELS, uncompiled), (LABELS, inductor)],
+    [(Y, uncompiled), (LABELS, uncompiled), pytest.param(LABELS, inductor, marks=pytest.mark.slow)],
     ids=["one-hot, traced", "numbers, traced", "numbers, compiled"],
 )
 def test_compiled_gradients_are_those_of_pyro(labels, backend, tmp_path, monkeypatch):
