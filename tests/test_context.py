@@ -21,16 +21,25 @@ from torch.utils.data import DataLoader, TensorDataset
 from pyro_vae import (
     ELBO,
     IWAE,
+    Annealing,
+    DefensiveGuide,
     DiagonalNormalGuide,
     GenerativeModel,
     LocalGuide,
     MixtureGuide,
     MonteCarloEM,
+    ReconstructionError,
+    RowFit,
     SemiAmortizedGuide,
     StandardNormal,
     VampPrior,
+    WidenedGuide,
+    annealed_log_likelihood,
     estimate_elbo,
     fit,
+    inference_gaps,
+    iwae_curve,
+    latent_summary,
     load_dataset,
     log_likelihood,
 )
@@ -385,6 +394,34 @@ def test_a_conditional_prior():
 
 def exact_residuals():
     return X - Y @ SHIFTS.T
+
+
+# Every estimator.
+
+
+@both_kinds
+def test_every_estimate_of_log_p_is_exact_at_the_exact_posterior(programs):
+    model, guide = programs()
+    close(iwae_curve(model, guide, (X, Y), (1, 4)).value, EXACT.expand(2, N))
+    quick = Annealing(4, num_chains=2, num_warmup=4, hmc=HMC(num_leapfrog=2))
+    few = X[:9], Y[:9]
+    close(annealed_log_likelihood(model, guide, few, quick, num_simulated=0).value, EXACT[:9], atol=1e-6)
+    gaps = inference_gaps(model, guide, few, fit=RowFit(2), num_samples=8)
+    close(gaps.amortized.value, EXACT[:9], atol=1e-6)
+    q = posterior_of(X, Y)
+    kl = torch.distributions.kl_divergence(q, dist.Normal(torch.zeros_like(q.mean), 1.0).to_event(1)).mean()
+    assert latent_summary(model, guide, (X, Y), num_samples=400).kl == pytest.approx(float(kl), abs=0.05)
+
+
+def test_wider_proposals_and_the_reconstruction_error():
+    model, guide = modules()
+    for proposal in (WidenedGuide(guide, 1.3), DefensiveGuide(guide, model.prior, 0.3)):
+        found = log_likelihood(model, proposal, (X, Y), 3000)
+        assert_within_sigma(found.value, EXACT, found.se, sigmas=5)
+    residuals = X - posterior_of(X, Y).mean @ WEIGHT.T - Y @ SHIFTS.T
+    for data in CONTAINERS.values():
+        expected = float(residuals.square().sum(-1).mean())
+        assert ReconstructionError(data())(model, guide) == pytest.approx(expected, rel=1e-5)
 
 
 # Figures.
