@@ -81,7 +81,7 @@ def main() -> int:
 
     from pyro_vae import plots
     from pyro_vae.experiment.comparison.guide_scores import check_order, score_guides
-    from pyro_vae.experiment.facts import test_facts
+    from pyro_vae.experiment.provenance import test_facts
     from pyro_vae.storage import write_json
 
     config, dataset = _data(arguments)

@@ -1,16 +1,18 @@
 """Metrics by epoch: measured on the kept weights, without an effect on training, and kept with the history."""
 
 import io
+import json
 import math
 import random
 
 import numpy as np
 import pytest
 import torch
+from helpers import script
 from programs import rows, small_vae
 from test_training import trainer_of
 
-from pyro_vae import Callback, ReconstructionError, fit
+from pyro_vae import Callback, ReconstructionError, fit, load_dataset, load_run
 from pyro_vae._checks import InputError
 from pyro_vae.plots import training_curves
 from pyro_vae.processes import Processes
@@ -206,3 +208,37 @@ def test_curves_have_a_panel_for_each_metric():
     np.testing.assert_array_equal(axes[4].lines[0].get_ydata(), [1.0, np.nan, 3.0])
     assert axes[3].get_ylabel() == ""
     assert len(training_curves(history[3:]).axes) == 3
+
+
+def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
+    tiny = (
+        "--epochs",
+        2,
+        "--hidden",
+        8,
+        "--latent-dim",
+        2,
+        "--compile",
+        "off",
+        "--quiet",
+        "--evaluate",
+        "none",
+    )
+    run = tmp_path / "run"
+    assert script(*tiny, "--metrics", "reconstruction-error", "--out", run) == 0
+    values = [json.loads(line)["metrics"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["metrics"] == values[summary["best_epoch"] - 1]
+    assert (
+        f"metrics at these weights: reconstruction-error {summary['metrics']['reconstruction-error']:.6g}"
+        in (capsys.readouterr().out)
+    )
+    assert script("--resume", run, "--epochs", 3) == 0
+    longer = [json.loads(line)["metrics"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert longer[:2] == values
+    loaded, validation = load_run(run), load_dataset("digits").validation
+    summary = json.loads((run / "summary.json").read_text())
+    expected = ReconstructionError(validation)(loaded.model, loaded.guide)
+    assert summary["metrics"]["reconstruction-error"] == pytest.approx(expected, rel=1e-6)
+    assert script(*tiny, "--metrics", "fid", "--out", tmp_path / "other") == 2
+    assert "Expected --metrics to be one of reconstruction-error; got 'fid'" in capsys.readouterr().err

@@ -9,8 +9,8 @@ from pyro_vae.data import DataSet
 from pyro_vae.experiment.comparison import NAMES, Entry
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
-from pyro_vae.experiment.facts import noticed
 from pyro_vae.experiment.opening_lines import EPOCH_KEPT
+from pyro_vae.experiment.provenance import noticed
 from pyro_vae.experiment.text_table import bits_per_dim, format_table, likelihood_line, nats
 from pyro_vae.training import FitResult
 

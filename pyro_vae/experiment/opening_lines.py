@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.config import Config, TrainingConfig
-from pyro_vae.experiment.facts import noticed
+from pyro_vae.experiment.provenance import noticed
 from pyro_vae.settings.declare import shown_settings
 
 __all__ = ["EPOCH_KEPT", "opening_lines"]

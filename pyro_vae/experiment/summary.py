@@ -7,7 +7,7 @@ from typing import Any
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
-from pyro_vae.experiment.facts import test_facts
+from pyro_vae.experiment.provenance import test_facts
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.storage import write_json
 from pyro_vae.training import FitResult

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyro_vae import plots
 from pyro_vae.experiment.comparison import NAMES, Comparison, LinearVAE
-from pyro_vae.experiment.facts import test_facts
+from pyro_vae.experiment.provenance import test_facts
 from pyro_vae.experiment.text_table import format_table, likelihood_line, nats
 from pyro_vae.storage import write_json
 

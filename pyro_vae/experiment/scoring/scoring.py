@@ -13,71 +13,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyro_vae._checks import InputError, check, check_integer, check_positive
 from pyro_vae.data import Split
-from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.evaluate import (
-    DefensiveGuide,
     LogLikelihood,
-    WidenedGuide,
     annealed_log_likelihood,
     log_likelihood,
 )
 from pyro_vae.evaluate.gaps import inference_gaps
-from pyro_vae.evaluate.scores import RELIABLE_KHAT
 from pyro_vae.evenly_spaced import evenly_spaced_rows
-from pyro_vae.experiment.facts import split_facts
-from pyro_vae.experiment.load_data import load_data
-from pyro_vae.experiment.load_run import Run, load_run
-from pyro_vae.experiment.run_folder import RunFolder
-from pyro_vae.experiment.scoring.checks import Checks, table_line
+from pyro_vae.experiment.load_run import Run
+from pyro_vae.experiment.provenance import split_facts
+from pyro_vae.experiment.scoring.checks import Checks
 from pyro_vae.experiment.scoring.scores_csv import ScoreFile
-from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
-from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.experiment.scoring.scores_table import known_scores, scores_table
+from pyro_vae.experiment.scoring.settings import ScoreSettings
+from pyro_vae.experiment.text_table import bits_per_dim
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
 from pyro_vae.statistics import mean_and_se
 from pyro_vae.storage import write_json
-from pyro_vae.training import resolve_device
 
-__all__ = ["ScoreSettings", "Scoring", "open_scoring"]
+__all__ = ["Scoring"]
 
 BLOCK = 50
 """Rows that are scored and written at once: what an interruption costs."""
-SHOWN = 5
-"""How many of the least likely rows the table names."""
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What decides the scores, besides the run and the rows.
-
-    Args:
-        num_samples: Samples of z for each row.
-        seed: Of the noise.
-        widen: How many times as wide as the guide the proposal is; 1 takes the guide as it is.
-        defensive: Share of the samples that come from the prior.
-
-    Raises:
-        InputError: If a value is out of range.
-    """
-
-    num_samples: int = 5000
-    seed: int = 0
-    widen: float = 1.0
-    defensive: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_integer(self.num_samples, "--num-samples")
-        check_integer(self.seed, "--seed", minimum=0, maximum=2**31 - 1)
-        check_positive(self.widen, "--widen")
-        check(0 <= self.defensive < 1, f"Expected --defensive in [0, 1), a share; got {self.defensive}.")
-
-    def proposal(self, run: Run) -> Any:
-        """Return the program that z is drawn from."""
-        guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
-        return DefensiveGuide(guide, run.model.prior, self.defensive) if self.defensive else guide
 
 
 @dataclass(frozen=True)
@@ -195,7 +155,7 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        levels, known = self.split.preprocessing.levels, _known(scores)
+        levels, known = self.split.preprocessing.levels, known_scores(scores)
         bits = {"bits_per_dim": bits_per_dim(known.mean, self.split.data_dim, levels)} if levels else {}
         lost = (~scores.value.isfinite()).nonzero().flatten().tolist()
         unscored = {"num_unscored": len(lost), "unscored_rows": lost, "warning": scores.warning}
@@ -214,102 +174,14 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        samples, levels = self.settings.num_samples, self.split.preprocessing.levels
-        known = _known(scores)
-        rows = [
-            ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
-            table_line("ELBO", known.elbo, None),
-            table_line(f"log p(x), importance sampling, K = {samples}", known.value, known.monte_carlo_se),
-            *checks.lines(scores),
-        ]
-        least = scores.value.argsort()[:SHOWN].tolist()
         model = self.run.config.model
-        told = [
-            "",
+        title = (
             f"{self.row_format.name}, {self.split.name} rows, {self.split.preprocessing.description}; "
-            f"{model.likelihood} likelihood, latent {model.latent_dim}; nats per example",
-            format_table(rows),
-            f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
-            f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
-            "least likely rows: "
-            + ", ".join(f"{row} ({nats(float(scores.value[row]), 1)})" for row in least),
-        ]
-        if levels:
-            told.append(f"bits per dimension: {bits_per_dim(known.mean, self.split.data_dim, levels):.3f}")
-        if scores.warning:
-            told.append(f"warning: {scores.warning}")
-        if checks.annealed is not None and checks.annealed.simulated is not None:
-            drawn = checks.annealed.simulated
-            told.append(
-                f"annealing's 99 % interval is {drawn.width.mean():.2f} nats wide on {len(drawn.lower)} rows that "
-                "the model drew, where both bounds are known: a check, and no bound for these rows"
-            )
-        if checks.gaps is not None:
-            told += ["", checks.gaps.scored.table()]
-        told += [f"note: {note}" for note in self.notes]
-        return "\n".join([*told, f"written to {self.out}"])
-
-
-def _known(scores: LogLikelihood) -> LogLikelihood:
-    """Return the scores of the rows that could be scored, or all where none could."""
-    return scores.scored if len(scores.scored) else scores
-
-
-def open_scoring(
-    folder: Path,
-    data: Path | None,
-    settings: ScoreSettings,
-    out: Path | None,
-    device: str = "auto",
-    processes: Processes = ALONE,
-) -> Scoring:
-    """Return the scoring of a run's test rows, or of a file's.
-
-    Args:
-        folder: Of the run.
-        data: File or folder whose rows are scored instead; all of them.
-        settings: How.
-        out: Folder to write to; the run's own, or for other data one within it, where None.
-        device: "auto", "cpu" or "cuda".
-        processes: Those that share the rows.
-
-    Raises:
-        InputError: If the folder holds no run or no weights, its data has changed, the rows do not fit, or a
-            folder cannot be made.
-    """
-    run = load_run(folder, resolve_device(device))
-    row_format, split, notes = _rows(run, folder, data)
-    place = out or (folder if data is None else folder / f"scores-{data.stem}")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"Could not make the folder {place} ({error.strerror}). Give another by --out."
-        ) from None
-    weights = hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
-    return Scoring(run, row_format, split, settings, place, weights, notes, processes)
-
-
-def _rows(run: Run, folder: Path, data: Path | None) -> tuple[RowFormat, Split, tuple[str, ...]]:
-    """Return the rows to score, what the training rows were, and what was noticed.
-
-    Rows of a file need nothing but the run folder, save for a run of version 0.1.0, which does not say what its rows
-    were.
-    """
-    row_format = run.row_format
-    if data is None or row_format is None:
-        dataset = load_data(run.config)
-        was = run.info["data"]["sha256"]
-        check(
-            was == dataset.sha256,
-            f"Expected the data that {folder} was trained on; {dataset.name} has changed since (SHA-256 "
-            f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or score a file by --data.",
+            f"{model.likelihood} likelihood, latent {model.latent_dim}; nats per example"
         )
-        row_format = RowFormat.of(dataset)
-        if data is None:
-            return row_format, dataset.test, ()
-    binary = LIKELIHOODS[run.config.model.likelihood].kind == "binary"
-    return row_format, *rows_like(data, row_format, binary=binary)
+        notes = [f"note: {note}" for note in self.notes]
+        lines = scores_table(scores, checks, self.split)
+        return "\n".join(["", title, *lines, *notes, f"written to {self.out}"])
 
 
 def _sha256(split: Split) -> str:

@@ -1,0 +1,63 @@
+"""The table of a scoring, and the sentences beside it."""
+
+from __future__ import annotations
+
+from pyro_vae.data import Split
+from pyro_vae.evaluate import LogLikelihood
+from pyro_vae.evaluate.scores import RELIABLE_KHAT
+from pyro_vae.experiment.scoring.checks import Checks, table_line
+from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
+
+__all__ = ["known_scores", "scores_table"]
+
+SHOWN = 5
+"""How many of the least likely rows are named."""
+
+
+def known_scores(scores: LogLikelihood) -> LogLikelihood:
+    """Return the scores of the rows that could be scored, or all where none could."""
+    return scores.scored if len(scores.scored) else scores
+
+
+def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[str]:
+    """Return the lines of the table, and what is to be said beside it.
+
+    Args:
+        scores: Of all rows.
+        checks: On fewer.
+        split: The rows.
+    """
+    known, samples = known_scores(scores), scores.num_samples
+    rows = [
+        ["estimate", "rows", "mean", "± se", "± Monte Carlo"],
+        table_line("ELBO", known.elbo, None),
+        table_line(f"log p(x), importance sampling, K = {samples}", known.value, known.monte_carlo_se),
+        *checks.lines(scores),
+    ]
+    least = scores.value.argsort()[:SHOWN].tolist()
+    told = [
+        format_table(rows),
+        f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
+        f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
+        "least likely rows: " + ", ".join(f"{row} ({nats(float(scores.value[row]), 1)})" for row in least),
+    ]
+    if split.preprocessing.levels:
+        bits = bits_per_dim(known.mean, split.data_dim, split.preprocessing.levels)
+        told.append(f"bits per dimension: {bits:.3f}")
+    if scores.warning:
+        told.append(f"warning: {scores.warning}")
+    return told + _on_fewer_rows(checks)
+
+
+def _on_fewer_rows(checks: Checks) -> list[str]:
+    """Return what the checks say beside their lines of the table."""
+    told = []
+    if checks.annealed is not None and checks.annealed.simulated is not None:
+        drawn = checks.annealed.simulated
+        told.append(
+            f"annealing's 99 % interval is {drawn.width.mean():.2f} nats wide on {len(drawn.lower)} rows that "
+            "the model drew, where both bounds are known: a check, and no bound for these rows"
+        )
+    if checks.gaps is not None:
+        told += ["", checks.gaps.scored.table()]
+    return told

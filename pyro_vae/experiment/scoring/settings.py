@@ -1,0 +1,43 @@
+"""How rows are scored: samples, noise, and what z is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae.evaluate import DefensiveGuide, WidenedGuide
+from pyro_vae.experiment.load_run import Run
+
+__all__ = ["ScoreSettings"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What decides the scores, besides the run and the rows.
+
+    Args:
+        num_samples: Samples of z for each row.
+        seed: Of the noise.
+        widen: How many times as wide as the guide the proposal is; 1 takes the guide as it is.
+        defensive: Share of the samples that come from the prior.
+
+    Raises:
+        InputError: If a value is out of range.
+    """
+
+    num_samples: int = 5000
+    seed: int = 0
+    widen: float = 1.0
+    defensive: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_integer(self.num_samples, "--num-samples")
+        check_integer(self.seed, "--seed", minimum=0, maximum=2**31 - 1)
+        check_positive(self.widen, "--widen")
+        check(0 <= self.defensive < 1, f"Expected --defensive in [0, 1), a share; got {self.defensive}.")
+
+    def proposal(self, run: Run) -> Any:
+        """Return the program that z is drawn from."""
+        guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
+        return DefensiveGuide(guide, run.model.prior, self.defensive) if self.defensive else guide
