@@ -242,3 +242,40 @@ def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
     assert summary["metrics"]["reconstruction-error"] == pytest.approx(expected, rel=1e-6)
     assert script(*tiny, "--metrics", "fid", "--out", tmp_path / "other") == 2
     assert "Expected --metrics to be one of reconstruction-error; got 'fid'" in capsys.readouterr().err
+
+
+def test_a_metric_that_fails_late_leaves_a_run_that_goes_on(tmp_path, monkeypatch, capsys):
+    tiny = (
+        "--epochs",
+        3,
+        "--hidden",
+        8,
+        "--latent-dim",
+        2,
+        "--compile",
+        "off",
+        "--quiet",
+        "--evaluate",
+        "none",
+    )
+    measured = (*tiny, "--metrics", "reconstruction-error", "--out")
+    assert script(*measured, tmp_path / "whole") == 0
+    count, original = 0, ReconstructionError.__call__
+
+    def fails_in_second_epoch(self, model, guide):
+        nonlocal count
+        count += 1
+        return original(self, model, guide) if count != 2 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ReconstructionError, "__call__", fails_in_second_epoch)
+        assert script(*measured, tmp_path / "run") == 2
+    assert (
+        "Expected metric 'reconstruction-error' to return a number; got NoneType" in capsys.readouterr().err
+    )
+    assert script("--resume", tmp_path / "run") == 0
+    whole, run = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "run")
+    )
+    assert [(one["loss"], one["metrics"]) for one in run] == [(one["loss"], one["metrics"]) for one in whole]

@@ -166,7 +166,9 @@ def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
     try:
         result = trainer.run()
         checkpoints.save(trainer)
-    except (InputError, NonFiniteLossError):
+    except StorageError:
+        raise
+    except (InputError, NonFiniteLossError):  # of a metric, or of the loss
         checkpoints.save(trainer)
         raise
     return result
