@@ -167,6 +167,20 @@ def test_a_seed_that_diverges_is_noted_and_the_others_go_on(tmp_path, capsys):
     assert "2 seeds" in capsys.readouterr().out
 
 
+def test_ctrl_c_between_two_trainings_keeps_what_is_done(tmp_path, capsys):
+    def train_one(config, processes):
+        if config.training.seed == 1:
+            raise KeyboardInterrupt
+        config.run.out.mkdir()
+        (config.run.out / "summary.json").write_text(json.dumps(made(-1.0)))
+        return 0
+
+    config = Config(run=RunConfig(seeds=(0, 1, 2), out=tmp_path / "runs"))
+    assert train_seeds(config, ALONE, train_one) == 130
+    assert set(read(tmp_path / "runs" / "seeds.json")["seeds"]) == {"0"}
+    assert f"--resume {tmp_path / 'runs'}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -184,6 +185,8 @@ def _train_seed(
         folder.failed[seed] = str(error)
         print(f"seed {seed} failed: {error}", flush=True)
         return 0
+    except KeyboardInterrupt:  # while data are read or programs compiled; in training a signal ends the run
+        return 128 + signal.SIGINT
     except InputError:
         if processes.rank == 0:
             _remove_empty(folder)
