@@ -13,6 +13,7 @@ from torch import nn
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import (
     Annealing,
+    DefensiveGuide,
     JointDefensiveGuide,
     MCMCPosterior,
     NUTSPosterior,
@@ -410,3 +411,84 @@ def test_arviz_of_two_sites(sampler):
     )
     se = torch.from_numpy(marginal.constant_data["log_likelihood_se"].values)
     assert_within_sigma(torch.from_numpy(marginal.log_likelihood["x"].values)[0, 0], exact, se)
+
+
+# What has no answer is refused.
+
+
+def bounded_by_another(x):
+    with pyro.plate("data", len(x)):
+        top = pyro.sample("top", dist.Gamma(x.new_tensor(3.0), 1.0))
+        z = pyro.sample("z", dist.Uniform(0.0, top))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 0.5).to_event(1), obs=x)
+
+
+def prior_of_bounded(x):
+    with pyro.plate("data", len(x)):
+        top = pyro.sample("top", dist.Gamma(3.0 * x.new_ones(len(x)), 1.0))
+        pyro.sample("z", dist.Uniform(0.0, top))
+
+
+def switched(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
+        z = pyro.sample("z", dist.Normal(2 * k, 1.0))
+        pyro.sample("x", dist.Normal(z.unsqueeze(-1), 0.5).to_event(1), obs=x)
+
+
+def guide_of_switched(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Bernoulli(0.5 * x.new_ones(len(x))))
+        pyro.sample("z", dist.Normal(k + x[:, 0] / 2, 1.0))
+
+
+def with_noise(x):
+    with pyro.plate("data", len(x)):
+        noise = pyro.sample(
+            "noise", dist.Normal(x.new_zeros(D1), 1.0).to_event(1), infer={"is_auxiliary": True}
+        )
+        z1 = pyro.sample("z1", dist.Normal(noise, 1.0).to_event(1))
+        pyro.sample("z2", dist.Normal(z1[..., :D2], 1.0).to_event(1))
+
+
+BOUNDED, SWITCHED = (bounded_by_another, prior_of_bounded), (switched, guide_of_switched)
+ONE = torch.tensor([[0.3], [0.6]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: annealed_log_likelihood(*BOUNDED, ONE, QUICK), "supports do not depend on other latents"),
+        (lambda: to_arviz(*BOUNDED, ONE, posterior=NUTSPosterior(4, 1, 2)), "'z' does"),
+        (lambda: to_arviz(*SWITCHED, ONE, posterior=NUTSPosterior(4, 1, 2)), "'k' is discrete"),
+        (lambda: inference_gaps(*SWITCHED, ONE), "'k' is discrete"),
+        (lambda: log_likelihood(switched, WidenedGuide(guide_of_switched, 2.0), ONE), "'k' is discrete"),
+        (
+            lambda: annealed_log_likelihood(PLAIN.model, with_noise, PLAIN.rows(3), QUICK, num_simulated=0),
+            r"no others.*also samples \['noise'\]",
+        ),
+        (
+            lambda: log_likelihood(
+                PLAIN.model, DefensiveGuide(ChainGuide(PLAIN), lambda: None), PLAIN.rows(3)
+            ),
+            r"guide of one site.*\['z1', 'z2'\]. Take JointDefensiveGuide",
+        ),
+        (
+            lambda: log_likelihood(PLAIN.model, JointDefensiveGuide(with_noise, PLAIN.model), PLAIN.rows(3)),
+            "names of the model's",
+        ),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_importance_sampling_takes_discrete_sites_and_bounds_that_depend_on_others():
+    for model, guide in (SWITCHED, BOUNDED):
+        plain = log_likelihood(model, guide, ONE, 20_000)
+        mixed = log_likelihood(model, JointDefensiveGuide(guide, model, 0.4), ONE, 20_000, seed=1)
+        assert_within_sigma(mixed.value, plain.value, (plain.se.square() + mixed.se.square()).sqrt())
+    density = dist.Normal(torch.tensor([0.0, 2.0]).double(), 1.25**0.5).log_prob(ONE).exp().mean(-1)
+    exact, plain = density.log(), log_likelihood(*SWITCHED, ONE, 20_000)
+    assert_within_sigma(plain.value, exact, plain.se)

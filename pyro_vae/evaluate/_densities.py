@@ -6,31 +6,20 @@ sites, with supports. Here the sites of a row are packed into one vector and bac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyro
 import torch
-from pyro import poutine
 from torch import Tensor
-from torch.distributions import Distribution, Transform, biject_to
-from torch.distributions.constraints import MixtureSameFamilyConstraint
+from torch.distributions import Distribution
 
-from pyro_vae._checks import InputError, check
-from pyro_vae._programs import local_parameters
+from pyro_vae._checks import check
+from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
+from pyro_vae.evaluate._unbounded import described, unbounded_sites
 from pyro_vae.objectives.checks import check_same_supports
-from pyro_vae.objectives.sites import WithoutScales, data_plate, data_site, sample_sites
+from pyro_vae.objectives.sites import sample_sites
 
-__all__ = ["Densities", "rows_last", "simulate_rows", "vectorized_trace"]
-
-
-class _Site(NamedTuple):
-    """One latent site of the model, for a single row."""
-
-    name: str
-    transform: Transform  # from an unconstrained value to the site's support
-    shape: torch.Size  # of the unconstrained value
+__all__ = ["Densities"]
 
 
 class Densities:
@@ -46,7 +35,8 @@ class Densities:
         max_plate_nesting: How deep plates are nested in the programs.
 
     Raises:
-        InputError: If a latent site is discrete, or stands in another plate than `"data"`.
+        InputError: If a latent site is discrete, stands in another plate than `"data"`, or has a support that depends
+            on another site.
     """
 
     def __init__(
@@ -58,10 +48,8 @@ class Densities:
     ) -> None:
         self.model, self.guide, self.data = model, guide, data
         self.max_plate_nesting = max_plate_nesting
-        sites = sample_sites(self._trace(model, 1))
-        self._latent = [site for site in sites if not site["is_observed"]]
-        self.sites = [_described(site) for site in self._latent]
-        check(bool(self.sites), "Expected a model with latent sites; all of its sites are observed.")
+        self._latent = unbounded_sites(model, data, max_plate_nesting)
+        self.sites = [described(site) for site in self._latent]
         self._guide_site = self._only_guide_site()
 
     @property
@@ -124,7 +112,14 @@ class Densities:
     def log_guide_run(self, u: Tensor) -> Tensor:
         """Return the same from a run of the guide at u."""
         values, log_jacobian = self.unpack(u)
-        return self._total(self._trace(self.guide, len(u), values), self.names) + log_jacobian
+        trace = self._trace(self.guide, len(u), values)
+        others = [site["name"] for site in sample_sites(trace) if site["name"] not in self.names]
+        check(
+            not others,
+            f"Expected a guide with the model's latent sites and no others, whose density at given values is known; it "
+            f"also samples {others}. Anneal from the prior (`Annealing(start='prior')`), or take another guide.",
+        )
+        return self._total(trace, self.names) + log_jacobian
 
     def _draw(self, program: Callable[..., Any], num_samples: int) -> Tensor:
         trace = self._trace(program, num_samples)
@@ -155,90 +150,3 @@ class Densities:
         if len(sites) != 1 or len(self.sites) != 1 or sites[0]["mask"] is not None:
             return None
         return sites[0]["fn"]
-
-
-def vectorized_trace(
-    program: Callable[..., Any],
-    data: tuple[Tensor, ...],
-    num_samples: int,
-    max_plate_nesting: int = 1,
-    values: dict[str, Tensor] | None = None,
-) -> Any:
-    """Run a program for several values of its latents at once, without the scales of its sites.
-
-    Args:
-        program: A Pyro program.
-        data: What it is called with.
-        num_samples: How many values.
-        max_plate_nesting: How deep plates are nested in the program.
-        values: Of the sites that are not to be sampled, each (num_samples, N, *event).
-    """
-    if values is not None:
-        nested = (1,) * (max_plate_nesting - 1)
-        placed = {name: v.reshape(len(v), *nested, *v.shape[1:]) for name, v in values.items()}
-        program = poutine.condition(program, data=placed)
-    program = WithoutScales()(program)
-    # Named by its dimension, so that one run can be made within another.
-    plate = pyro.plate(f"_samples_{max_plate_nesting}", num_samples, dim=-max_plate_nesting - 1)
-    with local_parameters(), plate:
-        return poutine.trace(program).get_trace(*data)
-
-
-def _described(site: dict[str, Any]) -> _Site:
-    """Return what packing needs to know of a latent site drawn for one sample."""
-    name, fn = site["name"], site["fn"]
-    check(
-        not fn.support.is_discrete,
-        f"Expected continuous latents, which have gradients; the site {name!r} is discrete. "
-        "Use importance sampling, or sum the site out.",
-    )
-    value = rows_last(site)
-    # A mixture's support wraps that of its components, and only for theirs is a map known.
-    mixed = isinstance(fn.support, MixtureSameFamilyConstraint)
-    transform = biject_to(fn.support.base_constraint if mixed else fn.support)
-    return _Site(name, transform, transform.inv(value).shape[2:])
-
-
-def rows_last(site: dict[str, Any]) -> Tensor:
-    """Return a site's value, shape (num_samples, N, *event), or raise where it stands in a further plate."""
-    value: Tensor = site["value"]
-    batch = value.shape[: value.ndim - site["fn"].event_dim]
-    check(
-        data_plate(site).dim == -1,
-        f"Expected the plate 'data' at dimension -1, the last of a batch, to run the site {site['name']!r} on many "
-        f"samples; it is at {data_plate(site).dim}. Write `pyro.plate('data', len(x), dim=-1)`, and place plates "
-        "inside it further left.",
-    )
-    check(
-        math.prod(batch[1:-1]) == 1,
-        f"Expected the latent site {site['name']!r} in the plate 'data' alone; its batch shape for one row is "
-        f"{tuple(batch[1:-1])}. Declare those dimensions as part of the event: `.to_event(...)`.",
-    )
-    return value.reshape(batch[0], batch[-1], *value.shape[len(batch) :])
-
-
-def simulate_rows(
-    model: Callable[..., Any], data: tuple[Tensor, ...], max_plate_nesting: int = 1
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Draw z from p(z) and x from p(x | z), where `data` says how many rows and which labels.
-
-    Args:
-        model: A Pyro program with one observed site, which observes its first argument.
-        data: What the model is called with; the values of the first are not used.
-        max_plate_nesting: How deep plates are nested in the program.
-
-    Returns:
-        The data with the rows replaced, and the values of the latent sites behind them, (1, N, *event).
-
-    Raises:
-        InputError: If the model observes several sites, or something of another shape than the rows.
-    """
-    with torch.no_grad():
-        trace = vectorized_trace(poutine.uncondition(model), data, 1, max_plate_nesting)
-    try:
-        observed = data_site(trace, data[0])
-    except InputError as error:
-        raise InputError(f"{error} Or simulate none (`num_simulated=0`).") from None
-    latents = {site["name"]: rows_last(site) for site in sample_sites(trace) if site is not observed}
-    x = observed["value"].reshape(data[0].shape).to(data[0].dtype)
-    return (x, *data[1:]), latents

@@ -17,7 +17,7 @@ from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._annealed_chains import AnnealedChains, AnnealedRows
-from pyro_vae.evaluate._densities import simulate_rows
+from pyro_vae.evaluate._many_samples import simulate_rows
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.temperatures import Annealing

@@ -15,7 +15,7 @@ from torch import Tensor
 from pyro_vae._checks import check
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._densities import rows_last, vectorized_trace
+from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate.importance import log_likelihood
 from pyro_vae.evaluate.posteriors import NUTSPosterior, PosteriorSampler, ResampledPosterior, joined

@@ -18,7 +18,7 @@ from torch.distributions import (
 )
 
 from pyro_vae._checks import check
-from pyro_vae.evaluate._densities import vectorized_trace
+from pyro_vae.evaluate._many_samples import vectorized_trace
 from pyro_vae.evaluate.mixtures import SiteOfMixture
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.rows import Draws, draw

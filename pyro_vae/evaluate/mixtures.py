@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae._checks import check
-from pyro_vae.evaluate._densities import rows_last, vectorized_trace
+from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
 from pyro_vae.objectives.sites import log_density, sample_sites
 from pyro_vae.objectives.supports import holds, support_of
 

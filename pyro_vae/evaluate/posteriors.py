@@ -12,7 +12,8 @@ from pyro.infer.autoguide.initialization import init_to_sample
 from torch import Tensor
 
 from pyro_vae._checks import check_integer
-from pyro_vae.evaluate._densities import rows_last
+from pyro_vae.evaluate._many_samples import rows_last
+from pyro_vae.evaluate._unbounded import unbounded_sites
 from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import WithoutScales, sample_sites
 
@@ -110,7 +111,13 @@ class NUTSPosterior:
     def draw(
         self, model: Callable[..., Any], guide: Callable[..., Any], data: tuple[Tensor, ...], nesting: int
     ) -> PosteriorDraws:
-        """Return draws of each row's latents, and which of them ended a divergent trajectory."""
+        """Return draws of each row's latents, and which of them ended a divergent trajectory.
+
+        Raises:
+            InputError: If a latent is discrete, or has a support that depends on another.
+        """
+        with torch.random.fork_rng(devices=sorted({part.device.index or 0 for part in data if part.is_cuda})):
+            unbounded_sites(model, data, nesting)
         chains, diverging = [], torch.zeros(self.num_chains, self.num_samples, dtype=torch.bool)
         for chain in range(self.num_chains):
             kernel = NUTS(WithoutScales()(model), init_strategy=init_to_sample, max_plate_nesting=nesting)

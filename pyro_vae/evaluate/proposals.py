@@ -10,6 +10,8 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import torch
+from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.infer.inspect import site_is_deterministic
 from pyro.poutine.messenger import Messenger
@@ -20,6 +22,8 @@ from pyro_vae._checks import InputError, check, check_positive
 from pyro_vae._context import ContextRange, context_range_of, joined_range, taken_context
 from pyro_vae._programs import Program
 from pyro_vae.evaluate.mixtures import ProgramMixture, TwoComponents
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.objectives.sites import sample_sites
 
 __all__ = ["DefensiveGuide", "WidenedGuide"]
 
@@ -133,6 +137,7 @@ class DefensiveGuide(_Proposal):
         super().__init__(guide)
         self.prior: Callable[..., TorchDistribution] = prior
         self.share = _checked_share(share)
+        self._has_one_site = getattr(type(guide), "forward", None) is AmortizedGuide.forward
 
     @property
     def context_range(self) -> ContextRange:
@@ -145,22 +150,31 @@ class DefensiveGuide(_Proposal):
 
     def forward(self, x: Tensor, *context: Any) -> Any:
         """Run the guide with the mixture at its site, on the rows `x`, shape (N, data_dim); return what it returns."""
-        seen: list[str] = []
-
-        def mixed(name: str, q: TorchDistribution) -> TorchDistribution:
-            seen.append(name)
-            check(
-                len(seen) == 1,
-                f"Expected a guide of one site, to be mixed with one prior; {type(self.guide).__name__} samples "
-                f"{seen}. Take JointDefensiveGuide.",
-            )
-            return self._mixed(q, context)
-
-        with _Changed(mixed):
+        if not self._has_one_site:
+            self._check_one_site(x, *context)
+        with _Changed(lambda _, q: self._mixed(q, context)):
             return self.guide(x, *taken_context(self.guide, context))
 
+    def _check_one_site(self, *data: Tensor) -> None:
+        """Raise where the guide has several sites, looked up in a run of it."""
+        with torch.random.fork_rng(), torch.no_grad(), poutine.block():
+            sites = sample_sites(poutine.trace(_with_context(self.guide, data[1:])).get_trace(*data))
+        names = [site["name"] for site in sites]
+        check(
+            len(names) == 1,
+            f"Expected a guide of one site, to be mixed with one prior; {type(self.guide).__name__} samples {names}. "
+            "Take JointDefensiveGuide.",
+        )
+        self._has_one_site = True
+
     def _mixed(self, q: TorchDistribution, context: tuple[Any, ...]) -> TorchDistribution:
-        return TwoComponents(q, self.prior(*taken_context(self.prior, context, beside=0)), self.share)
+        p = self.prior(*taken_context(self.prior, context, beside=0))
+        check(
+            q.event_shape == p.event_shape,
+            f"Expected guide and prior over z of one shape; they have event shapes {tuple(q.event_shape)} and "
+            f"{tuple(p.event_shape)}.",
+        )
+        return TwoComponents(q, p, self.share)
 
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""

@@ -12,7 +12,8 @@ from torch.distributions import TransformedDistribution
 
 from pyro_vae._checks import check
 from pyro_vae._context import row_by_row
-from pyro_vae.evaluate._densities import Densities, vectorized_trace
+from pyro_vae.evaluate._densities import Densities
+from pyro_vae.evaluate._many_samples import vectorized_trace
 from pyro_vae.evaluate.gaps.families import Family
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.objectives.sites import sample_sites
