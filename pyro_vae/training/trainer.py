@@ -24,6 +24,7 @@ from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.metrics import Measurement, Metric
+from pyro_vae.training.program_weights import ProgramWeights
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
@@ -90,6 +91,7 @@ class Trainer:
         outside = told_outside_support(loss, *first)
         if outside is not None:
             warnings.warn(outside, stacklevel=2)
+        self._weights = ProgramWeights(loss, self.parameters)
         self._start_alike()
         own = (
             CompiledGradients(loss, self.parameters, first) if compiled else Gradients(loss, self.parameters)
@@ -172,19 +174,6 @@ class Trainer:
         assert isinstance(guide, nn.Module)
         return model, guide
 
-    def weights(self) -> dict[str, Tensor]:
-        """Return a copy of all that is trained and of the modules' buffers, by name."""
-        named = self.loss.state_dict() | dict(enumerate_named("param", self._outside_modules()))
-        return {name: value.detach().clone() for name, value in named.items()}
-
-    @torch.no_grad()
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Put a copy of the weights back."""
-        outside = dict(enumerate_named("param", self._outside_modules()))
-        self.loss.load_state_dict({name: value for name, value in weights.items() if name not in outside})
-        for name, parameter in outside.items():
-            parameter.copy_(weights[name])
-
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on bit for bit: tensors, numbers and strings only.
 
@@ -192,7 +181,7 @@ class Trainer:
         """
         self.stepper.check()
         with self.average.in_place(False):
-            weights = self.weights() if self._last_weights is None else self._last_weights
+            weights = self._weights.copy() if self._last_weights is None else self._last_weights
             average = self.average.state_dict()
         return {
             "weights": weights,
@@ -211,7 +200,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to where `state_dict` was taken."""
-        self.load_weights(state["weights"])
+        self._weights.put(state["weights"])
         self._last_weights = None
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
@@ -236,7 +225,7 @@ class Trainer:
         with self.average.in_place():
             line = self._measure_epoch()
             measured = line.get("validation", line["train"] | {"loss": line["loss"]})
-            self.best.update(self.epoch + 1, measured, self.weights)
+            self.best.update(self.epoch + 1, measured, self._weights.copy)
             self.seconds = before + time.monotonic() - started
             self.history.append(line | {"seconds": round(self.seconds, 3)})
             self._close_epoch()
@@ -300,22 +289,17 @@ class Trainer:
             raise
         finally:
             if self.best.weights and not keeps_step_before:
-                self._last_weights = self.weights()
-                self.load_weights(self.best.weights)
+                self._last_weights = self._weights.copy()
+                self._weights.put(self.best.weights)
 
     def _take_up_last_weights(self) -> None:
         """Go on from the last step where `run` was called before."""
         if self._last_weights is not None:
-            self.load_weights(self._last_weights)
+            self._weights.put(self._last_weights)
             self._last_weights = None
 
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self._entry.batch(tuple(batch))
-
-    def _outside_modules(self) -> list[Tensor]:
-        """Return the parameters that plain functions hold in Pyro's store."""
-        inside = {id(parameter) for parameter in self.loss.parameters()}
-        return [parameter for parameter in self.parameters if id(parameter) not in inside]
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
@@ -329,11 +313,6 @@ class Trainer:
                 yield
             finally:
                 self._random_state = random_state()
-
-
-def enumerate_named(name: str, tensors: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield ("name.0", first), ("name.1", second), ..."""
-    return ((f"{name}.{number}", tensor) for number, tensor in enumerate(tensors))
 
 
 @contextmanager
