@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,11 @@ def saved_config(path: Path) -> Config:
         InputError: If the folder holds no run or a damaged one.
     """
     seeds = path / SEEDS
-    config = from_json(_read_seeds(seeds) if seeds.is_file() else read_config(path)["config"])
+    try:
+        several = seeds.is_file()
+    except OSError:  # such as a name that is too long
+        several = False
+    config = from_json(_read_seeds(seeds) if several else read_config(path)["config"])
     return dataclasses.replace(config, run=dataclasses.replace(config.run, out=path, resume=path))
 
 
