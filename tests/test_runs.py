@@ -27,6 +27,8 @@ from pyro_vae.storage import StorageError, write_atomically, write_json
 
 TRAIN = SCRIPTS / "svi_train.py"
 SMALL = ["--epochs", "6", "--hidden", "16", "--latent-dim", "2", "--batch-size", "64"]
+WEIGHTS = [*SMALL, "--evaluate", "none"]
+"""For tests of the weights: a run without tables and figures takes a fifth of the time."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_load_run_gives_back_the_model_of_the_summary(finished):
 
 def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [script(*SMALL), script(*SMALL)] == [0, 0]
+    assert [script(*WEIGHTS), script(*WEIGHTS)] == [0, 0]
     first, second = sorted(Path("runs").iterdir())
     assert (first.name, second.name) == ("digits-gaussian-001", "digits-gaussian-002")
     assert same_weights(first, second)
@@ -98,7 +100,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
 
     monkeypatch.setattr(StopOnSignal, "on_step", on_step)
     folder = tmp_path / "run"
-    assert script(*SMALL, "--out", folder) == (143 if steps % 2 else 130)
+    assert script(*WEIGHTS, "--out", folder) == (143 if steps % 2 else 130)
     assert f"--resume {folder}" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert script("--resume", folder) == 0
@@ -109,7 +111,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
 def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
     """Three real kills of a process that checkpoints as often as it can."""
     folder = tmp_path / "run"
-    command = [sys.executable, str(TRAIN), *SMALL, "--checkpoint-seconds", "0", "--out", str(folder)]
+    command = [sys.executable, str(TRAIN), *WEIGHTS, "--checkpoint-seconds", "0", "--out", str(folder)]
     for number in range(3):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -136,7 +138,7 @@ def ended_early(tmp_path_factory):
     """Return the folder of a run on few rows whose epochs were not given, which soon overfits."""
     folder = tmp_path_factory.mktemp("early")
     np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(80, 5)))
-    settings = ["--hidden", "32", "--latent-dim", "2", "--lr", "1e-2", "--out", folder / "run"]
+    settings = ["--hidden", "32", "--latent-dim", "2", "--lr", "1e-2", "--evaluate", "none", "--out", folder / "run"]
     assert script("--dataset", folder / "rows.npy", *settings) == 0
     return folder / "run"
 
@@ -226,7 +228,7 @@ def test_six_epochs_and_two_more_are_eight_under_a_constant_rate(tmp_path, capsy
 def test_a_run_starts_from_the_weights_of_another(finished, tmp_path, capsys):
     folder = tmp_path / "iwae"
     objective = ["--objective", "iwae", "--num-particles", "3", "--lr", "1e-30", "--dropout", "0.1"]
-    assert script(*SMALL, *objective, "--start", finished, "--out", folder) == 0
+    assert script(*WEIGHTS, *objective, "--start", finished, "--out", folder) == 0
     assert same_weights(folder, finished)  # so small a rate changes nothing
     assert saved_config(folder).run.start == finished
     before = {path.name: path.read_bytes() for path in finished.glob("*.*")}
@@ -296,7 +298,7 @@ def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(
 def test_changed_data_is_noticed_on_resume(tmp_path, capsys):
     data = tmp_path / "rows.npy"
     np.save(data, np.random.default_rng(0).normal(size=(40, 3)))
-    assert script("--dataset", data, *SMALL, "--out", tmp_path / "run") == 0
+    assert script("--dataset", data, *WEIGHTS, "--out", tmp_path / "run") == 0
     np.save(data, np.random.default_rng(1).normal(size=(40, 3)))
     assert script("--resume", tmp_path / "run") == 2
     assert "has changed since" in capsys.readouterr().err
