@@ -25,6 +25,7 @@ def faults(notebook):
     return [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
 
 
+@pytest.mark.slow
 @each_notebook
 def test_it_runs_in_fast_mode(path, monkeypatch):
     """The notebooks hold their own assertions; one that fails ends the run with its message."""

@@ -138,7 +138,18 @@ def ended_early(tmp_path_factory):
     """Return the folder of a run on few rows whose epochs were not given, which soon overfits."""
     folder = tmp_path_factory.mktemp("early")
     np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(80, 5)))
-    settings = ["--hidden", "32", "--latent-dim", "2", "--lr", "1e-2", "--evaluate", "none", "--out", folder / "run"]
+    settings = [
+        "--hidden",
+        "32",
+        "--latent-dim",
+        "2",
+        "--lr",
+        "1e-2",
+        "--evaluate",
+        "none",
+        "--out",
+        folder / "run",
+    ]
     assert script("--dataset", folder / "rows.npy", *settings) == 0
     return folder / "run"
 

@@ -28,6 +28,8 @@ TOLD = {
     "write_settings.py": "settings.md",
 }
 
+SLOW = {"evaluate.py", "check_resume.py", "benchmark.py", "compare_baselines.py"}
+
 
 def test_every_script_is_listed():
     assert {path.name for path in SCRIPTS.glob("*.py")} == set(SMOKE) == set(TOLD)
@@ -40,7 +42,9 @@ def run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", SMOKE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SMOKE]
+)
 def test_a_script_runs_to_its_end(name, tmp_path, capsys, run):
     assert script(*SMOKE[name].format(place=tmp_path, run=run).split(), name=name) == 0
     assert TOLD[name] in capsys.readouterr().out

@@ -155,14 +155,15 @@ def test_home_folders_are_expanded(work, tmp_path, monkeypatch, form):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(work)
     write_csv(tmp_path / "x.csv", table())
-    assert script("--dataset", "~/x.csv", *SMALL, *form.split()) == 0
+    quick = [*SMALL, "--evaluate", "none"]
+    assert script("--dataset", "~/x.csv", *quick, *form.split()) == 0
     assert (tmp_path / "run" / "summary.json").exists()
     assert not (work / "~").exists()
     assert saved_config(tmp_path / "run").data.dataset == str(tmp_path / "x.csv")
     assert evaluate("~/run", "~/x.csv", "~/scores") == 0
     assert (tmp_path / "scores" / "scores.csv").exists()
     start = ["--start=~/run", "--out=~/other"]
-    assert script("--dataset=~/x.csv", *SMALL, *start) == 0
+    assert script("--dataset=~/x.csv", *quick, *start) == 0
     assert saved_config(tmp_path / "other").run.start == tmp_path / "run"
     assert script("--resume=~/run", "--epochs", 3) == 0
     assert load_run("~/run").config.training.epochs == 3
