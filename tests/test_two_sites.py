@@ -10,6 +10,7 @@ from chains import D1, D2, DX, DY, PARTS, Chain, ChainGuide, gaussian_kl
 from helpers import assert_within_sigma
 from torch import nn
 
+from pyro_vae import plots
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate import (
     Annealing,
@@ -372,6 +373,25 @@ def test_an_encoder_that_does_not_name_the_family_is_not_taken_for_one():
     for kind in (Twice, Unused):
         gaps = inference_gaps(PLAIN.model, kind(PLAIN), PLAIN.rows(2), fit=RowFit(num_steps=2), num_samples=4)
         assert gaps.own_family is None
+
+
+# Figures.
+
+
+def test_figures_of_two_sites():
+    x, y = LABELLED.rows(50)
+    mean, _ = LABELLED.posterior(x, y)
+    z1, z2 = mean[:, :D1], mean[:, D1:]
+    dims = plots.widest_dimensions(z1, 2)
+    assert dims == tuple(z1.var(0).argsort(descending=True)[:2].tolist())
+    ax = plots.latent_space(z1, y[:, 0] > 0, dims=dims, site="z1")
+    assert (ax.get_xlabel(), ax.get_title()) == (f"z1[{dims[0]}]", "Latent space of z1")
+    assert plots.latent_space(z2[:, :1], site="z2").get_xlabel() == "z2[0]"
+    assert plots.latent_space_3d(z1, site="z1").get_zlabel() == "z1[2]"
+    assert plots.latent_space(z2).get_title() == "Latent space"
+    ax = plots.guide_gaps({"apart": ((0.3, 0.1), (1.0, 0.2), [1.3]), "whole": (None, (0.9, 0.1), [0.9])})
+    assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, -0.3), (-0.3, -1.0), (0, -0.9)]
+    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "not taken apart"
 
 
 # Draws of the posterior.

@@ -47,6 +47,7 @@ def latent_space(
     class_names: Sequence[str] | None = None,
     dims: Sequence[int] = (0, 1),
     *,
+    site: str = "z",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw two dimensions of the latents, or a histogram by class where z has one.
@@ -59,6 +60,7 @@ def latent_space(
         labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
         class_names: The name of each class; the labels are then whole numbers from 0.
         dims: The two dimensions to draw, as `widest_dimensions` finds them.
+        site: The name of the latent site, which the axes and, unless it is "z", the title show.
         ax: Where to draw; a new figure by default.
 
     Returns:
@@ -70,11 +72,11 @@ def latent_space(
     z = to_rows(z, "z")
     coloring = Coloring.of(labels, class_names, len(z))
     ax = axes_or_new(ax, 6.4, 5.2)
-    ax.set_title("Latent space")
+    ax.set_title(_title(site))
     if z.shape[1] == 1:
-        _histogram(ax, z[:, 0], coloring if coloring.names else Coloring.of(None, None, len(z)))
+        _histogram(ax, z[:, 0], coloring if coloring.names else Coloring.of(None, None, len(z)), site)
         return ax
-    _scatter(ax, z, coloring, _check_dims(dims, 2, z.shape[1]))
+    _scatter(ax, z, coloring, _check_dims(dims, 2, z.shape[1]), site)
     ax.set_aspect("equal", adjustable="datalim")
     return ax
 
@@ -85,6 +87,7 @@ def latent_space_3d(
     class_names: Sequence[str] | None = None,
     dims: Sequence[int] = (0, 1, 2),
     *,
+    site: str = "z",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw three dimensions of the latents; colours as in `latent_space`.
@@ -94,6 +97,7 @@ def latent_space_3d(
         labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
         class_names: The name of each class; the labels are then whole numbers from 0.
         dims: The three dimensions to draw.
+        site: The name of the latent site, as in `latent_space`.
         ax: Axes of projection "3d" to draw into; a new figure by default.
 
     Returns:
@@ -107,9 +111,13 @@ def latent_space_3d(
     dims = _check_dims(dims, 3, z.shape[1])
     ax = new_figure(7, 5.6).add_subplot(projection="3d") if ax is None else ax
     check(ax.name == "3d", f'Expected axes of projection "3d"; got {ax.name}. Add them with projection="3d".')
-    ax.set_title("Latent space")
-    _scatter(ax, z, coloring, dims)
+    ax.set_title(_title(site))
+    _scatter(ax, z, coloring, dims, site)
     return ax
+
+
+def _title(site: str) -> str:
+    return "Latent space" if site == "z" else f"Latent space of {site}"
 
 
 @dataclass(frozen=True)
@@ -168,12 +176,12 @@ def _check_dims(dims: Sequence[int], count: int, latent_dim: int) -> list[int]:
     return list(dims)
 
 
-def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int]) -> None:
+def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int], site: str) -> None:
     """Draw points on flat axes or 3D ones."""
     shown = shuffle(evenly_spaced_rows(len(z), MAX_POINTS))
     z, values = z[shown][:, dims], coloring.values[shown]
     style: dict[str, Any] = {"s": float(np.clip(20000 / len(shown), 5, 40)), "linewidths": 0, "alpha": 0.8}
-    ax.set(**{f"{axis}label": f"z[{dim}]" for axis, dim in zip("xyz", dims, strict=False)})
+    ax.set(**{f"{axis}label": f"{site}[{dim}]" for axis, dim in zip("xyz", dims, strict=False)})
     if not coloring.names:
         points = ax.scatter(*z.T, c=values, **style)
         ax.figure.colorbar(points, ax=ax, label="label", shrink=0.8, pad=0.1 if len(dims) == 3 else 0.02)
@@ -187,7 +195,7 @@ def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int]) -> Non
     _legend(ax, coloring)
 
 
-def _histogram(ax: Axes, z: np.ndarray, coloring: Coloring) -> None:
+def _histogram(ax: Axes, z: np.ndarray, coloring: Coloring, site: str) -> None:
     """Draw how the rows spread over the only dimension of z, the classes stacked."""
     edges = np.histogram_bin_edges(z, bins=50)
     base = np.zeros(len(edges) - 1)
@@ -199,7 +207,7 @@ def _histogram(ax: Axes, z: np.ndarray, coloring: Coloring) -> None:
         }
         ax.stairs(top, edges, baseline=base, fill=True, label=name, **style)
         base = top
-    ax.set(xlabel="z[0]", ylabel="rows")
+    ax.set(xlabel=f"{site}[0]", ylabel="rows")
     _legend(ax, coloring)
 
 
