@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyro_vae.data import AsFloat, BinarizeDynamic, BinarizeStatic, Dequantize, Split, load_dataset
 from pyro_vae.data.batch_order import uniform_noise
-from pyro_vae.data.splits import draw_splits, fixed_noise
+from pyro_vae.data.fixed_draws import draw_splits, fixed_noise
 from pyro_vae.data.stored import MappedRows, Stored, TensorRows, rows_of
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from pyro_vae._checks import InputError, check, check_choice
+from pyro_vae.data.fixed_draws import draw_splits
 from pyro_vae.data.named_datasets import DATASETS, read_named
 from pyro_vae.data.noticing import notes_on
 from pyro_vae.data.precision import find_offsets
@@ -23,7 +24,7 @@ from pyro_vae.data.preprocessing import (
     Rescale,
 )
 from pyro_vae.data.readers import READERS, read
-from pyro_vae.data.splits import DataSet, Split, draw_splits
+from pyro_vae.data.splits import DataSet, Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
 
 __all__ = ["load_dataset"]

@@ -1,4 +1,4 @@
-"""Training, validation and test rows, and the one fixed draw that every model is compared on."""
+"""Training, validation and test rows, with their labels and context."""
 
 from __future__ import annotations
 
@@ -13,30 +13,14 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.batch_order import Batches, uniform_noise
+from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
 from pyro_vae.data.preprocessing import Preprocessing
-from pyro_vae.data.stored import MappedRows, Rows, Stored, chunks
+from pyro_vae.data.stored import MappedRows, Rows, chunks
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import ALONE, Processes
 
-__all__ = ["DATA_SEED", "DataSet", "Split", "draw_splits", "fixed_noise"]
-
-DATA_SEED = 0  # of splits and fixed draws: never the run's seed, so that all runs are compared on the same x
-
-
-def fixed_noise(index: NDArray[np.int64], data_dim: int) -> Tensor:
-    """Return the fixed u in [0, 1), float32 (n, D), of rows `index` (n,) of the stored data.
-
-    Row i is the stream of the counter-based generator Philox (Salmon et al. 2011) under the key
-    (data seed, i), so it depends on nothing else: not on the split, the block size or the order.
-    """
-    philox = np.random.Philox(key=np.array([DATA_SEED, 0], np.uint64))
-    generator, state = np.random.Generator(philox), philox.state
-    noise = np.empty((len(index), data_dim), np.float32)
-    for row, i in zip(noise, index, strict=True):
-        state["state"]["key"][1] = i
-        philox.state = state
-        generator.random(dtype=np.float32, out=row)
-    return torch.from_numpy(noise)
+# The last three stood here in version 0.1.0.
+__all__ = ["DataSet", "Split", "DATA_SEED", "draw_splits", "fixed_noise"]  # noqa: RUF022
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,32 +242,3 @@ class DataSet:
         """
         mean, variance = self.preprocessing.moments(*self.train.stored_moments)
         return mean, variance.sqrt()
-
-
-def draw_splits(stored: Stored) -> dict[str, NDArray[np.int64]]:
-    """Return the row numbers of "train", "validation" and "test", ascending.
-
-    Splits that the data itself makes are kept; those missing are drawn from its training rows under the data
-    seed, `stored.drawn` rows or else a tenth of the training rows, and at least one.
-
-    Raises:
-        InputError: Where fewer rows than splits are left.
-    """
-    train = stored.given["train"]
-    tenth = max(1, len(train) // 10)
-    names = [name for name in ("test", "validation") if name not in stored.given]
-    missing = {name: stored.drawn.get(name, tenth) for name in names}
-    if len(train) <= sum(missing.values()):
-        drawn = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
-        raise InputError(
-            f"Expected at least {1 + sum(missing.values())} training rows in {stored.name}{drawn}; "
-            f"got {len(train)}."
-        )
-    order = np.random.default_rng(DATA_SEED).permutation(train)
-    splits = dict(stored.given)
-    for name, size in missing.items():
-        splits[name], order = np.sort(order[:size]), order[size:]
-    splits["train"] = np.sort(order)
-    for name, index in splits.items():
-        check(len(index) > 0, f"Expected at least one {name} row in {stored.name}; got none.")
-    return splits
