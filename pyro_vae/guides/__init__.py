@@ -1,12 +1,12 @@
 """Inference programs q(z | x): Pyro callables that are `nn.Module`s."""
 
-from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
 from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.local import LocalGuide
 from pyro_vae.guides.mixture import MixtureGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
-from pyro_vae.guides.registry import GUIDES, MakeEncoder
+from pyro_vae.guides.registry import GUIDES
 from pyro_vae.guides.semi_amortized import SemiAmortizedGuide
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -20,7 +21,10 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import Program
 from pyro_vae.data.as_tensor import as_tensor
 
-__all__ = ["AmortizedGuide"]
+__all__ = ["AmortizedGuide", "MakeEncoder"]
+
+MakeEncoder = Callable[[int], nn.Module]
+"""Takes a number of outputs; gives a fresh encoder."""
 
 
 class AmortizedGuide(Program):

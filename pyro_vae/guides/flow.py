@@ -11,12 +11,15 @@ from pyro.distributions import transforms
 from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
-from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.distributions.invertible_maps import inverse_autoregressive, spline_autoregressive
+from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
 from pyro_vae.guides.normal import loc_and_scale
 
-__all__ = ["FlowGuide"]
+__all__ = ["FlowGuide", "inverse_autoregressive_guide", "spline_guide"]
 
 MOMENT_DRAWS = 256
+CONTEXT_DIM = 32
+"""What the encoder tells a flow about x, besides location and scale."""
 
 
 class _Flow(dist.TransformedDistribution):
@@ -76,3 +79,15 @@ class FlowGuide(AmortizedGuide):
         maps = [module.condition(context) for module in modules]
         # Each step keeps its last input, so that own samples are scored without going back through the maps.
         return _Flow(noise, [*maps, transforms.AffineTransform(loc, scale, event_dim=1, cache_size=1)])
+
+
+def inverse_autoregressive_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return the diagonal guide, bent by an inverse autoregressive flow."""
+    encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
+    return FlowGuide(encoder, latent_dim, inverse_autoregressive(latent_dim, CONTEXT_DIM))
+
+
+def spline_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return the diagonal guide, bent by a spline flow."""
+    encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
+    return FlowGuide(encoder, latent_dim, spline_autoregressive(latent_dim, CONTEXT_DIM))

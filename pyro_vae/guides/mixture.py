@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
-from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
+from pyro_vae.networks.mlp import shrink_outputs
 from pyro_vae.networks.positive import UNIT
 
-__all__ = ["MixtureGuide"]
+__all__ = ["MixtureGuide", "mixture_guide"]
 
 SPREAD = 0.5
 """How far apart components start, in scales: together they would stay together, their gradients being the same."""
@@ -94,3 +95,9 @@ class MixtureGuide(AmortizedGuide):
     def num_outputs(latent_dim: int, num_components: int = 4) -> int:
         """Return how many outputs the encoder gives."""
         return 2 * latent_dim + num_components * (2 * latent_dim + 1)
+
+
+def mixture_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return a guide that is a mixture of normals, started near the diagonal one."""
+    encoder = make_encoder(MixtureGuide.num_outputs(latent_dim))
+    return MixtureGuide(shrink_outputs(encoder, 2 * latent_dim), latent_dim)

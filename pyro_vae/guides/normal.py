@@ -10,10 +10,19 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
-from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
+from pyro_vae.networks.mlp import shrink_outputs
 from pyro_vae.networks.positive import UNIT
 
-__all__ = ["DiagonalNormalGuide", "FullCovarianceGuide", "LowRankGuide", "loc_and_scale"]
+__all__ = [
+    "DiagonalNormalGuide",
+    "FullCovarianceGuide",
+    "LowRankGuide",
+    "diagonal_guide",
+    "full_covariance_guide",
+    "loc_and_scale",
+    "low_rank_guide",
+]
 
 _ONE = torch.Size()
 
@@ -131,3 +140,20 @@ class LowRankGuide(AmortizedGuide):
     def num_outputs(latent_dim: int, rank: int = 4) -> int:
         """Return how many outputs the encoder gives: a location, a scale and a row of F for each dimension."""
         return (2 + rank) * latent_dim
+
+
+def diagonal_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return a diagonal normal guide."""
+    return DiagonalNormalGuide(make_encoder(DiagonalNormalGuide.num_outputs(latent_dim)))
+
+
+def full_covariance_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return a normal guide with all covariances, started near the diagonal one."""
+    encoder = make_encoder(FullCovarianceGuide.num_outputs(latent_dim))
+    return FullCovarianceGuide(shrink_outputs(encoder, 2 * latent_dim))
+
+
+def low_rank_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
+    """Return a normal guide with covariances of low rank, started near the diagonal one."""
+    encoder = make_encoder(LowRankGuide.num_outputs(latent_dim))
+    return LowRankGuide(shrink_outputs(encoder, 2 * latent_dim, factor=0.1))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyro_vae._pickling import Picklable
 from pyro_vae.distributions.invertible_maps import inverse_autoregressive
 
-__all__ = ["FlowPrior"]
+__all__ = ["FlowPrior", "flow_prior"]
 
 
 class FlowPrior(Picklable):
@@ -43,3 +43,8 @@ class FlowPrior(Picklable):
         maps: list[transforms.AffineAutoregressive] = [module.condition(self.loc[:0]) for module in modules]
         noise = dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1)
         return dist.TransformedDistribution(noise, [one.inv for one in maps])
+
+
+def flow_prior(latent_dim: int, guide: nn.Module, rows: Tensor) -> nn.Module:
+    """Return an autoregressive flow."""
+    return FlowPrior(latent_dim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
@@ -13,7 +13,7 @@ from pyro_vae.distributions.normal_mixture import NormalMixture
 from pyro_vae.networks.positive import UNIT
 from pyro_vae.priors.normal import SCALE_FLOOR
 
-__all__ = ["MixtureOfNormals"]
+__all__ = ["MixtureOfNormals", "mixture_prior"]
 
 
 class MixtureOfNormals(Picklable):
@@ -43,3 +43,10 @@ class MixtureOfNormals(Picklable):
         scale = SCALE_FLOOR + softplus(self.raw_scale + UNIT)
         components = dist.Normal(self.loc, scale).to_event(1)
         return NormalMixture(dist.Categorical(logits=self.logits), components)
+
+
+def mixture_prior(
+    latent_dim: int, guide: nn.Module, rows: Tensor, prior_components: int | None = None
+) -> nn.Module:
+    """Return a mixture of as many normals as there are rows."""
+    return MixtureOfNormals(latent_dim, len(rows))

@@ -11,7 +11,13 @@ from pyro_vae._checks import check_integer
 from pyro_vae._pickling import Picklable
 from pyro_vae.networks.positive import UNIT
 
-__all__ = ["SCALE_FLOOR", "DiagonalNormal", "StandardNormal"]
+__all__ = [
+    "SCALE_FLOOR",
+    "DiagonalNormal",
+    "StandardNormal",
+    "diagonal_normal_prior",
+    "standard_normal_prior",
+]
 
 SCALE_FLOOR = 1e-3
 """The smallest learned scale, in units of z: below, a component could close in on one row's z."""
@@ -67,3 +73,13 @@ class DiagonalNormal(Picklable):
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), event shape (latent_dim,)."""
         return dist.Normal(self.loc, SCALE_FLOOR + softplus(self.raw_scale + UNIT)).to_event(1)
+
+
+def standard_normal_prior(latent_dim: int, guide: nn.Module, rows: Tensor) -> nn.Module:
+    """Return the standard normal."""
+    return StandardNormal(latent_dim)
+
+
+def diagonal_normal_prior(latent_dim: int, guide: nn.Module, rows: Tensor) -> nn.Module:
+    """Return a normal with learned location and scale."""
+    return DiagonalNormal(latent_dim)

@@ -15,7 +15,7 @@ from pyro_vae._pickling import Picklable
 from pyro_vae.data.entry import Entry
 from pyro_vae.distributions.normal_mixture import NormalMixture
 
-__all__ = ["VampPrior"]
+__all__ = ["VampPrior", "vampprior_of_guide"]
 
 
 class VampPrior(Picklable):
@@ -66,3 +66,10 @@ class VampPrior(Picklable):
         posteriors = self.guide.posterior(self.pseudo_inputs)
         normal = isinstance(posteriors, dist.Independent) and isinstance(posteriors.base_dist, dist.Normal)
         return (NormalMixture if normal else dist.MixtureSameFamily)(weights, posteriors)
+
+
+def vampprior_of_guide(
+    latent_dim: int, guide: nn.Module, rows: Tensor, prior_components: int | None = None
+) -> nn.Module:
+    """Return a VampPrior whose learned rows start at the given ones."""
+    return VampPrior(guide, rows)

@@ -31,23 +31,26 @@ def check_several_dimensions(part: Part, config: Any) -> None:
     )
 
 
-_REGISTRY = "pyro_vae.guides.registry"
+_NORMAL, _FLOW = "pyro_vae.guides.normal", "pyro_vae.guides.flow"
 
 
 class Diagonal(
-    GuidePart, name="diagonal", target=f"{_REGISTRY}:diagonal", formula="N(loc(x), diag(scale(x)²))"
+    GuidePart, name="diagonal", target=f"{_NORMAL}:diagonal_guide", formula="N(loc(x), diag(scale(x)²))"
 ):
     """A normal with a variance for each dimension."""
 
 
 class FullCovariance(
-    GuidePart, name="full-covariance", target=f"{_REGISTRY}:full_covariance", formula="N(loc(x), L(x) L(x)ᵀ)"
+    GuidePart,
+    name="full-covariance",
+    target=f"{_NORMAL}:full_covariance_guide",
+    formula="N(loc(x), L(x) L(x)ᵀ)",
 ):
     """A normal with all covariances."""
 
 
 class LowRank(
-    GuidePart, name="low-rank", target=f"{_REGISTRY}:low_rank", formula="N(loc(x), S (I + F(x) F(x)ᵀ) S)"
+    GuidePart, name="low-rank", target=f"{_NORMAL}:low_rank_guide", formula="N(loc(x), S (I + F(x) F(x)ᵀ) S)"
 ):
     """A normal with covariances of rank four beside the variances."""
 
@@ -55,7 +58,7 @@ class LowRank(
 class Mixture(
     GuidePart,
     name="mixture",
-    target=f"{_REGISTRY}:mixture",
+    target="pyro_vae.guides.mixture:mixture_guide",
     formula="Σₖ wₖ(x) N(locₖ(x), diag(scaleₖ(x)²))",
 ):
     """A mixture of four diagonal normals."""
@@ -64,13 +67,11 @@ class Mixture(
 class InverseAutoregressive(
     Autoregressive,
     name="iaf",
-    target=f"{_REGISTRY}:inverse_autoregressive_flow",
+    target=f"{_FLOW}:inverse_autoregressive_guide",
     formula="z = loc + scale T(e)",
 ):
     """The diagonal one, bent by an inverse autoregressive flow."""
 
 
-class Spline(
-    Autoregressive, name="spline", target=f"{_REGISTRY}:spline_flow", formula="z = loc + scale T(e)"
-):
+class Spline(Autoregressive, name="spline", target=f"{_FLOW}:spline_guide", formula="z = loc + scale T(e)"):
     """The diagonal one, bent by an autoregressive spline flow."""

@@ -36,7 +36,10 @@ class WithComponents(PriorPart):
 
 
 class StandardNormal(
-    PriorPart, name="standard-normal", target="pyro_vae.priors.registry:standard_normal", formula="N(0, I)"
+    PriorPart,
+    name="standard-normal",
+    target="pyro_vae.priors.normal:standard_normal_prior",
+    formula="N(0, I)",
 ):
     """Fixed."""
 
@@ -44,7 +47,7 @@ class StandardNormal(
 class DiagonalNormal(
     PriorPart,
     name="diagonal-normal",
-    target="pyro_vae.priors.registry:diagonal_normal",
+    target="pyro_vae.priors.normal:diagonal_normal_prior",
     formula="N(loc, diag(scale²))",
 ):
     """A learned location and scale for each dimension."""
@@ -53,7 +56,7 @@ class DiagonalNormal(
 class Mixture(
     WithComponents,
     name="mixture",
-    target="pyro_vae.priors.registry:mixture",
+    target="pyro_vae.priors.mixture:mixture_prior",
     formula="Σₖ wₖ N(locₖ, diag(scaleₖ²))",
 ):
     """A learned mixture of normals."""
@@ -64,7 +67,7 @@ class Mixture(
 class VampPrior(
     WithComponents,
     name="vampprior",
-    target="pyro_vae.priors.registry:vampprior",
+    target="pyro_vae.priors.vampprior:vampprior_of_guide",
     formula="(1/K) Σₖ q(z given uₖ)",
 ):
     """The guide's posterior averaged over learned rows."""
@@ -81,7 +84,7 @@ class VampPrior(
         return super().resolved(facts)
 
 
-class Flow(PriorPart, name="flow", target="pyro_vae.priors.registry:flow", formula="z = T⁻¹(e)"):
+class Flow(PriorPart, name="flow", target="pyro_vae.priors.flow:flow_prior", formula="z = T⁻¹(e)"):
     """A learned autoregressive flow."""
 
     def check(self, config: Any) -> None:
