@@ -183,7 +183,7 @@ def test_the_fit_to_incomplete_rows_is_a_maximum(holes):
 def test_blocks_of_rows_change_nothing(holes, monkeypatch):
     _, rows = holes
     whole = PPCAEM(2, random_state=0, tol=1e-10).fit(rows)
-    monkeypatch.setattr("pyro_vae.baselines._missing.BLOCK", 40)
+    monkeypatch.setattr("pyro_vae.baselines._missing_values.BLOCK", 40)
     cut = PPCAEM(2, random_state=1, tol=1e-10).fit(rows)
     np.testing.assert_allclose(cut.score_samples(rows), whole.score_samples(rows), atol=1e-3)
     np.testing.assert_allclose(cut.loglike_[-1], whole.loglike_[-1], rtol=1e-8)

@@ -21,7 +21,7 @@ from pyro_vae.baselines._base import (
 )
 from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
-from pyro_vae.baselines._missing import Block, Groups, Incomplete, Loadings, Posterior
+from pyro_vae.baselines._missing_values import Block, Groups, Incomplete, Loadings, Posterior
 
 # The noise variance counts as zero below this share of the mean variance of a column: rounding in the M-step.
 ZERO_NOISE = 1e-12

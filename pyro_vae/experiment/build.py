@@ -14,7 +14,7 @@ from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
-from pyro_vae.networks.precision import Bfloat16Training
+from pyro_vae.networks.bfloat16 import Bfloat16Training
 
 __all__ = ["build", "num_components", "starting_rows"]
 

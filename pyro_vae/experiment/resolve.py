@@ -16,7 +16,7 @@ from pyro_vae.experiment.config import (
     TrainingConfig,
 )
 from pyro_vae.likelihoods.base import fill_constant, typical_scale
-from pyro_vae.networks.precision import has_fast_bfloat16
+from pyro_vae.networks.bfloat16 import has_fast_bfloat16
 from pyro_vae.objectives import Objective
 from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import FusedAdamW, Schedule, kept_by

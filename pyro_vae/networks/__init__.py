@@ -1,11 +1,11 @@
 """Neural networks from tensors to tensors; nothing here knows Pyro."""
 
 from pyro_vae.networks.architecture import Architecture, MLPArchitecture
+from pyro_vae.networks.bfloat16 import Bfloat16Training, has_fast_bfloat16
 from pyro_vae.networks.context import context_columns
 from pyro_vae.networks.linear import LinearEncoder
 from pyro_vae.networks.mlp import ACTIVATIONS, MLP, ContextMLP, mlp_decoder, mlp_encoder, shrink_outputs
 from pyro_vae.networks.positive import UNIT
-from pyro_vae.networks.precision import Bfloat16Training, has_fast_bfloat16
 from pyro_vae.networks.standardize import Standardize, StandardizedEncoder, Whiten
 
 __all__ = [
