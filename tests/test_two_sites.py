@@ -57,6 +57,7 @@ def test_bounds_of_the_exact_posterior_are_the_exact_log_prob(chain, order):
         torch.testing.assert_close(value, exact, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 @both_chains
 def test_annealing_from_the_prior_finds_log_prob_from_both_sides(chain):
     annealing = Annealing(60, num_chains=16, num_warmup=12, start="prior", hmc=HMC(num_leapfrog=3))
@@ -279,7 +280,7 @@ def test_a_widened_guide_is_wider_at_each_site_given_the_others():
 
 def test_annealing_and_draws_start_from_a_mixture_of_programs():
     proposal, data = proposals(LABELLED)["both"], LABELLED.rows(4)
-    annealing = Annealing(20, num_chains=16, num_warmup=8, hmc=HMC(num_leapfrog=2))
+    annealing = Annealing(8, num_chains=16, num_warmup=4, hmc=HMC(num_leapfrog=2))
     found = annealed_log_likelihood(LABELLED.model, proposal, data, annealing, num_simulated=0)
     assert_within_sigma(found.value, LABELLED.log_prob(*data), found.se + 0.02)
     with pytest.raises(InputError, match="has one of all sites together"):
@@ -318,6 +319,7 @@ def loss_of_factors(v):
     return (precision.diagonal().log().sum() - precision.logdet()) / 2
 
 
+@pytest.mark.slow
 @both_chains
 def test_gaps_of_a_guide_with_an_encoder_are_taken_apart(chain):
     torch.manual_seed(3)
@@ -401,8 +403,11 @@ def test_figures_of_two_sites():
     "sampler",
     [
         ResampledPosterior(num_samples=400, num_chains=2, num_proposals=4000),
-        MCMCPosterior(num_samples=150, num_chains=4, num_warmup=60, hmc=HMC(num_leapfrog=6)),
-        NUTSPosterior(num_samples=80, num_chains=1, num_warmup=50),
+        pytest.param(
+            MCMCPosterior(num_samples=150, num_chains=4, num_warmup=60, hmc=HMC(num_leapfrog=6)),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(NUTSPosterior(num_samples=80, num_chains=1, num_warmup=50), marks=pytest.mark.slow),
     ],
     ids=["resampled", "HMC", "NUTS"],
 )

@@ -71,6 +71,7 @@ class ProgramMixture:
         self.values: dict[str, Tensor] = {}
         """What the program has at each site so far."""
 
+    @torch.no_grad()
     def draw(self) -> dict[str, SiteOfMixture]:
         """Draw all sites, for each place of the plates around, and return their distributions in the guide's order."""
         around = {plate.dim: plate.size for plate in get_plates()}
