@@ -52,6 +52,7 @@ def test_from_the_exact_posterior_every_weight_is_exact_and_equal():
     torch.testing.assert_close(bounds.upper, truth, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_the_weights_are_unbiased_in_both_directions(start):
     # Mean over rows of w / p(x), and of p(x) / w backwards, is 1: few temperatures, so that errors show.
@@ -65,6 +66,7 @@ def test_the_weights_are_unbiased_in_both_directions(start):
         assert_within_sigma(ratio.mean(), 1, ratio.std() / len(ratio) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_temperatures", [6, 30])
 def test_the_interval_covers_the_exact_value(num_temperatures):
     model, template = linear_problem(num_rows=150)
@@ -78,6 +80,7 @@ def test_the_interval_covers_the_exact_value(num_temperatures):
     assert (inner_high < high).all()
 
 
+@pytest.mark.slow
 def test_more_temperatures_bring_the_bounds_together():
     model, template = linear_problem(num_rows=100)
     gaps = []
@@ -88,6 +91,7 @@ def test_more_temperatures_bring_the_bounds_together():
     assert gaps[0] > 1.5 * gaps[1] > 3 * gaps[2] > 0
 
 
+@pytest.mark.slow
 def test_bounds_are_under_half_a_nat_apart_on_784_columns():
     generator = torch.Generator().manual_seed(0)
     model = LinearModel(0.3 * torch.randn(784, 10, generator=generator), torch.zeros(784), 1.0)
@@ -100,6 +104,7 @@ def test_bounds_are_under_half_a_nat_apart_on_784_columns():
     assert bounds.width.max() < 0.5
 
 
+@pytest.mark.slow
 def test_given_rows_have_a_lower_bound_near_the_truth_beside_a_check():
     model, x = linear_problem(num_rows=60)
     found = annealed_log_likelihood(model, poor_guide(model), x, QUICK, num_simulated=5, batch_size=25)
@@ -125,6 +130,7 @@ def gamma_guide(x):
         pyro.sample("rate", dist.LogNormal(x.mean(-1).clamp_min(0.5).log(), 0.4))
 
 
+@pytest.mark.slow
 def test_a_plain_program_with_a_bounded_latent():
     x = dist.Poisson(torch.tensor(2.0, dtype=torch.float64)).sample((30, 4))
     found = annealed_log_likelihood(gamma_poisson, gamma_guide, x, QUICK, num_simulated=4)
@@ -150,6 +156,7 @@ def two_layers_guide(x, y):
         pyro.sample("z1", dist.Normal(0.8 * z2.mean(-1) + 0.2 * y, 0.5))
 
 
+@pytest.mark.slow
 def test_several_latent_sites_and_labels():
     y = torch.linspace(-1, 1, 20, dtype=torch.float64)
     x = y.unsqueeze(-1) + torch.randn(20, 2, dtype=torch.float64)
@@ -159,6 +166,7 @@ def test_several_latent_sites_and_labels():
     assert_within_sigma(found.mean, exact.mean(), found.monte_carlo_se)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRIORS)
 def test_annealing_finds_log_p_under_every_prior(name):
     """Two dimensions, where importance sampling is exact enough to compare with."""
@@ -172,6 +180,7 @@ def test_annealing_finds_log_p_under_every_prior(name):
     assert_within_sigma(found.value, truth.value, (found.se**2 + truth.se**2).sqrt() + 1e-3)
 
 
+@pytest.mark.slow
 def test_a_latent_that_is_a_mixture():
     """Its support says nothing of how to map it onto the real line, but that of its components does."""
 
@@ -225,6 +234,7 @@ def test_latents_are_packed_and_unpacked_with_their_density():
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_left_changed():
     model, guide = small_vae()
     x = rows()[:4]
@@ -315,6 +325,7 @@ def test_bad_input(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_the_transition_may_be_chosen():
     model, x = linear_problem(num_rows=10)
     annealing = Annealing(20, num_chains=4, num_warmup=10, hmc=HMC(num_leapfrog=5, diagonal_mass=False))

@@ -96,6 +96,7 @@ def test_proposals_are_chosen_as_often_as_their_weights_say(seed, num_proposals,
     assert ((times - count * weights).abs() < 1 + 1e-9).all()
 
 
+@pytest.mark.slow
 def test_nuts_agrees_with_the_posterior(problem):
     model, x, loc, covariance = problem
     found = to_arviz(model, wide_guide, x, rows=ROWS, posterior=NUTSPosterior(100, 2, 50))
@@ -106,6 +107,7 @@ def test_nuts_agrees_with_the_posterior(problem):
     assert "constant_data" not in found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")  # ArviZ 0.23, matplotlib 3.11
 def test_arviz_takes_it(resampled):
     from pyro_vae.evaluate._arviz import MODERN, az
@@ -133,6 +135,7 @@ def held_out():
     return exact, of_z, to_arviz(model, wide_guide, x, marginal_samples=20000, **options)
 
 
+@pytest.mark.slow
 def test_the_pointwise_log_likelihood_may_be_log_p_x(held_out):
     exact, _, marginal = held_out
     value = marginal.log_likelihood["x"]
@@ -222,6 +225,7 @@ def test_nothing_is_left_changed():
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_the_import_of_arviz_is_silent(tmp_path):
     # ArviZ notes in its cache that it has warned today: an empty one makes it warn.
     adapter = Path(pyro_vae.evaluate.__file__).parent / "_arviz.py"

@@ -261,6 +261,7 @@ def test_mnist_without_files_and_without_network(monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failure", ["RuntimeError('operator torchvision::nms does not exist')", "ImportError('libcudart.so.13')"]
 )
@@ -371,6 +372,7 @@ BAD_RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("damage", "arguments", "message"), BAD_RUNS.values(), ids=BAD_RUNS)
 def test_a_run_that_cannot_go_on_is_left_as_it_is(finished, capsys, damage, arguments, message):
     shutil.copytree(finished, "run")
@@ -391,6 +393,7 @@ def test_a_copy_that_was_cut_off_is_no_run(finished, monkeypatch, capsys):
     assert_refused(["--resume", "copy"], "no config.json in copy", capsys)
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_drawing_is_a_note(monkeypatch, capsys):
     from pyro_vae import plots
 
@@ -408,6 +411,7 @@ def test_a_full_disk_while_drawing_is_a_note(monkeypatch, capsys):
     assert len(list(Path("run/figures").iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_killed_run_left_before_its_config_can_be_used(capsys):
     Path("run").mkdir()
     Path("run/.config.json.partial").write_text('{"conf')
@@ -476,6 +480,7 @@ def numbers(values):
             yield name, math.nan if value is None else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "arguments", "noticed"), ODD_CALLS.values(), ids=ODD_CALLS)
 def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, make, arguments, noticed):
     make()

@@ -125,6 +125,7 @@ def test_complex_numbers_are_refused(kind):
             kind(2).fit(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize(
     "convert",

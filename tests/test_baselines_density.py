@@ -97,6 +97,7 @@ def test_ppca_equals_scikit_learn(load, sizes):
         assert ours.score(rows) > unadjusted
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("PYRO_VAE_DATA" not in os.environ, reason="PYRO_VAE_DATA names no folder with MNIST")
 def test_ppca_equals_scikit_learn_on_mnist():
     path = Path(os.environ["PYRO_VAE_DATA"], "MNIST", "raw", "train-images-idx3-ubyte")

@@ -47,6 +47,7 @@ def quiet_fit(estimator, rows):
         return estimator.fit(rows)
 
 
+@pytest.mark.slow
 @given(problems(), st.floats(0, 0.4))
 @settings(max_examples=100, deadline=None)
 def test_the_log_likelihood_never_falls(problem, share):
@@ -103,6 +104,7 @@ def plain_em_step(rows: np.ndarray):
     return step
 
 
+@pytest.mark.slow
 def test_squarem_climbs_to_the_fixed_point_of_plain_em_in_fewer_steps():
     rng = np.random.default_rng(3)
     rows = rng.standard_normal((100, 2)) @ rng.standard_normal((2, 6)) * 3 + 0.3 * rng.standard_normal(
@@ -196,6 +198,7 @@ def test_a_row_without_values_adds_nothing(holes):
     assert fitted.loglike_[-1] == pytest.approx(without.loglike_[-1], rel=1e-8)
 
 
+@pytest.mark.slow
 def test_a_third_of_digits_missing():
     rows = load_digits().data
     rng = np.random.default_rng(0)
@@ -213,6 +216,7 @@ def test_a_third_of_digits_missing():
     assert abs(fitted.score(rows) - complete.score(rows)) < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "sizes"), [(load_digits, (2, 8)), (load_wine, (1, 2, 5)), (load_breast_cancer, (2, 5, 10))]
 )

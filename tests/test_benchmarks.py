@@ -109,6 +109,7 @@ def test_a_peer_starts_at_the_data(rows):
     torch.testing.assert_close(decoder(torch.zeros(1, 3)).sigmoid()[0], rows.mean(0))
 
 
+@pytest.mark.slow
 def test_quality_on_embedded_rows(tmp_path, capsys):
     epochs = "--far.epochs 2 --far.compile off --near.epochs 1 --near.compile off"
     small = f"--model.hidden 8 --model.latent-dim 2 {epochs} --snapshots 3"
@@ -122,6 +123,7 @@ def test_quality_on_embedded_rows(tmp_path, capsys):
     assert -40 < mean < -20
 
 
+@pytest.mark.slow
 def test_an_epoch_is_timed(tmp_path, capsys):
     words = f"epoch --network tiny --num-rows 50 --contenders plain --rounds 2 --threads 1 --out {tmp_path}"
     assert script(*words.split(), name="benchmark.py") == 0
@@ -131,6 +133,7 @@ def test_an_epoch_is_timed(tmp_path, capsys):
     assert all(0 < seconds < 60 for seconds in times)
 
 
+@pytest.mark.slow
 def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
     words = f"neighbour --network tiny --contenders pytorch --rounds 2 --seconds 0.01 --threads 1 --out {tmp_path}"
     assert script(*words.split(), name="benchmark.py") == 0

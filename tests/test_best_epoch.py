@@ -83,6 +83,7 @@ def test_the_validation_loss_is_that_of_the_objective_at_its_full_weight(beta):
     assert result.best_epoch == best["epoch"]
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_kept_by_its_reconstruction():
     """With beta = 0 the divergence, and so the ELBO, goes its own way."""
     x = rows(count=200)

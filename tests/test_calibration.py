@@ -24,6 +24,7 @@ def test_the_narrowed_guide_has_the_variance_that_its_tail_index_says(script):
     torch.testing.assert_close(ratios, torch.tensor([0.6, 1.0], dtype=torch.float64).expand_as(ratios))
 
 
+@pytest.mark.slow
 def test_two_standard_errors_cover_where_the_tail_is_light_and_not_where_it_is_heavy(script):
     inside = {}
     for k in (0.2, 0.9):

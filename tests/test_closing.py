@@ -44,6 +44,7 @@ def test_the_size_decides_and_nothing_else(weights, kind):
     assert extent_of("none", digits, program) == Extent("none")
 
 
+@pytest.mark.slow
 def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(closing, "LARGEST_COST", 1e6)
     assert script(*SMALL, "--out", tmp_path / "run") == 0
@@ -58,6 +59,7 @@ def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monke
     assert found["elbo"]["num_examples"] == 250
 
 
+@pytest.mark.slow
 def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(closing, "QUICK_ROWS", 50)
     assert script(*SMALL, "--evaluate", "quick", "--out", tmp_path / "run") == 0
@@ -70,6 +72,7 @@ def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     assert f"{expected.mean:.2f}" in table
 
 
+@pytest.mark.slow
 def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     folder = tmp_path / "run"
     assert script(*TABLE, "--evaluate", "none", "--out", folder) == 0
@@ -90,6 +93,7 @@ def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number", "status"),
     [
@@ -132,6 +136,7 @@ def test_a_signal_while_drawing_keeps_the_numbers(tmp_path, monkeypatch):
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
+@pytest.mark.slow
 def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     rows = {name: np.random.default_rng(1).normal(size=(30, 3)) for name in ("train", "validation", "test")}
     rows["test"][4, 1] = 1e38
@@ -142,6 +147,7 @@ def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["score_some", "linear_baselines"])
 def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
     def out_of_memory(*args, **settings):
@@ -158,6 +164,7 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
     assert summary(tmp_path / "run")["elbo"]["mean"] < 100
 
 
+@pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_a_note_and_no_old_one_stays(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     assert script(*SMALL, "--out", folder) == 0
@@ -177,6 +184,7 @@ IMAGES = {"reconstructions", "samples", "traversal"}
 TABLES = {"marginals", "pair_plot"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "drawn"),
     [
@@ -199,6 +207,7 @@ def test_rows_of_every_shape_are_drawn(shape, drawn, tmp_path, capsys):
     assert found == {"training_curves", "latent_space"} | drawn
 
 
+@pytest.mark.slow
 def test_floats_beyond_zero_and_one_are_not_all_black_and_white(tmp_path):
     images = np.random.default_rng(0).normal(size=(60, 8, 8)) * 50
     np.save("x.npy", images)
@@ -238,6 +247,7 @@ def load_run_of_digits(place):
     return load_run(place / "digits")
 
 
+@pytest.mark.slow
 def test_quiet_shows_nothing_on_stderr(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert script(*TABLE, "--out", "loud") == 0

@@ -61,6 +61,7 @@ def linear_scores():
     return measured, float(exact.score(x.double()))
 
 
+@pytest.mark.slow
 def test_no_bound_lies_above_the_exact_likelihood_and_richer_is_not_below(linear_scores):
     measured, exact = linear_scores
     diagonal, full = score_guides(measured)
@@ -121,6 +122,7 @@ def test_the_script_names_the_guides_there_are():
     assert get_args(names) == COMPARED
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_and_left_as_it_is(tmp_path, capsys):
     run = tmp_path / "run"
     assert script("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--compile", "off", "--out", run) == 0
@@ -135,6 +137,7 @@ def test_a_run_is_compared_and_left_as_it_is(tmp_path, capsys):
     assert "of 8 inequalities hold within two standard errors" in told
 
 
+@pytest.mark.slow
 def test_a_comparison_goes_on_where_it_was_and_takes_in_more(tmp_path, capsys):
     """The second call has the first one's settings, fits what is not there yet, and keeps what is."""
     out = tmp_path / "out"

@@ -27,6 +27,7 @@ def digits():
     return load_dataset("digits")
 
 
+@pytest.mark.slow
 def test_on_digits_the_nonlinear_vae_is_above_factor_analysis_above_ppca(digits):
     baselines = linear_baselines(digits, 8)
     training = TrainingConfig(epochs=40, device="cpu")
@@ -48,6 +49,7 @@ def linear(digits):
     return fit_linear_vae(train, test, 3, epochs=150, batch_size=100, lr=1e-2, progress=False), train
 
 
+@pytest.mark.slow
 def test_the_linear_vae_comes_near_the_closed_form_and_never_above(linear):
     vae, train = linear
     assert vae.optimum == pytest.approx(PPCA(3).fit(train.double()).score(train.double()))
@@ -118,6 +120,7 @@ def test_the_closed_form_and_em_meet_on_digits(digits):
     assert closed.parameters == em.parameters == 64 * 8 + 64 + 1
 
 
+@pytest.mark.slow
 def test_a_small_table_with_two_factors_is_learned_and_does_not_collapse(tmp_path):
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(1000, 2)) @ generator.normal(size=(2, 4)) + 0.3 * generator.normal(
@@ -146,6 +149,7 @@ def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
     assert "in chunks" in linear_baselines(digits, 8)["ppca"]
 
 
+@pytest.mark.slow
 def test_the_end_of_a_run_tells_the_baselines(tmp_path, capsys, digits):
     assert script("--epochs", 2, "--hidden", 8, "--latent-dim", 4, "--out", tmp_path / "run") == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -156,6 +160,7 @@ def test_the_end_of_a_run_tells_the_baselines(tmp_path, capsys, digits):
     assert f"PPCA, closed form {scores.mean():.2f} ±" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_binary_likelihood_has_no_continuous_baseline(tmp_path):
     rows = (load_digits().data[:100] > 8).astype(np.uint8)
     np.save(tmp_path / "binary.npy", rows)

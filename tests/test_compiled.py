@@ -37,6 +37,7 @@ def small_products_too(monkeypatch):
     monkeypatch.setattr("pyro_vae.compiled.matmul.SMALL", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [uncompiled, inductor])
 def test_products_through_onednn_with_their_activations(backend, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
@@ -82,6 +83,7 @@ def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():
     assert [node.args[-1] for node in linear] == ["tanh", "relu", "tanh", "none"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "most"), [(uncompiled, 0.5), (uncompiled, 1.1), (inductor, 1.1)])
 def test_what_a_mask_picks_may_be_of_any_number(backend, most, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
@@ -154,6 +156,7 @@ def check_traced(model, guide, x, objective=None, backend=uncompiled, **toleranc
     return plain, traced
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_traces(objective):
     check_traced(*small_vae(), rows(), OBJECTIVES[objective](num_particles=2))
@@ -172,11 +175,13 @@ def named_programs(**names):
     return build(config, x.mean(0), x.std(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_guide_traces(guide):
     check_traced(*named_programs(guide=guide), rows("bernoulli"))
 
 
+@pytest.mark.slow
 def test_a_spline_is_replayed_beyond_its_bounds():
     graphs = []
 
@@ -198,6 +203,7 @@ def test_every_prior_traces(prior):
     check_traced(*named_programs(prior=prior), rows("bernoulli"))
 
 
+@pytest.mark.slow
 def test_the_compiled_graph_agrees(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     objective = ELBO(num_particles=3, beta=0.5, warmup=0.8, free_bits=0.1)
@@ -348,6 +354,7 @@ def test_batch_norm_moves_its_buffers_once_a_step():
     assert int(after[1]["encoder.3.num_batches_tracked"]) == 3
 
 
+@pytest.mark.slow
 def test_training_mode_attributes_and_dtype_are_noticed():
     model, guide = small_vae()
     guide.encoder[1].p = 0.5
@@ -390,6 +397,7 @@ def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_noticed():
     assert not graph.is_current(inputs)
 
 
+@pytest.mark.slow
 def test_programs_said_to_be_unchanged_are_not_looked_at():
     model, guide = small_vae()
     x = rows()
@@ -405,6 +413,7 @@ def test_programs_said_to_be_unchanged_are_not_looked_at():
     assert loss() != before
 
 
+@pytest.mark.slow
 def test_what_changes_in_every_step_ends_tracing_with_a_sentence():
     model, guide = small_vae()
     x = rows()

@@ -29,6 +29,7 @@ def lines(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_log_likelihood_row_by_row(run, tmp_path, capsys):
     assert evaluate(run, "--num-samples", 40, "--out", tmp_path) == 0
     scores = lines(tmp_path / "scores.csv")
@@ -110,6 +111,7 @@ def test_rows_that_cannot_be_scored_are_named_beside_the_mean_of_the_others(
     assert f"{mean:.2f}" in out
 
 
+@pytest.mark.slow
 def test_a_wider_proposal_gives_other_samples_of_the_same_numbers(run, tmp_path):
     means, errors = [], []
     for arguments in ([], ["--widen", 1.2], ["--defensive", 0.1]):

@@ -115,6 +115,7 @@ def grid_of(posterior, num=240):
     return grid, ((hi - lo) / (num - 1)).prod().item()
 
 
+@pytest.mark.slow
 @every_guide
 def test_samples_are_differentiated_as_the_density_is(name):
     """d/dphi E_q[f(z)]: by samples' paths, and by the integral over a grid."""
@@ -246,6 +247,7 @@ def test_gradients_of_many_dimensions_are_right_in_single_precision():
     assert (lost - expected).abs().max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_full_covariance_reaches_the_exact_posterior_where_a_diagonal_cannot():
     model, x = linear_problem(num_rows=100)
     exact = PPCA(2).fit(x)
@@ -287,6 +289,7 @@ def test_a_local_guide_finds_its_rows_in_any_order_and_equal_rows_once():
     assert torch.equal(LocalGuide(zeros, 2).posterior(-zeros).mean, torch.zeros(1, 2))
 
 
+@pytest.mark.slow
 def test_local_guides_climb_above_the_amortized_one():
     model, guide = small_vae()
     x = rows()
@@ -356,6 +359,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_an_autoguide_learns_the_posterior_of_one_full_batch():
     model, x = frozen_linear_model(num_rows=20)
     guide = AutoNormal(model)
@@ -401,6 +405,7 @@ def test_a_guide_that_is_a_plain_function_trains():
     assert estimate_elbo(model, guide, [(x,)]).mean > before.mean + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maps", MAPS.values())
 def test_a_flow_learns_the_covariance_of_each_row(maps):
     """Sixteen rows, each with a normal posterior of its own: most of what diagonal ones lack is found.

@@ -183,6 +183,7 @@ def _end(log_density, state, step_size):
     return state.z, 0.5 * momentum.square().sum(-1) - state.log_density - energy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("diagonal_mass", [True, False])
 def test_posteriors_of_a_linear_model_with_scales_from_tiny_to_large(diagonal_mass):
     model = LinearGaussian(torch.logspace(-1.5, 1, 25))
@@ -230,6 +231,7 @@ def test_dual_averaging_solves_for_the_target_per_row():
     assert torch.allclose(average.exp(), s * math.sqrt(-math.log(0.8)), rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_every_row_of_a_thousand_scales_reaches_its_acceptance(dtype):
     scale = torch.logspace(-2, 1, 1000, dtype=dtype)[:, None]
@@ -249,6 +251,7 @@ def test_every_row_of_a_thousand_scales_reaches_its_acceptance(dtype):
     assert abs(variance.mean() - 1) < 5 * variance.std() / math.sqrt(variance.numel())
 
 
+@pytest.mark.slow
 def test_chains_of_a_row_share_its_step_size_and_frozen_ones_serve_other_chains():
     model = LinearGaussian([0.05, 1.0])
     hmc = HMC()
@@ -335,6 +338,7 @@ def test_parameters_get_no_gradient_and_global_state_is_left_alone():
 # --- where numbers end -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outside", [-math.inf, math.nan])
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_proposals_outside_the_support_are_rejected(outside, dtype):
@@ -401,6 +405,7 @@ def moments(z):
     return torch.cat([z, z**2], -1)
 
 
+@pytest.mark.slow
 def test_a_nonlinear_posterior_of_two_modes_against_quadrature():
     target = SmallDecoder(1.0)
     grid = torch.linspace(-6, 6, 301, dtype=F64)
@@ -410,6 +415,7 @@ def test_a_nonlinear_posterior_of_two_modes_against_quadrature():
     assert_standard(z_scores(moments(drawn.z).mean(0), weights @ moments(points)), limit=4)
 
 
+@pytest.mark.slow
 def test_a_nonlinear_row_against_pyros_nuts():
     """Means and second moments agree within their standard errors."""
     from pyro.infer import MCMC, NUTS
@@ -431,6 +437,7 @@ def test_a_nonlinear_row_against_pyros_nuts():
     assert score.abs().max() < 4, f"{score.tolist()} standard errors"
 
 
+@pytest.mark.slow
 def test_correlated_normal_in_twenty_dimensions():
     root = randn(20, 20, seed=8) / 6 + torch.eye(20, dtype=F64)
     target = MultivariateNormal(torch.arange(20, dtype=F64), root @ root.T)

@@ -62,6 +62,7 @@ def linear():
 # --- the truth ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_linear_decoder_reaches_the_exact_maximum_of_the_likelihood(linear):
     """Within 0.02 nats per example (eight seeds ended 0.001 to 0.004 below), from over 1 nat below, never above."""
     x, model, _ = linear
@@ -84,6 +85,7 @@ def test_the_chains_end_at_the_posterior(linear):
     assert_within_sigma(white.T @ white / NUM_ROWS, torch.eye(2), error)
 
 
+@pytest.mark.slow
 def test_a_guide_for_the_frozen_decoder_comes_as_near_the_exact_log_likelihood_as_a_diagonal_one_can(linear):
     """The best diagonal normal has the posterior's mean and the precision's diagonal (Bishop 2006, section 10.1.2)."""
     x, model, _ = linear
@@ -100,6 +102,7 @@ def test_a_guide_for_the_frozen_decoder_comes_as_near_the_exact_log_likelihood_a
     assert gap - 4 * error < below.mean() < gap + 0.03
 
 
+@pytest.mark.slow
 def test_step_sizes_follow_a_posterior_that_narrows(linear):
     """Those of the first epoch are soon too long; with a gain each row's chain keeps being accepted."""
     x, _, result = linear
@@ -120,6 +123,7 @@ def quadrature(model, x):
     return float((log_joint.logsumexp(0) + math.log(16 / 2000)).mean())
 
 
+@pytest.mark.slow
 def test_a_neural_decoder_ends_higher_than_with_a_diagonal_guide():
     """By log p(x) itself, from quadrature; four seeds ended 0.07 to 0.11 nats above, of some 5 gained."""
     x, ends = rows(count=300), []

@@ -178,6 +178,7 @@ def test_classes_have_their_own_colours_whatever_rows_come():
     assert [t.get_text() for t in ax.get_legend().get_texts()] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection", ["2d", "3d"])
 @pytest.mark.parametrize(
     ("labels", "legend", "axes"),
@@ -239,6 +240,7 @@ def test_marginals_are_densities_and_one_wild_sample_hides_nothing():
     np.testing.assert_allclose(areas(ax), (1.0, inside), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "panels"), [(1, 1), (5, 5), (12, 12), (13, 12)])
 def test_marginals_draw_up_to_twelve_columns(columns, panels, tmp_path):
     x = RNG.normal(size=(30, columns))

@@ -71,6 +71,7 @@ def test_traced_programs_in_bfloat16_agree():
         assert (got - expected).norm() <= 1e-2 * theirs.norm
 
 
+@pytest.mark.slow
 def test_a_network_trained_in_bfloat16_reaches_the_same_elbo():
     data = load_dataset("digits")
     mean, std = data.statistics()

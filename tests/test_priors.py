@@ -213,6 +213,7 @@ def test_bad_calls_end_in_one_sentence(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_a_mixture_prior_finds_clusters():
     """Two far groups of rows: a mixture of two normals explains them better than one normal."""
     torch.manual_seed(0)

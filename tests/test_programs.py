@@ -55,6 +55,7 @@ def test_a_model_and_its_copy_in_one_process_train_on_after_the_store_is_cleared
     assert changed(before, model) == {name for name, _ in model.named_parameters()}
 
 
+@pytest.mark.slow
 def test_svi_lowers_the_loss():
     model, guide = small_vae()
     losses = svi_steps(model, guide, rows(count=256), steps=150)

@@ -73,6 +73,7 @@ def test_load_run_gives_back_the_model_of_the_summary(finished):
     assert run.info["data"]["name"] == "digits"
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [script(*WEIGHTS), script(*WEIGHTS)] == [0, 0]
@@ -82,6 +83,7 @@ def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finis
     assert same_weights(first, finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 7, 21, 50])
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
     steps, finished, tmp_path, monkeypatch, capsys
@@ -108,6 +110,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
     assert [line["train"] for line in lines(folder)] == [line["train"] for line in lines(finished)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
     """Three real kills of a process that checkpoints as often as it can."""
     folder = tmp_path / "run"
@@ -127,6 +130,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
     assert not list(folder.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumed_changes_nothing(finished, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     assert script("--resume", copy) == 0
@@ -154,6 +158,7 @@ def ended_early(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_a_run_without_epochs_ends_early_and_says_by_what(ended_early):
     training = json.loads((ended_early / "config.json").read_text())["config"]["training"]
     chosen = {name: training[name] for name in ("epochs", "schedule", "average", "patience", "keep")}
@@ -170,6 +175,7 @@ def test_a_run_without_epochs_ends_early_and_says_by_what(ended_early):
     assert summary["best_epoch"] == values.index(max(values)) + 1 == len(values) - 125
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path, capsys):
     epochs = len(lines(ended_early))
     assert script("--resume", ended_early, "--out", tmp_path / "same") == 0
@@ -183,6 +189,7 @@ def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path
     assert len(lines(tmp_path / "more")) >= epochs + 5
 
 
+@pytest.mark.slow
 def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
     for number, (flags, kept) in enumerate(
         [(["--beta", "0"], "loss"), (["--beta", "0", "--keep", "best-elbo"], "ELBO")]
@@ -194,6 +201,7 @@ def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
         assert ("loss" in lines(tmp_path / str(number))[0]["validation"]) is (kept == "loss")
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     out = tmp_path / "longer"
     assert script("--resume", finished, "--epochs", 8, "--out", out) == 0
@@ -236,6 +244,7 @@ def test_six_epochs_and_two_more_are_eight_under_a_constant_rate(tmp_path, capsy
     assert [line["validation"] for line in lines(parts)] == [line["validation"] for line in lines(whole)]
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(finished, tmp_path, capsys):
     folder = tmp_path / "iwae"
     objective = ["--objective", "iwae", "--num-particles", "3", "--lr", "1e-30", "--dropout", "0.1"]
@@ -306,6 +315,7 @@ def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 def test_changed_data_is_noticed_on_resume(tmp_path, capsys):
     data = tmp_path / "rows.npy"
     np.save(data, np.random.default_rng(0).normal(size=(40, 3)))

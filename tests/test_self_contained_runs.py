@@ -123,6 +123,7 @@ def test_rows_in_another_unit_are_refused_by_the_saved_statistics(work, tmp_path
     assert "Bring them to the same unit" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_from_another_folder(work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = os.path.relpath(work / "run")
@@ -150,6 +151,7 @@ def test_scoring_the_test_rows_still_needs_the_data(work, tmp_path, monkeypatch,
     assert "has changed since" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["--out=~/run", "--out ~/run"])
 def test_home_folders_are_expanded(work, tmp_path, monkeypatch, form):
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -122,6 +122,7 @@ def test_fit_takes_what_holds_rows(wrap):
     assert not model.training
 
 
+@pytest.mark.slow
 def test_fit_climbs():
     model, guide = small_vae()
     x = rows(count=500)
@@ -223,6 +224,7 @@ class ChangesTheGuide(Callback):
         trainer.loss.guide.scale_floor = 0.3 if trainer.epoch or trainer.step >= 2 else 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("touches", [True, False])
 def test_what_a_callback_changes_is_noticed_at_once_and_otherwise_with_the_epoch(touches):
     x = rows(count=30)
@@ -386,6 +388,7 @@ def test_what_cannot_be_compiled_trains_and_warns():
     assert len(result.history) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 9, 12])
 @pytest.mark.parametrize("average", [0.0, 0.3])

@@ -43,6 +43,7 @@ QUICK = Annealing(6, num_chains=4, num_warmup=4, hmc=HMC(num_leapfrog=2))
 # With the exact posterior as guide every bound is log p(x).
 
 
+@pytest.mark.slow
 @both_chains
 @both_orders
 def test_bounds_of_the_exact_posterior_are_the_exact_log_prob(chain, order):
@@ -104,6 +105,7 @@ def moments_of_means(chain, guide, data):
     return means
 
 
+@pytest.mark.slow
 @both_chains
 @both_orders
 def test_latent_summary_of_each_site_and_of_both(chain, order):

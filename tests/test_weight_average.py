@@ -55,6 +55,7 @@ def test_the_weights_come_back_where_what_is_done_with_the_mean_fails():
     assert torch.equal(w, torch.full((2,), 2.0 * EVERY - 1))
 
 
+@pytest.mark.slow
 def test_steps_at_one_rate_end_nearer_to_the_exact_optimum():
     """PPCA by SVI under its exact posterior, whose optimum is known: averaged, most of the noise of steps is gone."""
     _, x = linear_problem(num_rows=400)
