@@ -218,6 +218,7 @@ BAD_CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "arguments", "message"), BAD_CALLS.values(), ids=BAD_CALLS)
 def test_a_bad_call_ends_in_one_sentence(capsys, make, arguments, message):
     make()

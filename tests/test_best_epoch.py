@@ -120,6 +120,7 @@ def test_patience_goes_by_the_same_number(keep, criterion):
     assert result.best_epoch == (len(values) if keep == "last" else best)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [0.0, 0.5])
 @pytest.mark.parametrize(
     "stop",
@@ -162,6 +163,7 @@ def test_without_a_finished_epoch_the_last_step_is_kept():
     assert not all(torch.equal(before[name], value) for name, value in model.named_parameters())
 
 
+@pytest.mark.slow
 def test_after_a_run_the_state_is_that_of_the_last_step():
     """Six epochs and two more are eight, to the bit, under a constant rate: the state is no mixture with the best."""
 

@@ -34,6 +34,7 @@ def test_two_standard_errors_cover_where_the_tail_is_light_and_not_where_it_is_h
     assert inside[0.9] < 0.6
 
 
+@pytest.mark.slow
 def test_median_khat_rises_with_the_true_tail_index(script):
     medians = [np.median(script["scores"](k, 6, 500)[0].khat.numpy()) for k in (-0.5, 0.2, 0.5, 0.8)]
     assert (np.diff(medians) > 0).all()

@@ -74,6 +74,7 @@ def test_the_leading_subspace_is_found(linear):
     assert vae.angle < 5
 
 
+@pytest.mark.slow
 def test_only_what_is_asked_for_is_fitted_on_only_so_many_rows(tmp_path, capsys):
     arguments = [
         "--models",

@@ -79,6 +79,7 @@ def parsed(path):
     return tree
 
 
+@pytest.mark.slow
 def test_private_names_of_other_libraries_are_in_one_file():
     trees = [parsed(path) for path in FILES if path != Path(compat.__file__)]
     assert not list(foreign_private_names(trees))

@@ -162,6 +162,7 @@ def test_every_objective_traces(objective):
     check_traced(*small_vae(), rows(), OBJECTIVES[objective](num_particles=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_every_likelihood_traces(likelihood):
     check_traced(*small_vae(likelihood), rows(likelihood))
@@ -339,6 +340,7 @@ def test_a_parameter_that_is_not_used_has_no_gradient():
     assert evaluate(traced, rows()).gradients[names.index("unused")] is None
 
 
+@pytest.mark.slow
 def test_batch_norm_moves_its_buffers_once_a_step():
     model, guide = small_vae()
     guide.encoder.append(nn.BatchNorm1d(4))
@@ -447,6 +449,7 @@ def test_what_a_graph_cannot_hold_runs_by_the_handlers_and_says_so(model, messag
     assert re.search(message, traced.note)
 
 
+@pytest.mark.slow
 def test_a_backend_that_fails_is_told():
     def broken(graph, inputs):
         raise OSError("no C++ compiler here")
@@ -499,6 +502,7 @@ def test_a_first_batch_that_is_not_finite_is_not_compared():
     assert traced.note == ""
 
 
+@pytest.mark.slow
 def test_tracing_leaves_no_trace():
     x, state = rows(), torch.get_rng_state()
     model, guide = small_vae()

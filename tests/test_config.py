@@ -112,6 +112,7 @@ def test_every_name_of_the_package_is_found():
         _ = pyro_vae.VAE
 
 
+@pytest.mark.slow
 def test_help_answers_soon():
     """It takes 0.25 s of one core; a busy machine gets some room."""
     seconds = []

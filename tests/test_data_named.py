@@ -103,6 +103,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 def test_real_files(real):
     assert (len(real.train), len(real.validation), len(real.test)) == SIZES[real.name]
     assert real.is_image

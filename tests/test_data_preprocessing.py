@@ -15,6 +15,7 @@ from pyro_vae.data.preprocessing import PREPROCESSINGS
 EXTREMES = torch.tensor([0.0, 2.0**-24, 1e-6, 0.5, 1 - 1e-6, 1 - 2.0**-24])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(levels=st.integers(1, 2**20), low=st.sampled_from([0, -7, 5, 10**12]))
 def test_dequantized_values_floor_back_to_the_integers(levels, low):

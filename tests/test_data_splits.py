@@ -241,6 +241,7 @@ def test_mapped_rows_are_handed_out_in_the_order_asked_for(dtype, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binarize", ["none", "static"])
 def test_a_memory_mapped_file_is_never_loaded_whole(tmp_path, binarize, monkeypatch):
     """48 MB on disk; reading, training and evaluating together stay under a sixth of it."""

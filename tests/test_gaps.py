@@ -38,6 +38,7 @@ def problem():
     return model, x, exact_log_prob(model, x), loss
 
 
+@pytest.mark.slow
 def test_closed_forms_of_the_best_gaussians(problem):
     model, x, exact, loss = problem
     guide = DiagonalNormalGuide(poor_encoder(6))
@@ -54,6 +55,7 @@ def test_closed_forms_of_the_best_gaussians(problem):
     assert_within_sigma(gaps.log_prob.value, exact, gaps.log_prob.se + 1e-4)
 
 
+@pytest.mark.slow
 def test_a_full_covariance_guide_lacks_nothing_but_its_encoder(problem):
     model, x, exact, _ = problem
     guide = FullCovarianceGuide(poor_encoder(9))
@@ -78,6 +80,7 @@ class ExactFamily(AmortizedGuide):
         return dist.MultivariateNormal(outputs, self.covariance)
 
 
+@pytest.mark.slow
 def test_with_the_exact_guide_there_is_no_gap_and_no_error(problem):
     model, x, exact, _ = problem
     gaps = inference_gaps(model, ExactFamily(model), x, fit=RowFit(num_steps=200), num_samples=100)
@@ -88,6 +91,7 @@ def test_with_the_exact_guide_there_is_no_gap_and_no_error(problem):
         assert gap.se.max() < 1e-6
 
 
+@pytest.mark.slow
 def test_differences_of_the_same_noise_have_smaller_errors(problem):
     model, x, _, _ = problem
     exact = ExactGuide(model)
@@ -101,6 +105,7 @@ def test_differences_of_the_same_noise_have_smaller_errors(problem):
     assert (gaps.amortization_gap.se < 0.3 * gaps.amortized.se).all()
 
 
+@pytest.mark.slow
 def test_plain_programs_have_gaps_that_are_not_taken_apart(problem):
     model, x, exact, loss = problem
 
@@ -116,6 +121,7 @@ def test_plain_programs_have_gaps_that_are_not_taken_apart(problem):
     assert_within_sigma(gaps.log_prob.value, exact, gaps.log_prob.se + 1e-4)
 
 
+@pytest.mark.slow
 def test_annealing_is_one_of_the_bounds():
     # Far from Gaussian: every Gaussian proposal is poor, annealing is not.
     def ring(x):
@@ -137,6 +143,7 @@ def test_annealing_is_one_of_the_bounds():
     assert (gaps.log_prob.value > gaps.full_covariance.value + 0.1).all()
 
 
+@pytest.mark.slow
 def test_a_bounded_latent_is_fitted_where_it_has_no_bounds():
     def model(x):
         with pyro.plate("data", len(x)):

@@ -148,6 +148,7 @@ def test_exactly_as_many_samples_are_drawn_as_asked_for():
     assert max(samples for samples, _ in counted) < 1009
 
 
+@pytest.mark.slow
 def test_chunks_keep_to_the_memory_given():
     model, guide = small_vae()
     x = rows(count=20)
@@ -327,6 +328,7 @@ def test_discrete_latents_without_a_tail_are_told():
     assert "fewer than 5" in estimate.warning
 
 
+@pytest.mark.slow
 def test_errors_of_a_data_set_add_up():
     model, x = linear_problem(num_rows=200)
     estimate = log_likelihood(model, NarrowGuide(model, 0.9), x, 50)

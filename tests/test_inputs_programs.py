@@ -616,6 +616,7 @@ def small_pair(kind):
     return vae, DiagonalNormalGuide(nn.Linear(D, 2 * L))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "mixture"])
 def test_rows_that_cannot_be_scored_leave_the_others_as_they_are(kind):
     pair = small_pair(kind)

@@ -46,6 +46,7 @@ def gaussian_rows(count, seed=0):
     return torch.randn(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 def test_closed_forms_of_a_linear_guide():
     count = 2000
     found = latent_summary(standard_model, LinearGuide(WEIGHT, SCALE), gaussian_rows(count), num_samples=5)
@@ -62,6 +63,7 @@ def test_closed_forms_of_a_linear_guide():
     assert found.warning is None
 
 
+@pytest.mark.slow
 def test_estimates_bracket_the_truth_and_errors_are_of_the_right_size():
     # Twelve rows: both biases show, in expectation over data sets.
     found = [
@@ -82,6 +84,7 @@ def test_estimates_bracket_the_truth_and_errors_are_of_the_right_size():
         assert 0.7 < told / values.std() < 1.4, name
 
 
+@pytest.mark.slow
 def test_the_posterior_of_the_model_aggregates_to_the_prior():
     model, x = linear_problem(num_rows=2000)
     guide = ExactGuide(model)
@@ -126,6 +129,7 @@ def test_posteriors_that_are_all_apart_meet_the_ceiling():
     assert found.mutual_information.upper > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDES)
 def test_every_guide(name):
     model, _ = small_vae()

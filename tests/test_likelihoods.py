@@ -85,6 +85,7 @@ def test_student_t_is_scipys_and_with_many_degrees_of_freedom_the_normal():
     )
 
 
+@pytest.mark.slow
 def test_student_t_finds_the_degrees_of_freedom_of_its_rows():
     generator = np.random.default_rng(0)
     true = torch.tensor([3.0, 6.0, 30.0])

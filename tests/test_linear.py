@@ -71,6 +71,7 @@ def test_the_gradient_of_the_elbo_is_that_of_the_log_likelihood(baseline, rows):
     torch.testing.assert_close(ours, exact, rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_training_with_the_exact_guide_climbs_to_the_closed_form():
     generator = np.random.default_rng(3)
     data = generator.normal(size=(300, 2)) @ generator.normal(size=(2, 5)) + 0.4 * generator.normal(

@@ -446,6 +446,7 @@ def test_correlated_normal_in_twenty_dimensions():
     assert_standard(z_scores((drawn.z - target.mean).square().mean(0), target.variance))
 
 
+@pytest.mark.slow
 def test_chains_that_start_far_out_come_in():
     """At a step size that suits the other chains, one that starts where the slope is steep would never move."""
     z0 = randn(20, 3, 2)

@@ -12,6 +12,7 @@ from pyro_vae.evaluate import MCMCPosterior
 from pyro_vae.evaluate.hmc import HMC
 
 
+@pytest.mark.slow
 def test_draws_have_the_moments_of_the_exact_posterior_of_every_row():
     model, x = linear_problem(num_rows=30)
     exact = ExactGuide(model)
@@ -30,6 +31,7 @@ def test_draws_have_the_moments_of_the_exact_posterior_of_every_row():
     assert draws.by_row["divergences"].sum() == 0
 
 
+@pytest.mark.slow
 def test_a_latent_with_bounds_stays_within_them_and_has_its_own_posterior():
     """z ~ Exponential(1), x | z ~ Poisson-like: Gamma(1) times a Gamma likelihood in z is Gamma again."""
 

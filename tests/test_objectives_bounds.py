@@ -340,6 +340,7 @@ def test_the_score_function_gradient_of_a_multi_sample_bound():
     assert_within_sigma(draws.mean(), -torch.autograd.grad(bound, p)[0], draws.std() / 20**0.5)
 
 
+@pytest.mark.slow
 def test_weights_of_the_divergence_work_with_path_gradients_and_closed_forms():
     model, guide, x = problem()
     for objective in (STL, AnalyticELBO):

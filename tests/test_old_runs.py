@@ -37,6 +37,7 @@ def test_an_old_run_scores_its_test_rows(run):
     assert found["mean"] == pytest.approx(was["mean"], abs=4 * 5**0.5 * was["monte_carlo_se"])
 
 
+@pytest.mark.slow
 def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
     """The same schedule, no patience, no averaging, the same epoch kept: the same weights (to rounding elsewhere)."""
     settings = ["--hidden", 8, "--latent-dim", 2, "--epochs", 2]
@@ -52,6 +53,7 @@ def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
     assert (training["patience"], training["average"], training["keep"]) == ("none", 0.0, "best-elbo")
 
 
+@pytest.mark.slow
 def test_an_old_run_is_resumed(run):
     assert script("--resume", run, "--epochs", 4) == 0
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

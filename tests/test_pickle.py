@@ -120,6 +120,7 @@ PROGRAMS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_are_copied_after_svi(make):
     model, guide = make()
@@ -140,6 +141,7 @@ USES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_programs_are_copied_after_every_use(use):
     model, guide = small_vae()

@@ -67,6 +67,7 @@ def test_curves_limits_ignore_a_terrible_start_but_hold_the_best():
     assert high > -90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "history",
     [
@@ -263,6 +264,7 @@ def test_pair_plot_draws_as_many_rows_of_either_table():
     assert counts.tolist() == [40, 40]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.floats(-1e8, 1e8), st.sampled_from([0.0, 1e-12, 1.0]), st.integers(1, 3))
 def test_constant_and_nearly_constant_columns_draw(value, spread, rows):
@@ -288,6 +290,7 @@ def all_figures():
     yield plots.pair_plot(RNG.normal(size=(9000, 5)), RNG.normal(size=(9000, 5)))
 
 
+@pytest.mark.slow
 def test_files_are_small_and_global_state_is_untouched(tmp_path):
     # `dict.items`, because reading the backend from rcParams itself would choose one.
     before, state = dict(dict.items(matplotlib.rcParams)), np.random.get_state()[1].copy()  # noqa: NPY002
@@ -299,6 +302,7 @@ def test_files_are_small_and_global_state_is_untouched(tmp_path):
     assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_given_axes_and_figures_are_drawn_into_and_returned():
     x, y = digits()
     figure = Figure()

@@ -61,6 +61,7 @@ def test_evaluation_is_in_float32():
     assert 0 < (reconstruction - kl - full).abs().max() < 0.5
 
 
+@pytest.mark.slow
 def test_traced_programs_in_bfloat16_agree():
     x = rows()
     plain, traced = pair(*programs(LOW, x), x)

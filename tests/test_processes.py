@@ -58,6 +58,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["handlers", "traced"])
 def test_averaged_gradients_are_those_of_the_whole_batch(found, kind):
     # Loss, norm, the three sums and every gradient, of 7 rows in shares of 3 and 4 under replayed noise.
@@ -66,16 +67,19 @@ def test_averaged_gradients_are_those_of_the_whole_batch(found, kind):
     assert max(found[kind]) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_step_of_two_is_a_step_of_one(found):
     assert found["count"] == 2
     assert found["one_step_apart"] < 1e-6
     assert np.isfinite(found["validated"])
 
 
+@pytest.mark.slow
 def test_all_processes_have_the_same_weights(found):
     assert found["weights_apart"] == 0
 
 
+@pytest.mark.slow
 def test_what_processes_give_is_put_together_in_order(found):
     assert found["gathered"] == [0, 1, 2, 10, 11, 12, 13]
     assert found["shares"] == list(range(7))
@@ -83,10 +87,12 @@ def test_what_processes_give_is_put_together_in_order(found):
     assert found["seeds_differ"]
 
 
+@pytest.mark.slow
 def test_ppca_of_all_shares_is_that_of_all_rows(found):
     assert found["ppca"] < 1e-10
 
 
+@pytest.mark.slow
 def test_all_keep_the_same_epoch_by_the_loss_of_all_rows(found):
     assert found["kept_by"] == "best-loss"
     assert found["losses_apart"] < 1e-4
@@ -94,18 +100,21 @@ def test_all_keep_the_same_epoch_by_the_loss_of_all_rows(found):
     assert len(set(found["kept"])) == 1
 
 
+@pytest.mark.slow
 def test_all_have_the_metrics_of_the_first(found):
     assert len(found["metrics"]) == 2 * 3  # both processes, three epochs
     assert all(one == found["metrics"][0] for one in found["metrics"])
     assert found["metrics"][0][0] == 0
 
 
+@pytest.mark.slow
 def test_all_stop_after_the_same_step(found):
     # The second process asked for it in its fifth step; the first one heard of it in the sixth.
     assert found["steps"] == [6, 6]
     assert found["stopped"] == "another process"
 
 
+@pytest.mark.slow
 def test_two_processes_leave_one_run_as_good_as_that_of_one(trained):
     assert (trained / "two.txt").read_text().count("run in ") == 1
     assert "2 processes share the rows of every batch" in (trained / "two.txt").read_text()
@@ -120,6 +129,7 @@ def test_two_processes_leave_one_run_as_good_as_that_of_one(trained):
     assert json.loads((trained / "two" / "config.json").read_text())["processes"] == 2
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_number_of_processes(trained):
     settings = [trained / "one", "--num-samples", 20, "--out"]
     done = run(SCRIPTS / "evaluate.py", *settings, trained / "a")
@@ -151,6 +161,7 @@ def started(folder, *more):
     return launcher, sorted(workers, key=lambda p: int(p.environ()["RANK"]))
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
     folder = tmp_path / "run"
     launcher, workers = started(folder, "--epochs", 100_000, "--out", folder)
@@ -165,6 +176,7 @@ def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == done + 2
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_launcher_saves_and_resumes_to_the_bit(tmp_path, trained):
     folder = tmp_path / "run"
     settings = ["--epochs", 30, "--out", folder]

@@ -25,6 +25,7 @@ def fit_steps(model, guide, x):
     fit(model, guide, x, epochs=3, batch_size=16, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [svi_steps, fit_steps])
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_a_second_model_a_copy_and_a_reloaded_one_each_move_all_of_their_own(train, likelihood):
@@ -88,6 +89,7 @@ def test_calling_a_model_outside_of_inference_leaves_the_store_empty():
     assert not set(pyro.get_param_store())
 
 
+@pytest.mark.slow
 def test_functions_train_by_fit_through_pyro_param():
     x = rows(count=400)
 

@@ -139,6 +139,7 @@ def test_latent_summary_of_each_site_and_of_both(chain, order):
         assert told.lower - 4 * told.se < truth < told.upper + 4 * told.se
 
 
+@pytest.mark.slow
 @both_chains
 def test_divergence_of_each_dimension_given_the_sites_above(chain):
     guide, data = ChainGuide(chain, DOWN, shift=0.3, spread=2.0), chain.rows(500)
