@@ -71,8 +71,10 @@ class StandardizedEncoder(Picklable, nn.Sequential):
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return the network's outputs for rows of shape (..., data_dim)."""
-        standardize, dropout, network = self
+        standardize, dropout, network, *appended = self
         outputs: Tensor = network(dropout(standardize(x)), *context)
+        for layer in appended:
+            outputs = layer(outputs)
         return outputs
 
 
