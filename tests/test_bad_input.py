@@ -481,9 +481,16 @@ def numbers(values):
             yield name, math.nan if value is None else value
 
 
+DRAWN = ("constant columns", "three rows", "one latent for images", "one-hot columns", "colour images")
+"""Odd calls whose figures are drawn; those of the others are of the same kinds."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "arguments", "noticed"), ODD_CALLS.values(), ids=ODD_CALLS)
-def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, make, arguments, noticed):
+@pytest.mark.parametrize("name", ODD_CALLS)
+def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, monkeypatch, name):
+    make, arguments, noticed = ODD_CALLS[name]
+    if name not in DRAWN:
+        monkeypatch.setattr("pyro_vae.experiment.train_run.write_figures", lambda *_, **__: [])
     make()
     assert script(*SMALL, *arguments, "--out", "run") == 0
     table = capsys.readouterr().out.partition("\n\n")[2]
@@ -495,4 +502,4 @@ def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, make, argument
     assert {name for name, value in numbers(summary) if not math.isfinite(value)} == unknown
     for line in Path("run/metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
-    assert len(list(Path("run/figures").iterdir())) >= 3
+    assert name not in DRAWN or len(list(Path("run/figures").iterdir())) >= 3

@@ -1,7 +1,11 @@
 """Every script is run here once, small, and answers `--help`; one that is not listed fails."""
 
+from functools import partial
+
 import pytest
 from helpers import SCRIPTS, script
+
+from pyro_vae import Annealing, RowFit, annealed_log_likelihood, inference_gaps
 
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
@@ -45,7 +49,12 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SMOKE]
 )
-def test_a_script_runs_to_its_end(name, tmp_path, capsys, run):
+def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, monkeypatch):
+    scoring, short = "pyro_vae.experiment.scoring.scoring", Annealing(20, num_chains=2, num_warmup=5)
+    monkeypatch.setattr(
+        f"{scoring}.annealed_log_likelihood", partial(annealed_log_likelihood, annealing=short)
+    )
+    monkeypatch.setattr(f"{scoring}.inference_gaps", partial(inference_gaps, fit=RowFit(20)))
     assert script(*SMOKE[name].format(place=tmp_path, run=run).split(), name=name) == 0
     assert TOLD[name] in capsys.readouterr().out
 
