@@ -103,7 +103,7 @@ def mlp_encoder(
 ) -> nn.Sequential:
     """Return an encoder network: standardize x, drop some of its columns in training, then an `MLP`.
 
-    Dropout keeps the guide from knowing training rows by heart (Shu et al. 2018 regularise amortized inference
+    Dropout keeps the guide from memorizing training rows (Shu et al. 2018 regularise amortized inference
     so); the ELBO stays a bound for every mask, and in evaluation mode nothing is dropped.
 
     Args:

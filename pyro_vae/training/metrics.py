@@ -1,4 +1,4 @@
-"""Metrics: numbers of the user's choice, measured after each epoch on the validated weights."""
+"""Metrics: user-defined numbers, measured after each epoch on the validated weights."""
 
 from __future__ import annotations
 
