@@ -1,0 +1,168 @@
+"""Modules that take rows as images: flat rows outside, feature maps in channels-last memory inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check
+from pyro_vae._context import ContextRange
+from pyro_vae._pickling import Picklable
+from pyro_vae.networks.context import context_columns
+
+__all__ = ["Gate", "ImageDecoder", "ImageEncoder", "MapsDecoder", "MapsEncoder", "Residual", "image_shape"]
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+def image_shape(data_shape: Sequence[int]) -> Shape:
+    """Return channels, height and width of a row.
+
+    Raises:
+        InputError: If rows are no images.
+    """
+    check(
+        len(data_shape) in (2, 3),
+        f"Expected images, rows of shape (height, width) or (channels, height, width), for convolutional networks; got "
+        f"{tuple(data_shape)}. Use --network mlp.",
+    )
+    channels, height, width = (1, *data_shape)[-3:]
+    return channels, height, width
+
+
+class Gate(nn.GLU):
+    """The gated linear unit over feature maps, the second dimension."""
+
+    def __init__(self) -> None:
+        super().__init__(dim=1)
+
+
+class Residual(nn.Sequential):
+    """`h -> h + f(h)` (He et al. 2016, equation 1)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return `inputs + f(inputs)`."""
+        outputs: Tensor = super().forward(inputs)
+        return inputs + outputs
+
+
+class _WithContext(Picklable):
+    """A network that takes `context_dim` columns of context, or none."""
+
+    def __init__(self, maps: nn.Module, context_dim: int) -> None:
+        super().__init__()
+        self.context_dim = context_dim
+        self.maps = maps.to(memory_format=torch.channels_last)
+
+    @property
+    def context_range(self) -> ContextRange:
+        """How much context the network takes."""
+        return ContextRange(1, math.inf) if self.context_dim else ContextRange(0, 0)
+
+    def _beside(self, features: Tensor, context: Sequence[Tensor]) -> Tensor:
+        """Return features (N, F, ...) and the columns of context, the same at each pixel, along dimension 1."""
+        if not self.context_dim:
+            return features
+        columns = context_columns(context, self.context_dim, features)
+        spread = columns.reshape(*columns.shape, *[1] * (features.ndim - 2)).expand(
+            -1, -1, *features.shape[2:]
+        )
+        return torch.cat([features, spread], dim=1)
+
+
+class ImageEncoder(_WithContext):
+    """Rows as images, through convolutions, then flattened beside context through dense layers.
+
+    Args:
+        shape: Channels, height and width of a row.
+        maps: Images (N, channels, height, width) to feature maps.
+        dense: Flattened feature maps and context to outputs.
+        context_dim: Columns of context.
+    """
+
+    def __init__(self, shape: Shape, maps: nn.Module, dense: nn.Module, context_dim: int = 0) -> None:
+        super().__init__(maps, context_dim)
+        self.shape, self.dense = shape, dense
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
+        features = self.maps(_as_images(x, self.shape)).permute(0, 2, 3, 1).flatten(1)
+        outputs: Tensor = self.dense(self._beside(features, context))
+        return outputs
+
+
+class MapsEncoder(_WithContext):
+    """Rows as images, through convolutions, then beside context through a convolution to maps of outputs.
+
+    The first outputs of all positions come first, map by map: with a diagonal guide the locations, then the scales.
+
+    Args:
+        shape: Channels, height and width of a row.
+        maps: Images (N, channels, height, width) to feature maps.
+        last: Feature maps and context to maps of outputs.
+        context_dim: Columns of context.
+    """
+
+    def __init__(self, shape: Shape, maps: nn.Module, last: nn.Module, context_dim: int = 0) -> None:
+        super().__init__(maps, context_dim)
+        self.shape = shape
+        self.last = last.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
+        outputs: Tensor = self.last(self._beside(self.maps(_as_images(x, self.shape)), context))
+        return outputs.flatten(1)
+
+
+class ImageDecoder(_WithContext):
+    """z beside context through dense layers, then as feature maps through convolutions, then flattened.
+
+    Args:
+        dense: z and context to flattened feature maps.
+        start: Shape of these feature maps: channels, height, width.
+        maps: Feature maps to images of outputs (N, outputs_per_position, height, width).
+        context_dim: Columns of context.
+    """
+
+    def __init__(self, dense: nn.Module, start: Shape, maps: nn.Module, context_dim: int = 0) -> None:
+        super().__init__(maps, context_dim)
+        self.start, self.dense = start, dense
+
+    def forward(self, z: Tensor, *context: Tensor) -> Tensor:
+        """Return outputs (N, outputs_per_position * height * width) for z (N, latent_dim) and context (N, ...)."""
+        channels, height, width = self.start
+        features = self.dense(self._beside(z, context)).reshape(len(z), height, width, channels)
+        outputs: Tensor = self.maps(features.permute(0, 3, 1, 2))
+        return outputs.flatten(1)
+
+
+class MapsDecoder(_WithContext):
+    """z as maps beside context through convolutions, then flattened.
+
+    Args:
+        first: Maps of z and context to feature maps.
+        size: Height and width of the maps of z.
+        maps: Feature maps to images of outputs (N, outputs_per_position, height, width).
+        context_dim: Columns of context.
+    """
+
+    def __init__(
+        self, first: nn.Module, size: tuple[int, int], maps: nn.Module, context_dim: int = 0
+    ) -> None:
+        super().__init__(maps, context_dim)
+        self.size = size
+        self.first = first.to(memory_format=torch.channels_last)
+
+    def forward(self, z: Tensor, *context: Tensor) -> Tensor:
+        """Return outputs (N, outputs_per_position * height * width) for z (N, latent_dim) and context (N, ...)."""
+        maps_of_z = z.reshape(len(z), -1, *self.size).contiguous(memory_format=torch.channels_last)
+        outputs: Tensor = self.maps(self.first(self._beside(maps_of_z, context)))
+        return outputs.flatten(1)
+
+
+def _as_images(x: Tensor, shape: Shape) -> Tensor:
+    return x.reshape(len(x), *shape).contiguous(memory_format=torch.channels_last)
