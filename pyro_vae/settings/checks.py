@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae._checks import check, check_choice, check_integer, check_positive
 from pyro_vae.settings.declare import Check
 
 __all__ = [
     "at_least",
+    "choices",
     "different_seeds",
     "finite",
     "positive",
@@ -30,6 +31,18 @@ SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
 def at_least(minimum: int) -> Check:
     """Return a check for a whole number of at least `minimum`."""
     return lambda value, name: check_integer(value, name, minimum)
+
+
+def choices(*names: str) -> Check:
+    """Return a check for at least one of some names, each given once."""
+
+    def check_choices(value: Sequence[Any], name: str) -> None:
+        check(len(value) > 0, f"Expected {name} with at least one of {', '.join(names)}; got none.")
+        for chosen in value:
+            check_choice(chosen, names, name)
+        check(len(set(value)) == len(value), f"Expected different {name}; got {' '.join(map(str, value))}.")
+
+    return check_choices
 
 
 def size(value: Any, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pyro_vae.settings.checks import different_seeds, positive_or_zero
+from pyro_vae.settings.checks import choices, different_seeds, positive_or_zero
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 
@@ -50,6 +50,13 @@ class RunConfig(Group):
         "What follows training: full estimates the ELBO of all rows and log p(x) of 1000 test rows, and fits linear "
         "baselines; quick does the former two for fewer, evenly spaced rows; none trains only. auto is full, and quick "
         "where rows x samples x weights are more than 1e13.",
+        resume=True,
+    )
+    sample_from: tuple[str, ...] = setting(
+        ("prior",),
+        "What z of samples is drawn from, in the pictures and the metrics: prior, or mixture (a mixture of 10 normals "
+        "fitted to the codes of training rows after training, Ghosh et al. 2020), or both.",
+        check=choices("prior", "mixture"),
         resume=True,
     )
     quiet: bool = setting(False, "Show no progress bars.", resume=True)
