@@ -14,6 +14,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from benchmarks._scoring import Curve, Score, programs_of, score
 from benchmarks._snapshots import Snapshots, learning_rates
+from benchmarks.networks import NETWORKS, Network, flops
+from benchmarks.ours import trainer_of
+from benchmarks.pytorch import networks
 from benchmarks.quality_ours import plain_layers
 from benchmarks.quality_pytorch import linear_layers, start
 
@@ -109,6 +112,35 @@ def test_a_peer_starts_at_the_data(rows):
     torch.testing.assert_close(decoder(torch.zeros(1, 3)).sigmoid()[0], rows.mean(0))
 
 
+def test_the_operations_of_a_step_are_counted():
+    """Of a layer from a to b: 2ab a row forwards, and 4ab backwards, 2ab where x needs no gradient."""
+    linear = Network(10, [8], 2, 16)
+    assert flops(linear) == 2 * 16 * (2 * 80 + 3 * (8 * 4 + 2 * 8) + 3 * 80)
+    images = Network(64, [8], 2, 16, channels=[2, 4])
+    maps = 16 * (1 * 2 * 16 + 2 * 4 * 4)
+    assert flops(images) == 2 * 16 * (3 * (2 * maps + 16 * 8 + 8 * 4 + 2 * 8 + 8 * 16) - 16 * 2 * 16)
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-convolutional"])
+def test_all_contenders_train_one_network(name):
+    """The shapes of the weights by hand are those of ours, and so are the outputs."""
+    network = NETWORKS[name]
+    for ours, by_hand, columns in zip(
+        trained_network(network), networks(network), (network.data_dim, network.latent_dim), strict=True
+    ):
+        own, other = ({tuple(w.shape) for w in module.parameters()} for module in (ours, by_hand))
+        assert own == other
+        inputs = torch.zeros(3, columns)
+        assert ours(inputs).shape == by_hand(inputs).shape
+
+
+def trained_network(network):
+    """Return the encoder, without the standardization before it, and the decoder that our contender trains."""
+    trainer = trainer_of(network, torch.eye(network.data_dim).repeat(2, 1))
+    model, guide = trainer.modules()
+    return guide.encoder[-1], model.decoder
+
+
 @pytest.mark.slow
 def test_quality_on_embedded_rows(tmp_path, capsys):
     epochs = "--far.epochs 2 --far.compile off --near.epochs 1 --near.compile off"
@@ -146,7 +178,7 @@ def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
     ("arguments", "names"),
     [
         (["step", "--contenders", "ours", "jax"], "ours, bf16, plain, .*; got 'jax'"),
-        (["step", "--networks", "tiny", "big"], "784-400-20, .*, tiny; got 'big'"),
+        (["step", "--networks", "tiny", "big"], "784-400-20, .*; got 'big'"),
         (["startup", "--contenders", "jax"], "ours, .*; got 'jax'"),
         (["epoch", "--contenders", "jax"], "ours, bare, .*; got 'jax'"),
         (["neighbour", "--contenders", "jax"], "ours, .*, spinning; got 'jax'"),

@@ -5,29 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.networks import Network
 
-class Network(NamedTuple):
-    """The network that all contenders train: data_dim-hidden-latent_dim and its mirror, Bernoulli."""
-
-    data_dim: int
-    hidden: list[int]
-    latent_dim: int
-    batch_size: int
-    activation: str = "relu"
-    num_rows: int = 0
-
-    def rows(self) -> tuple[Any, Any]:
-        """Return rows of zeros and ones to train on, float32 (num_rows, data_dim), and an eleventh as many others."""
-        import torch
-
-        generator = torch.Generator().manual_seed(0)
-        shape = (self.num_rows + self.num_rows // 11, self.data_dim)
-        train, validation = (
-            (torch.rand(shape, generator=generator) < 0.2).float().tensor_split([self.num_rows])
-        )
-        return train, validation
+__all__ = ["Network", "clock", "serve", "turns"]
 
 
 def clock() -> float:

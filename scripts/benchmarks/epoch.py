@@ -35,13 +35,13 @@ class Epoch(InRounds):
     def run(self) -> None:
         """Time, print, write."""
         chosen = [CONTENDERS[name] for name in self.contenders]
-        network = (*NETWORKS[self.network], "relu", self.num_rows)
+        network = NETWORKS[self.network]._replace(num_rows=self.num_rows)
         with processes(chosen, network, self) as running:
             for _ in range(self.rounds):
                 for process in running:
                     process.steps(1)
         told = (
-            f"{self.network}, batch {network[3]}, {self.num_rows} rows, {self.num_rows // 11} of validation, "
+            f"{self.network}, batch {network.batch_size}, {self.num_rows} rows, {self.num_rows // 11} of validation, "
             f"{self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
             f"{compared('an epoch', running, 1.0)}"
         )

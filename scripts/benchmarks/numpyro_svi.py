@@ -1,6 +1,5 @@
 """The same in NumPyro: `python -m benchmarks.numpyro_svi NETWORK`."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,45 +10,28 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer import SVI, Trace_ELBO
 
+from benchmarks import jax_networks
 from benchmarks._serve import Network, serve
 
 Program = Callable[[Any], None]
 
 
-def initial(key: Any, *widths: int) -> list[tuple[Any, Any]]:
-    """Return weights and biases."""
-    keys = jax.random.split(key, len(widths))
-    shapes = itertools.pairwise(widths)
-    return [
-        (jax.random.normal(k, shape) / shape[0] ** 0.5, jnp.zeros(shape[1]))
-        for k, shape in zip(keys, shapes, strict=False)
-    ]
-
-
-def mlp(layers: Any, h: Any, activation: str) -> Any:
-    """Apply linear layers with an activation between them."""
-    for weight, bias in layers[:-1]:
-        h = getattr(jax.nn, activation)(h @ weight + bias)
-    return h @ layers[-1][0] + layers[-1][1]
-
-
 def programs(network: Network, offset: Any = 0.0) -> tuple[Program, Program]:
     """Return model and guide, the decoder's last biases at `offset`."""
-    widths = [network.data_dim, *network.hidden]
-    encoder = initial(jax.random.PRNGKey(1), *widths, 2 * network.latent_dim)
-    decoder = initial(jax.random.PRNGKey(2), network.latent_dim, *reversed(widths))
+    encoder = jax_networks.encoder(network, jax.random.PRNGKey(1))
+    decoder = jax_networks.decoder(network, jax.random.PRNGKey(2))
     decoder[-1] = (decoder[-1][0], decoder[-1][1] + offset)
 
     def model(x: Any) -> None:
         layers = numpyro.param("decoder", decoder)
         with numpyro.plate("data", len(x)):
             z = numpyro.sample("z", dist.Normal(jnp.zeros(network.latent_dim), 1.0).to_event(1))
-            logits = mlp(layers, z, network.activation)
+            logits = jax_networks.decode(network, layers, z)
             numpyro.sample("x", dist.Bernoulli(logits=logits).to_event(1), obs=x)
 
     def guide(x: Any) -> None:
         layers = numpyro.param("encoder", encoder)
-        loc, log_scale = jnp.split(mlp(layers, x, network.activation), 2, axis=-1)
+        loc, log_scale = jnp.split(jax_networks.encode(network, layers, x), 2, axis=-1)
         with numpyro.plate("data", len(x)):
             numpyro.sample("z", dist.Normal(loc, jnp.exp(log_scale)).to_event(1))
 

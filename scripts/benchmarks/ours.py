@@ -22,16 +22,21 @@ def trainer_of(
     network: Network, train: torch.Tensor, validation: torch.Tensor | None = None, **settings: Any
 ) -> Trainer:
     """Return the trainer of the network, compiled and in bf16 where the command line says so."""
+    layers: dict[str, Any] = {"hidden": tuple(network.hidden)}
+    shape: tuple[int, ...] = (network.data_dim,)
+    if network.channels:
+        layers = {"network": "convolutional", "channels": tuple(network.channels), "dense": network.hidden[0]}
+        shape = (network.side, network.side)
     config = ModelConfig(
         likelihood="bernoulli",
         latent_dim=network.latent_dim,
-        hidden=tuple(network.hidden),
         activation="relu",
         precision="bf16" if "bf16" in sys.argv else "fp32",
+        **layers,
     )
     defaults: dict[str, Any] = {"epochs": 1000, "schedule": Schedule()}
     return make_trainer(
-        *build(config, train.mean(0), train.std(0)),
+        *build(config, train.mean(0), train.std(0), data_shape=shape),
         train,
         validation,
         objective=ELBO(),

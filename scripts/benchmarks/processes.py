@@ -43,7 +43,7 @@ class Processes(InRounds):
         for batch in found["batches"]:
             ratios = [alone / shared for alone, shared in zip(batch["alone"], batch["together"], strict=True)]
             times = [spread(batch[kind])["median"] for kind in ("alone", "together")]
-            work = 1e-9 * flops(*NETWORKS[self.network][:3], batch["rows"])
+            work = 1e-9 * flops(NETWORKS[self.network]._replace(batch_size=batch["rows"]))
             rows.append([str(batch["rows"]), work, *times, *spread(ratios, 1).values()])
         header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast", "min", "max"]
         sums = spread(found["sums"])

@@ -1,4 +1,4 @@
-"""A variational autoencoder written by hand in PyTorch: `python -m benchmarks.pytorch NETWORK [compile]`."""
+"""A variational autoencoder by hand in PyTorch: `python -m benchmarks.pytorch NETWORK [compile] [channels-last]`."""
 
 import itertools
 import sys
@@ -23,9 +23,24 @@ def mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
 
 def networks(network: Network) -> tuple[nn.Sequential, nn.Sequential]:
     """Return encoder and decoder."""
-    widths = [network.data_dim, *network.hidden]
+    widths = [network.columns, *network.hidden]
     encoder = mlp(*widths, 2 * network.latent_dim, activation=network.activation)
-    return encoder, mlp(network.latent_dim, *reversed(widths), activation=network.activation)
+    decoder = mlp(network.latent_dim, *reversed(widths), activation=network.activation)
+    return convolutional(network, encoder, decoder) if network.channels else (encoder, decoder)
+
+
+def convolutional(
+    network: Network, encoder: nn.Sequential, decoder: nn.Sequential
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return linear layers with convolutions before the encoder's and after the decoder's."""
+    side, smallest, activation = network.side, network.smallest, ACTIVATIONS[network.activation]
+    down: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
+    up: list[nn.Module] = [activation(), nn.Unflatten(1, (network.channels[-1], smallest, smallest))]
+    for n_in, n_out in itertools.pairwise([1, *network.channels]):
+        down += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), activation()]
+    for n_in, n_out in itertools.pairwise([*reversed(network.channels), 1]):
+        up += [nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1), activation()]
+    return nn.Sequential(*down, nn.Flatten(), *encoder), nn.Sequential(*decoder, *up[:-1], nn.Flatten())
 
 
 class VAE(nn.Module):
@@ -47,6 +62,8 @@ class VAE(nn.Module):
 def build(network: Network) -> Callable[[int], None]:
     """Return the steps of Adam, fused."""
     model = VAE(network)
+    if "channels-last" in sys.argv:
+        model.to(memory_format=torch.channels_last)
     loss = torch.compile(model) if "compile" in sys.argv else model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float()

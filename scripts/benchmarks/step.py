@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
 from benchmarks._names import ByName
 from benchmarks._report import InRounds, machine, markdown, write
-from benchmarks.networks import NETWORKS, flops
+from benchmarks.networks import NETWORKS, Network, flops
 
 CONTENDERS = ByName(
     {
@@ -18,6 +18,10 @@ CONTENDERS = ByName(
         "plain": Contender("pyro_vae, Pyro's handlers", "ours"),
         "pytorch": Contender("PyTorch by hand", "pytorch"),
         "pytorch-compiled": Contender("PyTorch by hand, torch.compile", "pytorch", ("compile",)),
+        "channels-last": Contender("PyTorch by hand, channels last", "pytorch", ("channels-last",)),
+        "channels-last-compiled": Contender(
+            "PyTorch by hand, channels last, torch.compile", "pytorch", ("channels-last", "compile")
+        ),
         "pyro": Contender("Pyro, SVI.step", "pyro_stock"),
         "pyro-jit": Contender("Pyro, JitTrace_ELBO", "pyro_stock", ("jit",)),
         "numpyro": Contender("NumPyro, jitted update", "numpyro_svi", (), "numpyro"),
@@ -26,22 +30,27 @@ CONTENDERS = ByName(
 PUBLISHED = ("784-400-20", "784-200-200-50", "784-1000-1000-50")
 
 
+def _chosen(names: tuple[str, ...], network: Network) -> list[Contender]:
+    """Return the contenders of these names; where there are none, all that differ on a network."""
+    differing = [name for name in CONTENDERS if network.channels or not name.startswith("channels-last")]
+    return [CONTENDERS[name] for name in names or differing]
+
+
 @dataclass(frozen=True)
 class Step(InRounds):
     """One training step: medians over rounds in which the contenders take turns."""
 
     networks: tuple[str, ...] = PUBLISHED
-    """Of 784-400-20, 784-200-200-50, 784-1000-1000-50, tiny."""
-    contenders: tuple[str, ...] = tuple(CONTENDERS)
-    """The first is what the others are compared with."""
+    """Of 784-400-20, 784-200-200-50, 784-1000-1000-50, convolutional, tiny, tiny-convolutional."""
+    contenders: tuple[str, ...] = ()
+    """The first is what the others are compared with; all that differ on the network where none is given."""
     seconds: float = 0.5
     """Of a turn."""
 
     def run(self) -> None:
         """Time, print, write."""
-        chosen = [CONTENDERS[name] for name in self.contenders]
         for name, network in [(name, NETWORKS[name]) for name in self.networks]:
-            with processes(chosen, network, self) as running:
+            with processes(_chosen(self.contenders, network), network, self) as running:
                 for _ in range(self.rounds):
                     for process in running:
                         process.round(self.seconds)
@@ -49,9 +58,10 @@ class Step(InRounds):
 
     def _report(self, name: str, running: list[Process]) -> None:
         limits = ceilings(self.threads)
-        work = 1e-9 * flops(*NETWORKS[name])
+        network = NETWORKS[name]
+        work = 1e-9 * flops(network)
         told = (
-            f"{name}, batch {NETWORKS[name][-1]}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
+            f"{name}, batch {network.batch_size}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
             f"{compared('one step', running)}\n\n{work:.2f} GFLOP of matrix products a step; ceilings: "
             + ", ".join(f"{value:.0f} ({what})" for what, value in limits.items())
         )
@@ -68,21 +78,22 @@ class Startup(InRounds):
 
     network: str = "784-400-20"
     """As for `step`."""
-    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    contenders: tuple[str, ...] = ()
     """As for `step`."""
 
     def run(self) -> None:
         """Time, print, write."""
-        chosen = {name: CONTENDERS[name] for name in self.contenders}
-        times: dict[str, list[float]] = {name: [] for name in chosen}
+        network = NETWORKS[self.network]
+        chosen = _chosen(self.contenders, network)
+        times: dict[str, list[float]] = {contender.label: [] for contender in chosen}
         for _ in range(self.rounds):
-            for name, contender in chosen.items():
+            for contender in chosen:
                 with (
                     tempfile.TemporaryDirectory() as cache,
-                    processes([contender], NETWORKS[self.network], self, Path(cache)) as (process,),
+                    processes([contender], network, self, Path(cache)) as (process,),
                 ):
-                    times[name].append(process.seconds_to_build)
-        rows = [[chosen[name].label, *spread(seconds, 1).values()] for name, seconds in times.items()]
+                    times[contender.label].append(process.seconds_to_build)
+        rows = [[label, *spread(seconds, 1).values()] for label, seconds in times.items()]
         told = (
             f"start-up, {self.network}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
         )
