@@ -52,7 +52,7 @@ def size(value: Any, name: str) -> None:
 
 def widths(value: Sequence[Any], name: str) -> None:
     """Check the widths of at least one layer."""
-    check(len(value) > 0, f"Expected {name} with at least one width, such as {name} 400 400; got none.")
+    check(len(value) > 0, f"Expected {name} with at least one width, such as {name} 64 64; got none.")
     for width in value:
         size(width, f"every width of {name}")
 
