@@ -138,7 +138,7 @@ def measure(arguments: Arguments, outcome: Outcome, config: Config) -> None:
             raise
         outcome.refused = str(error)
         return
-    outcome.preprocessing = dataset.preprocessing.description
+    outcome.preprocessing = dataset.description
     epochs = epochs_of(arguments, config.data.dataset, dataset)
     for seed in range(1 if arguments.quick else arguments.seeds):
         started = time.monotonic()

@@ -267,7 +267,7 @@ def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any]
     return "\n".join(
         [
             f"{dataset.name}, {min(num_rows, len(dataset.test))} test rows, {kept}, {epochs} epochs, "
-            f"{len(arguments.seeds)} seed(s); nats per example, {dataset.preprocessing.description}",
+            f"{len(arguments.seeds)} seed(s); nats per example, {dataset.description}",
             format_table([[*header, "parameters", "seconds"], *rows]),
             f"± is one standard error over rows and seeds; gain is the paired difference from {scores[0].name}. "
             f"log p(x) by importance sampling, {arguments.num_samples} samples; gaps on "

@@ -15,6 +15,7 @@ FOLDERS = {
     "fashion-mnist": "FashionMNIST",
     "binarized-mnist": "binarized-mnist",
     "frey-face": "frey-face",
+    "cifar-10": "cifar-10-batches-bin",
 }
 
 
@@ -100,6 +101,7 @@ SIZES = {
     "fashion-mnist": (55000, 5000, 10000),
     "binarized-mnist": (50000, 10000, 10000),
     "frey-face": (1573, 196, 196),
+    "cifar-10": (45000, 5000, 10000),
 }
 
 
@@ -120,5 +122,5 @@ def test_real_files(real):
 
 
 def test_every_name_is_explained():
-    assert set(FOLDERS) | {"digits"} == set(DATASETS)
+    assert set(FOLDERS) | {"digits", "celeba"} == set(DATASETS)
     assert all(DATASETS.values())

@@ -80,9 +80,26 @@ def palette(transparent):
     return make
 
 
+def with_broken(folder):
+    images(GREY)(folder)
+    (folder / "005.png").write_bytes((folder / "005.png").read_bytes()[:50])
+
+
+def cmyk(folder):
+    for i in range(N):
+        inks = np.concatenate([RGB[i], np.zeros_like(RGB[i, ..., :1])], 2)
+        Image.fromarray(inks, "CMYK").save(folder / f"{i:03}.tiff")
+
+
+def on_white(colours, alpha):
+    """Colours (N, H, W, C) of opacity alpha (N, H, W, 1) in 0 to 255, laid on white and rounded."""
+    share = alpha / 255
+    return np.round(colours * share + 255 * (1 - share)).astype(np.uint8)
+
+
 COLOURS = np.array([[10, 20, 30], [200, 100, 50]], np.uint8)
 PALETTE = COLOURS[GREY // 128].transpose(0, 3, 1, 2)
-OPAQUE = np.where(GREY // 128, 255, 0).astype(np.uint8)[:, None]
+ON_WHITE = on_white(RGBA[..., :3], RGBA[..., 3:]).transpose(0, 3, 1, 2)
 DEEP = rng.integers(0, 60000, (N, 6, 5)).astype(np.uint16)
 SPLIT = all_of(images(GREY[:8], "Train"), images(GREY[8:10], "VAL"), images(GREY[10:], "Test"))
 
@@ -90,7 +107,25 @@ SPLIT = all_of(images(GREY[:8], "Train"), images(GREY[8:10], "VAL"), images(GREY
 READ = {
     "grey": (images(GREY), GREY, None),
     "RGB": (images(RGB), FIRST, None),
-    "RGBA": (images(RGBA), RGBA.transpose(0, 3, 1, 2), None),
+    "RGBA": (images(RGBA), ON_WHITE, "12 images with transparency were laid on white: 000"),
+    "opaque RGBA": (images(np.concatenate([RGB, np.full_like(RGB[..., :1], 255)], 3)), FIRST, "laid on white"),
+    "grey with alpha": (
+        images(RGBA[..., :2], change=lambda image: image),
+        on_white(RGBA[..., :1], RGBA[..., 1:2])[..., 0],
+        "laid on white",
+    ),
+    "CMYK": (cmyk, 255 - FIRST, "12 images of mode CMYK became RGB"),
+    "grey among colours": (
+        all_of(images(RGB), images(GREY[:2])),
+        np.concatenate([GREY[:2, None].repeat(3, 1), FIRST[2:]]),
+        "2 grey images became RGB",
+    ),
+    "a broken image": (with_broken, np.delete(GREY, 5, 0), r"1 of 12 images could not be read .*: .*005\.png \("),
+    "a file of another kind": (
+        all_of(images(GREY), files("005.png")),
+        np.delete(GREY, 5, 0),
+        r"1 of 12 images could not be read .*005\.png \(cannot identify",
+    ),
     "upper-case endings": (images(GREY, ending="PNG"), GREY, None),
     "16-bit grey": (images(DEEP), DEEP, None),
     "float tiff": (images(GREY.astype(np.float32) / 7, ending="tiff"), GREY.astype(np.float32) / 7, None),
@@ -103,8 +138,8 @@ READ = {
     "palette": (palette(False), PALETTE, "12 images with a palette became RGB"),
     "palette, transparent": (
         palette(True),
-        np.concatenate([PALETTE, OPAQUE], 1),
-        "12 images with a palette and transparency became RGBA",
+        np.where(GREY[:, None] // 128, PALETTE, 255),
+        "12 images with transparency were laid on white",
     ),
     "EXIF orientation": (turned, np.rot90(GREY, -1, (1, 2)), r"12 images were turned .* 000\.png, 001\.png.* and 9"),
     "several frames": (animated, GREY, r"12 files hold several frames, of which the first was used: 000\.tiff"),
@@ -175,25 +210,19 @@ def test_images_are_read_and_each_choice_is_said(tmp_path, make, expected, note)
         assert data.train.labels.shape == (len(data.train),)
 
 
-def with_broken(folder):
-    images(GREY)(folder)
-    (folder / "005.png").write_bytes((folder / "005.png").read_bytes()[:50])
-
-
-def cmyk(folder):
-    for i in range(3):
-        Image.fromarray(RGB[i]).convert("CMYK").save(folder / f"{i}.jpg")
-
-
 SQUARE = rng.integers(0, 256, (N, 3, 4, 4), dtype=np.uint8)
 REFUSED = {
     "mixed sizes": (
         all_of(images(GREY, "a"), images(RGB[:3, :4], "b")),
         r"12 of 5 x 6 L \(such as .*000\.png\), 3 of 5 x 4 RGB .*Resize",
     ),
-    "grey with alpha": (images(GREY, change=lambda image: image.convert("LA")), r"mode LA .*convert\('L'\)"),
-    "CMYK": (cmyk, r"got mode CMYK in .*0\.jpg\. Convert it: image.convert\('RGB'\)"),
-    "a broken image": (with_broken, r"Could not read the image .*005\.png"),
+    "bits of 8 and of 16": (all_of(images(GREY), images(DEEP[:3])), r"9 of 5 x 6 L .*3 of 5 x 6 I;16.*Pass --grey"),
+    "colours and floats": (
+        all_of(images(RGB), images([GREY[0] / np.float32(7)], "", "tiff")),
+        r"one kind; got 12 of 5 x 6 RGB .*, 1 of 5 x 6 F .*Convert",
+    ),
+    "two of twelve broken": (all_of(with_broken, files("006.png")), "Could not read 2 of the 12 .*005.png.*006.png"),
+    "all broken": (files("1.png", "2.jpg"), "Could not read 2 of the 2 images .*Fetch them again, or remove"),
     "near names of splits": (all_of(images(GREY, "training"), images(GREY, "testing")), "training|testing.*Rename"),
     "test without train": (all_of(images(GREY, "test"), images(GREY, "val")), "test, val. Rename"),
     "two validation folders": (all_of(SPLIT, images(GREY, "valid")), "one folder for each split .* VAL and valid"),

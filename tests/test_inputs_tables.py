@@ -228,4 +228,4 @@ def test_every_table_of_the_data_folder_is_read_or_says_why_not():
 
 def test_bytes_that_may_be_packed_bits_are_mentioned(tmp_path):
     np.save(tmp_path / "x.npy", np.packbits(rng.integers(0, 2, (20, 256)), axis=1))
-    assert any("bits of 16 x 16 pixels" in note for note in load_dataset(tmp_path / "x.npy").notes)
+    assert any("--packed-bits 16 16" in note for note in load_dataset(tmp_path / "x.npy").notes)

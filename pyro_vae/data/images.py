@@ -5,7 +5,7 @@
     folder/train/..., folder/test/...     own splits (also validation, valid or val), each laid out as above
 
 Names of splits are found in any case. Files are taken in the order of their names; what has no image's ending is
-not used, and a note says so. See `pyro_vae.data.pixels` for what becomes of sizes and modes.
+not used, and a note says so. See `pyro_vae.data.pixels` for what becomes of sizes, modes and files that cannot be read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import check
 from pyro_vae.data.archives import SPLITS, unused_note
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.pixels import read_images
 from pyro_vae.data.stored import Stored, listed
 
@@ -26,30 +27,46 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 NOT_CLASSES = ("train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval")
 
 
-def read_image_folder(folder: Path) -> Stored:
+def read_image_folder(folder: Path, options: ImageOptions = AS_THEY_ARE) -> Stored:
     """Read all images of a folder into one array (N, H, W) or (N, C, H, W).
 
+    Args:
+        folder: See above.
+        options: Size, crop and colours.
+
     Raises:
-        InputError: Where it is not clear which folders are splits or classes, or the images do not fit together.
+        InputError: Where it is not clear which folders are splits or classes, the images do not fit together, or too
+            many cannot be read.
     """
+    options.check_no_packed_bits(f"the folder {folder}")
     places = _split_folders(folder)
     files: list[tuple[Path, bool]] = []
-    given: dict[str, NDArray[np.int64]] = {}
+    starts: dict[str, int] = {}
     for name, place in places.items():
         found = _files(place)
         check(len(found) > 0, f"Expected images ({', '.join(ENDINGS)}) in {place}; got none.")
-        given[name] = np.arange(len(files), len(files) + len(found))
+        starts[name] = len(files)
         files += found
     class_names = tuple(sorted({file.parent.name for file, classed in files if classed}))
     check(
         not class_names or all(classed for _, classed in files),
         f"Expected the images of {folder} either all in sub-folders, one a class, or none; got both.",
     )
+    images, numbers, notes = read_images([file for file, _ in files], options, folder)
+    given = _given(starts, np.array(numbers))
+    notes += _unused(folder, places, {file for file, _ in files})
+    kept = [files[number] for number in numbers]
     codes = {name: code for code, name in enumerate(class_names)}
-    labels = np.array([codes[file.parent.name] for file, _ in files]) if class_names else None
-    images, notes = read_images([file for file, _ in files])
-    notes += _unused(folder, places, {file for file, _ in files}) + _absent(places, given, files)
-    return Stored(str(folder), images, labels, given, class_names or None, notes=tuple(notes))
+    labels = np.array([codes[file.parent.name] for file, _ in kept]) if class_names else None
+    notes += _absent(places, given, kept)
+    names = class_names or None
+    return Stored(str(folder), images, labels, given, names, notes=tuple(notes), image_options=options)
+
+
+def _given(starts: dict[str, int], numbers: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each split: where it starts among all files, and the numbers of the files that were read."""
+    split = np.searchsorted(list(starts.values()), numbers, side="right") - 1
+    return {name: np.flatnonzero(split == place) for place, name in enumerate(starts)}
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:

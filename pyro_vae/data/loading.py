@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,12 @@ from typing import Literal
 import torch
 
 from pyro_vae._checks import InputError, check, check_choice
+from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.fixed_draws import draw_splits
+from pyro_vae.data.image_options import ImageOptions
 from pyro_vae.data.named_datasets import DATASETS, read_named
 from pyro_vae.data.noticing import notes_on
+from pyro_vae.data.packed_bits import check_not_packed, packed_hint
 from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (
     AsFloat,
@@ -40,6 +44,11 @@ def load_dataset(
     likelihood_kind: Literal["continuous", "binary"] = "continuous",
     binarize: Literal["none", "static", "dynamic"] = "none",
     dequantize: Literal["auto", "none"] = "auto",
+    image_size: int | Sequence[int] | None = None,
+    crop: Literal["none", "center"] = "none",
+    grey: bool = False,
+    packed_bits: int | Sequence[int] | None = None,
+    flip: Literal["none", "horizontal"] = "none",
 ) -> DataSet:
     """Load a data set with fixed splits, prepared for a likelihood.
 
@@ -60,16 +69,29 @@ def load_dataset(
         binarize: How grey values become zeros and ones under a binary likelihood: drawn once for good, or
             anew each epoch.
         dequantize: "none" leaves integers without noise, rescaled to [0, 1].
+        image_size: Height and width, or one number for both, that images of a folder are resized to; 64 for `celeba`
+            where it is not given.
+        crop: "center" cuts the largest central part with the proportions of `image_size` from images of a folder
+            before they are resized, or the largest central square where there is no `image_size`.
+        grey: Whether images of a folder, or of `celeba`, are read as grey ones.
+        packed_bits: Height and width, or one number for both, of images of zeros and ones that a `.npy` or `.npz`
+            file holds eight pixels a byte, as `numpy.packbits` writes them.
+        flip: "horizontal" mirrors each training image left to right with probability 1/2, drawn anew each epoch.
 
     Raises:
-        InputError: Where the data cannot be read, is no finite table or does not fit the likelihood.
+        InputError: Where the data cannot be read, is no finite table or does not fit the likelihood, or an option does
+            not apply to it.
         MissingPackageError: Where a download needs torchvision and it does not work.
     """
     check_choice(likelihood_kind, ("continuous", "binary"), "likelihood_kind")
     check_choice(binarize, ("none", "static", "dynamic"), "binarize")
     check_choice(dequantize, ("auto", "none"), "dequantize")
-    stored = _read(str(name_or_path), data_root)
+    check_choice(flip, ("none", "horizontal"), "flip")
+    options = ImageOptions.of(image_size, crop, grey, packed_bits)
+    stored = _read(str(name_or_path), data_root, options)
     found = survey(stored)
+    if str(name_or_path) not in DATASETS:
+        check_not_packed(stored, found)
     notes: tuple[str, ...] = ()
     if likelihood_kind == "binary":
         preprocessing = _for_binary(stored, found, binarize)
@@ -80,7 +102,7 @@ def load_dataset(
             "Zeros and ones have no density: choose the bernoulli likelihood.",
         )
         preprocessing, notes = _for_continuous(stored, found, dequantize)
-    splits = _splits(stored, found, preprocessing)
+    splits = _splits(stored, found, preprocessing, None if flip == "none" else _flip(stored))
     return DataSet(
         str(name_or_path),
         *splits,
@@ -90,13 +112,14 @@ def load_dataset(
         column_names=stored.column_names,
         sha256=found.sha256,
         notes=stored.notes + notes + notes_on(stored, found, preprocessing, splits[0]),
+        image_options=stored.image_options,
     )
 
 
-def _read(name: str, data_root: Path | None) -> Stored:
+def _read(name: str, data_root: Path | None, options: ImageOptions) -> Stored:
     if name in DATASETS:
         root = _expanded(str(data_root or os.environ.get("PYRO_VAE_DATA") or "data"))
-        stored = read_named(name, root)
+        stored = read_named(name, root, options)
         shadowed = _exists(Path(name))
         note = f"The built-in data set {name} was read, not ./{name} in this folder: give a path with a slash for that."
         return replace(stored, notes=(*stored.notes, note)) if shadowed else stored
@@ -106,7 +129,7 @@ def _read(name: str, data_root: Path | None) -> Stored:
         f"Expected a data set of the name {', '.join(DATASETS)}, or the path of a file ending in "
         f"{', '.join(READERS)} or of a folder of images; got {name!r}, which is neither.",
     )
-    return read(path)
+    return read(path, options)
 
 
 def _expanded(path: str) -> Path:
@@ -125,14 +148,26 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _splits(stored: Stored, found: Survey, preprocessing: Preprocessing) -> tuple[Split, Split, Split]:
+def _flip(stored: Stored) -> HorizontalFlip:
+    shape = stored.array.shape[1:]
+    check(
+        len(shape) > 1,
+        f"Expected images for --flip horizontal; got rows of {shape[0]} values in {stored.name}. Leave it out, or "
+        "store images as (N, height, width).",
+    )
+    return HorizontalFlip(shape[-1])
+
+
+def _splits(
+    stored: Stored, found: Survey, preprocessing: Preprocessing, augmentation: HorizontalFlip | None
+) -> tuple[Split, Split, Split]:
     rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
     labels = None if stored.labels is None else torch.from_numpy(stored.labels)
     index = draw_splits(stored)
 
     def split(name: str) -> Split:
         own = None if labels is None else labels[index[name]]
-        return Split(name, rows, index[name], preprocessing, own)
+        return Split(name, rows, index[name], preprocessing, own, augmentation=augmentation)
 
     return split("train"), split("validation"), split("test")
 
@@ -172,11 +207,12 @@ def _for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
         )
         return AsFloat(stored.description)
     if binarize == "none":
+        hint = packed_hint(stored, found)
         raise InputError(
             f"Expected zeros and ones in {stored.name} under a Bernoulli likelihood; got values from "
             f"{found.low:g} to {found.high:g}. Over grey values its 'probabilities' do not sum to one, so "
             "the numbers could not stand beside those of binarized data. Pass --binarize static or dynamic, "
-            "or a continuous likelihood."
+            f"or a continuous likelihood.{f' {hint}' if hint else ''}"
         )
     floats = stored.array.dtype.kind == "f"
     check(

@@ -11,6 +11,8 @@
 | | `binarized_mnist_{train,valid,test}.amat`, there or in ROOT itself |
 | `frey-face` | `ROOT/frey-face/frey_rawface.mat` or `ROOT/frey_rawface.mat` (MATLAB; `ff` of shape |
 | | (560, N), one frame of 28 x 20 a column) |
+| `cifar-10` | `ROOT/cifar-10-batches-bin/` or `ROOT/cifar-10-batches-py/`: see `pyro_vae.data.cifar` |
+| `celeba` | `ROOT/celeba/`: see `pyro_vae.data.celeba` |
 
 ROOT is the argument `data_root`, else the environment variable `PYRO_VAE_DATA`, else `./data`.
 """
@@ -25,7 +27,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vae._checks import InputError, MissingPackageError, check
+from pyro_vae._checks import InputError, check
+from pyro_vae.data.celeba import read_celeba
+from pyro_vae.data.cifar import read_cifar10
+from pyro_vae.data.downloads import download
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.readers import read
 from pyro_vae.data.stored import Stored, ranges
 
@@ -37,6 +43,8 @@ DATASETS = {
     "fashion-mnist": "28 x 28 pieces of clothing, 256 grey levels, 60000 + 10000 images",
     "binarized-mnist": "Larochelle's static binarization of MNIST, 50000 + 10000 + 10000 images",
     "frey-face": "28 x 20 frames of a video of one face, 256 grey levels, 1965 images",
+    "cifar-10": "32 x 32 colour photographs of ten classes, 50000 + 10000 images",
+    "celeba": "colour photographs of faces, resized to 64 x 64, 162770 + 19867 + 19962 images",
 }
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 IDX_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -47,8 +55,24 @@ VIDEO = "Frames are of one video and drawn at random, so a test frame has near n
 CLASS_NAMES = {"mnist": tuple("0123456789"), "fashion-mnist": tuple(CLOTHING.split(","))}
 
 
-def read_named(name: str, root: Path) -> Stored:
-    """Read the data set `name` of `DATASETS` from the data folder `root`."""
+def read_named(name: str, root: Path, options: ImageOptions = AS_THEY_ARE) -> Stored:
+    """Read a data set.
+
+    Args:
+        name: A name of `DATASETS`.
+        root: The data folder.
+        options: Size and colours, of `celeba`.
+
+    Raises:
+        InputError: If a file is missing or damaged, or an option does not apply.
+        MissingPackageError: If a download needs torchvision and it does not work.
+    """
+    options.check_no_packed_bits(f"the data set {name}")
+    if name == "celeba":
+        return read_celeba(root, options)
+    options.check_no_folder_options(name)
+    if name == "cifar-10":
+        return read_cifar10(root)
     if name == "digits":
         return _digits()
     if name == "binarized-mnist":
@@ -118,18 +142,11 @@ def _idx(path: Path | None) -> NDArray[np.uint8]:
 
 def _download(name: str, root: Path, folder: Path) -> None:
     """Let torchvision fetch the four files into its own layout, which is the one that is read here."""
-    places = f"Otherwise place {', '.join(f'{file}-ubyte' for file in IDX_FILES)} (or .gz) in {folder}."
-    try:
-        from torchvision import datasets
-    except (ImportError, RuntimeError) as error:  # a CPU torch beside a CUDA torchvision: "torchvision::nms"
-        raise MissingPackageError(
-            f"Downloading {name} needs a working torchvision ({error}). Install the one that belongs to your "
-            f"torch: pip install torchvision, from the same index as torch. {places}"
-        ) from error
-    try:
-        getattr(datasets, TORCHVISION[name])(root, download=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"Could not download {name} ({' '.join(str(error).split())}). {places}") from error
+    download(
+        name,
+        lambda datasets: getattr(datasets, TORCHVISION[name])(root, download=True),
+        f"Otherwise place {', '.join(f'{file}-ubyte' for file in IDX_FILES)} (or .gz) in {folder}.",
+    )
 
 
 def _binarized_mnist(root: Path) -> Stored:

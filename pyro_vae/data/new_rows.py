@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.packed_bits import unpacked
 from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, Preprocessing
 from pyro_vae.data.readers import read
 from pyro_vae.data.row_format import RowFormat
@@ -39,7 +40,7 @@ def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple
     Raises:
         InputError: If the file cannot be read, or its rows are of another shape, range or unit than the training rows.
     """
-    stored = _in_order(read(path), expected)
+    stored = _in_order(_read(path, expected), expected)
     _check_shape(stored, expected)
     found = survey(stored)
     preprocessing = expected.preprocessing
@@ -49,6 +50,17 @@ def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple
     if isinstance(preprocessing, AsFloat | Centre) and not binary:
         _check_unit(split, expected)
     return split, stored.notes
+
+
+def _read(path: Path, expected: RowFormat) -> Stored:
+    """Read a folder as the training images were read, and a file whose rows may be packed bits as those were."""
+    options = expected.image_options
+    if path.is_dir():
+        in_colour = options.colours == "auto" and expected.data_shape[:-2] == (3,)
+        return read(path, replace(options, packed_bits=None, colours="rgb" if in_colour else options.colours))
+    stored = read(path)
+    packed = options.packed_bits and stored.array[0].size == options.packed_width() != expected.data_dim
+    return unpacked(stored, options) if packed else stored
 
 
 def _in_order(stored: Stored, expected: RowFormat) -> Stored:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_vae.data.packed_bits import packed_hint
 from pyro_vae.data.preprocessing import Dequantize, Preprocessing
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, column_list, listed
@@ -21,7 +21,6 @@ INDEX_NAME = re.compile(
 FEW_ROWS = 100
 FEW_LEVELS = 10
 SAMPLE = 4096
-FEWEST_BYTES = 32
 
 
 def notes_on(stored: Stored, found: Survey, preprocessing: Preprocessing, train: Split) -> tuple[str, ...]:
@@ -44,17 +43,8 @@ def _column_notes(stored: Stored, found: Survey, preprocessing: Preprocessing) -
     """Return notes on columns that look like an index, and on whole numbers under a continuous likelihood."""
     if stored.array.ndim != 2:
         return ()
-    return (*_packed_note(stored, found), *_index_note(stored), *_level_note(stored, found, preprocessing))
-
-
-def _packed_note(stored: Stored, found: Survey) -> Iterator[str]:
-    width = stored.array.shape[1]
-    side = math.isqrt(8 * width)
-    if stored.array.dtype == np.uint8 and found.high > 1 and width >= FEWEST_BYTES and side**2 == 8 * width:
-        yield (
-            f"{width} bytes a row were taken as {width} grey values. If they are bits of {side} x {side} pixels, "
-            f"store numpy.unpackbits(x, axis=1).reshape(-1, {side}, {side})."
-        )
+    hint = packed_hint(stored, found)
+    return (*[hint] * bool(hint), *_index_note(stored), *_level_note(stored, found, preprocessing))
 
 
 def _index_note(stored: Stored) -> Iterator[str]:

@@ -1,139 +1,231 @@
 """Image files to one array: sizes, modes, orientation and frames.
 
-| mode | rows |
+| images | rows |
 | --- | --- |
-| 1 (black and white) | 0 and 1; among grey images 0 and 255 |
-| grey of 8, 16 or 32 bits | as stored, unsigned 8 or 16 bits, int32 or float32 |
-| RGB, palette | RGB |
-| RGBA, palette with transparency | RGBA |
-| others (CMYK, grey with transparency, ...) | refused |
+| black and white (mode 1), no other beside them and none resized | 0 and 1 |
+| grey, black and white among them | 8 bits |
+| grey of 16 or 32 bits, no other beside them | as stored: unsigned 16 bits, int32 or float32 |
+| RGB, palette, CMYK, YCbCr, HSV, and grey ones beside them | RGB, 8 bits a channel |
+| with transparency (RGBA, LA, PA, or a colour that stands for it) | laid on white, then as above |
 
-Images are turned as their EXIF orientation says, and of several frames the first is read; notes say so.
+Images are turned as their EXIF orientation says, and of several frames the first is read. With `ImageOptions` they
+are then cropped, and resized by Pillow's bilinear filter, which averages over all pixels that a smaller one covers.
+A file that cannot be read is left out; notes name such files and say what was decided.
 """
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vae._checks import InputError
+from pyro_vae._checks import InputError, check
+from pyro_vae.data.image_headers import (
+    DEEP,
+    Header,
+    common_mode,
+    common_size,
+    is_transparent,
+    read_header,
+)
+from pyro_vae.data.image_options import ImageOptions
 from pyro_vae.data.stored import listed
+from pyro_vae.progress import progress_bar
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["read_images"]
 
-AS_STORED = ("L", "RGB", "RGBA", "I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-WAYS = {
-    "LA": "Drop or apply its transparency first: image.convert('L').",
-    "La": "Drop or apply its transparency first: image.convert('L').",
-    "PA": "Drop or apply its transparency first: image.convert('RGB').",
-}
-ORIENTATION = 0x0112
+MANY = 1000
+"""Files from which on reading shows its progress."""
+MOST_BROKEN = 10
+"""One file in so many may be unreadable."""
+STORED_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}
+Result = TypeVar("Result")
 
 
-class _Read(NamedTuple):
-    pixels: NDArray
-    kind: str
-    turned: bool
-    frames: int
+def read_images(
+    files: Sequence[Path], options: ImageOptions, folder: Path
+) -> tuple[NDArray, list[int], list[str]]:
+    """Read images into one array.
 
+    Args:
+        files: In the order of the rows.
+        options: How they become rows.
+        folder: What messages call all of them.
 
-def read_images(files: Sequence[Path]) -> tuple[NDArray, list[str]]:
-    """Return all images in one array (N, H, W) or (N, C, H, W), and notes on what was decided.
+    Returns:
+        The images (N, H, W) or (N, C, H, W), the numbers of the files that they are from, and notes on what was
+        decided.
 
     Raises:
-        InputError: At a file that cannot be read, a mode that is not, and images of different sizes or modes.
+        InputError: If more than one file in ten cannot be read, or images do not fit together.
     """
-    first = _read(files[0])
-    images = np.empty((len(files), *first.pixels.shape), first.pixels.dtype)
-    kinds: Counter[str] = Counter()
-    turned: list[Path] = []
-    cut: list[Path] = []
-    for image, file in zip(images, files, strict=True):
-        read = _read(file)
-        if read.pixels.shape != first.pixels.shape or read.pixels.dtype != first.pixels.dtype:
-            raise InputError(_different(files))
-        image[:] = read.pixels
-        kinds[read.kind] += 1
-        turned += [file] * read.turned
-        cut += [file] * (read.frames > 1)
-    if set(kinds) == {"1"}:
+    broken = _Broken(files, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about metadata; the pixels are what is read
+        found = _for_each(broken.noted(read_header), files, "files", folder)
+        broken.check_few()
+        headers = [header for header in found if header is not None]
+        mode, size = common_mode(headers, options), common_size(headers, options)
+        images = np.empty((len(headers), *([3] if mode == "RGB" else []), *size), STORED_TYPES[mode])
+
+        def fill(file: Path) -> None:
+            row = row_of[file]
+            images[row] = _pixels(headers[row], mode, options, size)
+
+        row_of = {header.file: row for row, header in enumerate(headers)}
+        _for_each(broken.noted(fill), list(row_of), "images", folder)
+        broken.check_few()
+    kept = [row for file, row in row_of.items() if file not in broken.reasons]
+    if len(kept) < len(images):
+        headers, images = [headers[row] for row in kept], images[kept]
+    resized = sum((header.height, header.width) != size for header in headers)
+    if zeros_and_ones := not resized and {header.mode for header in headers} == {"1"}:
         images //= 255
-    return images, _notes(kinds, turned, cut)
+    notes = [*broken.note(), *_notes(headers, mode, zeros_and_ones), *_size_note(resized, size, options)]
+    return images, [number for number, file in enumerate(files) if file not in broken.reasons], notes
 
 
-def _notes(kinds: Counter[str], turned: Sequence[Path], cut: Sequence[Path]) -> list[str]:
+class _Broken:
+    """The files that could not be read.
+
+    Attributes:
+        reasons: By file.
+    """
+
+    def __init__(self, files: Sequence[Path], folder: Path) -> None:
+        self.files, self.folder = files, folder
+        self.reasons: dict[Path, str] = {}
+
+    def noted(self, read: Callable[[Path], Result]) -> Callable[[Path], Result | None]:
+        """Return a function that reads a file, or notes why it could not."""
+        from PIL import Image
+
+        def read_or_note(file: Path) -> Result | None:
+            try:
+                return read(file)
+            except InputError:
+                raise
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                # Pillow gives the whole path within the reason.
+                self.reasons[file] = " ".join(str(error).replace(str(file), "file").split())
+                return None
+
+        return read_or_note
+
+    def check_few(self) -> None:
+        """Raise `InputError` where more than one file in ten is broken."""
+        check(
+            len(self.reasons) * MOST_BROKEN <= len(self.files),
+            f"Could not read {len(self.reasons)} of the {len(self.files)} images of {self.folder}: {self}. Fetch them "
+            "again, or remove them.",
+        )
+
+    def note(self) -> list[str]:
+        """Return a sentence where a file is broken."""
+        start = f"{len(self.reasons)} of {len(self.files)} images could not be read and were left out"
+        return [f"{start}: {self}."] * bool(self.reasons)
+
+    def __str__(self) -> str:
+        return listed((f"{file} ({reason})" for file, reason in sorted(self.reasons.items())), 3)
+
+
+def _for_each(
+    action: Callable[[Path], Result], files: Sequence[Path], unit: str, folder: Path
+) -> list[Result]:
+    """Return the results of an action for each file; Pillow decodes outside of the interpreter's lock."""
+    results: list[Result] = []
+    with (
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        progress_bar(
+            len(files), unit, f"reading {folder.name}", shown=len(files) >= MANY, leave=False
+        ) as bar,
+    ):
+        for result in pool.map(action, files):
+            results.append(result)
+            bar.update()
+    return results
+
+
+def _pixels(header: Header, mode: str, options: ImageOptions, size: tuple[int, ...]) -> NDArray:
+    """Return the pixels of one image, (H, W) or (C, H, W)."""
+    from PIL import Image, ImageOps
+
+    with Image.open(header.file) as opened:
+        if options.size and not isinstance(options.crop, int):
+            # A JPEG file is decoded at the smallest of its scales that has twice the pixels wanted.
+            opened.draft(None, (2 * max(size), 2 * max(size)))
+        image: Image.Image = ImageOps.exif_transpose(opened) if header.turned else opened
+        image = _in_mode(image, mode)
+        width, height = image.size
+        kept_height, kept_width = options.cropped(height, width)
+        left, top = (width - kept_width) // 2, (height - kept_height) // 2
+        if (kept_height, kept_width) != (height, width):
+            image = image.crop((left, top, left + kept_width, top + kept_height))
+        if (kept_height, kept_width) != size:
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        pixels = np.asarray(image)
+    return pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in one of the modes L, RGB, I and F; 16-bit grey is held as I."""
+    from PIL import Image
+
+    if is_transparent(image):
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.int32)
+        return Image.fromarray(deep if mode == "I;16" else (deep >> 8).astype(np.uint8))
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _notes(headers: Sequence[Header], mode: str, zeros_and_ones: bool) -> list[str]:
+    """Say what became of modes, transparency, orientation and frames."""
+    modes = Counter(header.mode for header in headers if not header.transparent)
+    turned = [header.file for header in headers if header.turned]
+    cut = [header.file for header in headers if header.frames > 1]
+    clear = [header.file for header in headers if header.transparent]
+    grey = sum(header.grey for header in headers)
+    became = "RGB" if mode == "RGB" else "grey"
+    others = {name: n for name, n in modes.items() if name not in ("1", "L", "RGB", "P", *DEEP)}
     told = {
-        "Black-and-white images are zeros and ones.": set(kinds) == {"1"},
-        f"{kinds['1']} black-and-white images became grey, 0 and 255, as the others are.": "1" in kinds
-        and len(kinds) > 1,
-        f"{kinds['P']} images with a palette became RGB.": kinds["P"],
-        f"{kinds['P, transparent']} images with a palette and transparency became RGBA.": kinds[
-            "P, transparent"
-        ],
+        "Black-and-white images are zeros and ones.": zeros_and_ones,
+        f"{modes['1']} black-and-white images became grey, 0 and 255.": modes["1"] and not zeros_and_ones,
+        f"{modes['P']} images with a palette became {became}.": modes["P"],
+        f"{listed(f'{n} images of mode {name}' for name, n in others.items())} became {became}.": others,
+        f"{len(clear)} images with transparency were laid on white: {_named(clear)}.": clear,
+        f"{grey} grey images became RGB.": grey and mode == "RGB",
+        f"{len(headers) - grey} images with colours became grey.": grey < len(headers) and mode == "L",
+        f"{modes['I;16']} 16-bit grey images were reduced to 8 bits.": modes["I;16"] and mode == "L",
         f"{len(turned)} images were turned as their EXIF orientation says: {_named(turned)}.": turned,
         f"{len(cut)} files hold several frames, of which the first was used: {_named(cut)}.": cut,
     }
     return [sentence for sentence, holds in told.items() if holds]
 
 
-def _named(files: Sequence[Path]) -> str:
-    return listed((file.name for file in files), 3)
-
-
-def _read(file: Path) -> _Read:
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata; the pixels are what is read
-            with Image.open(file) as image:
-                kind, mode = _mode(image, file)
-                turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-                frames = int(getattr(image, "n_frames", 1))
-                upright = ImageOps.exif_transpose(image) if turned else image
-                pixels = np.asarray(upright if upright.mode == mode else upright.convert(mode))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"Could not read the image {file}: {' '.join(str(error).split())}.") from error
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return _Read(pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1), kind, turned, frames)
-
-
-def _mode(image: Image.Image, file: Path) -> tuple[str, str]:
-    """Return the kind of an image and the mode that it is read in."""
-    if image.mode == "1":
-        return "1", "L"
-    if image.mode == "P":
-        return ("P, transparent", "RGBA") if "transparency" in image.info else ("P", "RGB")
-    if image.mode in AS_STORED:
-        return image.mode, image.mode
-    way = WAYS.get(image.mode, "Convert it: image.convert('RGB').")
-    raise InputError(
-        f"Expected black-and-white, grey, RGB or RGBA images; got mode {image.mode} in {file}. {way}"
+def _size_note(resized: int, size: tuple[int, int], options: ImageOptions) -> list[str]:
+    return [f"{resized} images were {_cropped(options)}brought to {size[0]} x {size[1]} pixels."] * bool(
+        resized
     )
 
 
-def _different(files: Sequence[Path]) -> str:
-    """Return how many images there are of which size and mode, and one of each."""
-    from PIL import Image
+def _cropped(options: ImageOptions) -> str:
+    if options.crop == "none":
+        return ""
+    part = "central part" if options.crop == "center" else f"central {options.crop} x {options.crop} pixels"
+    return f"cut to their {part} and "
 
-    seen: dict[tuple[int, int, str], list[Path]] = {}
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                seen.setdefault((*image.size, image.mode), []).append(file)
-        except OSError:
-            continue
-    common = sorted(seen.items(), key=lambda item: -len(item[1]))
-    told = (f"{len(found)} of {w} x {h} {mode} (such as {found[0]})" for (w, h, mode), found in common)
-    return f"Expected all images of one size and mode; got {listed(told, 4)}. Resize, turn or convert them first."
+
+def _named(files: Sequence[Path]) -> str:
+    return listed((file.name for file in files), 3)

@@ -10,11 +10,11 @@
 | `.csv` | a header and numbers, comma-separated; one column `label`, `class`, `target` or (without a column |
 | | `x` or `z` beside it) `y` holds classes |
 | `.amat` | numbers separated by white space, no header, no labels |
-| folder | images of one size: see `pyro_vae.data.images` |
+| folder | images: see `pyro_vae.data.images` |
 
 Four-dimensional arrays whose last axis is 1, 3 or 4 and whose second is not are taken as channels last, with a
 note; where both are it is an error. `data_shape` has the channels first. Splits that a file makes are kept; a
-missing one is drawn from `train`.
+missing one is drawn from `train`. Arrays of packed bits are unpacked on demand: see `pyro_vae.data.packed_bits`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ import numpy as np
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.archives import read_arrays, stored_rows
 from pyro_vae.data.conversions import ending_hint
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.images import read_image_folder
+from pyro_vae.data.packed_bits import unpacked
 from pyro_vae.data.stored import Stored
 from pyro_vae.data.tables import read_amat, read_csv
 
@@ -47,8 +49,12 @@ DAMAGED = (  # what NumPy lets through from its parsers
 )
 
 
-def read(path: Path) -> Stored:
+def read(path: Path, options: ImageOptions = AS_THEY_ARE) -> Stored:
     """Read the file or folder at `path` by the reader for its ending.
+
+    Args:
+        path: See above.
+        options: How it becomes images.
 
     Raises:
         InputError: With one sentence on what is wrong with the file.
@@ -60,9 +66,15 @@ def read(path: Path) -> Stored:
         raise InputError(f"{expected}; got {path}. {ending_hint(path)}".rstrip())
     check(path.is_dir() or path.stat().st_size > 0, f"Expected data in {path}; the file is empty (0 bytes).")
     try:
-        return read_image_folder(path) if path.is_dir() else READERS[ending](path)
+        return read_image_folder(path, options) if path.is_dir() else _read_file(path, options)
     except OSError as error:
         raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
+
+
+def _read_file(path: Path, options: ImageOptions) -> Stored:
+    options.check_no_folder_options(path)
+    stored = READERS[path.suffix.lower()](path)
+    return stored if options.packed_bits is None else unpacked(stored, options)
 
 
 def read_npy(path: Path) -> Stored:

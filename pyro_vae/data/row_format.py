@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
 from pyro_vae.data.splits import DataSet
 
@@ -32,6 +33,7 @@ class RowFormat:
         column_names: Names of the D columns, or None.
         mean: Mean of x over the training rows, float64 (D,).
         std: Standard deviation of x over the training rows, float64 (D,).
+        image_options: How files become images.
     """
 
     name: str
@@ -41,17 +43,21 @@ class RowFormat:
     column_names: tuple[str, ...] | None
     mean: Tensor
     std: Tensor
+    image_options: ImageOptions = AS_THEY_ARE
 
     @classmethod
     def of(cls, dataset: DataSet) -> RowFormat:
         """Return the format of a data set's rows."""
+        mean, std = dataset.statistics()
         return cls(
             dataset.name,
             dataset.data_shape,
             dataset.preprocessing,
             dataset.class_names,
             dataset.column_names,
-            *dataset.statistics(),
+            mean,
+            std,
+            dataset.image_options,
         )
 
     @property
@@ -74,6 +80,7 @@ class RowFormat:
             "column_names": self.column_names,
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
+            "images": dataclasses.asdict(self.image_options),
         }
 
     @classmethod
@@ -91,7 +98,9 @@ class RowFormat:
                 PREPROCESSINGS[settings.pop("kind")](**settings),
                 _names(values["class_names"]),
                 _names(values["column_names"]),
-                *(torch.tensor(values[part], dtype=torch.float64) for part in ("mean", "std")),
+                torch.tensor(values["mean"], dtype=torch.float64),
+                torch.tensor(values["std"], dtype=torch.float64),
+                ImageOptions.from_json(values.get("images", {})),
             )
             if not made.mean.shape == made.std.shape == (made.data_dim,):
                 raise ValueError("statistics of another size than the rows")

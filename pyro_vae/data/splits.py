@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_integer
+from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.batch_order import Batches, uniform_noise
 from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, chunks
 from pyro_vae.evenly_spaced import evenly_spaced_rows
@@ -34,6 +36,7 @@ class Split:
         preprocessing: How they become x.
         labels: Their classes, int64 (N,), or None.
         context: What model and guide are conditioned on beside x, tensors (N, ...); see `with_context`.
+        augmentation: How the rows of `batches` are changed at random; those of `blocks` never are.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Split:
     preprocessing: Preprocessing
     labels: Tensor | None = None
     context: tuple[Tensor, ...] = ()
+    augmentation: HorizontalFlip | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -50,6 +54,11 @@ class Split:
     def data_dim(self) -> int:
         """D, the number of entries of a row."""
         return self.rows.data_dim
+
+    @property
+    def description(self) -> str:
+        """How stored rows become x, in words, and what is done to those of training."""
+        return f"{self.preprocessing.description}{f', {self.augmentation.description}' if self.augmentation else ''}"
 
     def select(self, chosen: slice | NDArray[np.int64]) -> Split:
         """Return some of the split's rows, with their labels and context.
@@ -114,7 +123,7 @@ class Split:
         device: torch.device | str = "cpu",
         processes: Processes = ALONE,
     ) -> Batches:
-        """Return the batches that training iterates, reshuffled, and with their noise redrawn, each epoch.
+        """Return the batches that training iterates, reshuffled, with noise and augmentation redrawn, each epoch.
 
         Args:
             batch_size: Rows in a batch, of all processes together.
@@ -127,16 +136,19 @@ class Split:
         index = torch.from_numpy(self.index).to("cpu" if mapped else device)
         context = tuple(part.to(device) for part in self.context)
 
+        def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+            return x if self.augmentation is None else self.augmentation(x, generator)
+
         def drawn(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            taken = rows.take(index[chosen])
+            taken = augmented(rows.take(index[chosen]), generator)
             noise = uniform_noise(taken.shape, generator) if preprocessing.random else None
             return preprocessing(taken, noise)
 
         def fixed(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            return self._fixed(self.index[chosen.numpy()]).to(device)
+            return augmented(self._fixed(self.index[chosen.numpy()]).to(device), generator)
 
         def binary(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            return kept[chosen].float()
+            return augmented(kept[chosen], generator).float()
 
         fetch = fixed if mapped else binary
         if preprocessing.redrawn or not preprocessing.random:
@@ -211,6 +223,7 @@ class DataSet:
         column_names: Names of the D columns, or None.
         sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
         notes: Sentences on what was noticed.
+        image_options: How files became images.
     """
 
     name: str
@@ -223,11 +236,17 @@ class DataSet:
     column_names: tuple[str, ...] | None
     sha256: str
     notes: tuple[str, ...]
+    image_options: ImageOptions = AS_THEY_ARE
 
     @property
     def data_dim(self) -> int:
         """D, the number of entries of a row."""
         return self.train.data_dim
+
+    @property
+    def description(self) -> str:
+        """How stored rows become x, in words, and what is done to those of training."""
+        return self.train.description
 
     @property
     def is_image(self) -> bool:
@@ -237,8 +256,11 @@ class DataSet:
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of x over the training split, float64 (D,) each.
 
-        They are those of the stored rows carried over in closed form, in expectation over the noise: exact
-        for dequantized integers, the Bernoulli moments of the grey values for binarized ones.
+        They are those of the stored rows carried over in closed form, in expectation over noise and augmentation:
+        exact for dequantized integers, the Bernoulli moments of the grey values for binarized ones.
         """
-        mean, variance = self.preprocessing.moments(*self.train.stored_moments)
+        mean, variance = self.train.stored_moments
+        if self.train.augmentation is not None:
+            mean, variance = self.train.augmentation.moments(mean, variance)
+        mean, variance = self.preprocessing.moments(mean, variance)
         return mean, variance.sqrt()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 
 __all__ = [
     "MappedRows",
@@ -55,6 +56,7 @@ class Stored:
         drawn: Sizes of the splits to draw, by name, where a tenth is not what is customary.
         description: How it was prepared, where it is binary and that has a name.
         notes: Sentences on what was noticed.
+        image_options: How files became images.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Stored:
     drawn: dict[str, int] = field(default_factory=dict)
     description: str = "binary as stored"
     notes: tuple[str, ...] = ()
+    image_options: ImageOptions = AS_THEY_ARE
 
     def __post_init__(self) -> None:
         _check_array(self.array, self.name)

@@ -67,7 +67,7 @@ def closing_table(
         f"run in {folder}",
     ]
     title = (
-        f"{dataset.name}, {dataset.preprocessing.description}; {config.model.likelihood} likelihood, "
+        f"{dataset.name}, {dataset.description}; {config.model.likelihood} likelihood, "
         f"latent {config.model.latent_dim}; nats per example"
     )
     return "\n".join(["", title, *filter(None, lines)])

@@ -18,4 +18,9 @@ def load_data(config: Config) -> DataSet:
         likelihood_kind=LIKELIHOODS[config.model.likelihood].kind,
         binarize=data.binarize,
         dequantize=data.dequantize,
+        image_size=data.image_size,
+        crop=data.crop,
+        grey=data.grey,
+        packed_bits=data.packed_bits,
+        flip=data.flip,
     )

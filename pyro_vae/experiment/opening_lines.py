@@ -30,7 +30,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     most = "" if training.patience == "none" else "at most "
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
-        f"x          {dataset.preprocessing.description}",
+        f"x          {dataset.description}",
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.part('likelihood').line()}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",

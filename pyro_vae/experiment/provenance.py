@@ -27,7 +27,7 @@ def split_facts(dataset: str, split: Split) -> dict[str, Any]:
         "split": split.name,
         "num_examples": len(split),
         "unit": "nats per example",
-        "preprocessing": split.preprocessing.description,
+        "preprocessing": split.description,
     }
 
 

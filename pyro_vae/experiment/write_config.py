@@ -28,7 +28,7 @@ def write_config(folder: RunFolder, config: Config, dataset: DataSet, processes:
         "name": dataset.name,
         "sha256": dataset.sha256,
         "data_shape": list(dataset.data_shape),
-        "preprocessing": dataset.preprocessing.description,
+        "preprocessing": dataset.description,
         "num_rows": {split.name: len(split) for split in (dataset.train, dataset.validation, dataset.test)},
     }
     versions = {"pyro_vae": __version__} | {name: version(name) for name in packages}

@@ -18,6 +18,7 @@ __all__ = [
     "positive_or_zero",
     "scale",
     "share",
+    "sides",
     "size",
     "widths",
 ]
@@ -55,6 +56,16 @@ def widths(value: Sequence[Any], name: str) -> None:
     check(len(value) > 0, f"Expected {name} with at least one width, such as {name} 64 64; got none.")
     for width in value:
         size(width, f"every width of {name}")
+
+
+def sides(value: Sequence[Any], name: str) -> None:
+    """Check height and width, one number for both, or nothing."""
+    check(
+        len(value) <= 2,
+        f"Expected {name} with height and width, or one number for both; got {' '.join(map(str, value))}.",
+    )
+    for side in value:
+        size(side, f"every side of {name}")
 
 
 def different_seeds(value: Sequence[Any], name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pyro_vae.settings.checks import sides
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 
@@ -17,8 +18,8 @@ class DataConfig(Group):
 
     dataset: str = setting(
         "digits",
-        "digits, mnist, fashion-mnist, binarized-mnist, frey-face, or a path to your own: a .npy, .npz, .csv (with a "
-        "header) or .amat file, or a folder of images.",
+        "digits, mnist, fashion-mnist, binarized-mnist, frey-face, cifar-10, celeba, or a path to your own: a .npy, "
+        ".npz, .csv (with a header) or .amat file, or a folder of images.",
     )
     data_root: Path | None = setting(
         None,
@@ -32,4 +33,27 @@ class DataConfig(Group):
     dequantize: Literal["auto", "none"] = setting(
         "auto",
         "For a continuous likelihood on whole numbers: add uniform noise (auto), or scale as they are (none).",
+    )
+    image_size: tuple[int, ...] = setting(
+        (),
+        "Size that images of a folder, or of celeba (64 where not given), are resized to: height and width, or one "
+        "number for both.",
+        check=sides,
+    )
+    crop: Literal["none", "center"] = setting(
+        "none",
+        "Of images of a folder, before they are resized: keep all, or the largest central part with the proportions of "
+        "--image-size (a square where that is not given).",
+    )
+    grey: bool = setting(False, "Read the images of a folder, or of celeba, as grey ones.")
+    packed_bits: tuple[int, ...] = setting(
+        (),
+        "Height and width, or one number for both, of images of zeros and ones of which a file holds eight pixels a "
+        "byte, row by row.",
+        check=sides,
+    )
+    flip: Literal["none", "horizontal"] = setting(
+        "none",
+        "Data augmentation: mirror each training image left to right with probability 1/2, drawn anew each epoch; "
+        "validation and test images stay as they are.",
     )

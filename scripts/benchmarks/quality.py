@@ -131,7 +131,7 @@ class Quality(Options):
             for name, curve in curves.items()
         ]
         told = (
-            f"{dataset.name}, {dataset.preprocessing.description}; {len(dataset.train)} training and "
+            f"{dataset.name}, {dataset.description}; {len(dataset.train)} training and "
             f"{len(dataset.test)} test rows; log p(x) by {self.num_samples} samples, nats per example; "
             f"{machine(self.threads)}, {self.clock} time\n\n"
             + markdown(["seconds to (ratio to the first)", *map(str, self.levels), "ended at"], rows)

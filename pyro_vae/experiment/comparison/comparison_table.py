@@ -31,7 +31,7 @@ def comparison_table(comparison: Comparison) -> str:
     return "\n".join(
         [
             "",
-            f"{dataset.name}, {dataset.preprocessing.description}; latent {comparison.latent_dim}; "
+            f"{dataset.name}, {dataset.description}; latent {comparison.latent_dim}; "
             f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
             format_table([header, *rows]),
             *(
