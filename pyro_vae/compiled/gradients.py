@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
+from pyro_vae._layout import laid_out_as
 from pyro_vae.compiled.graph import Backend, Graph, difference, inductor
 from pyro_vae.objectives import Loss, ProgramError, Terms
 
@@ -91,8 +92,10 @@ class Gradients:
         if not self.parameters:
             return ()
         gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-        # As the parameters lie in memory: what comes out of a transposed product need not.
-        return tuple(None if g is None else g.detach().contiguous() for g in gradients)
+        return tuple(
+            None if gradient is None else laid_out_as(gradient.detach(), parameter)
+            for gradient, parameter in zip(gradients, self.parameters, strict=True)
+        )
 
 
 class CompiledGradients(Gradients):

@@ -157,8 +157,13 @@ class ConvolutionalArchitecture:
         return [self._residual_block(width) for _ in range(self.residual)]
 
     def _residual_block(self, width: int) -> nn.Module:
-        first = nn.Conv2d(width, self._before_activation(width), 3, padding=1)
-        return Residual(first, *self._activated(width), nn.Conv2d(width, width, 3, padding=1))
+        first, last = (
+            nn.Conv2d(width, n_out, 3, padding=1) for n_out in (self._before_activation(width), width)
+        )
+        nn.init.zeros_(
+            last.weight
+        )  # the block starts as the identity, so that any number of them can be trained
+        return Residual(first, *self._activated(width), _without_bias(last))
 
     def _dense(self, n_in: int, n_out: int) -> nn.Sequential:
         last = _without_bias(nn.Linear(self.dense or n_in, n_out))

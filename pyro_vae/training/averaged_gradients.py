@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pyro_vae._layout import laid_out_as
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.processes import Processes
 
@@ -81,5 +82,5 @@ class AveragedGradients:
             torch.stack(sums).double(),
             norm,
             torch.maximum((failed > 0).float(), 1 - torch.isfinite(norm).float()),
-            tuple(None if g is None else next(parts).view_as(g) for g in own.gradients),
+            tuple(None if g is None else laid_out_as(next(parts).view_as(g), g) for g in own.gradients),
         )

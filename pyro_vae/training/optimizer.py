@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._compat import fused_adamw
+from pyro_vae._layout import laid_out_as
 
 __all__ = ["FusedAdamW"]
 
@@ -52,7 +53,8 @@ class FusedAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take a step along the gradients in `.grad`."""
-        self.update([p.grad for group in self.param_groups for p in group["params"]])
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        self.update([None if p.grad is None else laid_out_as(p.grad, p) for p in parameters])
 
     @torch.no_grad()
     def update(
@@ -61,7 +63,8 @@ class FusedAdamW(torch.optim.AdamW):
         """Take a step along given gradients; torch's hooks around `step` do not run.
 
         Args:
-            gradients: One for each parameter, in the order of the groups; None leaves the parameter as it is.
+            gradients: One for each parameter, in the order of the groups and laid out as the parameter (`laid_out_as`);
+                None leaves the parameter as it is.
             scale: What the gradients are divided by, scalar; None for 1.
             failed: 1 where the step is to be left out, else 0; scalar; None for 0.
         """
@@ -124,6 +127,9 @@ class FusedAdamW(torch.optim.AdamW):
     def _gather(self, parameters: list[Tensor], present: list[bool]) -> _Lists:
         moved = [p for p, has_gradient in zip(parameters, present, strict=True) if has_gradient]
         states = [self.state[p] or self._first_state(p) for p in moved]
+        for parameter, state in zip(moved, states, strict=True):
+            for name in ("exp_avg", "exp_avg_sq"):  # of a loaded state
+                state[name] = laid_out_as(state[name], parameter)
         # Fresh counters, one for each number of steps: those left out now keep their own.
         counters: dict[float, Tensor] = {}
         for state in states:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae._checks import NonFiniteLossError, check_positive
 from pyro_vae._compat import takes_scale
+from pyro_vae._layout import laid_out_as
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.objectives import Loss, non_finite_site
 from pyro_vae.training.averaged_gradients import AveragedGradients
@@ -135,14 +136,18 @@ class Stepper:
             raise self._non_finite(next(step for step in steps if bool(step.failed)))
 
     def _update(self, evaluation: Evaluation) -> None:
-        for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True):
+        gradients = [
+            None if gradient is None else laid_out_as(gradient, parameter)
+            for parameter, gradient in zip(self.parameters, evaluation.gradients, strict=True)
+        ]
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
         failed = self._failed if self._unchecked else None
         optimizer: Any = self.optimizer
         # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
         if isinstance(optimizer, FusedAdamW):
-            optimizer.update(evaluation.gradients, scale, failed)
+            optimizer.update(gradients, scale, failed)
             return
         if takes_scale(optimizer):
             optimizer.grad_scale, optimizer.found_inf = scale, failed
