@@ -17,7 +17,7 @@ from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.generative import GenerativeModel
 
-DATA_DIM = 6
+DATA_DIM, LEVELS = 6, 5
 
 
 def rows(likelihood: str = "gaussian", count: int = 32, seed: int = 0) -> Tensor:
@@ -26,7 +26,13 @@ def rows(likelihood: str = "gaussian", count: int = 32, seed: int = 0) -> Tensor
     loadings = torch.linspace(-1, 1, 2 * DATA_DIM).reshape(2, DATA_DIM).cos()
     z, noise = (torch.randn(count, size, generator=generator) for size in (2, DATA_DIM))
     values = z @ loadings + 0.3 * noise
-    return (values > 0.2).float() if LIKELIHOODS[likelihood].kind == "binary" else 3 + values
+    kind = LIKELIHOODS[likelihood].kind
+    if kind == "binary":
+        return (values > 0.2).float()
+    unit = torch.sigmoid(values)
+    return {"integer": (unit * (LEVELS - 1)).round() / (LEVELS - 1), "unit-interval": unit}.get(
+        kind, 3 + values
+    )
 
 
 def small_vae(
@@ -42,7 +48,7 @@ def small_vae(
         scale_floor=0.01,
         fixed_scale=0.5,
     )
-    return build(config, x.mean(0), x.std(0), seed)
+    return build(config, x.mean(0), x.std(0), seed, levels=LEVELS)
 
 
 class LinearModel(nn.Module):

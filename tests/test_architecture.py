@@ -26,13 +26,13 @@ ONE_HOT = one_hot(LABELS, CLASSES)
 def rows(shape, likelihood="gaussian"):
     torch.manual_seed(0)
     x = torch.rand(N, math.prod(shape))
-    return x.round() if LIKELIHOODS[likelihood].kind == "binary" else x
+    return x.round() if LIKELIHOODS[likelihood].kind in ("binary", "integer") else x
 
 
 def built(shape=(24,), likelihood="gaussian", **changes):
     config = ModelConfig(likelihood=likelihood, latent_dim=2, hidden=(8,), scale_floor=0.01, fixed_scale=0.5)
     x = rows(shape, likelihood).double()
-    return build(config, x.mean(0), x.std(0), data_shape=shape, **changes)
+    return build(config, x.mean(0), x.std(0), data_shape=shape, levels=2, **changes)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

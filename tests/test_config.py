@@ -223,7 +223,7 @@ def test_everything_left_open_is_chosen():
         config = resolve(Config(model=ModelConfig(likelihood=likelihood)), dataset, std, "cpu")
         assert config.training.device == "cpu"
         assert config.training.epochs is not None
-        uses_floor = likelihood not in ("bernoulli", "gaussian-fixed")
+        uses_floor = "scale_floor" in {field.name for field in PARTS["likelihood"][likelihood].settings()}
         assert (config.model.scale_floor is not None) == uses_floor
         assert (config.model.fixed_scale is not None) == (likelihood == "gaussian-fixed")
         assert resolve(config, dataset, std, "cpu") == config

@@ -6,7 +6,7 @@ import pyro
 import pytest
 import torch
 from helpers import assert_within_sigma
-from programs import rows
+from programs import LEVELS, rows
 from test_compiled import evaluate, pair
 
 from pyro_vae import ELBO, build, estimate_elbo, fit, load_dataset
@@ -19,7 +19,7 @@ LOW = ModelConfig(hidden=(32,), latent_dim=3, scale_floor=0.01, fixed_scale=0.5,
 
 
 def programs(config, x):
-    return build(config, x.double().mean(0), x.double().std(0).clamp_min(0.1))
+    return build(config, x.double().mean(0), x.double().std(0).clamp_min(0.1), levels=LEVELS)
 
 
 @pytest.mark.parametrize("names", [("amx_tile",), ("amx_tile", "avx512_bf16")])

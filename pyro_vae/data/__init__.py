@@ -9,6 +9,7 @@ from pyro_vae.data.preprocessing import (
     BinarizeStatic,
     Centre,
     Dequantize,
+    IntegerLevels,
     Preprocessing,
     Rescale,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Centre",
     "DataSet",
     "Dequantize",
+    "IntegerLevels",
     "Preprocessing",
     "Rescale",
     "Split",

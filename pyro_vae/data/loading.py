@@ -24,16 +24,19 @@ from pyro_vae.data.preprocessing import (
     BinarizeStatic,
     Centre,
     Dequantize,
+    IntegerLevels,
     Preprocessing,
     Rescale,
 )
 from pyro_vae.data.readers import READERS, read
 from pyro_vae.data.splits import DataSet, Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
+from pyro_vae.data.units import LIKELIHOOD_KINDS, LikelihoodKind
 
 __all__ = ["load_dataset"]
 
 MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
+MOST_PROBABILITIES = 2**16  # beyond, float32 has less than 8 bits left for where a level lies
 EXACT = 2**24  # integers below are exact in float32
 
 
@@ -41,7 +44,7 @@ def load_dataset(
     name_or_path: str | Path,
     *,
     data_root: Path | None = None,
-    likelihood_kind: Literal["continuous", "binary"] = "continuous",
+    likelihood_kind: LikelihoodKind = "continuous",
     binarize: Literal["none", "static", "dynamic"] = "none",
     dequantize: Literal["auto", "none"] = "auto",
     image_size: int | Sequence[int] | None = None,
@@ -58,14 +61,16 @@ def load_dataset(
 
     Under a continuous likelihood integer data is dequantized: of type uint8 with values above 1 as 256
     levels, otherwise with one level for each integer from the lowest to the highest of all rows
-    (`digits`: 17). Float data is taken as it is. Under a binary likelihood data must hold zeros and ones, or
-    be binarized.
+    (`digits`: 17). Float data is taken as it is; a likelihood on the unit interval needs it there. Under an integer
+    likelihood the same levels are kept without noise, x = (k - lowest) / (levels - 1). Under a binary likelihood data
+    must hold zeros and ones, or be binarized.
 
     Args:
         name_or_path: A name of `DATASETS`, or a path: see `pyro_vae.data.readers`.
         data_root: Folder of the named data sets (`pyro_vae.data.named_datasets`); by default the environment variable
             PYRO_VAE_DATA, else ./data.
-        likelihood_kind: What x is for: a density or a probability of zeros and ones.
+        likelihood_kind: What x is for: a density on the reals or on [0, 1], or a probability of zeros and ones or of
+            integers.
         binarize: How grey values become zeros and ones under a binary likelihood: drawn once for good, or
             anew each epoch.
         dequantize: "none" leaves integers without noise, rescaled to [0, 1].
@@ -83,7 +88,7 @@ def load_dataset(
             not apply to it.
         MissingPackageError: Where a download needs torchvision and it does not work.
     """
-    check_choice(likelihood_kind, ("continuous", "binary"), "likelihood_kind")
+    check_choice(likelihood_kind, LIKELIHOOD_KINDS, "likelihood_kind")
     check_choice(binarize, ("none", "static", "dynamic"), "binarize")
     check_choice(dequantize, ("auto", "none"), "dequantize")
     check_choice(flip, ("none", "horizontal"), "flip")
@@ -98,10 +103,13 @@ def load_dataset(
     else:
         check(
             binarize == "none",
-            f"Expected --binarize none under a continuous likelihood; got {binarize}. "
+            f"Expected --binarize none under {_article(likelihood_kind)} likelihood; got {binarize}. "
             "Zeros and ones have no density: choose the bernoulli likelihood.",
         )
-        preprocessing, notes = _for_continuous(stored, found, dequantize)
+        if likelihood_kind == "integer":
+            preprocessing = _for_integers(stored, found, dequantize)
+        else:
+            preprocessing, notes = _for_continuous(stored, found, dequantize, likelihood_kind)
     splits = _splits(stored, found, preprocessing, None if flip == "none" else _flip(stored))
     return DataSet(
         str(name_or_path),
@@ -181,10 +189,47 @@ def _integers(stored: Stored, found: Survey) -> tuple[int, int]:
     return (0, 255) if stored.array.dtype == "uint8" else (int(found.low), int(found.high))
 
 
-def _for_continuous(stored: Stored, found: Survey, dequantize: str) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Return the preprocessing for a density, and notes on it."""
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind == "integer" else f"a {kind}"
+
+
+def _for_integers(stored: Stored, found: Survey, dequantize: str) -> Preprocessing:
+    """Return the preprocessing for probabilities of integers."""
+    if stored.array.dtype.kind == "f":
+        fix = "numpy.uint8" if found.low >= 0 and found.high <= 255 else "int"
+        way = f"Store them as integers, x.astype({fix}), or" if found.whole else "They are no integers:"
+        raise InputError(
+            f"Expected integers in {stored.name} under a likelihood that gives each level a probability; got floats "
+            f"from {found.low:g} to {found.high:g}. {way} choose a continuous likelihood."
+        )
+    check(
+        dequantize == "auto",
+        f"Expected --dequantize auto under a likelihood of integers, which adds no noise anyway; got {dequantize}. "
+        "Leave it out.",
+    )
+    low, high = _integers(stored, found)
+    check(
+        high - low < MOST_PROBABILITIES,
+        f"Expected integers of at most {MOST_PROBABILITIES} levels in {stored.name}; got {low} to {high}. Choose a "
+        "continuous likelihood.",
+    )
+    return IntegerLevels(high - low + 1, low)
+
+
+def _for_continuous(
+    stored: Stored, found: Survey, dequantize: str, kind: LikelihoodKind
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing for a density on the reals or on the unit interval, and notes on it."""
     floats = stored.array.dtype.kind == "f"
     low, high = (0, 1) if floats else _integers(stored, found)
+    if kind == "unit-interval":
+        check(
+            not floats or (found.low >= 0 and found.high <= 1),
+            f"Expected float values of {stored.name} in [0, 1], where this likelihood has its density; got "
+            f"{found.low:g} to {found.high:g}. Rescale them first, or choose the gaussian likelihood.",
+        )
+        if floats or dequantize == "none":
+            return (AsFloat() if floats else Rescale(high, low)), ()
     if floats or dequantize == "none":
         exact = not floats and high - low < EXACT
         offsets = None if exact else find_offsets(stored.array, low)

@@ -10,11 +10,12 @@ import torch
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.packed_bits import unpacked
-from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, Preprocessing
+from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.readers import read
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
+from pyro_vae.data.units import LikelihoodKind
 
 __all__ = ["rows_like"]
 
@@ -24,7 +25,9 @@ SHOWN_NAMES = 8
 """How many names of columns a message lists."""
 
 
-def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple[Split, tuple[str, ...]]:
+def rows_like(
+    path: Path, expected: RowFormat, likelihood_kind: LikelihoodKind = "continuous"
+) -> tuple[Split, tuple[str, ...]]:
     """Read all rows of a file, as a split named after it, under the preprocessing of the training rows.
 
     Columns are matched by name where both have names, in any order; by place otherwise.
@@ -32,7 +35,7 @@ def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple
     Args:
         path: What `load_dataset` reads.
         expected: What the training rows were.
-        binary: Whether x must be zeros and ones.
+        likelihood_kind: What x is for; see `load_dataset`.
 
     Returns:
         The rows, and sentences on what was noticed in the file.
@@ -44,10 +47,10 @@ def rows_like(path: Path, expected: RowFormat, *, binary: bool = False) -> tuple
     _check_shape(stored, expected)
     found = survey(stored)
     preprocessing = expected.preprocessing
-    _check_range(stored, found, preprocessing, binary)
+    _check_range(stored, found, preprocessing, likelihood_kind)
     rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
     split = Split(path.stem, rows, np.arange(len(rows)), preprocessing)
-    if isinstance(preprocessing, AsFloat | Centre) and not binary:
+    if isinstance(preprocessing, AsFloat | Centre) and likelihood_kind != "binary":
         _check_unit(split, expected)
     return split, stored.notes
 
@@ -93,10 +96,11 @@ def _check_shape(stored: Stored, expected: RowFormat) -> None:
     )
 
 
-def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, binary: bool) -> None:
+def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, kind: LikelihoodKind) -> None:
     if isinstance(preprocessing, AsFloat | Centre):
-        low, high, whole = (0.0, 1.0, True) if binary else (-np.inf, np.inf, False)
-    elif isinstance(preprocessing, Dequantize):
+        low, high = (-np.inf, np.inf) if kind == "continuous" else (0.0, 1.0)
+        whole = kind == "binary"
+    elif isinstance(preprocessing, Dequantize | IntegerLevels):
         low, high, whole = preprocessing.low, preprocessing.low + preprocessing.levels - 1, True
     else:
         low, high, whole = getattr(preprocessing, "low", 0), getattr(preprocessing, "high", 1), False

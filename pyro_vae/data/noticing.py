@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae.data.packed_bits import packed_hint
-from pyro_vae.data.preprocessing import Dequantize, Preprocessing
+from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, column_list, listed
 
@@ -72,6 +72,8 @@ def _running(array: NDArray) -> list[int]:
 
 def _level_note(stored: Stored, found: Survey, preprocessing: Preprocessing) -> Iterator[str]:
     noise = isinstance(preprocessing, Dequantize)
+    if isinstance(preprocessing, IntegerLevels):
+        return
     if preprocessing.description.startswith("binary") or (preprocessing.random and not noise):
         return
     if found.binary:

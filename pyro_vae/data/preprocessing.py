@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Protocol
@@ -16,6 +17,7 @@ __all__ = [
     "BinarizeStatic",
     "Centre",
     "Dequantize",
+    "IntegerLevels",
     "Preprocessing",
     "Rescale",
 ]
@@ -38,7 +40,14 @@ class Preprocessing(Protocol):
 
     @property
     def levels(self) -> int | None:
-        """The number of integer levels where bits per dimension make sense (dequantized data), else None."""
+        """The number of integer levels where bits per dimension make sense, else None."""
+
+    @property
+    def log_width(self) -> float | None:
+        """Log of the width in x that stands for one integer, see `bits_per_dim`; None where `levels` is None.
+
+        -log(levels) where noise fills it, 0 where x is the integer itself and has a probability.
+        """
 
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x, float32 of shape (N, D), from stored `rows` (N, D) and `noise` (N, D) in [0, 1)."""
@@ -55,6 +64,7 @@ class AsFloat:
     random: ClassVar[bool] = False
     redrawn: ClassVar[bool] = False
     levels: ClassVar[None] = None
+    log_width: ClassVar[None] = None
 
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the rows (N, D) as float32."""
@@ -80,6 +90,7 @@ class Centre:
     random: ClassVar[bool] = False
     redrawn: ClassVar[bool] = False
     levels: ClassVar[None] = None
+    log_width: ClassVar[None] = None
 
     @property
     def description(self) -> str:
@@ -124,6 +135,11 @@ class Dequantize:
         start = f" from {self.low}" if self.low else ""
         return f"dequantized, {self.levels} levels{start}, x in [0, 1)"
 
+    @property
+    def log_width(self) -> float:
+        """-log(levels)."""
+        return -math.log(self.levels)
+
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x, float32 of shape (N, D), for integer `rows` (N, D) and `noise` (N, D) in [0, 1)."""
         assert noise is not None
@@ -154,6 +170,7 @@ class Rescale:
     random: ClassVar[bool] = False
     redrawn: ClassVar[bool] = False
     levels: ClassVar[None] = None
+    log_width: ClassVar[None] = None
 
     @property
     def description(self) -> str:
@@ -172,6 +189,42 @@ class Rescale:
 
 
 @dataclass(frozen=True)
+class IntegerLevels:
+    """x = (stored - low) / (levels - 1): integers on [0, 1] without noise, which a likelihood gives probabilities.
+
+    `log p(x)` is then the log of a probability, at most 0, and comparable with a dequantized density in bits per
+    dimension only.
+
+    Args:
+        levels: Number of integers from the lowest to the highest.
+        low: The lowest integer.
+    """
+
+    levels: int
+    low: int = 0
+    random: ClassVar[bool] = False
+    redrawn: ClassVar[bool] = False
+    log_width: ClassVar[float] = 0.0
+
+    @property
+    def description(self) -> str:
+        """For example "probabilities of 256 levels, x / 255"."""
+        return f"probabilities of {self.levels} levels, {self._rescale.description}"
+
+    @property
+    def _rescale(self) -> Rescale:
+        return Rescale(self.low + self.levels - 1, self.low)
+
+    def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return x, float32 of shape (N, D), for integer `rows` (N, D)."""
+        return self._rescale(rows)
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (mean - low) / (levels - 1) and variance / (levels - 1)^2."""
+        return self._rescale.moments(mean, variance)
+
+
+@dataclass(frozen=True)
 class _Binarize:
     """x = 1 where u < grey = (stored - low) / (high - low), else 0, with u ~ U[0, 1)."""
 
@@ -179,6 +232,7 @@ class _Binarize:
     low: int = 0
     random: ClassVar[bool] = True
     levels: ClassVar[None] = None
+    log_width: ClassVar[None] = None
 
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x of zeros and ones, float32 (N, D), for `rows` (N, D) and `noise` (N, D) in [0, 1)."""
@@ -231,6 +285,7 @@ def _shifted(rows: Tensor, low: int) -> Tensor:
 
 
 PREPROCESSINGS: dict[str, type] = {
-    kind.__name__: kind for kind in (AsFloat, Centre, Dequantize, Rescale, BinarizeStatic, BinarizeDynamic)
+    kind.__name__: kind
+    for kind in (AsFloat, Centre, Dequantize, Rescale, IntegerLevels, BinarizeStatic, BinarizeDynamic)
 }
 """All preprocessings by the name of their class: each is a frozen dataclass of plain values."""

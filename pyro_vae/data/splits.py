@@ -16,7 +16,7 @@ from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.batch_order import Batches, uniform_noise
 from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
-from pyro_vae.data.preprocessing import Preprocessing
+from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, chunks
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import ALONE, Processes
@@ -252,6 +252,18 @@ class DataSet:
     def is_image(self) -> bool:
         """Whether a row is a grey (height, width) or (1, height, width) or coloured (3 or 4, height, width) image."""
         return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (1, 3, 4))
+
+    def as_density(self) -> DataSet:
+        """Return the data set for models that give x a density: integers without noise become dequantized ones."""
+        known = self.preprocessing
+        if not isinstance(known, IntegerLevels):
+            return self
+        noisy = Dequantize(known.levels, known.low)
+        splits = {
+            name: replace(getattr(self, name), preprocessing=noisy)
+            for name in ("train", "validation", "test")
+        }
+        return replace(self, preprocessing=noisy, **splits)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of x over the training split, float64 (D,) each.

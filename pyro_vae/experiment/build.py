@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pyro_vae._checks import check
 from pyro_vae.data import Split
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
-from pyro_vae.likelihoods.base import Likelihood, fill_constant
+from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
 from pyro_vae.networks.bfloat16 import Bfloat16Training
@@ -28,6 +30,7 @@ def build(
     data_shape: Sequence[int] | None = None,
     context_dim: int = 0,
     architecture: Architecture | None = None,
+    levels: int | None = None,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
     """Return the model and the guide that a configuration names, with fresh weights.
 
@@ -42,11 +45,17 @@ def build(
         context_dim: Columns of the context that encoder and decoder take, 0 for none: those of float tensors, and the
             number of classes of labels.
         architecture: Makes the networks; the one that the configuration names where None.
+        levels: Number of integer levels, for a likelihood that gives them probabilities.
+
+    Raises:
+        InputError: If the likelihood needs levels and there are none.
     """
     shape, made = data_shape or (len(mean),), architecture or config.part("network").make()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        likelihood = config.part("likelihood").make(mean, std)
+        likelihood = _likelihood(
+            config.part("likelihood"), mean, std, {"levels": levels, "data_shape": shape}
+        )
         outputs = likelihood.outputs_per_position(shape)
         decoder = _in_precision(config, made.decoder(config.latent_dim, outputs, shape, context_dim))
         scale = _encoder_scale(likelihood, std)
@@ -61,6 +70,17 @@ def build(
         rows = rows.to(torch.get_default_dtype())
         prior = config.part("prior").make(config.latent_dim, guide, rows)
     return GenerativeModel(prior, decoder, likelihood), guide
+
+
+def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> Likelihood:
+    """Return the likelihood, made from what it needs of all that is known."""
+    needed = {name: known[name] for name in part.needs}
+    check(
+        None not in needed.values(),
+        f"Expected levels for the {part.name} likelihood, the number of integers that x can be; got none. Give levels.",
+    )
+    made: Likelihood = part.make(mean, std, **needed)
+    return made
 
 
 def _in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:
@@ -90,9 +110,13 @@ def starting_rows(config: ModelConfig, train: Split) -> Tensor:
 def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:
     """Return what the encoder divides each column by.
 
+    Integers are in one unit, and all are divided by their typical standard deviation.
+
     Zeros and ones are in one unit, and as large as they should be: a step of Adam moves a unit of the first layer in
     proportion to the sum of all columns, so larger ones are fitted faster than they generalise. Divided by its own
     standard deviation, a pixel that is set once in 10 000 rows would enter at 100, and the encoder would know training
     rows by their rare pixels.
     """
+    if likelihood.kind == "integer":
+        return torch.full_like(std, typical_scale(std))
     return torch.ones_like(std) if likelihood.kind == "binary" else fill_constant(std)

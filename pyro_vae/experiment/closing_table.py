@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pyro_vae.data import DataSet
-from pyro_vae.experiment.comparison import NAMES, Entry
+from pyro_vae.experiment.comparison import BOUND, NAMES, Entry
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
 from pyro_vae.experiment.opening_lines import EPOCH_KEPT
 from pyro_vae.experiment.provenance import noticed
-from pyro_vae.experiment.text_table import bits_per_dim, format_table, likelihood_line, nats
+from pyro_vae.experiment.text_table import bits_cells, format_table, likelihood_line, nats
 from pyro_vae.training import FitResult
 
 __all__ = ["closing_table"]
@@ -33,8 +33,8 @@ def closing_table(
         result: What `fit` returned.
         folder: Where the run lies.
     """
-    levels = dataset.preprocessing.levels
-    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + (["bits/dim"] if levels else [])
+    in_bits = dataset.preprocessing.levels is not None
+    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
     rows = []
     for name, estimate in evaluation.estimates.items():
         numbers = (
@@ -43,9 +43,8 @@ def closing_table(
             float(estimate.reconstruction.mean()),
             float(estimate.kl.mean()),
         )
-        row = [name, str(len(estimate.value)), *map(nats, numbers)]
         rows.append(
-            row + ([f"{bits_per_dim(estimate.mean, dataset.data_dim, levels):.3f}"] if levels else [])
+            [name, str(len(estimate.value)), *map(nats, numbers), *bits_cells(estimate.mean, dataset)]
         )
     notes = (
         *evaluation.notes,
@@ -61,7 +60,7 @@ def closing_table(
         f"{result.seconds:.1f} s" + _compiling(result),
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
-        *_baseline_lines(evaluation.baselines, config.model.latent_dim),
+        *_baseline_lines(evaluation.baselines, config.model.latent_dim, dataset),
         evaluation.extent.sentence,
         *(f"note: {note}" for note in notes if note),
         f"run in {folder}",
@@ -83,9 +82,15 @@ def _metrics_line(result: FitResult) -> str:
     return f"metrics at these weights: {told}" if told else ""
 
 
-def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int) -> list[str]:
+def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int, dataset: DataSet) -> list[str]:
     """Return the exact log-likelihoods that stand beside the test ELBO, or the reasons why there are none."""
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
-    told = "; ".join(f"{entry.name} {nats(entry.test[0])} ± {nats(entry.test[1])}" for entry in fitted)
-    lines = [f"exact log p(x) of the same test rows, latent {latent_dim}: {told}"] if fitted else []
+    told = "; ".join(_baseline(entry, dataset) for entry in fitted)
+    what = "exact log p(x)" if dataset.as_density() is dataset else f"{BOUND},"
+    lines = [f"{what} of the same test rows, latent {latent_dim}: {told}"] if fitted else []
     return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
+
+
+def _baseline(entry: Entry, dataset: DataSet) -> str:
+    bits = "".join(f" ({bits} bits/dim)" for bits in bits_cells(entry.test[0], dataset))
+    return f"{entry.name} {nats(entry.test[0])} ± {nats(entry.test[1])}{bits}"

@@ -156,8 +156,8 @@ def evaluate(
         if processes.count > 1:
             raise  # the others wait for this one's rows
         notes.append(f"log p(x) could not be estimated: {error}")
-    continuous = LIKELIHOODS[config.model.likelihood].kind == "continuous"
-    if continuous and extent.kind == "full":
+    has_linear = LIKELIHOODS[config.model.likelihood].kind != "binary"
+    if has_linear and extent.kind == "full":
         baselines = linear_baselines(dataset, config.model.latent_dim, processes, progress=shown)
     else:
         baselines = {}

@@ -50,6 +50,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     data_shape = torch.Size(values["data"]["data_shape"])
     # The data's mean and scale are kept with the weights: placeholders here.
     ones = torch.ones(data_shape.numel())
-    model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape)
+    levels = RowFormat.from_json(values["rows"]).preprocessing.levels if "rows" in values else None
+    model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape, levels=levels)
     load_weights(folder.weights, model, guide)
     return Run(model.to(device).eval(), guide.to(device).eval(), config, values)

@@ -71,5 +71,8 @@ def prepare(config: Config, dataset: DataSet) -> Prepared:
     mean, std = dataset.statistics()
     config = resolve(config, dataset, std, device.type)
     rows = starting_rows(config.model, dataset.train)
-    model, guide = build(config.model, mean, std, config.training.seed, rows, dataset.data_shape)
+    levels = dataset.preprocessing.levels
+    model, guide = build(
+        config.model, mean, std, config.training.seed, rows, dataset.data_shape, levels=levels
+    )
     return Prepared(config, dataset, model, guide)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyro_vae.data import DataSet
+from pyro_vae.data.units import bits_per_dim
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
 from pyro_vae.experiment.provenance import test_facts
@@ -43,6 +44,9 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         "seed": config.training.seed,
     }
     measured = evaluation.summary()
+    for number in (measured["elbo"], measured["log_likelihood"], *measured["baselines"].values()):
+        if number is not None and "mean" in number:
+            number |= _in_bits(number["mean"], dataset)
     if result.metrics_note:
         measured["notes"] = [*measured["notes"], result.metrics_note]
     training = {
@@ -55,3 +59,8 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         "stopped": result.stopped,
     }
     return test_facts(dataset) | settings | measured | training
+
+
+def _in_bits(log_prob: float, dataset: DataSet) -> dict[str, float]:
+    bits = bits_per_dim(log_prob, dataset.data_dim, dataset.preprocessing)
+    return {} if bits is None else {"bits_per_dim": bits}

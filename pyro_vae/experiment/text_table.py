@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pyro_vae.data import DataSet, units
 from pyro_vae.evaluate.scores import TOLERATED_SHARE
 
-__all__ = ["bits_per_dim", "format_table", "likelihood_line", "nats"]
+__all__ = ["bits_cells", "bits_per_dim", "format_table", "likelihood_line", "nats"]
 
 LARGE = 1e7
 """From this size on a number of nats is written with an exponent."""
@@ -48,6 +49,12 @@ def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:
         levels: Number of integer levels.
     """
     return (math.log(levels) - elbo / data_dim) / math.log(2)
+
+
+def bits_cells(log_prob: float, dataset: DataSet) -> list[str]:
+    """Return nats per example in bits per dimension, as tables show them; empty where x is not made of integers."""
+    bits = units.bits_per_dim(log_prob, dataset.data_dim, dataset.preprocessing)
+    return [] if bits is None else [f"{bits:.3f}"]
 
 
 def likelihood_line(likelihood: Mapping[str, Any]) -> str:

@@ -2,7 +2,11 @@
 
 from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.likelihoods.bernoulli import BernoulliLikelihood
+from pyro_vae.likelihoods.categorical import CategoricalLikelihood
+from pyro_vae.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
+from pyro_vae.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyro_vae.likelihoods.laplace import LaplaceLikelihood
+from pyro_vae.likelihoods.logistic_mixture import LogisticMixtureLikelihood
 from pyro_vae.likelihoods.normal import (
     GaussianLikelihood,
     GaussianWithFixedScale,
@@ -15,12 +19,16 @@ from pyro_vae.likelihoods.student_t import StudentTLikelihood
 __all__ = [
     "LIKELIHOODS",
     "BernoulliLikelihood",
+    "CategoricalLikelihood",
+    "ContinuousBernoulliLikelihood",
+    "DiscretizedLogisticLikelihood",
     "GaussianLikelihood",
     "GaussianWithFixedScale",
     "GaussianWithIsotropicScale",
     "GaussianWithSharedScale",
     "LaplaceLikelihood",
     "Likelihood",
+    "LogisticMixtureLikelihood",
     "StudentTLikelihood",
     "fill_constant",
     "typical_scale",

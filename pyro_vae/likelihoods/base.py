@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from pyro_vae._checks import check, check_positive
 from pyro_vae._pickling import Picklable
 from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.data.units import LikelihoodKind
 from pyro_vae.networks.architecture import num_positions
 from pyro_vae.networks.positive import UNIT
 
@@ -51,7 +52,7 @@ class Likelihood(Picklable):
         InputError: If the shapes differ, or a value is not finite, or a standard deviation is below 0.
     """
 
-    kind: ClassVar[Literal["continuous", "binary"]] = "continuous"
+    kind: ClassVar[LikelihoodKind] = "continuous"
     mean: Tensor
     std: Tensor
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from pyro_vae.settings.checks import scale
+from pyro_vae.settings.checks import scale, size
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.part import DataFacts, Part
 
@@ -12,7 +12,13 @@ __all__ = ["LikelihoodPart"]
 
 
 class LikelihoodPart(Part, kind="likelihood", default="gaussian", help="p(x | z)"):
-    """A likelihood, made from the mean and the standard deviation of each column of the training split."""
+    """A likelihood, made from the mean and the standard deviation of each column of the training split.
+
+    Attributes:
+        needs: What else it is made from, by name: "levels", "data_shape".
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
 
 class LearnedScale(LikelihoodPart):
@@ -42,6 +48,7 @@ class Gaussian(
     name="gaussian",
     target=f"{_NORMAL}:GaussianLikelihood",
     formula="N(loc(z), diag(scale(z)²))",
+    data="real measurements; dequantized images",
 ):
     """A location and a scale for each column, both from z: a learned diagonal covariance."""
 
@@ -51,6 +58,7 @@ class GaussianShared(
     name="gaussian-shared",
     target=f"{_NORMAL}:GaussianWithSharedScale",
     formula="N(loc(z), diag(scale²))",
+    data="the same, where noise does not depend on z",
 ):
     """One learned scale a column; with a linear decoder, factor analysis."""
 
@@ -60,6 +68,7 @@ class GaussianIsotropic(
     name="gaussian-isotropic",
     target=f"{_NORMAL}:GaussianWithIsotropicScale",
     formula="N(loc(z), scale² I)",
+    data="the same, in one unit",
 ):
     """One learned scale; with a linear decoder, probabilistic PCA."""
 
@@ -69,6 +78,7 @@ class GaussianFixed(
     name="gaussian-fixed",
     target=f"{_NORMAL}:GaussianWithFixedScale",
     formula="N(loc(z), scale² I), scale given",
+    data="real values where only distances matter",
 ):
     """A given scale: Euclidean distance."""
 
@@ -91,6 +101,7 @@ class Laplace(
     name="laplace",
     target="pyro_vae.likelihoods.laplace:LaplaceLikelihood",
     formula="Laplace(loc(z), scale(z) / √2)",
+    data="real measurements with some large errors",
 ):
     """Absolute (L1) distance."""
 
@@ -100,6 +111,7 @@ class StudentT(
     name="student-t",
     target="pyro_vae.likelihoods.student_t:StudentTLikelihood",
     formula="StudentT(df, loc(z), scale(z))",
+    data="real measurements with outliers",
 ):
     """Heavy tails, with learned degrees of freedom for each column: rows with outliers."""
 
@@ -116,8 +128,63 @@ class Bernoulli(
     name="bernoulli",
     target="pyro_vae.likelihoods.bernoulli:BernoulliLikelihood",
     formula="Bernoulli(logits(z))",
+    data="black and white, yes and no",
 ):
     """Zeros and ones."""
+
+
+class ContinuousBernoulli(
+    LikelihoodPart,
+    name="continuous-bernoulli",
+    target="pyro_vae.likelihoods.continuous_bernoulli:ContinuousBernoulliLikelihood",
+    formula="C(l(z)) exp(l(z) x), x in [0, 1]",
+    data="shares; grey images that are nearly black and white, dequantized",
+):
+    """A density on [0, 1]: binary cross-entropy with its normalizer."""
+
+
+class Categorical(
+    LikelihoodPart,
+    name="categorical",
+    target="pyro_vae.likelihoods.categorical:CategoricalLikelihood",
+    formula="Categorical(softmax(logits(z)))",
+    data="integers of at most some hundred levels; small grey images",
+):
+    """A probability for each integer level, of any shape."""
+
+    needs = ("levels",)
+
+
+class DiscretizedLogistic(
+    LikelihoodPart,
+    name="discretized-logistic",
+    target="pyro_vae.likelihoods.discretized_logistic:DiscretizedLogisticLikelihood",
+    formula="F((x + h - loc(z)) / s(z)) - F((x - h - loc(z)) / s(z))",
+    data="integers of many levels in order; grey images",
+):
+    """A logistic distribution rounded to integer levels."""
+
+    needs = ("levels",)
+
+
+class LogisticMixture(
+    LikelihoodPart,
+    name="logistic-mixture",
+    target="pyro_vae.likelihoods.logistic_mixture:LogisticMixtureLikelihood",
+    formula="Σₖ wₖ(z) Πᵢ DiscretizedLogistic(locₖᵢ(z) + Σⱼ aₖᵢⱼ(z) xⱼ, sₖᵢ(z))",
+    data="colour images; grey images of several modes a pixel",
+):
+    """Several discretized logistics a pixel, its channels linear in the earlier ones."""
+
+    needs = ("levels", "data_shape")
+
+    likelihood_components: int = setting(
+        5,
+        "Logistic distributions a pixel.",
+        check=size,
+        shown="{} components a pixel",
+        argument="num_components",
+    )
 
 
 def three_digits(value: float) -> float:

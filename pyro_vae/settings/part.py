@@ -47,6 +47,7 @@ class Part:
         name: Its name on the command line.
         target: What makes it, "module:name", called with what its kind is made from and with its settings.
         formula: What it is as a formula, for the tables of the documentation.
+        data: Which data it is for, likewise.
     """
 
     kind: ClassVar[str]
@@ -55,15 +56,16 @@ class Part:
     name: ClassVar[str] = ""
     target: ClassVar[str] = ""
     formula: ClassVar[str] = ""
+    data: ClassVar[str] = ""
 
     def __init_subclass__(
-        cls, *, name: str = "", target: str = "", formula: str = "", **rest: str | tuple[()]
+        cls, *, name: str = "", target: str = "", formula: str = "", data: str = "", **rest: str | tuple[()]
     ) -> None:
         """Enter a part or, with `kind`, `help` and `default`, a kind of parts."""
         super().__init_subclass__()
         for key, value in rest.items():
             setattr(cls, key, value)
-        cls.name, cls.target, cls.formula = name, target, formula
+        cls.name, cls.target, cls.formula, cls.data = name, target, formula, data
         made = dataclass(frozen=True)(cls)
         KINDS.setdefault(cls.kind, made)
         parts = PARTS.setdefault(cls.kind, {})

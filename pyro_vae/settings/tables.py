@@ -39,15 +39,18 @@ def settings_page() -> str:
 
 
 def parts_table(kind: str) -> str:
-    """Return the parts of a kind: name, formula, purpose."""
+    """Return the parts of a kind: name, and where they are declared formula and purpose, and which data each is for."""
     parts = PARTS[kind]
     help_of_kind = KINDS[kind].help
     if not any(part.formula for part in parts.values()):
         return _table(
             (f"`{flag_of(kind)}`", help_of_kind), [(f"`{n}`", p.purpose()) for n, p in parts.items()]
         )
-    rows = [(f"`{name}`", part.formula, part.purpose()) for name, part in parts.items()]
-    return _table((f"`{flag_of(kind)}`", help_of_kind, "what it is"), rows)
+    columns = [(f"`{flag_of(kind)}`", help_of_kind, "what it is", "for which data")]
+    columns += [(f"`{name}`", part.formula, part.purpose(), part.data) for name, part in parts.items()]
+    width = 4 if any(part.data for part in parts.values()) else 3
+    header, *rows = (line[:width] for line in columns)
+    return _table(header, rows)
 
 
 def _flags_table(group: type[Group]) -> str:

@@ -2,13 +2,14 @@
 
 from pyro_vae.experiment.comparison.baseline_entries import NAMES, exact_baselines, linear_baselines
 from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
-from pyro_vae.experiment.comparison.entries import Entry, fit_baseline, fit_vae
+from pyro_vae.experiment.comparison.entries import BOUND, Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
 from pyro_vae.experiment.comparison.scored_rows import SCORED_ROWS, SCORED_SAMPLES, score_some
 from pyro_vae.statistics import mean_and_se
 
 __all__ = [
+    "BOUND",
     "MODELS",
     "NAMES",
     "SCORED_ROWS",
@@ -17,6 +18,7 @@ __all__ = [
     "Entry",
     "LinearVAE",
     "compare",
+    "density_shift",
     "exact_baselines",
     "fit_baseline",
     "fit_linear_vae",

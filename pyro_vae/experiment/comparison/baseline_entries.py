@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.data import DataSet
-from pyro_vae.experiment.comparison.entries import Entry, fit_baseline
+from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
@@ -51,7 +51,8 @@ def linear_baselines(
     """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
 
     Args:
-        dataset: Under continuous preprocessing: a density says nothing of zeros and ones.
+        dataset: Not under binary preprocessing: a density says nothing of zeros and ones. Integers that have
+            probabilities are dequantized, and the values are bounds on the log of their probabilities.
         latent_dim: Size of z.
         processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
         progress: Whether to show a progress bar on stderr.
@@ -64,7 +65,8 @@ def linear_baselines(
         return {
             "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
         }
-    train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
+    dense = dataset.as_density()
+    train, test = (split.tensor().double().numpy() for split in (dense.train, dense.test))
     ppca = PPCA(latent_dim)
 
     def fit_ppca() -> PPCA:
@@ -79,7 +81,8 @@ def linear_baselines(
             estimator = FactorAnalysis(latent_dim, n_init=1)
             found["factor_analysis"] = _entry_or_reason(estimator, "factor_analysis", train, test)
             bar.update()
-    return found
+    shift = density_shift(dataset)
+    return {key: entry if isinstance(entry, str) else entry.shifted(shift) for key, entry in found.items()}
 
 
 def _entry_or_reason(

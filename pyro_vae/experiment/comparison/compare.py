@@ -7,8 +7,9 @@ from typing import Any
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data import DataSet
+from pyro_vae.data.units import bits_per_dim
 from pyro_vae.experiment.comparison.baseline_entries import exact_baselines
-from pyro_vae.experiment.comparison.entries import Entry, fit_baseline, fit_vae
+from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.config import Config
 
@@ -34,12 +35,18 @@ class Comparison:
     linear: LinearVAE | None
 
     def summary(self) -> dict[str, Any]:
-        """Return lines and gaps as plain values, nats per example."""
-        values: dict[str, Any] = {"entries": {name: asdict(entry) for name, entry in self.entries.items()}}
+        """Return lines and gaps as plain values, nats per example, and bits per dimension where x is integers."""
+        values: dict[str, Any] = {
+            "entries": {name: self._line(entry) for name, entry in self.entries.items()}
+        }
         if self.linear is not None:
             gaps = {"parameters": self.linear.parameter_gap, "posterior": self.linear.posterior_gap}
             values["linear_vae"] = {"optimum": self.linear.optimum, "gap": gaps, "angle": self.linear.angle}
         return values
+
+    def _line(self, entry: Entry) -> dict[str, Any]:
+        bits = bits_per_dim(entry.test[0], self.dataset.data_dim, self.dataset.preprocessing)
+        return asdict(entry) | ({} if bits is None else {"bits_per_dim": bits})
 
 
 def compare(
@@ -60,7 +67,8 @@ def compare(
         linear_settings: Of the linear VAE, as `fit_linear_vae` takes them.
 
     Raises:
-        InputError: If z has as many dimensions as x, so that PPCA has no noise left.
+        InputError: If x is binary, which has no density, or z has as many dimensions as x, so that PPCA has no noise
+            left.
     """
     latent_dim, seed = config.model.latent_dim, config.training.seed
     check(
@@ -68,7 +76,8 @@ def compare(
         f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
         f"got {latent_dim}.",
     )
-    train, test = dataset.train.tensor(), dataset.test.tensor()
+    dense, shift = dataset.as_density(), density_shift(dataset)
+    train, test = dense.train.tensor(), dense.test.tensor()
     train_rows, test_rows = (split.double().numpy() for split in (train, test))
     entries: dict[str, Entry] = {}
     linear = None
@@ -76,12 +85,13 @@ def compare(
         if key in models:
             print(f"Fitting {name} ...", flush=True)
             try:
-                entries[key] = fit_baseline(estimator, name, train_rows, test_rows)
+                entries[key] = fit_baseline(estimator, name, train_rows, test_rows).shifted(shift)
             except InputError as error:
                 print(f"  left out: {error}")
     if "linear_vae" in models:
         print("Training the linear VAE ...", flush=True)
-        linear = fit_linear_vae(train, test, latent_dim, seed=seed, **(linear_settings or {}))
+        fitted = fit_linear_vae(train, test, latent_dim, seed=seed, **(linear_settings or {}))
+        linear = fitted.shifted(shift)
         entries["linear_vae"] = linear.entry
     if "vae" in models:
         print("Training the nonlinear VAE ...", flush=True)

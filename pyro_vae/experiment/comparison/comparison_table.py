@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyro_vae import plots
-from pyro_vae.experiment.comparison import NAMES, Comparison, LinearVAE
+from pyro_vae.experiment.comparison import BOUND, NAMES, Comparison, LinearVAE
 from pyro_vae.experiment.provenance import test_facts
-from pyro_vae.experiment.text_table import format_table, likelihood_line, nats
+from pyro_vae.experiment.text_table import bits_cells, format_table, likelihood_line, nats
 from pyro_vae.storage import write_json
 
 __all__ = ["comparison_table", "write_comparison"]
@@ -16,12 +16,17 @@ __all__ = ["comparison_table", "write_comparison"]
 def comparison_table(comparison: Comparison) -> str:
     """Return the table of a comparison, and how to read the linear VAE's gap."""
     dataset = comparison.dataset
+    in_bits = dataset.preprocessing.levels is not None
+    names = {"exact": "log p(x)" if dataset.as_density() is dataset else "bound", "ELBO": "ELBO"}
     header = ["model", "value", "test", "± se", "train", "parameters", "iterations", "seconds"]
+    header[4:4] = ["bits/dim"] * in_bits
     rows = [
         [
             entry.name,
-            {"exact": "log p(x)", "ELBO": "ELBO"}[entry.kind],
-            *map(nats, (*entry.test, entry.train)),
+            names[entry.kind],
+            *map(nats, entry.test),
+            *bits_cells(entry.test[0], dataset),
+            nats(entry.train),
             str(entry.parameters),
             str(entry.iterations),
             f"{entry.seconds:.3g}",
@@ -34,6 +39,7 @@ def comparison_table(comparison: Comparison) -> str:
             f"{dataset.name}, {dataset.description}; latent {comparison.latent_dim}; "
             f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
             format_table([header, *rows]),
+            *([] if dataset.as_density() is dataset else [f"bound: {BOUND}"]),
             *(
                 f"{entry.name}: {likelihood_line(entry.likelihood)}"
                 for entry in comparison.entries.values()

@@ -19,7 +19,10 @@ from pyro_vae.objectives import estimate_elbo
 from pyro_vae.statistics import mean_and_se
 from pyro_vae.training import Callback, FitResult
 
-__all__ = ["Entry", "fit_baseline", "fit_vae", "vae_entry"]
+__all__ = ["BOUND", "Entry", "density_shift", "fit_baseline", "fit_vae", "vae_entry"]
+
+BOUND = "exact log-density of dequantized x minus log(levels) a column, a bound on log P(x)"
+"""What an exact model's value is beside probabilities of integers."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Entry:
     seconds: float
     path: list[tuple[float, float]] = field(default_factory=list)
     likelihood: dict[str, Any] | None = None
+
+    def shifted(self, by: float) -> Entry:
+        """Return the line with a constant added to all its values, nats per example: those of x in another unit."""
+        path = [(seconds, value + by) for seconds, value in self.path]
+        return replace(self, test=(self.test[0] + by, self.test[1]), train=self.train + by, path=path)
 
 
 def fit_baseline(
@@ -136,3 +144,13 @@ def vae_entry(
         result.seconds,
         path,
     )
+
+
+def density_shift(dataset: DataSet) -> float:
+    """Return what turns log p(x) of `dataset.as_density()` into the unit of the data set's own x, nats per example.
+
+    0 where x has a density already. Else x is integers, and `log p(x) - data_dim log(levels)` of their dequantized
+    values bounds the log of their probability.
+    """
+    own, noisy = dataset.preprocessing.log_width, dataset.as_density().preprocessing.log_width
+    return 0.0 if own is None or noisy is None else dataset.data_dim * (noisy - own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,12 @@ class LinearVAE:
     reached: float
     angle: float
     model: LinearGaussianModel
+
+    def shifted(self, by: float) -> LinearVAE:
+        """Return the same with a constant added to all values, nats per example: those of x in another unit."""
+        return replace(
+            self, entry=self.entry.shifted(by), optimum=self.optimum + by, reached=self.reached + by
+        )
 
     @property
     def parameter_gap(self) -> float:

@@ -74,5 +74,4 @@ def _rows(run: Run, folder: Path, data: Path | None) -> tuple[RowFormat, Split, 
         row_format = RowFormat.of(dataset)
         if data is None:
             return row_format, dataset.test, ()
-    binary = LIKELIHOODS[run.config.model.likelihood].kind == "binary"
-    return row_format, *rows_like(data, row_format, binary=binary)
+    return row_format, *rows_like(data, row_format, LIKELIHOODS[run.config.model.likelihood].kind)

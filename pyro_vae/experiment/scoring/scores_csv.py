@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pyro_vae.experiment.text_table import bits_per_dim
+from pyro_vae.data import Preprocessing
+from pyro_vae.data.units import bits_per_dim
 from pyro_vae.storage import StorageError
 
 __all__ = ["ScoreFile"]
@@ -19,12 +20,14 @@ class ScoreFile:
     Args:
         path: The file.
         data_dim: Size of one row.
-        levels: Integer levels, where a log-likelihood has a meaning in bits per dimension.
+        preprocessing: Of the rows; where it is of integers the scores are told in bits per dimension too.
     """
 
-    def __init__(self, path: Path, data_dim: int, levels: int | None) -> None:
-        self.path, self.data_dim, self.levels = path, data_dim, levels
-        self.header = "row,log_likelihood,se,ess,khat,elbo" + (",bits_per_dim" if levels else "")
+    def __init__(self, path: Path, data_dim: int, preprocessing: Preprocessing) -> None:
+        self.path, self.data_dim, self.preprocessing = path, data_dim, preprocessing
+        self.header = "row,log_likelihood,se,ess,khat,elbo" + ",bits_per_dim" * (
+            preprocessing.levels is not None
+        )
 
     def start(self) -> None:
         """Begin anew."""
@@ -34,8 +37,8 @@ class ScoreFile:
         """Add the scores, shape (5, rows), of the rows from `first_row` on."""
         lines = []
         for row, scores in enumerate(columns.T.tolist(), first_row):
-            bits = [bits_per_dim(scores[0], self.data_dim, self.levels)] if self.levels else []
-            lines.append(",".join(map(repr, [row, *scores, *bits])))
+            bits = bits_per_dim(scores[0], self.data_dim, self.preprocessing)
+            lines.append(",".join(map(repr, [row, *scores] if bits is None else [row, *scores, bits])))
         self._write("a", lines)
 
     def read(self) -> Tensor | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pyro_vae.data import Split
+from pyro_vae.data.units import bits_per_dim
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.scores import RELIABLE_KHAT
 from pyro_vae.experiment.scoring.checks import Checks, table_line
-from pyro_vae.experiment.text_table import bits_per_dim, format_table, nats
+from pyro_vae.experiment.text_table import format_table, nats
 
 __all__ = ["known_scores", "scores_table"]
 
@@ -41,8 +42,8 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
         f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
         "least likely rows: " + ", ".join(f"{row} ({nats(float(scores.value[row]), 1)})" for row in least),
     ]
-    if split.preprocessing.levels:
-        bits = bits_per_dim(known.mean, split.data_dim, split.preprocessing.levels)
+    bits = bits_per_dim(known.mean, split.data_dim, split.preprocessing)
+    if bits is not None:
         told.append(f"bits per dimension: {bits:.3f}")
     if scores.warning:
         told.append(f"warning: {scores.warning}")

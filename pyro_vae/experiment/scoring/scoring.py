@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pyro_vae.data import Split
 from pyro_vae.data.row_format import RowFormat
+from pyro_vae.data.units import bits_per_dim
 from pyro_vae.evaluate import (
     LogLikelihood,
     annealed_log_likelihood,
@@ -28,7 +29,6 @@ from pyro_vae.experiment.scoring.checks import Checks
 from pyro_vae.experiment.scoring.scores_csv import ScoreFile
 from pyro_vae.experiment.scoring.scores_table import known_scores, scores_table
 from pyro_vae.experiment.scoring.settings import ScoreSettings
-from pyro_vae.experiment.text_table import bits_per_dim
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
 from pyro_vae.statistics import mean_and_se
@@ -83,7 +83,7 @@ class Scoring:
         Args:
             max_memory: Bytes that the programs' tensors may take at once; by default as `log_likelihood` has it.
         """
-        file = ScoreFile(self.out / "scores.csv", self.split.data_dim, self.split.preprocessing.levels)
+        file = ScoreFile(self.out / "scores.csv", self.split.data_dim, self.split.preprocessing)
         table = torch.empty(5, len(self.split), dtype=torch.float64)
         first = self.processes.rank == 0
         kept = self._together(self._done(file) if first else table[:, :0])
@@ -155,8 +155,9 @@ class Scoring:
             scores: Of all rows.
             checks: On fewer.
         """
-        levels, known = self.split.preprocessing.levels, known_scores(scores)
-        bits = {"bits_per_dim": bits_per_dim(known.mean, self.split.data_dim, levels)} if levels else {}
+        known = known_scores(scores)
+        in_bits = bits_per_dim(known.mean, self.split.data_dim, self.split.preprocessing)
+        bits = {} if in_bits is None else {"bits_per_dim": in_bits}
         lost = (~scores.value.isfinite()).nonzero().flatten().tolist()
         unscored = {"num_unscored": len(lost), "unscored_rows": lost, "warning": scores.warning}
         results = {

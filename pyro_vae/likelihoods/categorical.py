@@ -1,0 +1,55 @@
+"""The categorical likelihood, for pixels or columns of a few hundred levels."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.distributions.categorical_levels import CategoricalLevels
+from pyro_vae.distributions.discretized_logistic import level_log_prob
+from pyro_vae.likelihoods.integer import IntegerLikelihood
+
+__all__ = ["CategoricalLikelihood"]
+
+MOST_LEVELS = 1024
+"""Beyond, the outputs of a batch of small images are gigabytes."""
+UNIFORM_SHARE = 0.01
+"""Of the distribution at the start: no level is believed impossible before it was seen."""
+
+
+class CategoricalLikelihood(IntegerLikelihood):
+    """`P(x = k | z) = softmax(logits(z))_k` column by column: a probability for each level.
+
+    Outputs are `levels` maps of all columns. They are relative to the discretized logistic distribution of the column's
+    own mean and standard deviation, mixed with a hundredth of the uniform one.
+
+    Args:
+        mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
+        std: Standard deviation of each column, shape (data_dim,).
+        levels: Number of integer levels, at most 1024.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor, levels: int) -> None:
+        super().__init__(mean, std, levels)
+        check(
+            levels <= MOST_LEVELS,
+            f"Expected at most {MOST_LEVELS} levels for the categorical likelihood, which has an output for each; got "
+            f"{levels}. Choose discretized-logistic or logistic-mixture.",
+        )
+
+    @property
+    def num_outputs(self) -> int:
+        """A logit for each level of each column."""
+        return self.levels * self.data_dim
+
+    def start(self) -> Tensor:
+        """Return the log-probabilities at outputs of zero, shape (levels, data_dim)."""
+        values = torch.linspace(0, 1, self.levels, dtype=self.mean.dtype, device=self.mean.device)[:, None]
+        own = level_log_prob(values, self.mean, self.level_scale, self.levels)
+        return torch.log((1 - UNIFORM_SHARE) * own.exp() + UNIFORM_SHARE / self.levels)
+
+    def forward(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return p(x | z) from `outputs`, shape (..., levels * data_dim), level by level."""
+        return CategoricalLevels(self.start() + outputs.unflatten(-1, (self.levels, self.data_dim)))
