@@ -12,7 +12,7 @@ from helpers import script
 
 from pyro_vae import load_dataset, load_run
 from pyro_vae._checks import InputError
-from pyro_vae.data import AsFloat, BinarizeDynamic, BinarizeStatic, Centre, Dequantize, Rescale
+from pyro_vae.data import AsFloat, BinarizeDynamic, BinarizeStatic, Centre, Dequantize, IntegerLevels, Rescale
 from pyro_vae.data.preprocessing import PREPROCESSINGS
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.experiment.saved_config import saved_config
@@ -184,6 +184,7 @@ PREPARED = [
     BinarizeStatic(255),
     BinarizeDynamic(16, 2),
     Centre((1e9, 0.0, 0.1)),
+    IntegerLevels(17, -3),
 ]
 
 
