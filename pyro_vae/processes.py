@@ -101,7 +101,7 @@ class Together(Processes):
 
 
 def started_processes() -> Processes:
-    """Return the processes that torchrun has started, joined; `ALONE` without torchrun or with one process.
+    """Return the processes that torchrun has started, joined once; `ALONE` without torchrun or with one process.
 
     On GPUs each process takes the one of its number on its machine.
 
@@ -122,8 +122,9 @@ def started_processes() -> Processes:
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    atexit.register(torch.distributed.destroy_process_group)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(torch.distributed.destroy_process_group)
     return Together(device)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
+from tqdm.asyncio import tqdm_asyncio
 from tqdm.auto import tqdm as automatic
-from tqdm.notebook import tqdm_notebook
 from tqdm.std import tqdm
 
 __all__ = ["Bar", "progress_bar", "quiet"]
@@ -50,7 +50,7 @@ def progress_bar(
         leave: Whether a full bar stays on the terminal.
     """
     hidden = not shown or _quiet.get() or sys.stderr is None
-    notebook = issubclass(automatic, tqdm_notebook)  # a Jupyter kernel that has ipywidgets
+    notebook = automatic is not tqdm_asyncio  # a Jupyter kernel that has ipywidgets
     if not hidden and not notebook and not sys.stderr.isatty():
         return _Lines(total, unit, description, initial)
     return automatic(

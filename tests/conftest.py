@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pyro
 import pytest
 import torch
+from helpers import without_figures
 
 mpl.use("Agg")
 
@@ -28,3 +29,10 @@ def fresh_state():
     pyro.clear_param_store()
     yield
     pyro.clear_param_store()
+
+
+@pytest.fixture
+def no_figures():
+    """Let training draw no figures."""
+    with without_figures():
+        yield

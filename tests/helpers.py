@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -39,6 +42,14 @@ def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: 
             f"{tuple(map(int, worst))}: estimate {estimate[worst]:.6g}, truth {truth[worst]:.6g}, standard error "
             f"{standard_error[worst]:.3g}"
         )
+
+
+@contextmanager
+def without_figures() -> Iterator[None]:
+    """Let training draw no figures, which take most of the time of a small run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])
+        yield
 
 
 def script(*args: Any, name: str = "svi_train.py") -> int:

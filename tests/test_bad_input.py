@@ -34,7 +34,7 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 def finished(tmp_path_factory):
     """Return the folder of a small finished run on the digits."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    assert script(*SMALL, "--out", folder) == 0
+    assert script(*SMALL, "--evaluate", "none", "--out", folder) == 0
     return folder
 
 
@@ -490,7 +490,7 @@ DRAWN = ("constant columns", "three rows", "one latent for images", "one-hot col
 def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, monkeypatch, name):
     make, arguments, noticed = ODD_CALLS[name]
     if name not in DRAWN:
-        monkeypatch.setattr("pyro_vae.experiment.train_run.write_figures", lambda *_, **__: [])
+        monkeypatch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])
     make()
     assert script(*SMALL, *arguments, "--out", "run") == 0
     table = capsys.readouterr().out.partition("\n\n")[2]

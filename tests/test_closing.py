@@ -44,6 +44,7 @@ def test_the_size_decides_and_nothing_else(weights, kind):
     assert extent_of("none", digits, program) == Extent("none")
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(closing, "LARGEST_COST", 1e6)
@@ -59,6 +60,7 @@ def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monke
     assert found["elbo"]["num_examples"] == 250
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(closing, "QUICK_ROWS", 50)
@@ -72,6 +74,7 @@ def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     assert f"{expected.mean:.2f}" in table
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     folder = tmp_path / "run"
@@ -93,6 +96,7 @@ def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number", "status"),
@@ -136,6 +140,7 @@ def test_a_signal_while_drawing_keeps_the_numbers(tmp_path, monkeypatch):
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     rows = {name: np.random.default_rng(1).normal(size=(30, 3)) for name in ("train", "validation", "test")}
@@ -147,6 +152,7 @@ def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["score_some", "linear_baselines"])
 def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
@@ -154,9 +160,7 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
         raise MemoryError("Unable to allocate 3 TiB")
 
     target = (
-        "pyro_vae.experiment.evaluation.score_some"
-        if step == "score_some"
-        else "pyro_vae.experiment.comparison.baseline_entries.PPCA.fit"
+        "pyro_vae.experiment.evaluation.score_some" if step == "score_some" else "pyro_vae.baselines.PPCA.fit"
     )
     monkeypatch.setattr(target, out_of_memory)
     assert script(*TABLE, "--out", "run") == 0

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers import script
+from helpers import script, without_figures
 
 from pyro_vae import load_dataset, load_run
 from pyro_vae.evaluate import log_likelihood
@@ -17,7 +17,8 @@ from pyro_vae.experiment.text_table import bits_per_dim
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert script("--epochs", 2, "--hidden", 16, "--latent-dim", 3, "--out", folder) == 0
+    with without_figures():
+        assert script("--epochs", 2, "--hidden", 16, "--latent-dim", 3, "--out", folder) == 0
     return folder
 
 

@@ -40,7 +40,7 @@ def test_an_old_run_scores_its_test_rows(run):
 @pytest.mark.slow
 def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
     """The same schedule, no patience, no averaging, the same epoch kept: the same weights (to rounding elsewhere)."""
-    settings = ["--hidden", 8, "--latent-dim", 2, "--epochs", 2]
+    settings = ["--hidden", 8, "--latent-dim", 2, "--epochs", 2, "--evaluate", "none"]
     assert script(*settings, "--out", tmp_path / "now") == 0
     was, now = (load_file(folder / "model.safetensors") for folder in (OLD, tmp_path / "now"))
     assert was.keys() == now.keys()
@@ -53,6 +53,7 @@ def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
     assert (training["patience"], training["average"], training["keep"]) == ("none", 0.0, "best-elbo")
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_an_old_run_is_resumed(run):
     assert script("--resume", run, "--epochs", 4) == 0

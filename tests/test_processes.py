@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers import SCRIPTS, script
+from helpers import SCRIPTS, script, without_figures
 from safetensors.torch import load_file
 
 from pyro_vae._checks import InputError, LostProcessError
@@ -22,13 +22,34 @@ from pyro_vae.training import fit
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-TRAIN = ["--hidden", "16", "--latent-dim", "3", "--batch-size", "100"]
+TRAIN = ["--hidden", 16, "--latent-dim", 3, "--batch-size", 100, "--compile", "off"]
+SCORE = ["--num-samples", 20]
 
 
-def run(*command):
-    """Run a script in two processes, to its end."""
-    command = [*TORCHRUN, *map(str, command)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=250)
+def launch(*command):
+    """Start a script in two processes."""
+    return subprocess.Popen(
+        [*TORCHRUN, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def launch_training(folder, *more):
+    """Start training in two processes and wait for its first checkpoint; return the launcher and its workers."""
+    begun = time.time()
+    launcher = launch(SCRIPTS / "svi_train.py", *TRAIN, "--checkpoint-seconds", 0.1, "--out", folder, *more)
+    state = folder / "checkpoint" / "state.pt"
+    while not state.exists():
+        assert launcher.poll() is None, launcher.communicate()[0][-2000:]
+        assert time.time() < begun + 120
+        time.sleep(0.02)
+    workers = [
+        p for p in psutil.Process(launcher.pid).children(recursive=True) if "svi_train" in str(p.cmdline())
+    ]
+    return launcher, sorted(workers, key=lambda p: int(p.environ()["RANK"]))
 
 
 class Some(Processes):
@@ -39,23 +60,46 @@ class Some(Processes):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    out = tmp_path_factory.mktemp("together") / "found.json"
-    done = run(Path(__file__).with_name("together.py"), out)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(out.read_text())
+def stopped(tmp_path_factory):
+    """A run of two processes whose launcher got a signal."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    launcher, _ = launch_training(folder, "--epochs", 30)
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=60)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of two processes, with what it printed, and one of one process, of the same settings."""
-    folder = tmp_path_factory.mktemp("runs")
-    settings = [*TRAIN, "--epochs", 30, "--out"]
-    done = run(SCRIPTS / "svi_train.py", *settings, folder / "two")
-    assert done.returncode == 0, done.stderr[-2000:]
-    (folder / "two.txt").write_text(done.stdout)
-    assert script(*settings, folder / "one") == 0
+def together(tmp_path_factory, stopped):
+    """What two processes have done: `found.json`, the run `two`, what it printed, its scores, and `stopped` resumed.
+
+    One start of two processes serves for all, since it takes 15 s.
+    """
+    folder = tmp_path_factory.mktemp("together")
+    scripts = {
+        "trained": [*TRAIN, "--epochs", 30, "--out", folder / "two"],
+        "scored": [folder / "two", *SCORE, "--out", folder / "scores-two"],
+        "resumed": ["--resume", stopped, "--evaluate", "none", "--out", folder / "resumed"],
+    }
+    (folder / "scripts.json").write_text(json.dumps(scripts, default=str))
+    launcher = launch(Path(__file__).with_name("together.py"), folder)
+    told, _ = launcher.communicate(timeout=250)
+    assert launcher.returncode == 0, told[-2000:]
+    (folder / "told.txt").write_text(told)
     return folder
+
+
+@pytest.fixture(scope="module")
+def found(together):
+    return json.loads((together / "found.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(together):
+    """The run of one process of the same settings as `two`, without its figures."""
+    with without_figures():
+        assert script(*TRAIN, "--epochs", 30, "--out", together / "one") == 0
+    return together / "one"
 
 
 @pytest.mark.slow
@@ -115,56 +159,32 @@ def test_all_stop_after_the_same_step(found):
 
 
 @pytest.mark.slow
-def test_two_processes_leave_one_run_as_good_as_that_of_one(trained):
-    assert (trained / "two.txt").read_text().count("run in ") == 1
-    assert "2 processes share the rows of every batch" in (trained / "two.txt").read_text()
-    one, two = (json.loads((trained / name / "summary.json").read_text()) for name in ("one", "two"))
-    assert {path.name for path in (trained / "one").iterdir()} == {
-        path.name for path in (trained / "two").iterdir()
-    }
+def test_two_processes_leave_one_run_as_good_as_that_of_one(together, alone):
+    told = (together / "told.txt").read_text()
+    assert told.count(f"run in {together / 'two'}") == 1
+    assert "2 processes share the rows of every batch" in told
+    one, two = (json.loads((path / "summary.json").read_text()) for path in (alone, together / "two"))
+    files = [{path.name for path in folder.iterdir()} for folder in (alone, together / "two")]
+    assert files[1] == files[0] | {"figures"}
     se = np.hypot(one["elbo"]["se"], two["elbo"]["se"])
     assert abs(one["elbo"]["mean"] - two["elbo"]["mean"]) < 2 * se
     ppca = [summary["baselines"]["ppca"]["mean"] for summary in (one, two)]
     assert ppca[0] == pytest.approx(ppca[1], abs=1e-9)
-    assert json.loads((trained / "two" / "config.json").read_text())["processes"] == 2
+    assert json.loads((together / "two" / "config.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow
-def test_scores_do_not_depend_on_the_number_of_processes(trained):
-    settings = [trained / "one", "--num-samples", 20, "--out"]
-    done = run(SCRIPTS / "evaluate.py", *settings, trained / "a")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert script(*settings, trained / "b", name="evaluate.py") == 0
-    a, b = ((trained / name / "scores.csv").read_text() for name in ("a", "b"))
-    assert a == b
-    assert len(a.splitlines()) == 251
-
-
-def started(folder, *more):
-    """Start a run of two processes and wait for its first checkpoint; return the launcher and its workers."""
-    command = [SCRIPTS / "svi_train.py", *TRAIN, "--checkpoint-seconds", 0.1, *more]
-    launcher = subprocess.Popen(
-        [*TORCHRUN, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    state, before = folder / "checkpoint" / "state.pt", time.time()
-    while not state.exists() or state.stat().st_mtime < before:
-        assert launcher.poll() is None, launcher.communicate()[0][-2000:]
-        assert time.time() < before + 120
-        time.sleep(0.02)
-    workers = [
-        p for p in psutil.Process(launcher.pid).children(recursive=True) if "svi_train" in str(p.cmdline())
-    ]
-    return launcher, sorted(workers, key=lambda p: int(p.environ()["RANK"]))
+def test_scores_do_not_depend_on_the_number_of_processes(together):
+    assert script(together / "two", *SCORE, "--out", together / "scores-one", name="evaluate.py") == 0
+    one, two = ((together / f"scores-{name}" / "scores.csv").read_text() for name in ("one", "two"))
+    assert one == two
+    assert len(one.splitlines()) == 251
 
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
     folder = tmp_path / "run"
-    launcher, workers = started(folder, "--epochs", 100_000, "--out", folder)
+    launcher, workers = launch_training(folder, "--epochs", 100_000)
     workers[1].kill()
     told, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
@@ -177,17 +197,15 @@ def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_signal_to_the_launcher_saves_and_resumes_to_the_bit(tmp_path, trained):
-    folder = tmp_path / "run"
-    settings = ["--epochs", 30, "--out", folder]
-    launcher, _ = started(folder, *settings)
-    launcher.send_signal(signal.SIGTERM)
-    launcher.communicate(timeout=60)
-    assert not (folder / "summary.json").exists()
-    resumed = run(SCRIPTS / "svi_train.py", "--resume", folder, "--evaluate", "none")
-    assert resumed.returncode == 0, resumed.stderr[-2000:]
-    whole, parts = (load_file(path / "model.safetensors") for path in (trained / "two", folder))
+def test_a_signal_to_the_launcher_saves_and_resumes_to_the_bit(stopped, together):
+    assert not (stopped / "summary.json").exists()
+    whole, parts = (load_file(together / name / "model.safetensors") for name in ("two", "resumed"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_training_loads_only_what_it_needs(found):
+    assert found["loaded"] == []
 
 
 def test_shares_are_all_rows_once_and_nearly_equal():

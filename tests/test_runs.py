@@ -33,9 +33,9 @@ WEIGHTS = [*SMALL, "--evaluate", "none"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Return the folder of a small finished run."""
+    """Return the folder of a small finished run, which was not evaluated."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    assert script(*SMALL, "--out", folder) == 0
+    assert script(*WEIGHTS, "--out", folder) == 0
     return folder
 
 
@@ -48,7 +48,10 @@ def lines(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_what_it_promises(finished):
+@pytest.mark.slow
+def test_a_run_leaves_what_it_promises_and_gives_back_its_model(tmp_path):
+    finished = tmp_path / "run"
+    assert script(*SMALL, "--out", finished) == 0
     there = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     figures = {"training_curves", "latent_space", "reconstructions", "samples", "traversal"}
     expected = {"config.json", "metrics.jsonl", "model.safetensors", "summary.json", "checkpoint/state.pt"}
@@ -63,12 +66,9 @@ def test_a_run_leaves_what_it_promises(finished):
     assert config["config"]["model"]["scale_floor"] > 0
     assert config["config"]["training"]["device"] in ("cpu", "cuda")
 
-
-def test_load_run_gives_back_the_model_of_the_summary(finished):
     run = load_run(finished)
     test = load_data(run.config).test
     estimate = estimate_elbo(run.model, run.guide, test, num_particles=10)
-    summary = json.loads((finished / "summary.json").read_text())
     assert estimate.mean == pytest.approx(summary["elbo"]["mean"], rel=1e-6)
     assert run.info["data"]["name"] == "digits"
 
@@ -112,10 +112,10 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
-    """Three real kills of a process that checkpoints as often as it can."""
+    """Two real kills of a process that checkpoints as often as it can."""
     folder = tmp_path / "run"
     command = [sys.executable, str(TRAIN), *WEIGHTS, "--checkpoint-seconds", "0", "--out", str(folder)]
-    for number in range(3):
+    for number in range(2):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not (folder / "checkpoint" / "state.pt").exists() and time.monotonic() < deadline:
@@ -189,6 +189,7 @@ def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path
     assert len(lines(tmp_path / "more")) >= epochs + 5
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
     for number, (flags, kept) in enumerate(

@@ -1,6 +1,8 @@
-"""What each of two processes does in `test_processes.py`, started by torchrun; the first writes what was found.
+"""What each of two processes does in `test_processes.py`, started by torchrun: what was found, then three scripts.
 
-python -m torch.distributed.run --standalone --nproc-per-node 2 tests/together.py OUT.json
+python -m torch.distributed.run --standalone --nproc-per-node 2 tests/together.py FOLDER
+
+The first process writes `FOLDER/found.json`; `FOLDER/scripts.json` holds the arguments of the scripts.
 """
 
 import json
@@ -13,14 +15,17 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from helpers import script
 
+import pyro_vae.experiment.train_run  # noqa: F401
 from pyro_vae import ELBO, Callback, fit
-from pyro_vae.baselines import PPCA
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.experiment.comparison import pooled_moments
 from pyro_vae.processes import ALONE, started_processes
 from pyro_vae.training import AveragedGradients
 
+HEAVY = [name for name in ("sklearn", "pandas", "matplotlib", "arviz", "IPython") if name in sys.modules]
+"""What training has imported without need."""
 D, L = 5, 2
 
 
@@ -115,7 +120,7 @@ def main():
         "handlers": lambda loss, parameters, own: Gradients(loss, parameters),
         "traced": lambda loss, parameters, own: CompiledGradients(loss, parameters, (own,), uncompiled),
     }
-    found = {"count": processes.count}
+    found = {"count": processes.count, "loaded": HEAVY}
     for name, make in makers.items():
         whole, shared = (gradients_of(who, make, rows[:7]) for who in (ALONE, processes))
         found[name] = [float((a - b).abs().max() / a.abs().max()) for a, b in zip(whole, shared, strict=True)]
@@ -125,6 +130,8 @@ def main():
     found["shares"] = processes.gather(torch.arange(7)[processes.share(7)]).tolist()
     found["from_first"] = float(processes.from_first(torch.tensor(5.0 + processes.rank)))
     found["seeds_differ"] = len(set(processes.gather(torch.tensor([processes.seed(3)])).tolist())) == 2
+
+    from pyro_vae.baselines import PPCA
 
     x = (
         np.random.default_rng(0).standard_normal((400, 6)) @ np.random.default_rng(1).standard_normal((6, 6))
@@ -161,8 +168,13 @@ def main():
     found["stopped"] = trained(processes, rows, callbacks=(stopper,))[0].stopped
     found["steps"] = processes.gather(torch.tensor([stopper.steps])).tolist()
 
+    folder = Path(sys.argv[1])
     if processes.rank == 0:
-        Path(sys.argv[1]).write_text(json.dumps(found))
+        (folder / "found.json").write_text(json.dumps(found))
+    scripts = json.loads((folder / "scripts.json").read_text())
+    assert script(*scripts["trained"]) == 0
+    assert script(*scripts["scored"], name="evaluate.py") == 0
+    assert script(*scripts["resumed"]) == 0
 
 
 if __name__ == "__main__":

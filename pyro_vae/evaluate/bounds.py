@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 from torch import Tensor
 
 from pyro_vae._checks import check
@@ -45,7 +45,7 @@ class BidirectionalBounds:
             level: Between 0 and 1.
         """
         check(0 < level < 1, f"Expected 0 < level < 1; got {level!r}.")
-        reach = float(student_t.ppf((1 + level) / 2, self.num_chains - 1))
+        reach = float(stdtrit(self.num_chains - 1, (1 + level) / 2))  # the quantile of Student's t
         return self.lower - reach * self.lower_se, self.upper + reach * self.upper_se
 
     @property

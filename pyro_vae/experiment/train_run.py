@@ -15,7 +15,6 @@ from pyro_vae.experiment.checkpoint_callback import Checkpoints
 from pyro_vae.experiment.closing_table import closing_table
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation, Extent, evaluate, extent_of
-from pyro_vae.experiment.figures import write_figures
 from pyro_vae.experiment.interruption import Interrupted, interruptible
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.opening_lines import opening_lines
@@ -145,6 +144,8 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
         return
     if evaluation.extent.kind == "quick":
         print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
+    from pyro_vae.experiment.figures import write_figures  # with matplotlib
+
     programs = prepared.model, prepared.guide
     notes = write_figures(
         folder.figures, *programs, dataset, result.history, best_epoch=result.best_epoch, progress=True

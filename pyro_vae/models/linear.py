@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.baselines import PPCA, FactorAnalysis
 from pyro_vae.likelihoods.normal import GaussianWithIsotropicScale, GaussianWithSharedScale
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.positive import UNIT
 from pyro_vae.priors.normal import StandardNormal
+
+if TYPE_CHECKING:
+    from pyro_vae.baselines import PPCA, FactorAnalysis
 
 __all__ = ["LinearGaussianModel"]
 
@@ -81,6 +83,8 @@ class LinearGaussianModel(GenerativeModel):
         Its components are the columns of W rotated to be orthogonal (in units of the noise), largest first: the
         likelihood does not know a rotation of z.
         """
+        from pyro_vae.baselines import PPCA, FactorAnalysis  # with scikit-learn, which training does without
+
         noise = self.noise_variance.double().cpu().numpy()
         isotropic = isinstance(self.likelihood, GaussianWithIsotropicScale)
         baseline = PPCA(self.latent_dim) if isotropic else FactorAnalysis(self.latent_dim)

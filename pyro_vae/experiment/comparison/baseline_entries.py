@@ -1,4 +1,7 @@
-"""Exact estimators beside a variational autoencoder: which there are, and two of them at the end of a run."""
+"""Exact estimators beside a variational autoencoder: which there are, and two of them at the end of a run.
+
+They are imported where they are fitted: scikit-learn takes half as long to import as torch, and not every run needs it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError
-from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
@@ -31,6 +33,8 @@ NAMES = {
 
 def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, tuple[str, Any]]:
     """Return the exact estimators of a comparison: by key, what a table calls each, and the estimator."""
+    from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
+
     return {
         "ppca": (NAMES["ppca"], PPCA(latent_dim)),
         "ppca_em": (NAMES["ppca_em"], PPCAEM(latent_dim, random_state=seed)),
@@ -60,6 +64,8 @@ def linear_baselines(
     Returns:
         By key of `summary.json` an entry, or the reason why there is none.
     """
+    from pyro_vae.baselines import PPCA, FactorAnalysis
+
     size = 8 * len(dataset.train) * dataset.data_dim
     if size > BASELINE_BYTES:
         return {

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pyro_vae.baselines import PPCA
 from pyro_vae.experiment.comparison.entries import Entry, vae_entry
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods.base import typical_scale
@@ -87,6 +86,8 @@ def fit_linear_vae(
         callbacks: As for `fit`.
         progress: Whether to show a progress bar.
     """
+    from pyro_vae.baselines import PPCA
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model, guide = _linear_vae(train, latent_dim)

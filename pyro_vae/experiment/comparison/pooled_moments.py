@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyro_vae.baselines import Moments
 from pyro_vae.processes import Processes
+
+if TYPE_CHECKING:
+    from pyro_vae.baselines import Moments
 
 __all__ = ["pooled_moments"]
 
@@ -19,6 +23,8 @@ def pooled_moments(rows: NDArray[np.float64], processes: Processes) -> Moments:
         rows: This process's own, shape (n, D), finite.
         processes: Those that share the rows.
     """
+    from pyro_vae.baselines import Moments
+
     own = Moments.of(rows)
     sums = np.concatenate([[own.count], own.count * own.mean])
     count, *totals = processes.sum(torch.from_numpy(sums)).tolist()
