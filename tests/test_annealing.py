@@ -41,6 +41,7 @@ def poor_guide(model):
     return MarginalGuide(model, shift=1.0, factor=0.7)
 
 
+@pytest.mark.slow
 def test_from_the_exact_posterior_every_weight_is_exact_and_equal():
     model, x = linear_problem(num_rows=8)
     found = annealed_log_likelihood(model, ExactGuide(model), x, TINY, num_simulated=3)
@@ -319,6 +320,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "message"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):

@@ -64,6 +64,7 @@ def test_the_log_likelihood_never_falls(problem, share):
         assert (np.diff(path) >= -1e-9 * scale).all(), (estimator, np.diff(path).min())
 
 
+@pytest.mark.slow
 @given(problems())
 @settings(max_examples=50, deadline=None)
 def test_em_reaches_the_closed_form(problem):

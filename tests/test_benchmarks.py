@@ -48,6 +48,7 @@ def programs(rows):
     return model.eval(), guide.eval()
 
 
+@pytest.mark.slow
 def test_the_weights_that_are_written_are_the_programs(snapshots, programs, rows):
     snapshots.write(lambda: plain_layers(*programs), "softplus")
     (path,) = snapshots.folder.glob("*.npz")
@@ -68,6 +69,7 @@ def test_a_scale_is_what_its_name_says(snapshots, scale, at_one):
     np.testing.assert_allclose(posterior.loc, 1)
 
 
+@pytest.mark.slow
 def test_the_corrected_mean_is_that_of_all_rows(snapshots, programs, rows):
     snapshots.write(lambda: plain_layers(*programs), "softplus")
     path = snapshots.folder / "0000.npz"

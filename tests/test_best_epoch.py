@@ -211,6 +211,7 @@ class Looks(Callback):
         self.at_end = elbo_of(*trainer.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [0.0, 0.5])
 def test_callbacks_see_the_weights_that_were_validated_and_training_goes_on_from_its_own(average):
     looks = Looks()

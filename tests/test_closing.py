@@ -234,6 +234,7 @@ def test_a_very_tall_picture_is_of_bounded_size():
     assert figure.get_size_inches().max() <= 20
 
 
+@pytest.mark.slow
 def test_figures_of_a_folder_that_cannot_be_made_are_one_note(tmp_path):
     digits = load_dataset("digits")
     (tmp_path / "file").write_text("")

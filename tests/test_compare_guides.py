@@ -77,18 +77,21 @@ def test_no_bound_lies_above_the_exact_likelihood_and_richer_is_not_below(linear
     assert full.gain[0] > 0
 
 
+@pytest.mark.slow
 def test_the_full_covariance_holds_the_posterior_and_the_diagonal_does_not(linear_scores):
     diagonal, full = score_guides(linear_scores[0])
     assert abs(full.approximation_gap[0]) < 4 * full.approximation_gap[1] + 0.01
     assert diagonal.approximation_gap[0] > 4 * diagonal.approximation_gap[1]
 
 
+@pytest.mark.slow
 def test_the_order_of_fitted_guides_is_as_it_must_be(linear_scores):
     claims = check_order(linear_scores[0])
     assert len(claims) == 2 + 3 * 2
     assert all(claim.holds for claim in claims), [str(claim) for claim in claims if not claim.holds]
 
 
+@pytest.mark.slow
 def test_guides_are_counted_by_seed_and_size():
     config, dataset = settings(epochs=1)
     fitted = fit_guides(config, dataset, ("diagonal", "full-covariance"), (0, 1))
@@ -104,6 +107,7 @@ def test_guides_are_counted_by_seed_and_size():
     assert diagonal.seed_spread > 0
 
 
+@pytest.mark.slow
 def test_joint_training_gives_each_guide_a_model_of_its_own():
     config, dataset = settings(epochs=1)
     first, second = fit_guides(config, dataset, ("diagonal", "semi-amortized"))

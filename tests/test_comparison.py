@@ -57,12 +57,14 @@ def test_the_linear_vae_comes_near_the_closed_form_and_never_above(linear):
     assert 0 < vae.optimum - vae.entry.train < 0.2
 
 
+@pytest.mark.slow
 def test_the_two_gaps_add_up(linear):
     vae, _ = linear
     assert vae.parameter_gap + vae.posterior_gap == pytest.approx(vae.optimum - vae.entry.train)
     assert vae.parameter_gap >= -1e-9
 
 
+@pytest.mark.slow
 def test_the_leading_subspace_is_found(linear):
     vae, train = linear
     ours, _ = np.linalg.qr(vae.model.weight.detach().numpy())
@@ -181,6 +183,7 @@ def test_a_binary_likelihood_has_no_continuous_baseline(tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["baselines"] == {}
 
 
+@pytest.mark.slow
 def test_elbo_of_the_linear_vae_is_below_its_own_log_likelihood_row_by_row_in_expectation(linear):
     vae, train = linear
     from pyro_vae.guides.exact_linear import ExactLinearGuide

@@ -453,6 +453,7 @@ def test_figures_of_labelled_images(tmp_path, conditional):
     assert {"latent_space", "reconstructions", "samples", "traversal", "training_curves"} <= names
 
 
+@pytest.mark.slow
 def test_figures_of_a_labelled_table(tmp_path):
     np.savez(tmp_path / "table.npz", x=X.numpy(), y=LABELS.numpy())
     table = load_dataset(tmp_path / "table.npz")

@@ -92,6 +92,7 @@ def test_every_parameter_gets_a_gradient(name, num_particles, objective):
             assert parameter.grad.isfinite().all(), parameter_name
 
 
+@pytest.mark.slow
 @every_guide
 def test_the_density_integrates_to_one_and_samples_follow_it(name):
     _, guide = make(name, stir=stir_of(name))

@@ -200,6 +200,7 @@ def test_posteriors_of_a_linear_model_with_scales_from_tiny_to_large(diagonal_ma
         assert (ratio.amax(-1) / ratio.amin(-1)).max() < 1.6
 
 
+@pytest.mark.slow
 def test_jitter_breaks_periods():
     """Without it a Gaussian whose period the trajectory hits never mixes; with it the variance is right."""
     period = 2 * math.asin(

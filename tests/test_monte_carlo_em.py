@@ -71,6 +71,7 @@ def test_a_linear_decoder_reaches_the_exact_maximum_of_the_likelihood(linear):
     assert best - 0.02 < model.to_baseline().score(x.numpy()) <= best + 1e-9
 
 
+@pytest.mark.slow
 def test_the_chains_end_at_the_posterior(linear):
     """Whitened by the exact posterior, the draws are standard normal, independently for each row."""
     x, model, result = linear
@@ -175,6 +176,7 @@ def test_terms_are_means_over_rows_at_the_draws_of_the_epoch(batch_size):
     assert last["reconstruction"] == pytest.approx(likelihood.mean().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_seed_repeats_to_the_bit_whether_or_not_there_is_validation():
     x, runs = rows(), []
     for seed, validation in ((0, None), (0, rows(count=9, seed=1)), (1, None)):

@@ -90,6 +90,7 @@ def test_gradients_of_the_elbo_are_the_closed_forms_in_expectation(objective):
     assert_within_sigma(draws.mean(0), expected, standard_error(draws))
 
 
+@pytest.mark.slow
 def test_the_doubly_reparameterised_gradient_is_that_of_iwae_in_expectation_and_varies_less():
     model, guide, x = problem()
     plain, double = (gradients(objective, model, guide, x) for objective in (IWAE(8), DReG(8)))
@@ -107,6 +108,7 @@ def test_at_the_exact_posterior_the_path_gradient_is_zero_for_every_draw(objecti
     assert gradients(ELBO(), model, guide, x, draws=3)[:, of_the_guide].abs().max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [STL(2, beta=0.5), DReG(3)])
 def test_path_gradients_follow_one_site_into_the_next(objective):
     """z1 ~ N(m, 1), z2 | z1 ~ N(w z1, s): the second site's distribution depends on the first one's sample."""

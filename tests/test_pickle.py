@@ -206,6 +206,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS)
 def test_results_are_pickled(make):
     result = make(*small_vae())

@@ -75,6 +75,7 @@ def test_the_density_integrates_to_one_and_samples_follow_it(name):
         assert_within_sigma(f(z).mean(0), (mass * f(grid).T).sum(1), f(z).std(0) / 20000**0.5)
 
 
+@pytest.mark.slow
 @every_prior
 def test_a_prior_learns_where_the_latents_are(name):
     """Maximum likelihood of points that are far from the standard normal."""
@@ -179,6 +180,7 @@ def test_the_vampprior_shares_the_guide_which_is_trained_and_saved_once(tmp_path
     assert not torch.equal(guide.posterior(x).mean, others[1].posterior(x).mean)
 
 
+@pytest.mark.slow
 def test_the_average_posterior_is_the_best_of_priors():
     """With pseudo-inputs at all rows the divergence from the prior is least on average (Tomczak & Welling, eq. 8)."""
     plain, guide = small_vae()

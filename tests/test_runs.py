@@ -214,6 +214,7 @@ def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
     assert [line["epoch"] for line in lines(finished)] == list(range(1, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--average", "0.5"]], ids=["plain", "averaged"])
 def test_six_epochs_and_two_more_are_eight_under_a_constant_rate(tmp_path, capsys, more):
     """The checkpoint of a finished run is the state after its last step, whichever epoch was the best."""

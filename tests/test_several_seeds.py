@@ -41,6 +41,7 @@ def three(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_each_seed_is_the_run_of_that_seed(three, tmp_path):
     assert sorted(path.name for path in three.iterdir()) == ["seed-0", "seed-1", "seed-7", "seeds.json"]
     assert script(*TINY, "--evaluate", "none", "--seed", 7, "--out", tmp_path / "alone") == 0
@@ -49,6 +50,7 @@ def test_each_seed_is_the_run_of_that_seed(three, tmp_path):
     assert load_run(three / "seed-7").config.training.seed == 7
 
 
+@pytest.mark.slow
 def test_moments_over_seeds_are_those_of_numpy(three):
     found, summaries = (
         read(three / "seeds.json"),
@@ -67,6 +69,7 @@ def test_moments_over_seeds_are_those_of_numpy(three):
     assert [one["elbo"] for one in found["seeds"].values()] == expected["elbo"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_seeds_can_be_added_and_those_that_are_finished_stay(three, capsys):
     before = {seed: (three / f"seed-{seed}" / "summary.json").stat().st_mtime_ns for seed in (0, 1, 7)}
@@ -80,6 +83,7 @@ def test_seeds_can_be_added_and_those_that_are_finished_stay(three, capsys):
     assert read(three / "seed-2" / "config.json")["config"]["model"]["hidden"] == [8]
 
 
+@pytest.mark.slow
 def test_a_folder_of_several_seeds_is_no_run(three):
     with pytest.raises(
         InputError, match=r"Expected the folder of one run; .* holds the runs of several seeds"
@@ -87,6 +91,7 @@ def test_a_folder_of_several_seeds_is_no_run(three):
         load_run(three)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_done_and_resume_ends_the_rest(sent, tmp_path, monkeypatch, capsys):
     from pyro_vae.experiment.stop_on_signal import StopOnSignal
@@ -115,6 +120,7 @@ def test_a_signal_keeps_what_is_done_and_resume_ends_the_rest(sent, tmp_path, mo
     assert same(folder / "seed-1", tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_more_epochs_train_all_seeds_on(tmp_path, capsys):
     folder = tmp_path / "runs"
     assert script(*TINY, "--evaluate", "none", "--seeds", 0, 1, "--out", folder) == 0
@@ -199,6 +205,7 @@ def test_bad_seeds_end_in_one_sentence_and_leave_nothing(args, message, tmp_path
     assert list(Path().glob("new*")) == []
 
 
+@pytest.mark.slow
 def test_one_run_is_not_resumed_as_several(three, tmp_path, capsys):
     assert script("--resume", three / "seed-0", "--seeds", 0, 1) == 2
     assert "Expected a folder of several seeds to resume with --seeds" in capsys.readouterr().err

@@ -438,6 +438,7 @@ def test_a_loss_that_is_not_finite_names_where_and_keeps_the_step_before():
     assert all(torch.equal(value, seen[-1][name]) for name, value in model.named_parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("check_every", [1, 4, 50])
 def test_a_failure_that_is_seen_late_has_done_no_harm(check_every, prepare):

@@ -163,6 +163,7 @@ def test_divergence_of_each_dimension_given_the_sites_above(chain):
     torch.testing.assert_close(found.kl_per_dimension, joined, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_site_drawn_before_what_the_model_draws_it_from_has_no_divergence_of_its_own():
     # The guide draws z1 and from it z2, the model z2 and from it z1.
     found = latent_summary(PLAIN.model, ChainGuide(PLAIN, UP), PLAIN.rows(20), num_samples=1)
@@ -281,6 +282,7 @@ def test_a_widened_guide_is_wider_at_each_site_given_the_others():
     assert_within_sigma(away.mean(0), 2.25 * rest.diagonal(), away.std(0) / 4000**0.5)
 
 
+@pytest.mark.slow
 def test_annealing_and_draws_start_from_a_mixture_of_programs():
     proposal, data = proposals(LABELLED)["both"], LABELLED.rows(4)
     annealing = Annealing(8, num_chains=16, num_warmup=4, hmc=HMC(num_leapfrog=2))

@@ -16,6 +16,7 @@ from pyro_vae.training import WeightAverage
 from pyro_vae.training.weight_average import EVERY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "power"), [(1.0, 0), (0.5, 1), (0.25, 3)])
 def test_weights_count_by_a_power_of_their_number(share, power):
     """In proportion to (k - 1) ... (k - power), the product that the recursion comes to; all of them at share 1."""
