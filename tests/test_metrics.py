@@ -240,8 +240,11 @@ def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
     summary = json.loads((run / "summary.json").read_text())
     expected = ReconstructionError(validation)(loaded.model, loaded.guide)
     assert summary["metrics"]["reconstruction-error"] == pytest.approx(expected, rel=1e-6)
-    assert script(*tiny, "--metrics", "fid", "--out", tmp_path / "other") == 2
-    assert "Expected --metrics to be one of reconstruction-error; got 'fid'" in capsys.readouterr().err
+    assert script(*tiny, "--metrics", "nothing", "--out", tmp_path / "other") == 2
+    assert (
+        "Expected --metrics to be one of reconstruction-error, fid, kid, precision-recall; got 'nothing'"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_metric_that_fails_late_leaves_a_run_that_goes_on(tmp_path, monkeypatch, capsys):

@@ -60,6 +60,7 @@ def closing_table(
         f"{result.seconds:.1f} s" + _compiling(result),
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
+        *(evaluation.samples.lines() if evaluation.samples else ()),
         *_baseline_lines(evaluation.baselines, config.model.latent_dim, dataset),
         evaluation.extent.sentence,
         *(f"note: {note}" for note in notes if note),
@@ -78,7 +79,12 @@ def _compiling(result: FitResult) -> str:
 
 def _metrics_line(result: FitResult) -> str:
     """Return the metrics of the kept weights; empty where none were measured."""
-    told = ", ".join(f"{name} {value:.6g}" for name, value in result.metrics.items())
+    told = ", ".join(
+        f"{name} {value:.6g}"
+        + (f" ± {result.metrics[f'{name}_se']:.2g}" if f"{name}_se" in result.metrics else "")
+        for name, value in result.metrics.items()
+        if not name.endswith("_se") or name.removesuffix("_se") not in result.metrics
+    )
     return f"metrics at these weights: {told}" if told else ""
 
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_choice
 from pyro_vae.data import DataSet, Split
+from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.comparison import SCORED_ROWS, SCORED_SAMPLES, Entry, linear_baselines, score_some
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.sample_quality import SampleScores, score_samples
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
 from pyro_vae.processes import Processes
@@ -98,6 +100,7 @@ class Evaluation:
         estimates: The ELBO of the rows of each split, by its name.
         likelihood: log p(x) by importance sampling, see `score_some`; None where it is not estimated.
         baselines: What linear models come to on the same rows, or why there are none.
+        samples: How far samples are from training rows; None where it is not measured.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -105,6 +108,7 @@ class Evaluation:
     estimates: dict[str, ElboEstimate] = field(default_factory=dict)
     likelihood: dict[str, Any] | None = None
     baselines: dict[str, Entry | str] = field(default_factory=dict)
+    samples: SampleScores | None = None
     notes: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
@@ -122,12 +126,19 @@ class Evaluation:
             "elbo": elbo,
             "log_likelihood": self.likelihood,
             "baselines": baselines,
+            "sample_quality": self.samples.summary() if self.samples else None,
             "notes": list(self.notes),
         }
 
 
 def evaluate(
-    extent: Extent, config: Config, dataset: DataSet, model: Any, guide: Any, processes: Processes
+    extent: Extent,
+    config: Config,
+    dataset: DataSet,
+    model: Any,
+    guide: Any,
+    processes: Processes,
+    quality: SampleQuality | None = None,
 ) -> Evaluation:
     """Evaluate trained programs; every process calls it, and all get the same numbers.
 
@@ -138,6 +149,7 @@ def evaluate(
         model: The generative program.
         guide: The inference program.
         processes: Those that share the rows; the first one shows the progress.
+        quality: The metric of samples; the first process measures it in a full evaluation.
     """
     if extent.kind == "none":
         return Evaluation(extent)
@@ -161,7 +173,13 @@ def evaluate(
         baselines = linear_baselines(dataset, config.model.latent_dim, processes, progress=shown)
     else:
         baselines = {}
-    return Evaluation(extent, estimates, likelihood, baselines, tuple(notes))
+    samples = None
+    if quality is not None and extent.kind == "full" and processes.rank == 0:
+        try:
+            samples = score_samples(quality, model, guide)
+        except (InputError, ArithmeticError, MemoryError) as error:
+            notes.append(f"Samples could not be compared with training rows: {error}")
+    return Evaluation(extent, estimates, likelihood, baselines, samples, tuple(notes))
 
 
 def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes: Processes) -> ElboEstimate:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pyro_vae.data import DataSet
+from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.resolve import fit_settings, resolve
+from pyro_vae.experiment.sample_quality import sample_quality
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.settings.metrics import SampleMetricPart
 from pyro_vae.training import FitResult, Trainer, fit, make_trainer, resolve_device
 
 __all__ = ["Prepared", "prepare"]
@@ -48,12 +52,21 @@ class Prepared:
         """
         return make_trainer(self.model, self.guide, **self._settings | changes)
 
+    @cached_property
+    def quality(self) -> SampleQuality | None:
+        """The metric of samples; None where the configuration names none."""
+        return sample_quality(self.config, self.dataset)
+
     @property
     def _settings(self) -> dict[str, Any]:
         data = {"train": self.dataset.train, "validation": self.dataset.validation}
-        metrics = {
-            part.name: part.make(self.dataset.validation) for part in self.config.training.parts("metrics")
+        metrics: dict[str, Any] = {
+            part.name: part.make(self.dataset.validation)
+            for part in self.config.training.parts("metrics")
+            if not isinstance(part, SampleMetricPart)
         }
+        if self.quality is not None:
+            metrics["samples"] = self.quality
         return data | {"metrics": metrics} | fit_settings(self.config.training)
 
 

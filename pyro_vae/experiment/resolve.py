@@ -101,6 +101,7 @@ def fit_settings(training: TrainingConfig) -> dict[str, Any]:
         "clip_norm": training.clip_norm,
         "patience": None if training.patience == "none" else training.patience,
         "keep": training.keep,
+        "metrics_every": training.metrics_every,
         "device": training.device,
         "compile": training.compile,
         "seed": training.seed,

@@ -26,6 +26,7 @@ class RunFolder:
         self.weights = path / "model.safetensors"
         self.state = path / "checkpoint" / "state.pt"
         self.summary = path / "summary.json"
+        self.features = path / "features.safetensors"
         self.figures = path / "figures"
 
     @classmethod

@@ -35,7 +35,9 @@ def absolute(config: Config) -> Config:
     data = dataclasses.replace(data, data_root=root and _absolute(root))
     out, resume, start = (path and _absolute(path) for path in (run.out, run.resume, run.start))
     run = dataclasses.replace(run, out=out, resume=resume, start=start)
-    return dataclasses.replace(config, data=data, run=run)
+    weights = config.training.feature_weights
+    training = dataclasses.replace(config.training, feature_weights=weights and _absolute(weights))
+    return dataclasses.replace(config, data=data, training=training, run=run)
 
 
 def _absolute(path: str | Path) -> Path:

@@ -21,6 +21,7 @@ from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.prepare import Prepared, prepare
 from pyro_vae.experiment.resuming import open_folder, restore, resume_notes, start_from
 from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.sample_quality import quality_note, write_quality_figure
 from pyro_vae.experiment.several_seeds import train_seeds
 from pyro_vae.experiment.stop_on_signal import StopOnSignal
 from pyro_vae.experiment.summary import write_summary
@@ -71,7 +72,12 @@ def _train(config: Config, processes: Processes) -> int:
     notes = resume_notes(config, processes)
     if processes.count > 1:
         notes.append(f"{processes.count} processes share the rows of every batch")
+    quality = prepared.quality
+    if quality is not None:
+        notes.append(quality_note(quality, config.training.metrics_every))
     folder = open_folder(config, dataset, processes)
+    if quality is not None:
+        quality.reference.path = folder.features
     print("\n".join(opening_lines(config, dataset, folder.path, notes)), flush=True)
     try:
         return _fill(folder, prepared, trainer)
@@ -108,7 +114,7 @@ def _take_part(prepared: Prepared, trainer: Trainer) -> int:
 def _evaluate(prepared: Prepared, processes: Processes) -> Evaluation:
     config, dataset, model, guide = prepared.config, prepared.dataset, prepared.model, prepared.guide
     extent = extent_of(config.run.evaluate, dataset, model, guide)
-    return evaluate(extent, config, dataset, model, guide, processes)
+    return evaluate(extent, config, dataset, model, guide, processes, prepared.quality)
 
 
 def _fill(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> int:
@@ -150,6 +156,9 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
     notes = write_figures(
         folder.figures, *programs, dataset, result.history, best_epoch=result.best_epoch, progress=True
     )
+    if prepared.quality is not None:
+        about = result.history, result.best_epoch, dataset.name
+        notes += write_quality_figure(folder.figures, prepared.quality, *about)
     for note in notes:
         print(f"note: {note}")
 

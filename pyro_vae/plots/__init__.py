@@ -10,6 +10,7 @@ from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
 from pyro_vae.plots.images import reconstructions, samples, traversal_grid
 from pyro_vae.plots.latent import latent_space, latent_space_3d, widest_dimensions
+from pyro_vae.plots.sample_curves import sample_quality_curves
 from pyro_vae.plots.tables import marginals, pair_plot
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "marginals",
     "pair_plot",
     "reconstructions",
+    "sample_quality_curves",
     "samples",
     "save",
     "training_curves",

@@ -1,9 +1,10 @@
-"""What training measured in each epoch, against the epoch: the ELBO with its two parts, and metrics."""
+"""What training measured, against the epoch: the ELBO with its two parts, and metrics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pyro_vae._checks import check
+from pyro_vae.evaluate.samples.names import metric_title, split_key
 from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure
 
 Record = Mapping[str, Any]
@@ -20,26 +22,41 @@ PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction: E[log p(x|z)]", "kl
 STYLES: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "linestyle": "--"},
     "validation": {"color": VERMILION},
-    "metrics": {"color": VERMILION},
+    "prior": {"color": VERMILION},
+    "mixture": {"color": BLUE},
 }
 COLUMNS = 4
 """Panels beside one another at most."""
+TITLE_WIDTH = 40
+"""Characters of a line of a title."""
 
 
-class _Panel(NamedTuple):
-    """A number against the epoch.
+class Curve(NamedTuple):
+    """One number against the epoch.
+
+    Args:
+        part: The part of a record that holds it.
+        key: Its name there; of its standard error `key` and "_se".
+        label: In the legend, and the name of its style in `STYLES`.
+    """
+
+    part: str
+    key: str
+    label: str
+
+
+class Panel(NamedTuple):
+    """Curves in one pair of axes.
 
     Args:
         title: Above the axes.
         unit: Beside the vertical axis.
-        parts: Parts of a record that hold the number, a curve each.
-        key: Its name there.
+        curves: At least one.
     """
 
     title: str
     unit: str
-    parts: list[str]
-    key: str
+    curves: list[Curve]
 
 
 def training_curves(
@@ -54,37 +71,62 @@ def training_curves(
         history: A record an epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
             "kl"}, "validation": {"elbo", "reconstruction", "kl", "elbo_se"}, "metrics": {name: float}}`.
             `"validation"` and `"metrics"` may be missing or None in any record, `"elbo_se"` missing too; other keys are
-            ignored. A metric has a unit of its own, which its axis does not name.
+            ignored. A metric has a unit of its own, which its axis does not name. Metrics with names such as
+            "distance/prior" and "distance/mixture" share a panel, and "NAME_se" is the standard error of NAME.
         best_epoch: The epoch to mark, as in `FitResult`; by default the best by validation ELBO, by training ELBO
             where there is no validation.
         figure: Where to draw; a new figure by default.
 
     Returns:
-        The figure, of three panels and one for each metric.
+        The figure, of three panels and one for each metric; epochs in which a metric was not measured are left out.
 
     Raises:
         InputError: The history is empty.
     """
     check(len(history) > 0, "Expected a history of at least one epoch; got an empty one. Train first.")
-    splits = [split for split in ("train", "validation") if any(record.get(split) for record in history)]
-    names = dict.fromkeys(name for record in history for name in record.get("metrics") or {})
-    panels = [_Panel(title, "nats per example", splits, key) for key, title in PANELS.items()]
-    panels += [_Panel(name, "", ["metrics"], name) for name in names]
+    splits = splits_of(history)
+    panels = [elbo_panel(history, key) for key in PANELS]
+    panels += metric_panels(history)
     columns, lines = min(len(panels), COLUMNS), -(-len(panels) // COLUMNS)
     figure = new_figure(13 / 3 * columns, 3.8 * lines) if figure is None else figure
     kept = next((record for record in history if record["epoch"] == best_epoch), None)
     best = kept or best_record(history, splits[-1])
     for place, panel in enumerate(panels, 1):
-        _draw(figure.add_subplot(lines, columns, place), panel, history, best)
-    _mark(figure.axes[0], best, splits[-1], "kept" if kept else "best")
+        draw_panel(figure.add_subplot(lines, columns, place), panel, history, best)
+    mark_epoch(figure.axes[0], best, splits[-1], "kept" if kept else "best")
     return figure
 
 
-def _draw(ax: Axes, panel: _Panel, history: Sequence[Record], best: Record) -> None:
-    for part in panel.parts:
-        _curve(ax, history, part, panel.key)
+def splits_of(history: Sequence[Record]) -> list[str]:
+    """Return "train", and "validation" where there is one."""
+    return [split for split in ("train", "validation") if any(record.get(split) for record in history)]
+
+
+def elbo_panel(history: Sequence[Record], key: str = "elbo") -> Panel:
+    """Return the panel of the ELBO or of one of its parts, a curve for each split."""
+    return Panel(PANELS[key], "nats per example", [Curve(split, key, split) for split in splits_of(history)])
+
+
+def metric_panels(history: Sequence[Record]) -> list[Panel]:
+    """Return a panel for each metric; those with names such as "distance/prior" and "distance/mixture" share one."""
+    names = dict.fromkeys(name for record in history for name in record.get("metrics") or {})
+    panels: dict[str, Panel] = {}
+    for name in names:
+        if not name.endswith("_se") or name.removesuffix("_se") not in names:
+            measure, source = split_key(name)
+            panel = panels.setdefault(measure, Panel(fill(metric_title(measure), TITLE_WIDTH), "", []))
+            panel.curves.append(Curve("metrics", name, source))
+    return list(panels.values())
+
+
+def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) -> None:
+    """Draw the curves of a panel, with the kept epoch as a dotted line."""
+    for curve in panel.curves:
+        _curve(ax, history, curve)
+    if any(curve.part == "metrics" and curve.label for curve in panel.curves):
+        ax.legend(loc="best")
     ax.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
-    ax.set_ylim(_settled_limits(history, best, panel.parts, panel.key))
+    ax.set_ylim(_settled_limits(history, best, panel.curves))
     ax.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.axvline(best["epoch"], color="0.5", linewidth=1, linestyle=":", zorder=0)
@@ -101,18 +143,23 @@ def _value(record: Record, split: str, key: str) -> float:
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
-def _curve(ax: Axes, history: Sequence[Record], split: str, key: str) -> None:
+def _curve(ax: Axes, history: Sequence[Record], curve: Curve) -> None:
+    part, key, label = curve
+    style = STYLES.get(label, {"color": VERMILION})
     points = [
-        (r["epoch"], _value(r, split, key), _value(r, split, f"{key}_se")) for r in history if r.get(split)
+        (r["epoch"], _value(r, part, key), _value(r, part, f"{key}_se"))
+        for r in history
+        if key in (r.get(part) or {})
     ]
     epoch, value, se = np.array(points, dtype=float).T
     marker = "o" if len(points) <= 20 else None
-    ax.plot(epoch, value, label=split, marker=marker, markersize=4, linewidth=1.8, **STYLES[split])
+    ax.plot(epoch, value, label=label or key, marker=marker, markersize=4, linewidth=1.8, **style)
     if np.isfinite(se).any():
-        ax.fill_between(epoch, value - se, value + se, color=STYLES[split]["color"], alpha=0.2, linewidth=0)
+        ax.fill_between(epoch, value - se, value + se, color=style["color"], alpha=0.2, linewidth=0)
 
 
-def _mark(ax: Axes, best: Record, split: str, word: str) -> None:
+def mark_epoch(ax: Axes, best: Record, split: str, word: str) -> None:
+    """Mark the ELBO of an epoch by a star, and draw the legend."""
     value = _value(best, split, "elbo")
     label = f"{word}: {value:.1f} at epoch {best['epoch']}"
     ax.plot(best["epoch"], value, "*", color="black", markersize=11, linestyle="none", label=label)
@@ -120,12 +167,12 @@ def _mark(ax: Axes, best: Record, split: str, word: str) -> None:
 
 
 def _settled_limits(
-    history: Sequence[Record], best: Record, splits: Sequence[str], key: str
+    history: Sequence[Record], best: Record, curves: Sequence[Curve]
 ) -> tuple[float, float] | None:
     """Return limits from what follows the first tenth of the epochs (and from the best epoch on)."""
     skipped = math.ceil(len(history) / 10) if len(history) >= 4 else 0
     settled = history[min(skipped, history.index(best)) :]
-    values = np.array([_value(record, split, key) for record in settled for split in splits])
+    values = np.array([_value(record, curve.part, curve.key) for record in settled for curve in curves])
     values = values[np.isfinite(values)]
     if not values.size or np.ptp(values) == 0:
         return None

@@ -84,6 +84,13 @@ class TrainingConfig(Group):
         check=at_least(0),
         shown="seed {}",
     )
+    metrics_every: int = setting(
+        1,
+        "Measure the metrics after every so many epochs, and at the end on the kept weights.",
+        check=at_least(1),
+        shown="metrics every {} epochs",
+        unless=1,
+    )
     device: Literal["auto", "cpu", "cuda"] = setting(
         "auto", "auto takes CUDA where there is one.", resume=True, shown="{}"
     )

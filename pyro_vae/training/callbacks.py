@@ -128,7 +128,10 @@ class ProgressBar(Callback):
         text = f"elbo {terms['elbo']:.2f}, kl {terms['kl']:.2f}"
         if trainer.history and "validation" in trainer.history[-1]:
             text += f", validation elbo {trainer.history[-1]['validation']['elbo']:.2f}"
-        for name, value in (trainer.history[-1].get("metrics", {}) if trainer.history else {}).items():
+        measured: dict[str, float] = next(
+            (line["metrics"] for line in reversed(trainer.history) if "metrics" in line), {}
+        )
+        for name, value in measured.items():
             text += f", {name} {value:.4g}"
         self.bar.set_description_str(f"epoch {trainer.epoch + 1}/{trainer.epochs}", refresh=False)
         self.bar.set_postfix_str(text)

@@ -44,6 +44,7 @@ def fit(
     patience: int | None = None,
     keep: str = "auto",
     metrics: Mapping[str, Metric] | None = None,
+    metrics_every: int = 1,
     callbacks: Sequence[Callback] = (),
     device: str = "auto",
     compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
@@ -81,7 +82,9 @@ def fit(
         metrics: What else is measured after each epoch, by name: functions (model, guide) -> number of the weights that
             are validated, such as `{"error": ReconstructionError(x)}`. They run in evaluation mode, without gradients
             and under a random state of their own, and change nothing in training. Kept in
-            `FitResult.history[i]["metrics"]`, NaN where a value is not finite.
+            `FitResult.history[i]["metrics"]`, NaN where a value is not finite. A function may also return numbers by
+            name, as `SampleQuality` does.
+        metrics_every: Metrics are measured after every so many epochs, and at the end on the kept weights.
         callbacks: Called after steps and epochs; see `Callback`.
         device: Where to train: "auto" (CUDA where there is one), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
@@ -116,6 +119,7 @@ def fit(
             patience=patience,
             keep=keep,
             metrics=metrics,
+            metrics_every=metrics_every,
             callbacks=(*callbacks, ProgressBar()) if progress and processes.rank == 0 else callbacks,
             device=device,
             compile=compile,

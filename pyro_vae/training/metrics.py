@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from pyro_vae._checks import InputError, LostProcessError, check
+from pyro_vae._checks import InputError, LostProcessError, check, check_integer
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.random_state import fixed_random_state
 
 __all__ = ["Measurement", "Metric"]
 
-Metric = Callable[[Any, Any], float]
-"""Function (model, guide) -> number. The programs are in evaluation mode and hold the validated weights."""
+Metric = Callable[[Any, Any], float | Mapping[str, float]]
+"""Function (model, guide) -> number, or numbers by name. The programs are in evaluation mode and hold the validated
+weights."""
 
 
 class Measurement:
@@ -26,17 +28,23 @@ class Measurement:
     epochs differ by their weights alone, and training does not depend on which metrics are measured.
 
     Args:
-        metrics: Function (model, guide) -> number, by name.
+        metrics: Function (model, guide) -> number, by name; or -> numbers by name, which count by their own names.
         seed: Of the random state that every metric starts from.
         processes: Those that train together. Each evaluates every metric; the number of the first one counts.
+        every: Metrics are measured in every so many epochs.
 
     Raises:
         InputError: If a name is no text or a metric cannot be called.
     """
 
     def __init__(
-        self, metrics: Mapping[str, Metric] | None, seed: int = 0, processes: Processes = ALONE
+        self,
+        metrics: Mapping[str, Metric] | None,
+        seed: int = 0,
+        processes: Processes = ALONE,
+        every: int = 1,
     ) -> None:
+        self.every = check_integer(every, "metrics_every")
         check(
             metrics is None or isinstance(metrics, Mapping),
             f"Expected metrics as a dict of functions by name; got {type(metrics).__name__}.",
@@ -60,14 +68,26 @@ class Measurement:
         """Return the value of each metric by name, NaN or infinite where it is not finite.
 
         Raises:
-            InputError: If a metric raises an error or returns no number; the message names it.
+            InputError: If a metric raises an error or returns no number, or two values have one name; the message
+                names it.
         """
+        found: dict[str, float] = {}
         with evaluation_mode(model, guide), torch.no_grad():
-            own = [self._value(name, model, guide) for name in self.metrics]
-        values = self.processes.from_first(torch.tensor(own, dtype=torch.float64)).tolist()
-        return dict(zip(self.metrics, values, strict=True))
+            for metric in self.metrics:
+                for name, value in self._values(metric, model, guide).items():
+                    check(
+                        name not in found,
+                        f"Expected metrics to give values of different names; two are called {name!r}.",
+                    )
+                    found[name] = value
+        values = self.processes.from_first(torch.tensor(list(found.values()), dtype=torch.float64)).tolist()
+        return dict(zip(found, values, strict=True))
 
-    def _value(self, name: str, model: Any, guide: Any) -> float:
+    def is_due(self, epoch: int) -> bool:
+        """Return whether metrics are measured after an epoch, counted from 1."""
+        return bool(self) and epoch % self.every == 0
+
+    def _values(self, name: str, model: Any, guide: Any) -> dict[str, float]:
         with fixed_random_state(self.seed):
             try:
                 value = self.metrics[name](model, guide)
@@ -79,7 +99,9 @@ class Measurement:
                     f"Expected metric {name!r} to return a number; it raised {type(error).__name__}"
                     f"{f': {reason}' if reason else ''}. Correct the function, or leave it out of metrics."
                 ) from error
-        return _as_number(value, name)
+        if isinstance(value, Mapping):
+            return {str(key): _as_number(part, str(key)) for key, part in value.items()}
+        return {name: _as_number(value, name)}
 
 
 def _as_number(value: Any, name: str) -> float:
@@ -98,12 +120,13 @@ def _as_number(value: Any, name: str) -> float:
 def not_finite_note(history: list[dict[str, Any]]) -> str:
     """Return a sentence on metrics that were not finite, with their epochs; empty where all were."""
     lost: dict[str, list[int]] = {}
+    measured = Counter(name for line in history for name in line.get("metrics", {}))
     for line in history:
         for name, value in line.get("metrics", {}).items():
             if value is None or not math.isfinite(value):
                 lost.setdefault(name, []).append(line["epoch"])
     told = [
-        f"{name!r} in {len(epochs)} of {len(history)} epochs (first in {epochs[0]})"
+        f"{name!r} in {len(epochs)} of {measured[name]} epochs (first in {epochs[0]})"
         for name, epochs in lost.items()
     ]
     return f"Metrics without a finite value: {'; '.join(told)}." if told else ""

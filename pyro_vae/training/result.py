@@ -19,13 +19,14 @@ class FitResult:
             which is minus a bound for some objectives only), "train" and (where there is a validation split)
             "validation" with "elbo", "reconstruction", "kl" of weight one, the latter also with "loss" (at the end of
             any KL warm-up) where epochs are compared by it; nats per example. With metrics also "metrics", a number
-            by name, in the metric's own unit.
+            by name, in the metric's own unit, in the epochs in which they were measured.
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
         seconds: Time spent training, earlier parts of a resumed run included.
         compile_seconds: Time spent tracing and compiling, in this part of a resumed run.
         kept_by: How that epoch was chosen: "best-elbo" (the largest validation ELBO), "best-loss" (the smallest
             validation loss) or "last".
+        kept_metrics: Metrics of the weights that the programs now have, where they were not measured in that epoch.
         note: Why the programs ran by Pyro's handlers though compiling was asked for; empty where they did not.
     """
 
@@ -35,13 +36,17 @@ class FitResult:
     seconds: float
     compile_seconds: float = field(default=0.0, kw_only=True)
     kept_by: str = field(default="best-elbo", kw_only=True)
+    kept_metrics: dict[str, float] = field(default_factory=dict, kw_only=True)
     note: str = field(default="", kw_only=True)
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of the kept weights by name; empty where none were measured."""
+        """The metrics of the kept weights by name.
+
+        Empty where there are none, and where a callback ended training and their epoch was not measured.
+        """
         kept = (line for line in self.history if line["epoch"] == self.best_epoch)
-        return dict(next(kept, {}).get("metrics", {}))
+        return dict(next(kept, {}).get("metrics", self.kept_metrics))
 
     @property
     def metrics_note(self) -> str:

@@ -50,7 +50,8 @@ class Trainer:
         seed: Of all noise of training.
         keep: Which epoch's weights are kept, and by what epochs are compared; see `kept_by`.
         average: How far back the mean of the weights goes that is validated and kept; see `WeightAverage`.
-        metrics: What else is measured after each epoch, function (model, guide) -> number by name; see `Measurement`.
+        metrics: What else is measured after epochs, function (model, guide) -> number by name; see `Measurement`.
+        metrics_every: Metrics are measured after every so many epochs.
         compiled: Whether loss and gradients are traced and compiled.
         processes: Those that train together; `train` and `validation` give this one's share.
         callbacks: Called after steps and epochs.
@@ -72,6 +73,7 @@ class Trainer:
         keep: str = "auto",
         average: float = 0.0,
         metrics: Mapping[str, Metric] | None = None,
+        metrics_every: int = 1,
         compiled: bool = False,
         processes: Processes = ALONE,
         callbacks: Sequence[Callback] = (),
@@ -102,7 +104,7 @@ class Trainer:
         floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
         self.average = WeightAverage([*self.parameters, *floating], average)
         self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
-        self._measure = Measurement(metrics, seed, processes)
+        self._measure = Measurement(metrics, seed, processes, metrics_every)
         self._validate: Validation | None = None
         if validation is not None:
             self._validate = Validation(
@@ -152,7 +154,22 @@ class Trainer:
             compile_seconds=self.stepper.gradients.seconds,
             note=self.stepper.gradients.note,
             kept_by=self.best.kept_by,
+            kept_metrics=self._metrics_of_kept(),
         )
+
+    def _metrics_of_kept(self) -> dict[str, float]:
+        """Return the metrics of the kept weights where their epoch was not measured and training has ended by itself.
+
+        A callback that stops training may have little time, as after a signal.
+        """
+        kept = [line for line in self.history if line["epoch"] == self.best.epoch]
+        if (
+            not self._measure
+            or self.stopped not in ("", "patience")
+            or any("metrics" in line for line in kept)
+        ):
+            return {}
+        return self._measure(self.loss.model, self.loss.guide) if kept else {}
 
     def stop(self, reason: str) -> None:
         """Ask the loop to end after the current step; several processes end together, after the next."""
@@ -268,7 +285,7 @@ class Trainer:
         }
         if self._validate is not None:
             line["validation"] = self._validate()
-        if self._measure:
+        if self._measure.is_due(self.epoch + 1):
             line["metrics"] = self._measure(self.loss.model, self.loss.guide)
         return line
 

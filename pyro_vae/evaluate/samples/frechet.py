@@ -1,0 +1,76 @@
+"""The Fréchet distance of two sets of features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import MissingPackageError, check
+
+__all__ = ["FrechetDistance"]
+
+
+class FrechetDistance:
+    """Squared Fréchet distance of the normals that two sets of features have the moments of, in float64.
+
+        ||m_1 - m_2||^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
+
+    (Dowson & Landau 1982; Heusel et al. 2017, equation 6). It falls by about c / N as the number of samples grows, so
+    that only values of equal numbers of samples can be compared. Computed by torchmetrics, to which the features are
+    given as images of a network that is the identity.
+
+    Args:
+        reference: Features of the data, shape (N, num_features).
+
+    Raises:
+        InputError: If there are fewer rows than features: the covariance would be singular.
+        MissingPackageError: If torchmetrics is missing.
+    """
+
+    names = ("frechet",)
+
+    def __init__(self, reference: Tensor) -> None:
+        self.num_features = reference.shape[1]
+        self.check_count(len(reference), self.num_features, "training rows")
+        self._metric = _metric(self.num_features)
+        self._metric.update(reference.double().cpu(), real=True)
+
+    @staticmethod
+    def check_count(count: int, num_features: int, what: str) -> None:
+        """Raise `InputError` where a covariance of the features of so many images would be singular."""
+        check(
+            count >= num_features,
+            f"Expected at least {num_features} {what} for the Fréchet distance, as many as there are features; got "
+            f"{count}. Give more, or take the kernel distance (--metrics kid) or features of fewer dimensions "
+            "(--features classifier).",
+        )
+
+    @torch.no_grad()
+    def __call__(self, features: Tensor) -> dict[str, float]:
+        """Return the distance by name, "frechet".
+
+        Args:
+            features: Of samples, shape (N, num_features), N at least the number of features.
+        """
+        self.check_count(len(features), self.num_features, "samples")
+        self._metric.reset()
+        self._metric.update(features.double().cpu(), real=False)
+        return {"frechet": float(self._metric.compute())}
+
+
+class _Identity(nn.Identity):
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _metric(num_features: int) -> Any:
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+    except ImportError as error:
+        raise MissingPackageError(
+            "The Fréchet distance needs torchmetrics; it is not installed. Install it: pip install 'pyro_vae[samples]'."
+        ) from error
+    return FrechetInceptionDistance(_Identity(num_features), reset_real_features=False)

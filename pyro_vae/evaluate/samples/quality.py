@@ -1,0 +1,176 @@
+"""How far samples of a model are from its training rows, by features of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_choice, check_integer
+from pyro_vae.evaluate.samples.code_mixture import SOURCES, sampling_model
+from pyro_vae.evaluate.samples.features import FeatureNetwork, features_of
+from pyro_vae.evaluate.samples.frechet import FrechetDistance
+from pyro_vae.evaluate.samples.images import BLOCK, TrainingImages
+from pyro_vae.evaluate.samples.kernel import KernelDistance
+from pyro_vae.evaluate.samples.names import metric_key
+from pyro_vae.evaluate.samples.precision_recall import PrecisionRecall
+from pyro_vae.evaluate.samples.reference import Reference
+from pyro_vae.progress import progress_bar
+
+__all__ = ["STATISTICS", "SampleQuality"]
+
+STATISTICS: dict[str, Any] = {
+    "frechet": FrechetDistance,
+    "kernel": KernelDistance,
+    "precision-recall": PrecisionRecall,
+}
+"""By name what makes a function of the features of samples from the features of the data."""
+
+
+class SampleQuality:
+    """A metric of `fit`: distances of samples from training rows in the features of a network.
+
+    Samples are means of p(x | z) with z from the prior, from a mixture fitted to the codes, or both, as they are
+    usually shown and scored for variational autoencoders: draws of p(x | z) would add noise that is independent from
+    pixel to pixel. Values of different numbers of samples, features or resolutions cannot be compared; keys name the
+    last two.
+
+        quality = SampleQuality(train, EfficientNetLite0Features(96), data_shape=(3, 32, 32))
+        fit(model, guide, train, validation, metrics={"samples": quality}, metrics_every=5)
+
+    Args:
+        train: Training rows that are images, in any container that `fit` takes.
+        network: From images to features.
+        statistics: Names in `STATISTICS`: Fréchet distance, kernel distance, precision and recall.
+        sources: What z is drawn from, names in `SOURCES`.
+        num_samples: Samples of each source.
+        num_reference: Training rows that they are compared with at most, evenly spaced.
+        data_shape: Shape of a row; needed for a `Split` and for flat rows.
+
+    Raises:
+        InputError: If the rows are no images, or there are fewer samples or rows than a statistic needs.
+        MissingPackageError: If a package is missing.
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        network: FeatureNetwork,
+        *,
+        statistics: Sequence[str] = ("frechet",),
+        sources: Sequence[str] = ("prior",),
+        num_samples: int = 2500,
+        num_reference: int = 10_000,
+        data_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.train, self.network = train, network
+        self.statistics = {
+            name: STATISTICS[check_choice(name, STATISTICS, "statistics")] for name in statistics
+        }
+        self.sources = [check_choice(source, SOURCES, "sources") for source in sources]
+        self.num_samples = check_integer(num_samples, "num_samples")
+        self.images = TrainingImages(train, data_shape, num_reference)
+        for made in self.statistics.values():
+            made.check_count(num_samples, network.num_features, "samples")
+            made.check_count(len(self.images), network.num_features, "training rows")
+        check(
+            "mixture" not in self.sources or not self.images.context,
+            "Expected rows without context to draw z from a mixture of their codes; got some. Draw from the prior.",
+        )
+        self.reference = Reference(self.images, network)
+        self._fitted: dict[str, Callable[[Tensor], dict[str, float]]] = {}
+
+    def __call__(self, model: Any, guide: Any) -> dict[str, float]:
+        """Return the measures of samples of `model` by key, such as "frechet-efficientnet-lite0-96px/prior"."""
+        return self.measure(model, guide, self.num_samples)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of the measures, those of standard errors among them."""
+        names = [name for made in self.statistics.values() for name in made.names]
+        return [metric_key(name, self.network.name, source) for name in names for source in self.sources]
+
+    @torch.no_grad()
+    def measure(
+        self, model: Any, guide: Any, num_samples: int, *, progress: bool = False
+    ) -> dict[str, float]:
+        """Return the measures of so many samples by key; NaN where a sample is not finite.
+
+        Args:
+            model: A `GenerativeModel`.
+            guide: With `encode`, for samples from a mixture.
+            num_samples: Samples of each source.
+            progress: Whether to show a progress bar on stderr.
+
+        Raises:
+            InputError: If the model cannot be sampled.
+        """
+        check(
+            hasattr(model, "sample_prior") and hasattr(model, "decode"),
+            f"Expected a model with `sample_prior` and `decode` to draw samples; {type(model).__name__} has none.",
+        )
+        values: dict[str, float] = {}
+        for source in self.sources:
+            sampled = sampling_model(model, guide, self.train, source)
+            context = self._context(num_samples)
+            z = sampled.sample_prior(num_samples, *context)
+            reference = self.reference.features(z.device)
+            title = f"features of samples from the {source}"
+            with progress_bar(num_samples, "samples", title, shown=progress, leave=False) as bar:
+                images = self._images(sampled, z, context, bar.update)
+                features = features_of(self.network, images, z.device)
+            values |= self._compared(features, reference, source)
+        return values
+
+    def floor(self, num_samples: int | None = None) -> dict[str, float]:
+        """Return the measures of training rows against the other training rows by key, such as ".../floor".
+
+        As many rows as there are samples, half of all at most, are compared with the others: no model can be expected
+        to come closer. A statistic for which they are too few is left out.
+
+        Args:
+            num_samples: `num_samples` of the metric where None.
+        """
+        features = self.reference.features()
+        count = self.floor_count(num_samples)
+        order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
+        drawn, others = features[order[:count]], features[order[count:]]
+        values: dict[str, float] = {}
+        for made in self.statistics.values():
+            if made is not FrechetDistance or count >= self.network.num_features:
+                values |= self._keyed(made(others)(drawn), "floor")
+        return values
+
+    def floor_count(self, num_samples: int | None = None) -> int:
+        """Return how many training rows `floor` compares with the others."""
+        return min(num_samples or self.num_samples, len(self.images) // 2)
+
+    def _compared(self, features: Tensor, reference: Tensor, source: str) -> dict[str, float]:
+        finite = bool(features.isfinite().all())
+        values: dict[str, float] = {}
+        for name, made in self.statistics.items():
+            if name not in self._fitted:
+                self._fitted[name] = made(reference)
+            found = self._fitted[name](features) if finite else dict.fromkeys(made.names, math.nan)
+            values |= self._keyed(found, source)
+        return values
+
+    def _keyed(self, found: dict[str, float], source: str) -> dict[str, float]:
+        return {metric_key(name, self.network.name, source): value for name, value in found.items()}
+
+    def _context(self, count: int) -> tuple[Tensor, ...]:
+        """Return the context of evenly spaced training rows, one for each sample; some stand several times."""
+        chosen = torch.from_numpy(np.linspace(0, len(self.images) - 1, count).round().astype(np.int64))
+        return tuple(part[chosen] for part in self.images.context)
+
+    def _images(
+        self, model: Any, z: Tensor, context: tuple[Tensor, ...], done: Callable[[int], Any]
+    ) -> Iterator[Tensor]:
+        """Yield means of p(x | z) as images."""
+        for chunk in zip(*(part.split(BLOCK) for part in (z, *context)), strict=True):
+            yield self.images.as_images(model.decode(*chunk).mean)
+            done(len(chunk[0]))

@@ -1,0 +1,107 @@
+"""Features of the training rows, computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pyro_vae._checks import InputError
+from pyro_vae.evaluate.samples.features import FeatureNetwork, features_of
+from pyro_vae.evaluate.samples.images import TrainingImages
+from pyro_vae.progress import progress_bar
+from pyro_vae.storage import StorageError, write_atomically
+
+__all__ = ["Reference"]
+
+
+class Reference:
+    """Features of the training rows by a network, which is trained on them first where it learns.
+
+    They are computed when they are first needed, and kept in memory; also in a file where `path` is set, which a
+    resumed run reads. A file of other rows or another network is replaced.
+
+    Args:
+        images: The training rows.
+        network: From images to features.
+
+    Attributes:
+        path: The file, or None.
+
+    Raises:
+        InputError: If the network learns from labels and there are none.
+    """
+
+    def __init__(self, images: TrainingImages, network: FeatureNetwork) -> None:
+        if network.learns and images.labels is None:
+            raise InputError(
+                f"Expected rows with labels for the features of a {network.name}; got none. Take other features."
+            )
+        self.images, self.network = images, network
+        self.path: Path | None = None
+        self._kept: Tensor | None = None
+
+    def features(self, device: torch.device | str = "cpu") -> Tensor:
+        """Return the features, float32 of shape (N, num_features), on the CPU.
+
+        Args:
+            device: Where the network runs.
+        """
+        if self._kept is None:
+            self._kept = self._read()
+        if self._kept is None:
+            self._kept = self._computed(device)
+            self._write(self._kept)
+        return self._kept
+
+    def _computed(self, device: torch.device | str) -> Tensor:
+        self.network.to(device)
+        if self.network.learns:
+            self.network.prepare(torch.cat(list(self.images.blocks())), self.images.labels)
+        with progress_bar(len(self.images), "rows", "features of training rows", leave=False) as bar:
+
+            def blocks() -> Iterator[Tensor]:
+                for block in self.images.blocks():
+                    yield block
+                    bar.update(len(block))
+
+            return features_of(self.network, blocks(), device)
+
+    @property
+    def _key(self) -> str:
+        parts = (self.images.sha256, self.network.name, getattr(self.network, "sha256", ""))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _read(self) -> Tensor | None:
+        """Return the features of the file, or None where there is none for these rows and this network."""
+        if self.path is None or not self.path.is_file():
+            return None
+        with suppress(SafetensorError, OSError, KeyError, RuntimeError):
+            with safetensors.safe_open(self.path, "pt") as file:
+                if (file.metadata() or {}).get("key") != self._key:
+                    return None
+            tensors = safetensors.torch.load_file(self.path)
+            features = tensors.pop("features")
+            if self.network.learns:
+                self.network.load_state_dict(tensors)
+            return features
+        return None
+
+    def _write(self, features: Tensor) -> None:
+        """Keep the features in the file; where it cannot be written they are computed again next time."""
+        if self.path is None:
+            return
+        weights = self.network.state_dict() if self.network.learns else {}
+        tensors = {
+            "features": features,
+            **{name: value.cpu().contiguous() for name, value in weights.items()},
+        }
+        with suppress(StorageError), write_atomically(self.path) as temporary:
+            safetensors.torch.save_file(tensors, temporary, metadata={"key": self._key})
