@@ -50,7 +50,7 @@ def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monke
     monkeypatch.setattr(closing, "LARGEST_COST", 1e6)
     assert script(*SMALL, "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out
-    assert "Quick evaluation, because rows x samples x weights of a full one are " in out
+    assert "Quick evaluation, because rows x samples x products of weights of a full one are " in out
     assert f"svi_train.py --resume {tmp_path / 'run'} --evaluate full" in out
     assert "PPCA" not in out
     found = summary(tmp_path / "run")

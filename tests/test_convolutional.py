@@ -28,6 +28,7 @@ from pyro_vae import (
 from pyro_vae._checks import InputError
 from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import ModelConfig
+from pyro_vae.experiment.num_products import num_products
 from pyro_vae.likelihoods import BernoulliLikelihood
 from pyro_vae.networks import Bfloat16Training, ConvolutionalArchitecture
 from pyro_vae.settings import PARTS
@@ -120,6 +121,13 @@ def image_model(latent_dim=3):
         GenerativeModel(StandardNormal(latent_dim), decoder, likelihood),
         DiagonalNormalGuide(made.encoder((8, 8), 2 * latent_dim)),
     )
+
+
+def test_a_convolution_costs_its_weights_at_each_pixel():
+    """Of 1 -> 4 -> 8 maps and back: 4 x 4 weights at 4 x 4 and 2 x 2 pixels, in each direction."""
+    pair = image_model()
+    repeated = 2 * (16 * 4 * (16 - 1) + 16 * 32 * (4 - 1))
+    assert num_products(load_dataset("digits"), *pair) == repeated + sum(w.numel() for w in weights(*pair))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.comparison import SCORED_ROWS, SCORED_SAMPLES, Entry, linear_baselines, score_some
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
@@ -64,10 +65,10 @@ class Extent:
         }[self.kind]
 
 
-def full_cost(dataset: DataSet, num_weights: int) -> float:
-    """Return the cost of a full evaluation: rows x samples x weights, of the ELBO and of log p(x) together."""
+def full_cost(dataset: DataSet, products: int) -> float:
+    """Return the cost of a full evaluation: rows x samples x products, of the ELBO and of log p(x) together."""
     rows = len(dataset.train) + len(dataset.validation) + len(dataset.test)
-    return float(num_weights) * (rows * PARTICLES + min(SCORED_ROWS, len(dataset.test)) * SCORED_SAMPLES)
+    return float(products) * (rows * PARTICLES + min(SCORED_ROWS, len(dataset.test)) * SCORED_SAMPLES)
 
 
 def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent:
@@ -75,19 +76,19 @@ def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent
 
     Args:
         evaluation: "full", "quick", "none", or "auto": quick where `full_cost` is above `LARGEST_COST`, else full. It
-            depends on rows, samples and weights alone, so that the same run is always evaluated alike.
+            depends on rows, samples and networks alone, so that the same run is always evaluated alike.
         dataset: What was trained on.
         programs: Model and guide.
     """
     check_choice(evaluation, ("auto", "full", "quick", "none"), "--evaluate")
     if evaluation != "auto":
         return Extent(evaluation)
-    weights = sum({id(p): p.numel() for program in programs for p in program.parameters()}.values())
-    cost = full_cost(dataset, weights)
+    cost = full_cost(dataset, num_products(dataset, *programs))
     if cost <= LARGEST_COST:
         return Extent("full")
     return Extent(
-        "quick", f"rows x samples x weights of a full one are {cost:.1e}, more than {LARGEST_COST:.0e}"
+        "quick",
+        f"rows x samples x products of weights of a full one are {cost:.1e}, more than {LARGEST_COST:.0e}",
     )
 
 

@@ -49,7 +49,7 @@ class RunConfig(Group):
         "auto",
         "What follows training: full estimates the ELBO of all rows and log p(x) of 1000 test rows, and fits linear "
         "baselines; quick does the former two for fewer, evenly spaced rows; none trains only. auto is full, and quick "
-        "where rows x samples x weights are more than 1e13.",
+        "where rows x samples x products of weights (a convolution's at each pixel) are more than 1e13.",
         resume=True,
     )
     sample_from: tuple[str, ...] = setting(
