@@ -122,6 +122,35 @@ def test_a_photo_is_turned_before_it_is_cropped(tmp_path):
     assert np.abs(rows.astype(int) - expected).max() <= 2
 
 
+def test_a_png_file_with_its_orientation_behind_its_pixels_is_turned_or_named(tmp_path):
+    """Pillow writes EXIF data before the pixels; here their chunk is moved to the end."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path, RGB)
+    write(tmp_path, RGB[:1], exif=exif)
+    content = (tmp_path / "000.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4], "big")]
+    end = content.index(b"IEND") - 4
+    moved = content[:end].replace(chunk, b"") + chunk + content[end:]
+    (tmp_path / "000.png").write_bytes(moved)
+    data = load_dataset(tmp_path)
+    assert any("000.png (EXIF data behind its pixels turn it)" in note for note in data.notes)
+    square = stored_rows(load_dataset(tmp_path, image_size=5, crop="center"))
+    upright = write(tmp_path / "upright", [np.rot90(RGB[0], -1)] * 3)
+    expected = stored_rows(load_dataset(upright, image_size=5, crop="center"))
+    assert np.array_equal(square[0], expected[0])
+
+
+def test_a_large_photo_is_decoded_at_a_smaller_scale_with_the_same_averages(tmp_path):
+    height, width = np.mgrid[:480, :640]
+    photo = np.stack([height / 480, width / 640, height * 0 + 0.5], 2) * 255
+    write(tmp_path, [photo.astype(np.uint8)] * 3, ending="jpg", quality=95)
+    rows = stored_rows(load_dataset(tmp_path, image_size=(6, 8)))
+    averages = photo.reshape(6, 80, 8, 80, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(rows[0, :, 1:-1, 1:-1] - averages[:, 1:-1, 1:-1]).max() < 3
+
+
 def test_one_broken_image_in_many_is_left_out_of_its_split_and_class(tmp_path):
     for split, rows in {"train": GREY, "val": GREY[:4], "test": GREY[:6]}.items():
         write(tmp_path / split / "a", rows[:3])
@@ -254,7 +283,7 @@ def test_new_rows_of_bits_may_be_packed_or_not(tmp_path, form):
     data = load_dataset(tmp_path / "x.npy", packed_bits=(20, 12), likelihood_kind="binary")
     np.save(tmp_path / "new.npy", packed[:5] if form == "packed" else BITS[:5])
     expected = RowFormat.from_json(RowFormat.of(data).to_json())
-    split, _ = rows_like(tmp_path / "new.npy", expected, binary=True)
+    split, _ = rows_like(tmp_path / "new.npy", expected, "binary")
     assert np.array_equal(split.tensor().reshape(-1, 20, 12), BITS[:5])
 
 

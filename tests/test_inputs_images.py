@@ -214,12 +214,12 @@ SQUARE = rng.integers(0, 256, (N, 3, 4, 4), dtype=np.uint8)
 REFUSED = {
     "mixed sizes": (
         all_of(images(GREY, "a"), images(RGB[:3, :4], "b")),
-        r"12 of 5 x 6 L \(such as .*000\.png\), 3 of 5 x 4 RGB .*Resize",
+        r"12 of 6 x 5 L \(such as .*000\.png\), 3 of 4 x 5 RGB .*Resize",
     ),
-    "bits of 8 and of 16": (all_of(images(GREY), images(DEEP[:3])), r"9 of 5 x 6 L .*3 of 5 x 6 I;16.*Pass --grey"),
+    "bits of 8 and of 16": (all_of(images(GREY), images(DEEP[:3])), r"9 of 6 x 5 L .*3 of 6 x 5 I;16.*Pass --grey"),
     "colours and floats": (
         all_of(images(RGB), images([GREY[0] / np.float32(7)], "", "tiff")),
-        r"one kind; got 12 of 5 x 6 RGB .*, 1 of 5 x 6 F .*Convert",
+        r"one kind; got 12 of 6 x 5 RGB .*, 1 of 6 x 5 F .*Convert",
     ),
     "two of twelve broken": (all_of(with_broken, files("006.png")), "Could not read 2 of the 12 .*005.png.*006.png"),
     "all broken": (files("1.png", "2.jpg"), "Could not read 2 of the 2 images .*Fetch them again, or remove"),

@@ -112,13 +112,13 @@ def common_size(headers: Sequence[Header], options: ImageOptions) -> tuple[int, 
 
 
 def _kinds(headers: Sequence[Header]) -> str:
-    """Return how many images there are of which size and mode, and one of each."""
-    counts = Counter((header.width, header.height, header.mode) for header in headers)
-    examples = {(header.width, header.height, header.mode): header.file for header in reversed(headers)}
+    """Return how many images there are of which height, width and mode, and one of each."""
+    counts = Counter((header.height, header.width, header.mode) for header in headers)
+    examples = {(header.height, header.width, header.mode): header.file for header in reversed(headers)}
     return listed(
         (
-            f"{n} of {w} x {h} {mode} (such as {examples[w, h, mode]})"
-            for (w, h, mode), n in counts.most_common()
+            f"{n} of {h} x {w} {mode} (such as {examples[h, w, mode]})"
+            for (h, w, mode), n in counts.most_common()
         ),
         4,
     )

@@ -164,14 +164,17 @@ def _pixels(header: Header, mode: str, options: ImageOptions, size: tuple[int, .
         if options.size and not isinstance(options.crop, int):
             # A JPEG file is decoded at the smallest of its scales that has twice the pixels wanted.
             opened.draft(None, (2 * max(size), 2 * max(size)))
-        image: Image.Image = ImageOps.exif_transpose(opened) if header.turned else opened
-        image = _in_mode(image, mode)
+        if header.turned or opened.format == "PNG":  # of which EXIF data may stand behind the pixels
+            ImageOps.exif_transpose(opened, in_place=True)
+        image = _in_mode(opened, mode)
         width, height = image.size
         kept_height, kept_width = options.cropped(height, width)
         left, top = (width - kept_width) // 2, (height - kept_height) // 2
         if (kept_height, kept_width) != (height, width):
             image = image.crop((left, top, left + kept_width, top + kept_height))
         if (kept_height, kept_width) != size:
+            if options.size is None:
+                raise ValueError("EXIF data behind its pixels turn it")
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
