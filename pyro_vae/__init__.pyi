@@ -47,6 +47,9 @@ from pyro_vae.evaluate import (
 )
 from pyro_vae.evaluate.gaps import RowFit as RowFit
 from pyro_vae.evaluate.gaps import inference_gaps as inference_gaps
+from pyro_vae.evaluate.samples import SampleQuality as SampleQuality
+from pyro_vae.evaluate.samples import feature_network as feature_network
+from pyro_vae.evaluate.samples import with_code_mixture as with_code_mixture
 from pyro_vae.experiment.build import build as build
 from pyro_vae.experiment.config import Config as Config
 from pyro_vae.experiment.load_run import load_run as load_run

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_vae import plots
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate.samples import SampleQuality, feature_network, metric_title, split_key
@@ -111,7 +110,7 @@ class SampleScores:
 
 
 def score_samples(
-    quality: SampleQuality, model: Any, guide: Any, num_samples: int = FINAL_SAMPLES, seed: int = 0
+    quality: SampleQuality, model: Any, guide: Any, num_samples: int | None = None, seed: int = 0
 ) -> SampleScores:
     """Return the measures of samples of trained programs.
 
@@ -119,9 +118,10 @@ def score_samples(
         quality: The metric.
         model: The generative program.
         guide: The inference program.
-        num_samples: Samples of each source.
+        num_samples: Samples of each source; `FINAL_SAMPLES` where None.
         seed: Of the samples; the random state is put back.
     """
+    num_samples = num_samples or FINAL_SAMPLES
     with evaluation_mode(model, guide), fixed_random_state(seed):
         values = quality.measure(model, guide, num_samples, progress=True)
     rows = len(quality.images)
@@ -145,6 +145,8 @@ def write_quality_figure(
     Returns:
         A sentence where the picture could not be drawn.
     """
+    from pyro_vae import plots  # with matplotlib
+
     path = folder / FIGURE
     try:
         if any(split_key(key)[1] for line in history for key in line.get("metrics") or {}):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,9 +113,15 @@ def metric_panels(history: Sequence[Record]) -> list[Panel]:
     for name in names:
         if not name.endswith("_se") or name.removesuffix("_se") not in names:
             measure, source = split_key(name)
-            panel = panels.setdefault(measure, Panel(fill(metric_title(measure), TITLE_WIDTH), "", []))
+            panel = panels.setdefault(measure, Panel(_title(measure), "", []))
             panel.curves.append(Curve("metrics", name, source))
     return list(panels.values())
+
+
+def _title(measure: str) -> str:
+    """Return what a metric is called, with its features on a second line where one is too short."""
+    title = metric_title(measure)
+    return title if len(title) <= TITLE_WIDTH else title.replace(", ", "\n", 1)
 
 
 def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pyro.distributions as dist
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
@@ -76,6 +74,9 @@ class CodeMixture(Picklable):
         Raises:
             InputError: If there are too few codes, or some are not finite.
         """
+        from sklearn.exceptions import ConvergenceWarning  # half as long to import as torch
+        from sklearn.mixture import GaussianMixture
+
         check_integer(num_components, "num_components")
         check(
             codes.ndim == 2 and len(codes) >= num_components,
