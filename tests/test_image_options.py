@@ -253,7 +253,7 @@ BAD_OPTIONS = {
     "half a pixel": (folder_of_images, {"image_size": 2.5}, "every side of --image-size .*got 2.5"),
     "another crop": (folder_of_images, {"crop": "left"}, "crop to be one of none, center"),
     "another flip": ("digits", {"flip": "vertical"}, "flip to be one of none, horizontal"),
-    "a flipped table": (table, {"flip": "horizontal"}, r"images for --flip horizontal; got rows of 30 values"),
+    "a flipped table": (table, {"flip": "horizontal"}, r"images for --flip horizontal; got rows of shape \(30,\)"),
 }  # fmt: skip
 
 

@@ -159,8 +159,8 @@ def _exists(path: Path) -> bool:
 def _flip(stored: Stored) -> HorizontalFlip:
     shape = stored.array.shape[1:]
     check(
-        len(shape) > 1,
-        f"Expected images for --flip horizontal; got rows of {shape[0]} values in {stored.name}. Leave it out, or "
+        len(shape) in (2, 3),
+        f"Expected images for --flip horizontal; got rows of shape {shape} in {stored.name}. Leave it out, or "
         "store images as (N, height, width).",
     )
     return HorizontalFlip(shape[-1])
