@@ -17,6 +17,15 @@ from pyro_vae.progress import quiet
 calm_threads()
 
 ModelName = Literal["ppca", "ppca_em", "factor_analysis", "mixture_of_ppca", "linear_vae", "vae"]
+LikelihoodName = Literal[
+    "gaussian",
+    "laplace",
+    "student-t",
+    "continuous-bernoulli",
+    "categorical",
+    "discretized-logistic",
+    "logistic-mixture",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,9 @@ class Arguments:
     """Size of z in every model; for the mixture, in each local model."""
     clusters: int = 10
     """Local models of the mixture of PPCA."""
+    likelihood: LikelihoodName = "gaussian"
+    """Of the nonlinear VAE. With one of integers the other models are fitted to dequantized x, and their values are
+    bounds on the log-probability of the integers."""
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the nonlinear VAE's hidden layers."""
     epochs: int | None = None
@@ -59,7 +71,7 @@ class Arguments:
         for name, number in (("--linear-epochs", self.linear_epochs), ("--train-rows", self.train_rows)):
             if number is not None:
                 check_integer(number, name)
-        model = ModelConfig(latent_dim=self.latent_dim, hidden=self.hidden)
+        model = ModelConfig(likelihood=self.likelihood, latent_dim=self.latent_dim, hidden=self.hidden)
         training = TrainingConfig(
             epochs=self.epochs, batch_size=self.batch_size, seed=self.seed, device="cpu"
         )

@@ -14,7 +14,7 @@ from pyro_vae.distributions.discretized_logistic import OnLevels, censored_mean,
 
 __all__ = ["LogisticMixture"]
 
-NUM_POINTS = 32
+NUM_POINTS = 16
 """Points by which the mean of a channel is averaged over the earlier ones."""
 
 
@@ -116,7 +116,7 @@ class LogisticMixture(TorchDistribution):
     def mean(self) -> Tensor:
         """The mean, shape (..., channels * positions).
 
-        The mean of a channel given the earlier ones is `censored_mean`. It is averaged over these at 32 Sobol points in
+        The mean of a channel given the earlier ones is `censored_mean`. It is averaged over these at 16 Sobol points in
         place of all their levels.
         """
         weights, scales = self.logits.softmax(-2), self.scale.unbind(-2)

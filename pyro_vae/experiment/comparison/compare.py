@@ -12,6 +12,7 @@ from pyro_vae.experiment.comparison.baseline_entries import exact_baselines
 from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.config import Config
+from pyro_vae.likelihoods.registry import LIKELIHOODS
 
 __all__ = ["MODELS", "Comparison", "compare"]
 
@@ -71,6 +72,11 @@ def compare(
             left.
     """
     latent_dim, seed = config.model.latent_dim, config.training.seed
+    check(
+        LIKELIHOODS[config.model.likelihood].kind != "binary",
+        f"Expected a likelihood of grey values or of real ones beside models that give x a density; got "
+        f"{config.model.likelihood}. Choose another --likelihood.",
+    )
     check(
         latent_dim < dataset.data_dim,
         f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
