@@ -409,7 +409,7 @@ def test_a_full_disk_while_drawing_is_a_note(monkeypatch, capsys):
         capsys.readouterr().out,
     )
     assert script("--resume", "run") == 0
-    assert len(list(Path("run/figures").iterdir())) == 5
+    assert len(list(Path("run/figures").iterdir())) == 6
 
 
 @pytest.mark.slow

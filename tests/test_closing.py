@@ -154,13 +154,13 @@ def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["score_some", "linear_baselines"])
+@pytest.mark.parametrize("step", ["score_rows", "linear_baselines"])
 def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
     def out_of_memory(*args, **settings):
         raise MemoryError("Unable to allocate 3 TiB")
 
     target = (
-        "pyro_vae.experiment.evaluation.score_some" if step == "score_some" else "pyro_vae.baselines.PPCA.fit"
+        "pyro_vae.experiment.evaluation.score_rows" if step == "score_rows" else "pyro_vae.baselines.PPCA.fit"
     )
     monkeypatch.setattr(target, out_of_memory)
     assert script(*TABLE, "--out", "run") == 0
@@ -177,14 +177,14 @@ def test_a_picture_that_cannot_be_drawn_is_a_note_and_no_old_one_stays(tmp_path,
     def broken(*args, **settings):
         raise ValueError("no such colour")
 
-    monkeypatch.setattr(plots, "samples", broken)
+    monkeypatch.setattr(plots, "samples_and_means", broken)
     assert script("--resume", folder, "--epochs", 3) == 0
     assert "note: samples.png could not be drawn: no such colour." in capsys.readouterr().out
     assert not (folder / "figures" / "samples.png").exists()
     assert (folder / "figures" / "reconstructions.png").exists()
 
 
-IMAGES = {"reconstructions", "samples", "traversal"}
+IMAGES = {"reconstructions", "best_and_worst", "samples", "traversal"}
 TABLES = {"marginals", "pair_plot"}
 
 

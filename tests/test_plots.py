@@ -154,6 +154,80 @@ def test_traversal_of_few_dimensions_or_steps(latent_dim, steps, images):
     assert calls == [(images, latent_dim)]
 
 
+def test_rows_of_a_traversal_span_the_codes_and_frame_the_nearest_step():
+    seen = []
+    codes = np.linspace([0.0, -10.0, 5.0], [1.0, 10.0, 5.0], 1001)
+    decode = lambda z: (seen.append(z), np.tile(z[:, :1], 2))[1]  # noqa: E731
+    ax = plots.traversal_rows(
+        decode, [0.5, 4.0, 5.0], torch.tensor(codes), (1, 2), dims=(1, 0), labels=["wide", "narrow"], steps=3
+    )
+    z = seen[0].reshape(2, 3, 3)
+    np.testing.assert_allclose(z[0], [[0.5, -9.8, 5], [0.5, 0, 5], [0.5, 9.8, 5]], atol=1e-12)
+    np.testing.assert_allclose(z[1], [[0.01, 4, 5], [0.5, 4, 5], [0.99, 4, 5]], atol=1e-12)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["wide", "narrow"]
+    assert [text.get_text() for text in ax.texts] == ["\N{MINUS SIGN}9.8 to 9.8", "0.0 to 1.0"]
+    assert picture(ax)[2, ::3, 0].tolist() == pytest.approx([0.01, 0.5, 0.99])
+    framed = [path.vertices[0].tolist() for path in ax.collections[1].get_paths()]
+    assert framed == [[2.5, -0.5], [2.5, 1.5]]  # 4 is nearest to 0, 0.5 is a step
+
+
+def test_every_image_has_a_frame_and_an_empty_place_none():
+    ax = plots.samples(np.ones((5, 6)), (2, 3), columns=3)
+    corners = [path.vertices[:3].tolist() for path in ax.collections[0].get_paths()]
+    assert corners[4] == [[3.5, 2.5], [6.5, 2.5], [6.5, 4.5]]
+    assert len(corners) == 5
+
+
+def test_each_pixel_of_a_new_figure_has_a_whole_number_of_dots():
+    for shape in ((8, 8), (28, 28), (28, 20), (32, 32), (64, 64), (80, 80)):
+        ax = plots.samples(np.ones((4, shape[0] * shape[1])), shape, columns=2)
+        dots = ax.get_window_extent().size / 100 * 150 / picture(ax).shape[1::-1]
+        np.testing.assert_allclose(dots, np.round(dots))
+
+
+def test_samples_stand_beside_their_means_source_by_source():
+    drawn, means = RNG.random((2, 100, 4))
+    figure = plots.samples_and_means({"z ~ p(z)": (drawn, means), "z ~ q(z)": (means, drawn)}, (2, 2))
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == [
+        "draws x ~ p(x|z), z ~ p(z)",
+        "means E[x|z], same z",
+        "draws x ~ p(x|z), z ~ q(z)",
+        "means E[x|z], same z",
+    ]
+    for ax, rows in zip(figure.axes, (drawn, means, means, drawn), strict=True):
+        assert picture(ax).shape == (5 * 3 - 1, 8 * 3 - 1, 3)
+        np.testing.assert_allclose(picture(ax)[3:5, 3:5, 0], rows[9].reshape(2, 2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from([*range(-9, 10), np.inf, -np.inf, np.nan]), min_size=1, max_size=40))
+def test_ranked_rows_are_the_ends_and_the_middle(values):
+    array = np.array(values, dtype=float)
+    known = np.sort(array[~np.isnan(array)])[::-1]
+    if not len(known):
+        with pytest.raises(InputError, match="a number"):
+            plots.ranked(array, 3)
+        return
+    found = {name: array[chosen] for name, chosen in plots.ranked(array, 3).items()}
+    count = min(3, max(1, len(known) // 3))
+    assert found["best"].tolist() == known[:count].tolist()
+    assert found["worst"].tolist() == known[::-1][:count].tolist()
+    middle = (len(known) - count) // 2
+    assert found["median"].tolist() == known[middle : middle + count].tolist()
+    assert {len(part) for part in found.values()} == {count}
+
+
+def test_rows_by_rank_have_their_values_below():
+    x = np.eye(4)
+    figure = plots.best_and_worst({"best": (x, 1 - x, [2.0, 1.0, 0.25, -3.0])}, (2, 2), columns=3)
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2.0", "1.0", "0.2"]
+    assert ax.get_title(loc="left") == "best"
+    np.testing.assert_allclose(picture(ax)[:2, 3:5, 0], x[1].reshape(2, 2))
+    np.testing.assert_allclose(picture(ax)[3:5, 3:5, 0], 1 - x[1].reshape(2, 2))
+
+
 # --- latent space ------------------------------------------------------------------------------------------
 
 
@@ -225,9 +299,8 @@ def test_a_collapsed_latent_space_draws(latent_dim, rows, tmp_path):
 
 def areas(ax):
     """The areas under the two histograms of a panel."""
-    (data, *_), width = ax.containers, ax.containers[0].patches[0].get_width()
-    outline = ax.patches[-1].get_xy()
-    return sum(p.get_height() for p in data.patches) * width, np.trapezoid(outline[:, 1], outline[:, 0])
+    steps = [patch.get_data() for patch in ax.patches]
+    return [np.sum(step.values * np.diff(step.edges)) for step in steps]
 
 
 def test_marginals_are_densities_and_one_wild_sample_hides_nothing():
@@ -277,13 +350,16 @@ def test_constant_and_nearly_constant_columns_draw(value, spread, rows):
 
 
 def all_figures():
-    x, _ = digits()
+    x, y = digits()
     pca = PCA(4).fit(x)
     z, wine = pca.transform(x), load_wine().data
     yield plots.training_curves([record(e, -100.0 + e, -101.0 + e) for e in range(30)])
     yield plots.reconstructions(x, pca.inverse_transform(z), (8, 8)).figure
     yield plots.samples(RNG.random((100, 784)), (28, 28)).figure
     yield plots.traversal_grid(pca.inverse_transform, 4, (8, 8)).figure
+    yield plots.traversal_rows(pca.inverse_transform, z[0], z, (8, 8), dims=range(4)).figure
+    yield plots.samples_and_means({"z ~ p(z)": (x, x), "z ~ q(z)": (x, x)}, (8, 8))
+    yield plots.best_and_worst({"best": (x, x, y)}, (8, 8))
     yield plots.latent_space(RNG.normal(size=(20_000, 2)), RNG.integers(0, 10, 20_000)).figure
     yield plots.latent_space_3d(RNG.normal(size=(20_000, 3)), RNG.integers(0, 10, 20_000)).figure
     yield plots.marginals(wine, wine)
@@ -315,6 +391,9 @@ def test_given_axes_and_figures_are_drawn_into_and_returned():
     for draw in (plots.marginals, plots.pair_plot):
         own = Figure(layout="constrained")
         assert draw(x, x, figure=own) is own
+    own = Figure()
+    assert plots.samples_and_means({"z": (x, x)}, (8, 8), figure=own) is own
+    assert plots.best_and_worst({"best": (x, x, y)}, (8, 8), figure=Figure()).axes[0].images
     own = Figure()
     assert plots.training_curves([record(1, 0.0)], figure=own) is own
 
@@ -349,6 +428,21 @@ BAD_CALLS = {
     "draws of another z": (
         lambda: plots.traversal_grid(lambda z: z, 2, (1, 2), prior_draws=np.ones((5, 3))),
         r"prior_draws of shape \(num_draws, 2\); got \(5, 3\)",
+    ),
+    "no source": (lambda: plots.samples_and_means({}, (2, 2)), "at least one source"),
+    "fewer means": (lambda: plots.samples_and_means({"z": (ONES, ONES[:2])}, (2, 2)), "as many means"),
+    "no group": (lambda: plots.best_and_worst({}, (2, 2)), "at least one group"),
+    "a code of another size": (
+        lambda: plots.traversal_rows(lambda z: z, [0.0], ONES, (2, 2), dims=(0,)),
+        "one size; got 1 and 4",
+    ),
+    "a row of no dimension": (
+        lambda: plots.traversal_rows(lambda z: z, ONES[0], ONES, (2, 2), dims=(4,)),
+        "from 0 to 3",
+    ),
+    "fewer labels": (
+        lambda: plots.traversal_rows(lambda z: z, ONES[0], ONES, (2, 2), dims=(0, 1), labels=["a"]),
+        "a label for each",
     ),
     "missing dimension": (lambda: plots.traversal_grid(lambda z: z, 2, (1, 2), dims=(0, 2)), "from 0 to 1"),
     "one dimension twice": (lambda: plots.latent_space(ONES, dims=(1, 1)), "2 different"),

@@ -53,7 +53,7 @@ def test_a_run_leaves_what_it_promises_and_gives_back_its_model(tmp_path):
     finished = tmp_path / "run"
     assert script(*SMALL, "--out", finished) == 0
     there = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
-    figures = {"training_curves", "latent_space", "reconstructions", "samples", "traversal"}
+    figures = {"training_curves", "latent_space", "reconstructions", "best_and_worst", "samples", "traversal"}
     expected = {"config.json", "metrics.jsonl", "model.safetensors", "summary.json", "checkpoint/state.pt"}
     assert there == expected | {f"figures/{name}.png" for name in figures}
     assert [line["epoch"] for line in lines(finished)] == [1, 2, 3, 4, 5, 6]

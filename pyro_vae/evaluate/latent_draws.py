@@ -24,7 +24,7 @@ from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.rows import Draws, draw
 from pyro_vae.objectives.sites import Site
 
-__all__ = ["LatentDraws", "SiteDraws", "draw_latents"]
+__all__ = ["LatentDraws", "SiteDraws", "draw_latents", "kl_per_dimension"]
 
 CHUNK = 4_000_000  # numbers in one block of the table of log q(z_n | x_m)
 PAIRS = 20_000  # pairs of z_n and x_m for which the guide's networks run at once
@@ -136,7 +136,7 @@ def _of_one_site(guide_site: Site, prior_site: Site, num_samples: int) -> Latent
         q.log_prob(z).double(),
         p.log_prob(z).double(),
     )  # before the moments: flows keep their last draw
-    means, kl = _expected(q), _kl_per_dimension(q, p)
+    means, kl = _expected(q), kl_per_dimension(q, p)
     site = SiteDraws(
         guide_site["name"],
         log_q,
@@ -165,7 +165,7 @@ def _of_several(
         for own, prior in _paired(draw(model, guide, *data), len(data[0])):
             name, q, z = own["name"], own["fn"], own["value"]
             means = _expected(q)
-            kl = _kl_per_dimension(q, prior["fn"]) if name in closed else None
+            kl = kl_per_dimension(q, prior["fn"]) if name in closed else None
             values.setdefault(name, []).append(z)
             columns.setdefault(name, []).append(
                 (
@@ -240,7 +240,7 @@ def _columns(values: Tensor, event_dim: int) -> Tensor:
     return values.double().reshape(*values.shape[: values.ndim - event_dim], -1, 1)
 
 
-def _kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
+def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
     """Return `KL(q(z_d) || p(z_d))` of each row and dimension, shape (N, size), or None without a closed form."""
     q_marginals, p_marginals = _marginals(q), _marginals(p)
     if q_marginals is None or p_marginals is None:

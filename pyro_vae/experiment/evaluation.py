@@ -11,8 +11,16 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_choice
 from pyro_vae.data import DataSet, Split
+from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.samples import SampleQuality
-from pyro_vae.experiment.comparison import SCORED_ROWS, SCORED_SAMPLES, Entry, linear_baselines, score_some
+from pyro_vae.experiment.comparison import (
+    SCORED_ROWS,
+    SCORED_SAMPLES,
+    Entry,
+    linear_baselines,
+    score_rows,
+    told_scores,
+)
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
@@ -99,7 +107,8 @@ class Evaluation:
     Args:
         extent: How much was evaluated.
         estimates: The ELBO of the rows of each split, by its name.
-        likelihood: log p(x) by importance sampling, see `score_some`; None where it is not estimated.
+        scores: log p(x) of `dataset.test.evenly_spaced(extent.scored_rows)` by importance sampling; None where it is
+            not estimated.
         baselines: What linear models come to on the same rows, or why there are none.
         samples: How far samples are from training rows; None where it is not measured.
         notes: Sentences on what could not be evaluated.
@@ -107,10 +116,15 @@ class Evaluation:
 
     extent: Extent
     estimates: dict[str, ElboEstimate] = field(default_factory=dict)
-    likelihood: dict[str, Any] | None = None
+    scores: LogLikelihood | None = None
     baselines: dict[str, Entry | str] = field(default_factory=dict)
     samples: SampleScores | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def likelihood(self) -> dict[str, Any] | None:
+        """What `scores` come to, see `told_scores`."""
+        return None if self.scores is None else told_scores(self.scores)
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the test split by name, nats per example; null where there are none."""
@@ -160,9 +174,9 @@ def evaluate(
         rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
         estimates[split.name] = _elbo(model, guide, rows, device, processes)
     notes += [note for name, estimate in estimates.items() if (note := _not_finite(name, estimate.value))]
-    likelihood = None
+    scores = None
     try:
-        likelihood = score_some(
+        scores = score_rows(
             model, guide, dataset.test, device, processes, num_rows=extent.scored_rows, progress=shown
         )
     except (InputError, ArithmeticError, MemoryError) as error:
@@ -180,7 +194,7 @@ def evaluate(
             samples = score_samples(quality, model, guide)
         except (InputError, ArithmeticError, MemoryError) as error:
             notes.append(f"Samples could not be compared with training rows: {error}")
-    return Evaluation(extent, estimates, likelihood, baselines, samples, tuple(notes))
+    return Evaluation(extent, estimates, scores, baselines, samples, tuple(notes))
 
 
 def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes: Processes) -> ElboEstimate:

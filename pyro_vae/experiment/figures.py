@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from pyro_vae import plots
-from pyro_vae.data import AsFloat, DataSet, Split
+from pyro_vae.data import DataSet
+from pyro_vae.evaluate import LogLikelihood
+from pyro_vae.experiment import image_figures
+from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
-from pyro_vae.priors.normal import StandardNormal
 from pyro_vae.progress import progress_bar
 
 __all__ = ["write_figures"]
 
-SHOWN_ROWS = 5000
-"""Rows that the latent space is drawn from."""
-PRIOR_DRAWS = 2000
-"""Draws that the quantiles of a learned prior are taken from."""
+Draw = Callable[[], Figure]
 
 
 def write_figures(
@@ -35,6 +34,8 @@ def write_figures(
     history: list[dict[str, Any]],
     *,
     best_epoch: int | None = None,
+    scores: LogLikelihood | None = None,
+    sample_from: Sequence[str] = ("prior",),
     progress: bool = False,
 ) -> list[str]:
     """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
@@ -48,12 +49,15 @@ def write_figures(
         dataset: Whose test rows are shown.
         history: Of training, a line an epoch.
         best_epoch: The epoch whose weights the programs have, as in `FitResult`.
+        scores: log p(x) of evenly spaced test rows; estimated on a few of them where None.
+        sample_from: What z of samples is drawn from: "prior", "mixture" (see `evaluate.samples`) or both.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
         Sentences on the pictures that are missing, one for each reason.
     """
-    pictures = dict(_Pictures(model, guide, dataset, history, best_epoch).named())
+    shown = Shown(model, guide, dataset, scores, sample_from)
+    pictures = dict(_pictures(shown, history, best_epoch))
     missing: dict[str, list[str]] = {}
     with (
         progress_bar(len(pictures), "figures", "drawing", shown=progress, leave=False) as bar,
@@ -78,94 +82,40 @@ def _reason(error: Exception) -> str:
     return (text or type(error).__name__).rstrip(".")
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """The figures of a run, each drawn when it is called for."""
+def _pictures(
+    shown: Shown, history: list[dict[str, Any]], best_epoch: int | None
+) -> Iterator[tuple[str, Draw]]:
+    """Yield the name of each picture that a run has, and the function that draws it."""
+    yield "training_curves", partial(_training_curves, shown, history, best_epoch)
+    if shown.model.latent_dim >= 3:
+        yield "latent_space_3d", partial(_latent_space, shown, plots.latent_space_3d, 3)
+    yield "latent_space", partial(_latent_space, shown, plots.latent_space, 2)
+    if shown.dataset.is_image:
+        yield "reconstructions", partial(image_figures.reconstructions, shown)
+        yield "best_and_worst", partial(image_figures.best_and_worst, shown)
+        yield "samples", partial(image_figures.samples, shown)
+        yield "traversal", partial(image_figures.traversal, shown)
+    else:
+        yield "marginals", partial(_columns, shown, plots.marginals)
+        yield "pair_plot", partial(_columns, shown, plots.pair_plot)
 
-    model: GenerativeModel
-    guide: AmortizedGuide
-    dataset: DataSet
-    history: list[dict[str, Any]]
-    best_epoch: int | None
 
-    def named(self) -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Yield the name of each picture that this run has, and the function that draws it."""
-        yield "training_curves", lambda: plots.training_curves(self.history, best_epoch=self.best_epoch)
-        if self.model.latent_dim >= 3:
-            yield "latent_space_3d", self._latent_space_3d
-        yield "latent_space", self._latent_space
-        if self.dataset.is_image:
-            yield "reconstructions", self._reconstructions
-            yield "samples", self._samples
-            if self.model.latent_dim >= 2:
-                yield "traversal", self._traversal
-        else:
-            yield "marginals", lambda: plots.marginals(*self._data_and_samples, self.dataset.column_names)
-            yield "pair_plot", lambda: plots.pair_plot(*self._data_and_samples, self.dataset.column_names)
+def _training_curves(shown: Shown, history: list[dict[str, Any]], best_epoch: int | None) -> Figure:
+    figure = plots.training_curves(history, best_epoch=best_epoch)
+    figure.suptitle(f"{shown.name}: training")
+    return figure
 
-    @cached_property
-    def _rows(self) -> Split:
-        return self.dataset.test.evenly_spaced(SHOWN_ROWS)
 
-    @cached_property
-    def _x(self) -> Tensor:
-        return self._rows.tensor()
+def _latent_space(shown: Shown, draw: Callable[..., Any], count: int) -> Figure:
+    dims = plots.widest_dimensions(shown.means, 3)[:count]
+    ax = draw(shown.means, shown.rows.labels, shown.dataset.class_names, dims=dims)
+    ax.set_title(f"{shown.name}: means of q(z|x), test rows")
+    figure: Figure = ax.figure
+    return figure
 
-    @cached_property
-    def _z(self) -> Tensor:
-        return self.guide.encode(self._x, *self._rows.context).mean
 
-    @cached_property
-    def _data_and_samples(self) -> tuple[Tensor, Tensor]:
-        count = max(len(self._x), 1000)
-        return self._x, self.model.sample(count, *self._context(count))
-
-    def _context(self, count: int) -> tuple[Tensor, ...]:
-        """Return the context of `count` evenly spaced rows that are shown; each stands several times if they are fewer.
-
-        Samples with it are drawn from p(x | context) averaged over the rows' own context.
-        """
-        chosen = torch.linspace(0, len(self._rows) - 1, count).round().long()
-        return tuple(part[chosen] for part in self._rows.context)
-
-    @cached_property
-    def _value_range(self) -> tuple[float, float]:
-        """What is black and what is full brightness: 0 and 1, or for floats that lie outside what they span."""
-        low, high = float(self._x.min()), float(self._x.max())
-        inside = not isinstance(self.dataset.preprocessing, AsFloat) or (low >= 0 and high <= 1)
-        return (0.0, 1.0) if inside or low == high else (low, high)
-
-    def _latent_space_3d(self) -> Any:
-        dims = plots.widest_dimensions(self._z, 3)
-        return plots.latent_space_3d(self._z, self._rows.labels, self.dataset.class_names, dims=dims).figure
-
-    def _latent_space(self) -> Any:
-        dims = plots.widest_dimensions(self._z, 3)[:2]
-        return plots.latent_space(self._z, self._rows.labels, self.dataset.class_names, dims=dims).figure
-
-    def _reconstructions(self) -> Any:
-        x, *context = self.dataset.test.evenly_spaced(20).tensors()
-        means = self.model.reconstruct(x, self.guide, *context)
-        return plots.reconstructions(x, means, self.dataset.data_shape, value_range=self._value_range).figure
-
-    def _samples(self) -> Any:
-        context = self._context(100)
-        means = self.model.decode(self.model.sample_prior(100, *context), *context).mean
-        return plots.samples(means, self.dataset.data_shape, value_range=self._value_range).figure
-
-    def _traversal(self) -> Any:
-        model, dims = self.model, plots.widest_dimensions(self._z, 2)
-        standard, context = isinstance(model.prior, StandardNormal), self._rows.head(1).context
-
-        def of_first_row(count: int) -> tuple[Tensor, ...]:
-            return tuple(part.expand(count, *part.shape[1:]) for part in context)
-
-        drawn = None if standard else model.sample_prior(PRIOR_DRAWS, *of_first_row(PRIOR_DRAWS)).cpu()
-        return plots.traversal_grid(
-            lambda z: model.decode(torch.as_tensor(z), *of_first_row(len(z))).mean,
-            model.latent_dim,
-            self.dataset.data_shape,
-            dims=dims,
-            prior_draws=drawn,
-            value_range=self._value_range,
-        ).figure
+def _columns(shown: Shown, draw: Callable[..., Figure]) -> Figure:
+    """Draw columns of test rows and of samples."""
+    figure = draw(shown.x, shown.sampled_rows, shown.dataset.column_names)
+    figure.legends[0].set_title(f"{shown.name}: test rows and samples", FontProperties(size="large"))
+    return figure

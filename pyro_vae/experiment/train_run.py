@@ -154,7 +154,14 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
 
     programs = prepared.model, prepared.guide
     notes = write_figures(
-        folder.figures, *programs, dataset, result.history, best_epoch=result.best_epoch, progress=True
+        folder.figures,
+        *programs,
+        dataset,
+        result.history,
+        best_epoch=result.best_epoch,
+        scores=evaluation.scores,
+        sample_from=config.run.sample_from,
+        progress=True,
     )
     if prepared.quality is not None:
         about = result.history, result.best_epoch, dataset.name

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from torch.utils.data import DataLoader, Dataset
 
 from pyro_vae._checks import InputError, check
@@ -26,6 +28,11 @@ CLASS_COLORS = (
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 """Ten colours chosen for colour-blind readers (Petroff 2021, arXiv:2107.02270)."""
+
+DPI, MARGIN = 150, 0.08
+"""Dots an inch, and inches of white around a picture, in a file."""
+FAST = {"compress_level": 4}
+"""A few percent larger than at 6, PIL's own, in less time."""
 
 
 def to_array(x: Any) -> np.ndarray:
@@ -97,5 +104,28 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
+        _write(figure, temporary)
     return path
+
+
+def _write(figure: Figure, path: Path) -> None:
+    """Write a figure with its layout whole, one without by what its artists cover.
+
+    `savefig` alone would go through a figure with a layout once more before it draws, with texts of another size.
+    """
+    canvas, dpi = figure.canvas, figure.dpi
+    figure.dpi = DPI
+    try:
+        if figure.get_layout_engine() is None:
+            figure.savefig(path, format="png", dpi=DPI, bbox_inches=_covered(figure), pil_kwargs=FAST)
+        else:
+            FigureCanvasAgg(figure).print_png(path, pil_kwargs=FAST)
+    finally:
+        figure.dpi = dpi
+        figure.set_canvas(canvas)
+
+
+def _covered(figure: Figure) -> Bbox:
+    """Return what a figure's artists cover and a margin, in inches: whole dots, so that pixels of images stay even."""
+    edges = figure.get_tightbbox().padded(MARGIN).extents
+    return Bbox.from_extents(*np.round(edges * DPI) / DPI)

@@ -1,24 +1,17 @@
-"""Rows of data that are images."""
+"""Rows of data that are images: what a model makes of them, and what it draws."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from scipy.special import ndtri
+from matplotlib.figure import Figure
 
 from pyro_vae._checks import check, check_integer
-from pyro_vae.plots._canvas import axes_or_new, to_array, to_rows
-
-Range = tuple[float, float]
-
-INCHES = 0.62
-"""Width of one image in a new figure: ten of them fill a slide's column."""
-TALLEST = 20.0
-"""Inches of a new figure at most: of tall, narrow images it is wider than they need."""
+from pyro_vae.plots._canvas import to_array
+from pyro_vae.plots._mosaic import Range, centres, new_panels, show, to_grid, to_rgb
 
 
 def reconstructions(
@@ -48,17 +41,17 @@ def reconstructions(
     Raises:
         InputError: The shapes don't fit each other or `data_shape`.
     """
-    upper = _to_rgb(originals, data_shape, value_range, "originals")
-    lower = _to_rgb(reconstructions, data_shape, value_range, "reconstructions")
+    upper = to_rgb(originals, data_shape, value_range, "originals")
+    lower = to_rgb(reconstructions, data_shape, value_range, "reconstructions")
     check(
         len(upper) == len(lower),
         f"Expected as many reconstructions as originals; got {len(lower)} and {len(upper)}.",
     )
-    upper = _grid(upper, check_integer(pairs, "pairs"), check_integer(columns, "columns"))
-    lower = _grid(lower, pairs, columns)
+    upper = to_grid(upper, check_integer(pairs, "pairs"), check_integer(columns, "columns"))
+    lower = to_grid(lower, pairs, columns)
     grid = np.stack([upper, lower], axis=1).reshape(-1, *upper.shape[1:])
-    ax = _show(grid, ax)
-    ax.set_yticks(_centres(grid, 0), ["data", "model"] * len(upper))
+    ax = show(grid, ax)
+    ax.set_yticks(centres(grid, 0), ["data", "model"] * len(upper))
     ax.set_title("Reconstructions")
     return ax
 
@@ -86,139 +79,124 @@ def samples(
     Raises:
         InputError: `images` does not fit `data_shape`.
     """
-    rgb = _to_rgb(images, data_shape, value_range, "images")
-    ax = _show(_grid(rgb, 10, check_integer(columns, "columns")), ax)
+    rgb = to_rgb(images, data_shape, value_range, "images")
+    ax = show(to_grid(rgb, 10, check_integer(columns, "columns")), ax)
     ax.set_title("Samples from the model")
     return ax
 
 
-def traversal_grid(
-    decode: Callable[[np.ndarray], Any],
-    latent_dim: int,
+def samples_and_means(
+    sources: Mapping[str, tuple[Any, Any]],
     data_shape: Sequence[int],
     *,
-    dims: Sequence[int] = (0, 1),
-    steps: int = 12,
-    prior_draws: Any = None,
+    columns: int = 8,
     value_range: Range = (0.0, 1.0),
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw what the model decodes from a grid over two latent dimensions, the others at their median.
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw x ~ p(x given z) beside E[x given z], image by image of the same z: eight rows, of several sources five.
 
-    Both dimensions step through quantiles of the prior, z = F^-1(u) with u from 0.01 to 0.99 in equal steps,
-    so that each image stands for the same share of the prior (Kingma & Welling 2014, figure 4). With one latent
-    dimension the grid is a single row.
+    Noise of the likelihood is in the first alone, so that they differ by what the model holds for noise.
 
     Args:
-        decode: Maps float64 latents of shape (n, latent_dim) to means of shape (n, D) or (n, *data_shape).
-        latent_dim: Size of z.
+        sources: By where z is from, such as "z ~ p(z)": draws and means, each of shape (N, D) or (N, *data_shape).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        dims: The dimensions that run to the right and upwards.
-        steps: Steps along each dimension.
-        prior_draws: Draws from the prior, shape (num_draws, latent_dim), whose quantiles by dimension are taken; those
-            of the standard normal where None.
+        columns: Images a row at most.
         value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        figure: Where to draw; a new figure by default.
 
     Returns:
-        The axes.
+        The figure, of two panels a source.
 
     Raises:
-        InputError: A dimension is not one of z's, or the decoded rows do not fit `data_shape`.
+        InputError: There is no source, or images don't fit each other or `data_shape`.
     """
-    steps, dims = check_integer(steps, "steps"), tuple(dims[:latent_dim])
-    check(
-        0 < len(dims) <= 2 and all(0 <= d < latent_dim for d in dims) and len(set(dims)) == len(dims),
-        f"Expected dims to be two different dimensions of z, from 0 to {latent_dim - 1}; got {dims}.",
-    )
-    quantiles = _quantiles(steps, latent_dim, prior_draws)
-    z = np.tile(_quantiles(1, latent_dim, prior_draws), (steps ** len(dims), 1))
-    z[:, dims[0]] = np.tile(quantiles[:, dims[0]], len(z) // steps)
-    for upwards in dims[1:]:
-        z[:, upwards] = np.repeat(quantiles[::-1, upwards], steps)
-    rgb = _to_rgb(decode(z), data_shape, value_range, "the decoded rows")
-    grid = _grid(rgb, steps, steps)
-    ax = _show(grid, ax)
-    ax.set(title="Decoded grid of latents", xlabel=f"z[{dims[0]}]")
-    ax.set_xticks(_centres(grid, 1), _names(quantiles[:, dims[0]]))
-    if len(dims) == 2:
-        ax.set_ylabel(f"z[{dims[1]}]")
-        ax.set_yticks(_centres(grid, 0)[::-1], _names(quantiles[:, dims[1]]))
-    return ax
+    check(len(sources) > 0, "Expected at least one source of z; got none.")
+    columns, rows = check_integer(columns, "columns"), 8 if len(sources) == 1 else 5
+    pairs = {
+        source: [to_grid(to_rgb(images, data_shape, value_range, "images"), rows, columns) for images in pair]
+        for source, pair in sources.items()
+    }
+    panels = _panels(figure, next(iter(pairs.values()))[0], len(pairs), 2)
+    for number, (source, (drawn, means)) in enumerate(pairs.items()):
+        check(drawn.shape == means.shape, "Expected as many means as draws; got other numbers of them.")
+        left, right = panels[2 * number : 2 * number + 2]
+        show(drawn, left).set_title(f"draws x ~ p(x|z), {source}", fontsize="medium")
+        show(means, right).set_title("means E[x|z], same z", fontsize="medium")
+    return left.figure  # type: ignore[return-value]
 
 
-def _quantiles(steps: int, latent_dim: int, prior_draws: Any) -> np.ndarray:
-    """Return quantiles of each dimension of the prior, shape (steps, latent_dim); one step is the median."""
-    shares = np.linspace(0.01, 0.99, steps) if steps > 1 else np.array([0.5])
-    if prior_draws is None:
-        return np.repeat(ndtri(shares)[:, None], latent_dim, axis=1)
-    draws = np.asarray(prior_draws, dtype=np.float64)
-    check(
-        draws.ndim == 2 and draws.shape[1] == latent_dim and len(draws) > 0,
-        f"Expected prior_draws of shape (num_draws, {latent_dim}); got {draws.shape}.",
-    )
-    return np.quantile(draws, shares, axis=0)
+def best_and_worst(
+    groups: Mapping[str, tuple[Any, Any, Any]],
+    data_shape: Sequence[int],
+    *,
+    columns: int = 10,
+    value_range: Range = (0.0, 1.0),
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw rows that were chosen by a number, such as log p(x), above their reconstructions and the number.
+
+    Args:
+        groups: By name, such as "best": rows and reconstructions, each of shape (N, D) or (N, *data_shape), and the
+            numbers, shape (N,); see `ranked`.
+        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
+        columns: Images of a group at most.
+        value_range: The data's values for black and for full brightness, in data units.
+        figure: Where to draw; a new figure by default.
+
+    Returns:
+        The figure, a panel a group.
+
+    Raises:
+        InputError: There is no group, or the shapes don't fit each other or `data_shape`.
+    """
+    check(len(groups) > 0, "Expected at least one group of rows; got none.")
+    check_integer(columns, "columns")
+    longest = max((to_rgb(rows, data_shape, value_range, "rows") for rows, *_ in groups.values()), key=len)
+    model = np.concatenate([longest[:columns]] * 2)
+    panels = _panels(figure, to_grid(model, 2, len(model) // 2), len(groups), 1)
+    for ax, (name, (rows, means, values)) in zip(panels, groups.items(), strict=True):
+        numbers = to_array(values).ravel()[:columns]
+        reconstructions(rows, means, data_shape, pairs=1, columns=columns, value_range=value_range, ax=ax)
+        grid = to_grid(to_rgb(rows, data_shape, value_range, "rows"), 1, columns)
+        ax.set_title(name, loc="left", fontsize="medium")
+        ax.set_title("")
+        ax.set_xticks(centres(grid, 1), _short(numbers), fontsize="small")
+    return panels[0].figure  # type: ignore[return-value]
 
 
-def _names(quantiles: np.ndarray) -> list[str]:
-    return [f"{round(quantile, 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}") for quantile in quantiles]
+def ranked(values: Any, count: int) -> dict[str, np.ndarray]:
+    """Return the numbers of the best, the middle and the worst rows by a value, the larger the better.
+
+    Args:
+        values: Of each row, shape (N,); rows whose value is NaN have no rank.
+        count: Rows of each group; a third of those with a rank where they are fewer, at least one.
+
+    Returns:
+        By "best", "median" and "worst": numbers of rows in falling order of their value, but the worst one first.
+
+    Raises:
+        InputError: No value is a number.
+    """
+    array = to_array(values)
+    order = np.argsort(-array, kind="stable")[: np.count_nonzero(~np.isnan(array))]
+    check(len(order) > 0, "Expected at least one value that is a number; got none.")
+    count = min(check_integer(count, "count"), max(1, len(order) // 3))
+    middle = (len(order) - count) // 2
+    return {
+        "best": order[:count],
+        "median": order[middle : middle + count],
+        "worst": order[::-1][:count].copy(),
+    }
 
 
-def _to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str) -> np.ndarray:
-    """Return images of shape (N, H, W, 3) with values in [0, 1]."""
-    shape = tuple(data_shape)
-    check(
-        len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4)),
-        f"Expected a data_shape of (H, W), (1, H, W), (3, H, W) or (4, H, W); got {shape}. "
-        "Use marginals for other data.",
-    )
-    array = to_array(images)
-    check(
-        len(array) > 0 and array[0].size == math.prod(shape),
-        f"Expected {name} of shape (N, {math.prod(shape)}) with at least one row, for a data_shape of "
-        f"{shape}; got {array.shape}.",
-    )
-    low, high = value_range
-    check(low < high, f"Expected a value_range of (low, high) with low < high; got {value_range}.")
-    own = array.shape[1:] == shape
-    rows = to_rows(array.reshape(len(array), -1) if own else array, name)
-    unit = np.clip((rows.reshape(len(rows), -1, *shape[-2:]) - low) / (high - low), 0, 1)
-    if unit.shape[1] == 4:  # laid over white by its opacity
-        unit = 1 - unit[:, 3:] * (1 - unit[:, :3])
-    return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(rows), *shape[-2:], 3))
+def _panels(figure: Figure | None, grid: np.ndarray, rows: int, columns: int) -> list[Axes]:
+    """Return axes for so many grids, row by row."""
+    if figure is None:
+        return new_panels(grid, rows, columns)
+    return list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def _grid(rgb: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return the first images as (rows, columns, H, W, 3), white where there are fewer."""
-    columns = min(columns, len(rgb))
-    rows = min(rows, math.ceil(len(rgb) / columns))
-    grid = np.ones((rows * columns, *rgb.shape[1:]))
-    grid[: len(rgb)] = rgb[: len(grid)]
-    return grid.reshape(rows, columns, *rgb.shape[1:])
-
-
-def _gap(grid: np.ndarray) -> int:
-    """Return the white space between images, in pixels of theirs."""
-    return max(1, min(grid.shape[2:4]) // 14)
-
-
-def _centres(grid: np.ndarray, axis: int) -> np.ndarray:
-    """Return where the rows (axis 0) or columns (axis 1) of images have their centres, in pixels."""
-    size = grid.shape[2 + axis]
-    return np.arange(grid.shape[axis]) * (size + _gap(grid)) + (size - 1) / 2
-
-
-def _show(grid: np.ndarray, ax: Axes | None) -> Axes:
-    """Draw the grid as one picture without frame and ticks."""
-    rows, columns, height, width, _ = grid.shape
-    gap = _gap(grid)
-    padded = np.pad(grid, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=1.0)
-    picture = padded.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)
-    tall = min(rows * INCHES * height / width + 0.7, TALLEST)
-    ax = axes_or_new(ax, max(2.5, columns * INCHES + 0.8), tall)
-    ax.imshow(picture[:-gap, :-gap], interpolation="nearest")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return ax
+def _short(numbers: np.ndarray) -> list[str]:
+    """Return numbers with one digit after the point, or none where one of them is long."""
+    digits = 0 if np.abs(numbers[np.isfinite(numbers)]).max(initial=0) >= 1000 else 1
+    return [f"{number:.{digits}f}".replace("-", "\N{MINUS SIGN}") for number in numbers]

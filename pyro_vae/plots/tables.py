@@ -103,12 +103,12 @@ def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
 
 def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:
     low, high = _limits(data, samples)
-    edges = np.linspace(low, high, BINS + 1).tolist()
-    # Weights rather than density=True, so that samples outside the range still count in the whole.
-    weights = [np.full(len(x), BINS / (high - low) / len(x)) for x in (data, samples)]
-    ax.hist(data, edges, weights=weights[0], color=BLUE, alpha=0.45)
-    ax.hist(samples, edges, weights=weights[1], color=VERMILION, histtype="step", linewidth=1.6)
-    ax.set(xlim=(low, high), yticks=[])
+    edges = np.linspace(low, high, BINS + 1)
+    # Divided here rather than by density=True, so that samples outside the range still count in the whole.
+    shares = [np.histogram(x, edges)[0] * BINS / (high - low) / len(x) for x in (data, samples)]
+    ax.stairs(shares[0], edges, fill=True, color=BLUE, alpha=0.45)
+    ax.stairs(shares[1], edges, color=VERMILION, linewidth=1.6)
+    ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
 
 
 def _pair(ax: Axes, data: np.ndarray, samples: np.ndarray, i: int, j: int) -> None:

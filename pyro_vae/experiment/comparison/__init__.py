@@ -5,7 +5,13 @@ from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
 from pyro_vae.experiment.comparison.entries import BOUND, Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
-from pyro_vae.experiment.comparison.scored_rows import SCORED_ROWS, SCORED_SAMPLES, score_some
+from pyro_vae.experiment.comparison.scored_rows import (
+    SCORED_ROWS,
+    SCORED_SAMPLES,
+    score_rows,
+    score_some,
+    told_scores,
+)
 from pyro_vae.statistics import mean_and_se
 
 __all__ = [
@@ -26,5 +32,7 @@ __all__ = [
     "linear_baselines",
     "mean_and_se",
     "pooled_moments",
+    "score_rows",
     "score_some",
+    "told_scores",
 ]

@@ -11,13 +11,13 @@ from pyro_vae.data import Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.processes import ALONE, Processes
 
-__all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_some"]
+__all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_rows", "score_some", "told_scores"]
 
 SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
 """Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
 
 
-def score_some(
+def score_rows(
     model: nn.Module,
     guide: nn.Module,
     split: Split,
@@ -26,7 +26,7 @@ def score_some(
     *,
     num_rows: int = SCORED_ROWS,
     progress: bool = False,
-) -> dict[str, Any]:
+) -> LogLikelihood:
     """Estimate log p(x) by importance sampling, with 1000 samples, on at most `num_rows` from all over a split.
 
     Args:
@@ -39,10 +39,19 @@ def score_some(
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example.
+        The estimate for each of `split.evenly_spaced(num_rows)`, of all processes' rows.
     """
     rows = tuple(part.to(device) for part in split.evenly_spaced(num_rows).share(processes).tensors())
     own = log_likelihood(model, guide, rows, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
     columns = processes.gather(torch.stack(own.columns(), dim=1)).T
-    estimate = LogLikelihood.from_columns(columns, own.num_samples)
+    return LogLikelihood.from_columns(columns, own.num_samples)
+
+
+def score_some(model: nn.Module, guide: nn.Module, split: Split) -> dict[str, Any]:
+    """Return what `told_scores` says of `score_rows`."""
+    return told_scores(score_rows(model, guide, split))
+
+
+def told_scores(estimate: LogLikelihood) -> dict[str, Any]:
+    """Return `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example."""
     return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}

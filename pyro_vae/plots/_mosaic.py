@@ -1,0 +1,129 @@
+"""Many images as one picture: their pixels, their places and their frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox, BboxTransformFrom
+
+from pyro_vae._checks import check
+from pyro_vae.plots._canvas import DPI, to_array, to_rows
+
+Range = tuple[float, float]
+
+LEAST_DOTS, MOST_DOTS = 80, 150
+"""Dots that an image and the space beside it are wide in a new figure: each pixel has a whole number of them."""
+TALLEST = 18.0
+"""Inches of images above each other in a new figure, at most."""
+SIDES, BOTTOM, TOP, BETWEEN = 1.5, 0.6, 0.65, (0.2, 0.6)
+"""Inches for labels around the panels of a new figure, and between two of them across and down; `save` cuts off what is
+left over."""
+FRAME = "0.6"
+"""Grey of the hairline around each image: a white image on white has an edge."""
+
+
+def to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str) -> np.ndarray:
+    """Return images of shape (N, H, W, 3) with values in [0, 1]."""
+    shape = tuple(data_shape)
+    check(
+        len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4)),
+        f"Expected a data_shape of (H, W), (1, H, W), (3, H, W) or (4, H, W); got {shape}. "
+        "Use marginals for other data.",
+    )
+    array = to_array(images)
+    check(
+        len(array) > 0 and array[0].size == math.prod(shape),
+        f"Expected {name} of shape (N, {math.prod(shape)}) with at least one row, for a data_shape of "
+        f"{shape}; got {array.shape}.",
+    )
+    low, high = value_range
+    check(low < high, f"Expected a value_range of (low, high) with low < high; got {value_range}.")
+    own = array.shape[1:] == shape
+    rows = to_rows(array.reshape(len(array), -1) if own else array, name)
+    unit = np.clip((rows.reshape(len(rows), -1, *shape[-2:]) - low) / (high - low), 0, 1)
+    if unit.shape[1] == 4:  # laid over white by its opacity
+        unit = 1 - unit[:, 3:] * (1 - unit[:, :3])
+    return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(rows), *shape[-2:], 3))
+
+
+def to_grid(rgb: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return the first images as (rows, columns, H, W, 3), at most so many of both; NaN where there is none."""
+    columns = min(columns, len(rgb))
+    rows = min(rows, math.ceil(len(rgb) / columns))
+    grid = np.full((rows * columns, *rgb.shape[1:]), np.nan)
+    grid[: len(rgb)] = rgb[: len(grid)]
+    return grid.reshape(rows, columns, *rgb.shape[1:])
+
+
+def new_panels(grid: np.ndarray, rows: int = 1, columns: int = 1) -> list[Axes]:
+    """Return axes of a new figure, row by row, each of the size that fits a grid of images."""
+    width, height = _inches(grid)
+    across, down = BETWEEN
+    figure = Figure(
+        (
+            2 * SIDES + columns * width + (columns - 1) * across,
+            BOTTOM + rows * height + (rows - 1) * down + TOP,
+        )
+    )
+    whole = Bbox.from_bounds(0, 0, *figure.get_size_inches())
+    corners = [
+        (SIDES + j * (width + across), BOTTOM + (rows - 1 - i) * (height + down))
+        for i in range(rows)
+        for j in range(columns)
+    ]
+    panels = [Bbox.from_bounds(*corner, width, height) for corner in corners]
+    return [figure.add_axes(panel.transformed(BboxTransformFrom(whole)).bounds) for panel in panels]
+
+
+def centres(grid: np.ndarray, axis: int) -> np.ndarray:
+    """Return where the rows (axis 0) or columns (axis 1) of images have their centres, in pixels."""
+    size = grid.shape[2 + axis]
+    return np.arange(grid.shape[axis]) * (size + _gap(grid)) + (size - 1) / 2
+
+
+def show(grid: np.ndarray, ax: Axes | None = None) -> Axes:
+    """Draw a grid of images, each in a hairline frame; into a new figure where `ax` is None."""
+    ax = new_panels(grid)[0] if ax is None else ax
+    rows, columns, height, width, _ = grid.shape
+    gap = _gap(grid)
+    padded = np.pad(grid, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=np.nan)
+    picture = padded.swapaxes(1, 2).reshape(rows * (height + gap), columns * (width + gap), 3)
+    ax.imshow(
+        np.nan_to_num(picture[:-gap, :-gap], nan=1.0),
+        interpolation="auto" if width + gap > MOST_DOTS else "nearest",
+    )
+    frame(ax, grid, ~np.isnan(grid[:, :, 0, 0, 0]), color=FRAME, linewidth=0.5)
+    ax.set(xticks=[], yticks=[])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+def frame(ax: Axes, grid: np.ndarray, chosen: np.ndarray, **style: Any) -> None:
+    """Draw a frame around some of the images; `chosen` is boolean, (rows, columns)."""
+    height, width = grid.shape[2:4]
+    corners = np.argwhere(chosen)[:, None, ::-1] * (np.array([width, height]) + _gap(grid)) - 0.5
+    around = np.array([[0, 0], [width, 0], [width, height], [0, height], [0, 0]])
+    ax.add_collection(LineCollection(list(corners + around), clip_on=False, **style), autolim=False)
+
+
+def _gap(grid: np.ndarray) -> int:
+    """Return the white space between images, in pixels of theirs."""
+    return max(1, min(grid.shape[2:4]) // 14)
+
+
+def _inches(grid: np.ndarray) -> tuple[float, float]:
+    """Return the width and height of a grid in a new figure."""
+    rows, columns, height, width, _ = grid.shape
+    gap = _gap(grid)
+    pitch = width + gap
+    dots = math.ceil(LEAST_DOTS / pitch) if pitch <= MOST_DOTS else MOST_DOTS / pitch
+    across, down = columns * pitch - gap, rows * (height + gap) - gap
+    scale = min(dots / DPI, TALLEST / down)
+    return across * scale, down * scale
