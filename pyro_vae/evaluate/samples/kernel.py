@@ -24,8 +24,8 @@ class KernelDistance:
     the delete-half jackknife (Shao & Wu 1989); where both sets have one distribution it is too large, up to sqrt(3)
     times.
 
-    Own code, since torchmetrics' `KernelInceptionDistance` computes the kernel anew for each subset: 25 s of one core
-    for 100 subsets of 1000 rows of 1280 features, where the sums over all subsets take 2 s here.
+    Own code, since torchmetrics' `KernelInceptionDistance` computes the kernel anew for each subset: 17 s of one core
+    for 100 subsets of 1000 rows of 1280 features. Here the sums over halves of 2500 samples and 2500 rows take 0.8 s.
 
     Args:
         reference: Features of the data, shape (N, num_features), N at least 4.
@@ -34,12 +34,12 @@ class KernelDistance:
     names = ("kernel", "kernel_se")
 
     def __init__(self, reference: Tensor) -> None:
-        self.check_count(len(reference), reference.shape[1], "training rows")
+        self.check_usable(len(reference), reference.shape[1], "training rows")
         self._reference = _Subsets.of(reference, seed=0)
         self._within = _within(self._reference)
 
     @staticmethod
-    def check_count(count: int, num_features: int, what: str) -> None:
+    def check_usable(count: int, num_features: int, what: str) -> None:
         """Raise `InputError` where halves of so many images would have no pairs."""
         check(count >= 4, f"Expected at least 4 {what} for the kernel distance; got {count}.")
 
@@ -50,7 +50,7 @@ class KernelDistance:
         Args:
             features: Of samples, shape (M, num_features), M at least 4.
         """
-        self.check_count(len(features), features.shape[1], "samples")
+        self.check_usable(len(features), features.shape[1], "samples")
         samples = _Subsets.of(features, seed=1)
         between = _sums(samples, self._reference) / (samples.sizes * self._reference.sizes)
         estimates = _within(samples) + self._within - 2 * between

@@ -30,11 +30,11 @@ class PrecisionRecall:
     names = ("precision", "recall")
 
     def __init__(self, reference: Tensor) -> None:
-        self.check_count(len(reference), reference.shape[1], "training rows")
+        self.check_usable(len(reference), reference.shape[1], "training rows")
         self._reference = reference.double().cpu()
 
     @staticmethod
-    def check_count(count: int, num_features: int, what: str) -> None:
+    def check_usable(count: int, num_features: int, what: str) -> None:
         """Raise `InputError` where so few images have no third neighbour."""
         check(
             count > NEIGHBOURS,
@@ -48,7 +48,7 @@ class PrecisionRecall:
         Args:
             features: Of samples, shape (M, num_features), M above 3.
         """
-        self.check_count(len(features), features.shape[1], "samples")
+        self.check_usable(len(features), features.shape[1], "samples")
         count = min(len(features), len(self._reference))
         data, samples = (
             part[torch.from_numpy(evenly_spaced_rows(len(part), count))]

@@ -67,7 +67,7 @@ class SampleQuality:
         num_reference: int = 10_000,
         data_shape: Sequence[int] | None = None,
     ) -> None:
-        self.train, self.network = train, network
+        self.train, self.network = train, network.eval()
         self.statistics = {
             name: STATISTICS[check_choice(name, STATISTICS, "statistics")] for name in statistics
         }
@@ -75,8 +75,8 @@ class SampleQuality:
         self.num_samples = check_integer(num_samples, "num_samples")
         self.images = TrainingImages(train, data_shape, num_reference)
         for made in self.statistics.values():
-            made.check_count(num_samples, network.num_features, "samples")
-            made.check_count(len(self.images), network.num_features, "training rows")
+            made.check_usable(num_samples, network.num_features, "samples")
+            made.check_usable(len(self.images), network.num_features, "training rows")
         check(
             "mixture" not in self.sources or not self.images.context,
             "Expected rows without context to draw z from a mixture of their codes; got some. Draw from the prior.",
