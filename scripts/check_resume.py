@@ -46,6 +46,8 @@ class Arguments:
     """Widths of the encoder's hidden layers."""
     compile: Literal["auto", "on", "off"] = "auto"
     """As for svi_train.py."""
+    evaluate: Literal["auto", "full", "quick", "none"] = "auto"
+    """As for svi_train.py; with none no process is killed in evaluation and figures."""
     checkpoint_seconds: float = 0.2
     """Time between two checkpoints."""
     seed: int = 0
@@ -63,6 +65,7 @@ class Arguments:
             "--dataset": self.dataset,
             "--epochs": self.epochs,
             "--compile": self.compile,
+            "--evaluate": self.evaluate,
             "--checkpoint-seconds": self.checkpoint_seconds,
             "--out": folder,
         }

@@ -30,7 +30,7 @@ def digits():
 @pytest.mark.slow
 def test_on_digits_the_nonlinear_vae_is_above_factor_analysis_above_ppca(digits):
     baselines = linear_baselines(digits, 8)
-    training = TrainingConfig(epochs=40, device="cpu")
+    training = TrainingConfig(epochs=20, device="cpu")
     vae = fit_vae(Config(model=ModelConfig(latent_dim=8), training=training), digits)
     ppca, factor_analysis = baselines["ppca"], baselines["factor_analysis"]
     assert vae.test[0] > factor_analysis.test[0] + 2 * factor_analysis.test[1]
@@ -133,7 +133,7 @@ def test_a_small_table_with_two_factors_is_learned_and_does_not_collapse(tmp_pat
     table = load_dataset(str(tmp_path / "table.npy"))
     config = Config(
         model=ModelConfig(latent_dim=2, hidden=(50,)),
-        training=TrainingConfig(epochs=150, device="cpu", lr=3e-3),
+        training=TrainingConfig(epochs=60, device="cpu", lr=1e-2),
     )
     vae, exact = fit_vae(config, table), linear_baselines(table, 2)["factor_analysis"]
     assert vae.test[0] > exact.test[0] - 0.2

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 from helpers import SCRIPTS, script
 
@@ -15,7 +16,7 @@ SMOKE = {
     "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf "
     "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
     "benchmark.py": "step --networks tiny --contenders pytorch --rounds 1 --seconds 0.01 --out {place}/out",
-    "check_resume.py": "--kills 1 --epochs 3 --hidden 8 --no-full-disk",
+    "check_resume.py": "--kills 1 --dataset {place}/rows.npy --epochs 3 --hidden 8 --evaluate none --no-full-disk",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
     "write_settings.py": "--root {place}",
 }
@@ -50,6 +51,7 @@ def run(tmp_path_factory):
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in SMOKE]
 )
 def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, monkeypatch):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 4)))
     scoring, short = "pyro_vae.experiment.scoring.scoring", Annealing(20, num_chains=2, num_warmup=5)
     monkeypatch.setattr(
         f"{scoring}.annealed_log_likelihood", partial(annealed_log_likelihood, annealing=short)
