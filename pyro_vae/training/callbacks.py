@@ -132,7 +132,7 @@ class ProgressBar(Callback):
             (line["metrics"] for line in reversed(trainer.history) if "metrics" in line), {}
         )
         for name, value in measured.items():
-            text += f", {name} {value:.4g}"
+            text += f", {name} {value:.4g}" if not name.endswith("_se") else ""
         self.bar.set_description_str(f"epoch {trainer.epoch + 1}/{trainer.epochs}", refresh=False)
         self.bar.set_postfix_str(text)
 

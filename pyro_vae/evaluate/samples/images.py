@@ -48,7 +48,7 @@ class RowsAsImages:
         check(
             len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4)),
             "Expected images for the quality of samples, of shape (height, width) or (1, 3 or 4, height, width); got "
-            f"rows of shape {tuple(shape)}. Leave such metrics out for other data.",
+            f"rows of shape {tuple(shape)}. Give data_shape where they are flat images, or leave such metrics out.",
         )
 
     def __call__(self, rows: Tensor) -> Tensor:
