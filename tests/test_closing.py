@@ -12,6 +12,7 @@ from PIL import Image
 
 from pyro_vae import load_dataset, load_run, plots
 from pyro_vae.experiment import evaluation as closing
+from pyro_vae.experiment.comparison import score_rows
 from pyro_vae.experiment.evaluation import LARGEST_COST, Extent, extent_of, full_cost
 from pyro_vae.experiment.figures import write_figures
 
@@ -242,6 +243,27 @@ def test_figures_of_a_folder_that_cannot_be_made_are_one_note(tmp_path):
     notes = write_figures(tmp_path / "file" / "figures", run.model, run.guide, digits, HISTORY)
     assert len(notes) == 1
     assert "training_curves.png, latent_space.png" in notes[0]
+
+
+@pytest.mark.slow
+def test_both_sources_of_samples_and_given_scores_are_drawn(tmp_path, monkeypatch):
+    digits, run, titles = load_dataset("digits"), load_run_of_digits(tmp_path), {}
+    scores = score_rows(run.model, run.guide, digits.test, num_rows=30)
+
+    def save(figure, path):
+        titles[path.stem] = [figure.get_suptitle(), *(ax.get_title() for ax in figure.axes)]
+
+    monkeypatch.setattr(plots, "save", save)
+    sources = ("prior", "mixture")
+    assert (
+        write_figures(tmp_path, run.model, run.guide, digits, HISTORY, scores=scores, sample_from=sources)
+        == []
+    )
+    assert (
+        titles["best_and_worst"][0]
+        == "digits: 30 test rows by log p(x), nats (importance sampling, K = 1000)"
+    )
+    assert "draws x ~ p(x|z), z ~ mixture fitted to codes" in titles["samples"]
 
 
 HISTORY = [{"epoch": 1, "train": {"elbo": -1.0, "reconstruction": -1.0, "kl": 0.0}}]

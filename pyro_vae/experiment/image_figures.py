@@ -17,7 +17,7 @@ COLUMNS = 10
 """Images beside one another, and rows of a traversal, at most."""
 SAMPLES = 64
 """Images of a grid of samples at most."""
-SOURCES = {"prior": "z ~ p(z)", "mixture": "z ~ mixture of codes"}
+SOURCES = {"prior": "z ~ p(z)", "mixture": "z ~ mixture fitted to codes"}
 """What z is drawn from, as titles show it."""
 
 
