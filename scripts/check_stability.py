@@ -129,12 +129,13 @@ def epochs_of(arguments: Arguments, name: str, dataset: "DataSet") -> int:
 def measure(arguments: Arguments, outcome: Outcome, config: Config) -> None:
     """Train once for each seed and note the final ELBO of the test rows, or what went wrong."""
     from pyro_vae.experiment.load_data import load_data
+    from pyro_vae.likelihoods import LIKELIHOODS
 
     try:
         dataset = load_data(config)
     except InputError as error:
-        # Only a binary likelihood may refuse these data sets.
-        if config.model.likelihood != "bernoulli":
+        # Only a density on all reals takes every one of these data sets.
+        if LIKELIHOODS[config.model.likelihood].kind == "continuous":
             raise
         outcome.refused = str(error)
         return
