@@ -203,6 +203,7 @@ def test_a_latent_that_is_a_mixture():
     assert_within_sigma(found.value, exact, found.se + 1e-3)
 
 
+@pytest.mark.slow
 def test_latents_are_packed_and_unpacked_with_their_density():
     def model(x):
         with pyro.plate("data", len(x)):

@@ -114,6 +114,7 @@ def test_labels_and_their_one_hot_code_are_alike(guide):
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in program.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_training_with_labels(precision):
     x = rows((24,))

@@ -146,6 +146,7 @@ def test_the_pointwise_log_likelihood_may_be_log_p_x(held_out):
     assert (marginal.constant_data["log_likelihood_pareto_k"].values < 0.7).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:Estimated shape parameter of Pareto"
 )  # of log p(x | z), which is the point
@@ -165,6 +166,7 @@ def test_loo_of_it_is_the_exact_log_likelihood(held_out):
     assert compared.index[0] == "of z"  # which is why the export says what it holds
 
 
+@pytest.mark.slow
 def test_the_export_says_which_log_likelihood_it_holds(held_out):
     _, of_z, marginal = held_out
     assert "too high" in of_z.log_likelihood.attrs["meaning"]
@@ -173,6 +175,7 @@ def test_the_export_says_which_log_likelihood_it_holds(held_out):
     assert "20000 samples" in marginal.log_likelihood.attrs["meaning"]
 
 
+@pytest.mark.slow
 def test_loo_of_log_p_x_warns_of_nothing(held_out):
     from pyro_vae.evaluate._arviz import az
 

@@ -173,6 +173,7 @@ def test_factor_analysis_ends_at_the_maximum(name):
     assert abs(long.score(x) - model.score(x)) < 1e-6
 
 
+@pytest.mark.slow
 def test_factor_analysis_gains_nothing_from_thousands_of_steps_of_em():
     x, q = SLOW["noise alone"]
     model = FactorAnalysis(q, n_init=1).fit(x)

@@ -269,6 +269,7 @@ def test_the_mixture_finds_clusters_and_beats_one_ppca():
     assert fitted.score(rows) < GaussianMixture(3, n_init=3, random_state=0).fit(rows).score(rows) + 1e-3
 
 
+@pytest.mark.slow
 def test_restarts_keep_the_best():
     rows = load_digits().data[:400] + np.random.default_rng(8).random((400, 64))
     rng = np.random.RandomState(0)

@@ -72,6 +72,7 @@ def test_epochs_are_compared_by_what_is_trained(objective, expected):
     assert all(("loss" in line["validation"]) == (expected == "best-loss") for line in result.history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 3.0])
 def test_the_validation_loss_is_that_of_the_objective_at_its_full_weight(beta):
     objective = ELBO(beta=beta, warmup=1.0)
@@ -96,6 +97,7 @@ def test_an_autoencoder_is_kept_by_its_reconstruction():
     assert by_elbo.early_note.startswith(f"The best epoch by validation ELBO is {by_elbo.best_epoch} of 60,")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["best-elbo", "best-loss", "last"])
 def test_the_epoch_asked_for_is_kept(keep):
     model, guide = small_vae()
@@ -225,6 +227,7 @@ def test_callbacks_see_the_weights_that_were_validated_and_training_goes_on_from
     assert [line["validation"] for line in alone.history] == [line["validation"] for line in result.history]
 
 
+@pytest.mark.slow
 def test_a_state_taken_in_on_epoch_goes_on_to_the_same_weights():
     looks = Looks()
     settings = {
@@ -268,6 +271,7 @@ def test_another_patience_goes_on_where_the_first_was_used_up():
         assert len(trainer.run().history) >= len(ended.history) + more
 
 
+@pytest.mark.slow
 def test_rules_that_need_validation_rows_say_so():
     for keep in ("best-elbo", "best-loss"):
         with pytest.raises(InputError, match=f"validation data with keep='{keep}'.* Use keep='last'"):

@@ -40,6 +40,7 @@ def test_median_khat_rises_with_the_true_tail_index(script):
     assert (np.diff(medians) > 0).all()
 
 
+@pytest.mark.slow
 def test_bounds_rise_to_the_exact_value(script):
     below, errors = script["bounds"](10)
     assert (np.diff(below) < 4 * errors[1:]).all()

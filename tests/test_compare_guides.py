@@ -234,6 +234,7 @@ def test_seeds_that_differ_widen_the_error():
     assert score_guides(measured[:1])[0].elbo.se == pytest.approx(float(rows.sqrt()))
 
 
+@pytest.mark.slow
 def test_the_error_of_a_mean_over_seeds_and_rows_is_that_of_repetitions():
     """4000 repetitions of 4 seeds on 10 rows: their mean's variance is what the squared errors average."""
     generator = torch.Generator().manual_seed(0)

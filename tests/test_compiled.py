@@ -54,6 +54,7 @@ def test_products_through_onednn_with_their_activations(backend, tmp_path, monke
         torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["operator", "lowering"])
 def test_a_torch_without_the_private_names_multiplies_by_its_own_products(missing, monkeypatch):
     if missing == "operator":

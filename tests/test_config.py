@@ -128,6 +128,7 @@ names = st.sampled_from(sorted(LIKELIHOODS))
 positive = st.floats(1e-6, 1e6)
 
 
+@pytest.mark.slow
 @given(
     likelihood=names,
     hidden=st.lists(st.integers(1, 2000), min_size=1, max_size=4),

@@ -251,6 +251,7 @@ def test_samples_have_the_moments_of_their_class():
             assert_within_sigma(centred, covariance, (variance / len(own)).sqrt())
 
 
+@pytest.mark.slow
 def test_pyros_own_inference_takes_it():
     pyro.clear_param_store()
     torch.manual_seed(0)
@@ -272,6 +273,7 @@ def test_particles_see_each_rows_own_context(leading):
         close(objective(model, guide)(X, Y), -EXACT.mean())
 
 
+@pytest.mark.slow
 def test_training_reaches_the_maximum_of_the_likelihood():
     """From no shift at all to that of the class means, which PPCA on residuals has in closed form."""
     torch.manual_seed(0)
@@ -399,6 +401,7 @@ def exact_residuals():
 # Every estimator.
 
 
+@pytest.mark.slow
 @both_kinds
 def test_every_estimate_of_log_p_is_exact_at_the_exact_posterior(programs):
     model, guide = programs()
@@ -413,6 +416,7 @@ def test_every_estimate_of_log_p_is_exact_at_the_exact_posterior(programs):
     assert latent_summary(model, guide, (X, Y), num_samples=400).kl == pytest.approx(float(kl), abs=0.05)
 
 
+@pytest.mark.slow
 def test_wider_proposals_and_the_reconstruction_error():
     model, guide = modules()
     for proposal in (WidenedGuide(guide, 1.3), DefensiveGuide(guide, model.prior, 0.3)):
@@ -439,6 +443,7 @@ class ShownPrior(nn.Module):
         return dist.Normal(y.float()[:, None].expand(-1, 3), 1.0).to_event(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_figures_of_labelled_images(tmp_path, conditional):
     digits = load_dataset("digits")

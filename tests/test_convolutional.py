@@ -158,6 +158,7 @@ def weights(*programs):
     return [weight for program in programs for weight in program.parameters()]
 
 
+@pytest.mark.slow
 def test_refined_codes_are_no_worse():
     """A semi-amortized guide starts at the encoder's and climbs each row's own bound through the convolutions."""
     model, guide = image_model()

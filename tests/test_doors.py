@@ -233,6 +233,7 @@ AT_ONCE = [
 IN_BATCHES = ["DataLoader", "DataLoader of (x, y)", "batches of tuples"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The data yields")
 @pytest.mark.parametrize(
     "doors", [[*AT_ONCE, *IMAGES], [*IN_BATCHES, "DataLoader of (C, H, W)"]], ids=["rows", "batches"]

@@ -48,6 +48,7 @@ def test_scores_are_those_of_log_likelihood_row_by_row(run, tmp_path, capsys):
     assert f"{int(values.argmin())} ({values.min():.1f})" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monkeypatch, capsys):
     assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "whole") == 0
     calls = []
@@ -71,6 +72,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monke
     assert texts[0] == texts[1]
 
 
+@pytest.mark.slow
 def test_other_settings_begin_anew(run, tmp_path):
     for samples in (21, 22):
         assert evaluate(run, "--num-samples", samples, "--out", tmp_path) == 0

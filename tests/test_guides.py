@@ -392,6 +392,7 @@ def test_an_autoguide_with_a_site_outside_the_plate_is_refused():
         ELBO()(model, guide)(x)
 
 
+@pytest.mark.slow
 def test_a_guide_that_is_a_plain_function_trains():
     model, x = frozen_linear_model(num_rows=50)
 

@@ -88,6 +88,7 @@ def test_single_precision_is_constant_to_its_own_rounding():
     torch.testing.assert_close(estimate.value, exact_log_prob(linear_problem()[0], x), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", [21, 25, 100, 777, 2000])
 def test_streaming_gives_what_all_weights_give(num_samples):
     model, x = linear_problem(num_rows=7)
@@ -107,6 +108,7 @@ def test_streaming_gives_what_all_weights_give(num_samples):
         torch.testing.assert_close(getattr(estimate, name), wanted, rtol=1e-8, atol=1e-8, msg=name)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     num_samples=st.integers(21, 3000),
@@ -221,6 +223,7 @@ def test_the_curve_climbs_to_the_log_likelihood():
     assert (curve.mean_se > curve.monte_carlo_se).all()
 
 
+@pytest.mark.slow
 def test_the_curve_at_two_samples_is_what_many_pairs_give():
     model, x = linear_problem(num_rows=3)
     guide = NarrowGuide(model, 0.6)
@@ -234,6 +237,7 @@ def prior():
     return dist.Normal(torch.zeros(2, dtype=torch.float64), 1.0).to_event(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "widen",
     [

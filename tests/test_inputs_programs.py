@@ -496,6 +496,7 @@ def test_proposals_take_the_guides_own_site(widen):
     assert ((found.value - EXACT).abs() < 5 * found.se + 0.01).all()
 
 
+@pytest.mark.slow
 def test_wake_sleep_dreams_at_the_models_own_site():
     renamed, _ = plated(name="code", observed="pixels")
     guide = named_guide()
@@ -513,6 +514,7 @@ def guide_of_two(x):
         pyro.sample("z", dist.Normal(pyro.param("loc", torch.zeros(L)), 1.0).to_event(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 7.0])
 def test_other_evaluations_are_without_scales_and_take_any_name(scale):
     programs = plated(name="code", observed="pixels", scale=scale, size=5 * N)

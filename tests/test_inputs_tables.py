@@ -214,6 +214,7 @@ def test_the_line_that_is_named_converts_the_table(tmp_path, monkeypatch, name, 
     assert load_dataset("table.csv").column_names == tuple(columns)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("PYRO_VAE_DATA" not in os.environ, reason="needs the data folder")
 def test_every_table_of_the_data_folder_is_read_or_says_why_not():
     seen = []

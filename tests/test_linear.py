@@ -46,6 +46,7 @@ def test_there_and_back_is_the_same_density(baseline, rows):
     np.testing.assert_allclose(back.noise_variance_, baseline.noise_variance_, rtol=1e-12)
 
 
+@pytest.mark.slow
 @both
 def test_samples_have_the_model_covariance(baseline, rows):
     baseline.fit(rows)

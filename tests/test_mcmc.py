@@ -73,6 +73,7 @@ def assert_standard(scores, limit=5.0):
 # --- the leapfrog ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.001, 0.2), st.integers(1, 40))
 def test_leapfrog_runs_backwards_to_where_it_came_from(seed, step, count):

@@ -210,6 +210,7 @@ def test_curves_have_a_panel_for_each_metric():
     assert len(training_curves(history[3:]).axes) == 3
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
     tiny = (
         "--epochs",
@@ -247,6 +248,7 @@ def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_metric_that_fails_late_leaves_a_run_that_goes_on(tmp_path, monkeypatch, capsys):
     tiny = (
         "--epochs",

@@ -163,6 +163,7 @@ def test_the_result_is_that_of_fit_with_the_chains():
     assert not model.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 64])
 def test_terms_are_means_over_rows_at_the_draws_of_the_epoch(batch_size):
     """At a learning rate of 0 they can be had again from the chains; the last partial batch counts by its rows."""
@@ -190,6 +191,7 @@ def test_a_seed_repeats_to_the_bit_whether_or_not_there_is_validation():
     assert not all(torch.equal(first[name], third[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_without_a_seed_torchs_own_decides():
     finals = []
     for _ in range(2):
@@ -206,6 +208,7 @@ def test_global_state_is_left_alone():
     assert not list(pyro.get_param_store().keys())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_every_likelihood_trains_all_parameters(likelihood):
     model, _ = small_vae(likelihood)
@@ -233,6 +236,7 @@ def test_the_learning_rate_follows_the_schedule():
     assert [line["learning_rate"] for line in result.history] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_arrays_tensors_and_splits_are_alike_and_a_split_keeps_its_fixed_draw():
     split = load_dataset("digits").validation
     x, ends = split.tensor(), []

@@ -291,6 +291,7 @@ def test_wake_sleep_is_pyros_on_one_row():
     torch.testing.assert_close(gradient(loss, (model, guide)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("insomnia", [0.0, 0.5, 1.0])
 def test_wake_and_sleep_leave_the_exact_posterior_where_it_is(insomnia):
     model, guide, x = problem(widen=1.0, shift=0.0)
@@ -299,6 +300,7 @@ def test_wake_and_sleep_leave_the_exact_posterior_where_it_is(insomnia):
     assert_within_sigma(draws.mean(0)[of_the_guide], 0.0, standard_error(draws)[of_the_guide])
 
 
+@pytest.mark.slow
 def test_sleep_pulls_the_guide_to_the_posterior():
     """One latent: the gradient of -E_p log N(z; x @ gain + offset, s) in the offset is known."""
     model, guide, x = problem(widen=1.0, shift=0.4)

@@ -40,6 +40,7 @@ def trainer_of(pair, x, validation=None, callbacks=(), **changes):
     return make_trainer(*pair, x, validation, **settings | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("choice", ["on", "off"])
 def test_history_tells_the_loss_of_the_objective_and_the_bound_apart(beta, choice, monkeypatch):
@@ -160,6 +161,7 @@ def test_a_double_model_trains_in_double():
     assert next(model.parameters()).dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept():
     """Training on other data than it is validated on, so that validation soon falls."""
     model, guide = small_vae()
@@ -257,6 +259,7 @@ def test_traced_validation_is_plain_validation(with_loss):
         assert plain["loss"] == pytest.approx(2 * plain["kl"] - plain["reconstruction"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [False, True])
 def test_traced_training_is_plain_training(fused):
     x = rows(count=25)

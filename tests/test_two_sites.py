@@ -200,6 +200,7 @@ def test_a_collapsed_site_is_named():
     assert "of z1" not in found.warning
 
 
+@pytest.mark.slow
 def test_discrete_sites():
     logits = torch.tensor([[0.5, 0.0, -1.0], [-1.0, 1.0, 0.0]], dtype=torch.float64)
     centres = torch.tensor([-2.0, 0.0, 2.0], dtype=torch.float64)
@@ -242,6 +243,7 @@ def proposals(chain, order=UP):
     }
 
 
+@pytest.mark.slow
 @both_chains
 @both_orders
 @pytest.mark.parametrize("name", ["widened", "mixed", "both"])
@@ -348,6 +350,7 @@ def test_gaps_of_a_guide_with_an_encoder_are_taken_apart(chain):
     torch.testing.assert_close(both, gaps.inference_gap.value)
 
 
+@pytest.mark.slow
 @both_orders
 def test_the_gap_of_a_wrong_guide_is_its_divergence_from_the_posterior(order):
     guide, data = ChainGuide(LABELLED, order, shift=0.4, spread=1.5), LABELLED.rows(5)
@@ -358,6 +361,7 @@ def test_the_gap_of_a_wrong_guide_is_its_divergence_from_the_posterior(order):
     assert "has no `encoder`" in gaps.table()
 
 
+@pytest.mark.slow
 @both_orders
 def test_the_exact_guide_has_no_gap(order):
     guide, data = ChainGuide(LABELLED, order), LABELLED.rows(5)
