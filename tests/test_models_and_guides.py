@@ -98,9 +98,10 @@ def test_samples_have_the_moments_of_the_model(likelihood):
     z = torch.randn(40000, 2)
     p = model.decode(z)
     mean = p.mean.double().mean(0)
+    assert_within_sigma(drawn.mean(0), mean, 2**0.5 * drawn.std(0) / 40000**0.5)
+    if likelihood in ("categorical", "discretized-logistic", "logistic-mixture"):
+        return  # their distributions have no variance in closed form
     variance = p.variance.double().mean(0) + p.mean.double().var(0)
-    error = (variance / 40000).sqrt()
-    assert_within_sigma(drawn.mean(0), mean, 2**0.5 * error)
     centred = (drawn - mean).square()
     assert_within_sigma(centred.mean(0), variance, 2 * centred.std(0) / 40000**0.5)
 
