@@ -140,7 +140,7 @@ def write_quality_figure(
         quality: The metric.
         history: Of training, a line an epoch.
         best_epoch: The epoch whose weights were kept.
-        name: Of the data set.
+        name: Of the data set, or its path.
 
     Returns:
         A sentence where the picture could not be drawn.

@@ -69,7 +69,7 @@ def sample_quality_curves(
 
 
 def _draw_floor(ax: Axes, panel: Panel, floor: Mapping[str, float]) -> None:
-    """Draw the floor, show all values with 0 as the lower end, and say in the legend what the curves are."""
+    """Draw the floor, show all values down to 0, and say in the legend what the curves are."""
     for line, curve in zip(ax.lines, panel.curves, strict=False):
         line.set_label(LABELS.get(curve.label, curve.label))
     value = floor.get(f"{split_key(panel.curves[0].key)[0]}/floor")
@@ -77,5 +77,6 @@ def _draw_floor(ax: Axes, panel: Panel, floor: Mapping[str, float]) -> None:
         ax.axhline(value, color="0.35", linewidth=1.4, linestyle="--", label=f"{FLOOR}: {value:.3g}")
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines[: len(panel.curves)]])
     highest = np.nanmax(np.append(drawn, value if value is not None else np.nan))
-    ax.set_ylim(min(0.0, value or 0.0), 1.05 * highest if highest > 0 else None)
+    if highest > 0:
+        ax.set_ylim(min(0.0, value or 0.0) - 0.03 * highest, 1.05 * highest)
     ax.legend(loc="best")
