@@ -149,7 +149,7 @@ BAD_CALLS = {
     "a broken image": (
         images(4, (6, 6), broken=True),
         ["--dataset", "images"],
-        r"Could not read the image images.01\.png",
+        r"Could not read 1 of the 4 images of images: images.01\.png",
     ),
     "an empty folder": (lambda: Path("images").mkdir(), ["--dataset", "images"], "Expected images"),
     "a truncated idx file": (

@@ -103,7 +103,7 @@ def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     ("step", "number", "status"),
     [
         ("estimate_elbo", signal.SIGINT, 130),
-        ("score_some", signal.SIGTERM, 143),
+        ("score_rows", signal.SIGTERM, 143),
         ("linear_baselines", signal.SIGINT, 130),
     ],
 )

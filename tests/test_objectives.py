@@ -10,8 +10,9 @@ from helpers import assert_within_sigma
 from programs import ExactGuide, LinearModel, exact_log_prob, linear_problem, rows, small_vae
 from pyro.infer import Trace_ELBO
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyro_vae import ELBO, StandardNormal, estimate_elbo
+from pyro_vae import ELBO, STL, AnalyticELBO, StandardNormal, estimate_elbo
 from pyro_vae._checks import InputError
 from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianWithIsotropicScale
@@ -271,3 +272,26 @@ def test_free_bits_take_a_site_as_a_whole_where_it_does_not_factorise():
     torch.manual_seed(1)
     free = ELBO(free_bits=50.0)(model, guide).terms(x)
     torch.testing.assert_close(free.loss, 50.0 - free.reconstruction.mean())
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts what torch is asked to do."""
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), settings=None):
+        self.number += 1
+        return operation(*arguments, **settings or {})
+
+
+@pytest.mark.parametrize("objective", [ELBO(), ELBO(2), ELBO(free_bits=0.5), AnalyticELBO(), STL()], ids=repr)
+def test_the_work_does_not_grow_with_the_number_of_latent_dimensions(objective):
+    counts = []
+    for latent_dim in (2, 40):
+        loss = objective(*small_vae(latent_dim=latent_dim))
+        with CountOperations() as operations:
+            loss.terms(rows())
+        counts.append(operations.number)
+    assert counts[0] == counts[1]

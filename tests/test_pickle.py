@@ -124,7 +124,9 @@ PROGRAMS = (
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_are_copied_after_svi(make):
     model, guide = make()
-    x = rows("bernoulli", 20) if model.likelihood.kind == "binary" else X
+    kind = model.likelihood.kind
+    fitting = next(name for name, likelihood in LIKELIHOODS.items() if likelihood.kind == kind)
+    x = X if kind == "continuous" else rows(fitting, 20)
     svi(model, guide, x)
     assert all(torch.isfinite(value).all() for value in pyro.get_param_store().values())
     assert_copies_are_the_same(model, guide, x)

@@ -141,7 +141,7 @@ class Evaluation:
             "elbo": elbo,
             "log_likelihood": self.likelihood,
             "baselines": baselines,
-            "sample_quality": self.samples.summary() if self.samples else None,
+            "sample_quality": self.samples.summary() if self.samples else {},
             "notes": list(self.notes),
         }
 

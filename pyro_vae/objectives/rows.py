@@ -167,9 +167,10 @@ class Draws:
         if None in factors:
             whole = scale_and_mask(divergence(q, p, z), scale, mask)
             return self._per_row(guide_site, whole).unsqueeze(-1)
+        # Dimensions first: scale and mask broadcast against what follows.
         dimensions = divergence(*factors, z).flatten(-q.event_dim).movedim(-1, 0)
-        scaled = [scale_and_mask(one, scale, mask) for one in dimensions]
-        return torch.stack([self._per_row(guide_site, one) for one in scaled], dim=-1)
+        scaled = scale_and_mask(dimensions, scale, mask)
+        return self._per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
 
     def _total(self, log_prob: Callable[[Site], Tensor], chosen: Iterable[Site]) -> Tensor:
         site = self.model_sites[0]
@@ -177,12 +178,25 @@ class Draws:
         values = (self._per_row(site, log_prob(site)) for site in chosen)
         return sum(values, start=zero).expand(self.num_particles, data_plate(site).size)
 
-    def _per_row(self, site: dict[str, Any], log_prob: Tensor) -> Tensor:
-        """Sum a site's log-probability over all plates but the rows and the particles."""
+    def _per_row(self, site: dict[str, Any], log_prob: Tensor, batch_ndim: int | None = None) -> Tensor:
+        """Sum a site's log-probability over all plates but the rows and the particles.
+
+        Args:
+            site: Whose plates they are.
+            log_prob: Shape (..., batch).
+            batch_ndim: Dimensions of the batch, all where None; those before it are kept.
+
+        Returns:
+            Shape (..., num_particles, N).
+        """
+        batch_ndim = log_prob.ndim if batch_ndim is None else batch_ndim
         kept = {data_plate(site).dim, self.particle_dim if self.num_particles > 1 else 0}
-        others = [dim for dim in range(-log_prob.ndim, 0) if dim not in kept]
+        others = [dim for dim in range(-batch_ndim, 0) if dim not in kept]
         rows = log_prob.sum(others) if others else log_prob
-        return rows.expand(self.num_particles, -1)
+        lead = log_prob.shape[: log_prob.ndim - batch_ndim]
+        own = rows.ndim - len(lead)
+        rows = rows.reshape(*lead, *[1] * (2 - own), *rows.shape[len(lead) :])
+        return rows.expand(*lead, self.num_particles, -1)
 
     def first(self, site: Site) -> Tensor:
         """Return the first row's and particle's sample at a site in the places of all rows, one particle."""
