@@ -27,7 +27,7 @@ DEEP = {"I;16": "16-bit grey", "I": "32-bit grey", "F": "floating-point grey"}
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself.
+    """The header of an image file: size, mode and orientation.
 
     Attributes:
         file: The file.
@@ -54,7 +54,7 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """Return what an image file says of itself.
+    """Return the header of an image file.
 
     Raises:
         OSError: If it cannot be read; SyntaxError and ValueError too, as Pillow has it.
