@@ -59,6 +59,35 @@ class Objective:
         """Return the loss of `model` and `guide`, a module: `loss(x)` is a scalar in nats per example."""
         return Loss(self, model, guide)
 
+    def terms(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        data: tuple[Tensor, ...],
+        progress: Tensor | None,
+    ) -> Terms:
+        """Return the loss with its parts for a batch, under `local_parameters`.
+
+        Args:
+            model: A Pyro program.
+            guide: A Pyro program.
+            data: What both are called with.
+            progress: As for `loss`.
+        """
+        draws = draw(
+            model,
+            guide,
+            *data,
+            num_particles=self.num_particles,
+            max_plate_nesting=self.max_plate_nesting,
+            cut=self.cut,
+        )
+        check_bound_exists(draws.model_sites, draws.guide_sites)
+        loss = self.loss(draws, progress)
+        log_probs = draws.reported
+        kl = log_probs.guide - log_probs.prior
+        return Terms(loss, log_probs.likelihood.detach().mean(0), kl.detach().mean(0))
+
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar in nats per example.
 
@@ -91,21 +120,8 @@ class Loss(nn.Module):
             data: What model and guide are called with.
             progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
         """
-        objective = self.objective
         with local_parameters():
-            draws = draw(
-                self.model,
-                self.guide,
-                *data,
-                num_particles=objective.num_particles,
-                max_plate_nesting=objective.max_plate_nesting,
-                cut=objective.cut,
-            )
-            check_bound_exists(draws.model_sites, draws.guide_sites)
-            loss = objective.loss(draws, progress)
-        log_probs = draws.reported
-        kl = log_probs.guide - log_probs.prior
-        return Terms(loss, log_probs.likelihood.detach().mean(0), kl.detach().mean(0))
+            return self.objective.terms(self.model, self.guide, data, progress)
 
     def forward(self, *data: Tensor) -> Tensor:
         """Return the loss for a batch at the end of training, a scalar in nats per example."""
