@@ -60,6 +60,9 @@ from pyro_vae.guides import (
     AmortizedGuide as AmortizedGuide,
 )
 from pyro_vae.guides import (
+    BottomUpGuide as BottomUpGuide,
+)
+from pyro_vae.guides import (
     DiagonalNormalGuide as DiagonalNormalGuide,
 )
 from pyro_vae.guides import (
@@ -70,6 +73,9 @@ from pyro_vae.guides import (
 )
 from pyro_vae.guides import (
     FullCovarianceGuide as FullCovarianceGuide,
+)
+from pyro_vae.guides import (
+    LadderGuide as LadderGuide,
 )
 from pyro_vae.guides import (
     LocalGuide as LocalGuide,
@@ -85,6 +91,7 @@ from pyro_vae.guides import (
 )
 from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
 from pyro_vae.models import GenerativeModel as GenerativeModel
+from pyro_vae.models import HierarchicalModel as HierarchicalModel
 from pyro_vae.models import LinearGaussianModel as LinearGaussianModel
 from pyro_vae.networks import (
     MLP as MLP,
@@ -135,7 +142,13 @@ from pyro_vae.priors import (
     FlowPrior as FlowPrior,
 )
 from pyro_vae.priors import (
+    HierarchicalPrior as HierarchicalPrior,
+)
+from pyro_vae.priors import (
     MixtureOfNormals as MixtureOfNormals,
+)
+from pyro_vae.priors import (
+    NormalLayer as NormalLayer,
 )
 from pyro_vae.priors import (
     StandardNormal as StandardNormal,

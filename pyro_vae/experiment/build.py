@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check
 from pyro_vae.data import Split
+from pyro_vae.experiment.build_layers import build_layers, in_precision
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
-from pyro_vae.networks.bfloat16 import Bfloat16Training
 
 __all__ = ["build", "num_components", "starting_rows"]
 
@@ -57,18 +57,27 @@ def build(
             config.part("likelihood"), mean, std, {"levels": levels, "data_shape": shape}
         )
         outputs = likelihood.outputs_per_position(shape)
-        decoder = _in_precision(config, made.decoder(config.latent_dim, outputs, shape, context_dim))
         scale = _encoder_scale(likelihood, std)
+
+        def make_decoder(in_features: int) -> nn.Module:
+            return in_precision(config, made.decoder(in_features, outputs, shape, context_dim))
 
         def make_encoder(num_outputs: int) -> nn.Module:
             encoder = standardized_encoder(made, mean, scale, shape, num_outputs, context_dim)
-            return _in_precision(config, encoder)
+            return in_precision(config, encoder)
 
+        def make_prior(latent_dim: int, guide: nn.Module) -> nn.Module:
+            start = mean + std * torch.randn(num_components(config), len(mean)) if rows is None else rows
+            prior: nn.Module = config.part("prior").make(
+                latent_dim, guide, start.to(torch.get_default_dtype())
+            )
+            return prior
+
+        if config.layers:
+            return build_layers(config, likelihood, make_encoder, make_decoder, make_prior)
+        decoder = make_decoder(config.latent_dim)
         guide = config.part("guide").make(make_encoder, config.latent_dim)
-        if rows is None:
-            rows = mean + std * torch.randn(num_components(config), len(mean))
-        rows = rows.to(torch.get_default_dtype())
-        prior = config.part("prior").make(config.latent_dim, guide, rows)
+        prior = make_prior(config.latent_dim, guide)
     return GenerativeModel(prior, decoder, likelihood), guide
 
 
@@ -81,10 +90,6 @@ def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> 
     )
     made: Likelihood = part.make(mean, std, **needed)
     return made
-
-
-def _in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:
-    return Bfloat16Training(network) if config.precision == "bf16" else network
 
 
 def num_components(config: ModelConfig) -> int:

@@ -61,14 +61,14 @@ def closing_table(
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
         *(evaluation.samples.lines() if evaluation.samples else ()),
-        *_baseline_lines(evaluation.baselines, config.model.latent_dim, dataset),
+        *_baseline_lines(evaluation.baselines, config.model.sizes[0], dataset),
         evaluation.extent.sentence,
         *(f"note: {note}" for note in notes if note),
         f"run in {folder}",
     ]
     title = (
         f"{dataset.name}, {dataset.description}; {config.model.likelihood} likelihood, "
-        f"latent {config.model.latent_dim}; nats per example"
+        f"latent {config.model.latent}; nats per example"
     )
     return "\n".join(["", title, *filter(None, lines)])
 

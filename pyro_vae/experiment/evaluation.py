@@ -185,7 +185,7 @@ def evaluate(
         notes.append(f"log p(x) could not be estimated: {error}")
     has_linear = LIKELIHOODS[config.model.likelihood].kind != "binary"
     if has_linear and extent.kind == "full":
-        baselines = linear_baselines(dataset, config.model.latent_dim, processes, progress=shown)
+        baselines = linear_baselines(dataset, config.model.sizes[0], processes, progress=shown)
     else:
         baselines = {}
     samples = None

@@ -26,7 +26,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     splits = (dataset.train, dataset.validation, dataset.test)
     rows = " / ".join(str(len(split)) for split in splits)
     network = model.part("network")
-    sizes = f"{dataset.data_dim}-{network.layers()}-{model.latent_dim}, mirrored"
+    sizes = f"{dataset.data_dim}-{network.layers()}-{model.path}, mirrored"
     most = "" if training.patience == "none" else "at most "
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
@@ -34,7 +34,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {model.part('likelihood').line()}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",
-        f"programs   guide {model.part('guide').line()}; prior {model.part('prior').line()}",
+        f"programs   guide {model.guide_line}; prior {model.part('prior').line()}",
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
         f"loss       minus {training.part('objective').line()}, {training.num_particles} particle"
         + "s" * (training.num_particles > 1),

@@ -33,7 +33,7 @@ def split_facts(dataset: str, split: Split) -> dict[str, Any]:
 
 def noticed(config: Config, dataset: DataSet) -> list[str]:
     """Return sentences on what is odd about the data, and about the settings beside it."""
-    latents, columns = config.model.latent_dim, dataset.data_dim
+    latents, columns = config.model.sizes[0], dataset.data_dim
     batch, rows = config.training.batch_size, len(dataset.train)
     odd = {
         f"z has {latents} dimensions, more than the {columns} of x.": latents > columns,

@@ -7,12 +7,11 @@ import math
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from pyro_vae._checks import check_integer
 from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
 from pyro_vae.networks.mlp import shrink_outputs
-from pyro_vae.networks.positive import UNIT
+from pyro_vae.networks.positive import loc_and_scale
 
 __all__ = [
     "DiagonalNormalGuide",
@@ -25,12 +24,6 @@ __all__ = [
 ]
 
 _ONE = torch.Size()
-
-
-def loc_and_scale(outputs: Tensor, scale_floor: float) -> tuple[Tensor, Tensor]:
-    """Return locations and scales, each (..., latent_dim), from outputs of shape (..., 2 latent_dim)."""
-    loc, raw_scale = outputs.chunk(2, dim=-1)
-    return loc, scale_floor + softplus(raw_scale + UNIT)
 
 
 class DiagonalNormalGuide(AmortizedGuide):

@@ -95,10 +95,14 @@ class GenerativeModel(Program):
         elif num_rows is None:
             num_rows = len(context[0]) if context else 1
         with pyro.plate("data", num_rows, dim=-1):
-            # z ~ p(z | context)
-            z = pyro.sample("z", self._prior_at(*context))
+            z = self._latents(*context)
             # x | z ~ p(x | z, context)
             return pyro.sample("x", self._likelihood_at(row_by_row(self.decoder, z, *context)), obs=x)
+
+    def _latents(self, *context: Tensor) -> Tensor:
+        # z ~ p(z | context)
+        z: Tensor = pyro.sample("z", self._prior_at(*context))
+        return z
 
     def _prior_at(self, *context: Tensor) -> dist.TorchDistribution:
         """Return p(z | context), or p(z) where the prior takes none."""

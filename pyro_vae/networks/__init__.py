@@ -4,6 +4,7 @@ from pyro_vae.networks.architecture import Architecture, MLPArchitecture
 from pyro_vae.networks.bfloat16 import Bfloat16Training, has_fast_bfloat16
 from pyro_vae.networks.context import context_columns
 from pyro_vae.networks.convolutional import ConvolutionalArchitecture
+from pyro_vae.networks.leading_columns import LeadingColumns
 from pyro_vae.networks.linear import LinearEncoder
 from pyro_vae.networks.mlp import ACTIVATIONS, MLP, ContextMLP, mlp_decoder, mlp_encoder, shrink_outputs
 from pyro_vae.networks.positive import UNIT
@@ -17,6 +18,7 @@ __all__ = [
     "Bfloat16Training",
     "ContextMLP",
     "ConvolutionalArchitecture",
+    "LeadingColumns",
     "LinearEncoder",
     "MLPArchitecture",
     "Standardize",

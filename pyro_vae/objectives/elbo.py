@@ -49,7 +49,8 @@ class AnalyticELBO(ELBO):
 
     Kingma & Welling 2014, eq. 3. Normals, with covariances or without, have a closed form against a normal prior.
     Where a site's pair of distributions has none, as mixtures and flows have not, its divergence is sampled, as in
-    `ELBO`. Arguments as for `ELBO`.
+    `ELBO`; so is that of a site which the guide draws before one that the model draws it from, as z1 of `z1 -> z2`
+    against `z2 -> z1`. Arguments as for `ELBO`.
     """
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError
 from pyro_vae._compat import give_local_state
 from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
-from pyro_vae.objectives.divergences import Divergence, factors_of, sampled_kl
+from pyro_vae.objectives.divergences import Divergence, analytic_kl, factors_of, sampled_kl
 from pyro_vae.objectives.sites import (
     AtValues,
     Site,
@@ -161,6 +161,8 @@ class Draws:
         self, guide_site: dict[str, Any], prior_site: dict[str, Any], divergence: Divergence
     ) -> Tensor:
         q, p, z = guide_site["fn"], prior_site["fn"], guide_site["value"]
+        if divergence is analytic_kl and guide_site["name"] in self._before_their_parents:
+            divergence = sampled_kl
         factors = factors_of(q), factors_of(p)
         # As for the guide's log-probability.
         scale, mask = training_scale(guide_site), guide_site["mask"]
@@ -171,6 +173,21 @@ class Draws:
         dimensions = divergence(*factors, z).flatten(-q.event_dim).movedim(-1, 0)
         scaled = scale_and_mask(dimensions, scale, mask)
         return self._per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
+
+    @cached_property
+    def _before_their_parents(self) -> set[str]:
+        """Latent sites before which the model draws another one that the guide draws after them.
+
+        Given that other one z, q is not their law, and KL(q || p(. | z)) is not their part of the divergence in
+        expectation.
+        """
+        order = {site["name"]: number for number, site in enumerate(self.guide_sites)}
+        latent = [site["name"] for site in self.model_sites if not site["is_observed"]]
+        return {
+            name
+            for number, name in enumerate(latent)
+            if any(order[other] > order[name] for other in latent[:number])
+        }
 
     def _total(self, log_prob: Callable[[Site], Tensor], chosen: Iterable[Site]) -> Tensor:
         site = self.model_sites[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.evaluate import DefensiveGuide, WidenedGuide
+from pyro_vae.evaluate import DefensiveGuide, JointDefensiveGuide, WidenedGuide
 from pyro_vae.experiment.load_run import Run
 
 __all__ = ["ScoreSettings"]
@@ -40,4 +40,8 @@ class ScoreSettings:
     def proposal(self, run: Run) -> Any:
         """Return the program that z is drawn from."""
         guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
-        return DefensiveGuide(guide, run.model.prior, self.defensive) if self.defensive else guide
+        if not self.defensive:
+            return guide
+        if run.config.model.layers:
+            return JointDefensiveGuide(guide, run.model, self.defensive)
+        return DefensiveGuide(guide, run.model.prior, self.defensive)

@@ -1,0 +1,70 @@
+"""Several latent variables as one vector, drawn one given another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor
+
+__all__ = ["JointDistribution", "Take"]
+
+Take = Callable[[str, Any], Tensor]
+"""Takes the name of a variable and its distribution; gives a value, such as `pyro.sample`."""
+_ONE = torch.Size()
+
+
+class JointDistribution(TorchDistribution):
+    """`z = (z1, z2, ...)` joined, each variable drawn from its distribution given those drawn before it.
+
+    Args:
+        program: Calls its argument, a `Take`, with each variable in turn, and returns z, shape (..., sum of `sizes`).
+        sizes: By variable its size, in their order in z.
+        batch_shape: Of the distribution of the variable that is drawn first.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.independent(constraints.real, 1)
+    has_rsample = True
+
+    def __init__(
+        self, program: Callable[[Take], Tensor], sizes: Mapping[str, int], batch_shape: torch.Size = _ONE
+    ) -> None:
+        self.program = program
+        self.sizes = dict(sizes)
+        super().__init__(batch_shape, torch.Size([sum(sizes.values())]), validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        """Each variable's mean given the means of those drawn before it, joined; of linear means E[z]."""
+        return self.program(lambda _, q: q.mean)
+
+    def rsample(self, sample_shape: torch.Size = _ONE) -> Tensor:
+        """Return z with its gradients, shape (*sample_shape, *batch_shape, size)."""
+        shapes = iter([torch.Size(sample_shape)])
+        return self.program(lambda _, q: q.rsample(next(shapes, _ONE)))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: torch.Size = _ONE) -> Tensor:
+        """Return z, shape (*sample_shape, *batch_shape, size)."""
+        shapes = iter([torch.Size(sample_shape)])
+        return self.program(lambda _, q: q.sample(next(shapes, _ONE)))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the sum of the variables' log-densities, nats, for z of shape (..., size)."""
+        parts = self.split(value)
+        found: list[Tensor] = []
+
+        def take(name: str, q: Any) -> Tensor:
+            found.append(q.log_prob(parts[name]))
+            return parts[name]
+
+        self.program(take)
+        return sum(found[1:], start=found[0])
+
+    def split(self, value: Tensor) -> dict[str, Tensor]:
+        """Return the variables of z, shape (..., size), by name."""
+        return dict(zip(self.sizes, value.split(list(self.sizes.values()), dim=-1), strict=True))

@@ -1,0 +1,60 @@
+"""A guide of several latent layers, from x upwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._checks import check
+from pyro_vae.distributions.joint import JointDistribution, Take
+from pyro_vae.guides.base import AmortizedGuide
+from pyro_vae.guides.layered import LayeredGuide
+
+__all__ = ["BottomUpGuide"]
+
+
+class BottomUpGuide(LayeredGuide):
+    """`z1 ~ q(z1 | x)`, `z_l ~ q(z_l | z_(l-1))`, from x upwards (Burda et al. 2016, eq. 2).
+
+    With features, outputs of the first encoder beside the parameters of q(z1 | x), every layer sees x past those below
+    it: `z_l ~ q(z_l | z_(l-1), features(x))`.
+
+    Args:
+        parts: A guide for each layer from z1 on; the first one's encoder takes x, the others' the layer below joined
+            with the features.
+        sizes: By layer, such as `{"z1": 100, "z2": 50}`.
+        num_features: How many of the first encoder's outputs, the last ones, are features.
+
+    Raises:
+        InputError: If there are not as many guides as layers.
+    """
+
+    def __init__(
+        self, parts: Sequence[AmortizedGuide], sizes: Mapping[str, int], num_features: int = 0
+    ) -> None:
+        check(
+            len(parts) == len(sizes) > 0,
+            f"Expected a guide for each of the {len(sizes)} layers; got {len(parts)}.",
+        )
+        super().__init__(parts[0].encoder)
+        self.parts = nn.ModuleList(parts)
+        self.sizes = dict(sizes)
+        self.num_features = num_features
+
+    def family(self, outputs: Tensor) -> JointDistribution:
+        """Return q(z | x) of all layers, for the first encoder's outputs, shape (..., num_outputs)."""
+        own, features = outputs.tensor_split([outputs.shape[-1] - self.num_features], dim=-1)
+        first, *others = self.parts
+        posterior = first.family(own)  # type: ignore[operator]
+
+        def program(take: Take) -> Tensor:
+            names = iter(self.sizes)
+            layers = [take(next(names), posterior)]
+            for name, part in zip(names, others, strict=True):
+                seen = torch.cat([layers[-1], features.expand(*layers[-1].shape[:-1], -1)], dim=-1)
+                layers.append(take(name, part.posterior(seen)))  # type: ignore[operator]
+            return torch.cat(layers, dim=-1)
+
+        return JointDistribution(program, self.sizes, posterior.batch_shape)
