@@ -87,6 +87,9 @@ from pyro_vae.guides import (
     MixtureGuide as MixtureGuide,
 )
 from pyro_vae.guides import (
+    PointGuide as PointGuide,
+)
+from pyro_vae.guides import (
     SemiAmortizedGuide as SemiAmortizedGuide,
 )
 from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
@@ -122,6 +125,9 @@ from pyro_vae.objectives import (
 )
 from pyro_vae.objectives import (
     DReG as DReG,
+)
+from pyro_vae.objectives import (
+    Reconstruction as Reconstruction,
 )
 from pyro_vae.objectives import (
     Renyi as Renyi,

@@ -148,11 +148,22 @@ def _data(arguments: Arguments) -> tuple[Config, Any]:
 
     if arguments.run is not None:
         config = saved_config(arguments.run)
+        _check_likelihood(config)
         return config, load_data(config)
     config = Config(arguments.data, arguments.model, arguments.training)
+    _check_likelihood(config)
     dataset = load_data(config)
     _, std = dataset.statistics()
     return resolve(config, dataset, std, "cpu"), dataset
+
+
+def _check_likelihood(config: Config) -> None:
+    """Raise for an autoencoder, whose model gives no ELBO to compare guides by."""
+    check(
+        not config.model.part("guide").is_point,
+        "Expected a model with a likelihood, by whose ELBO guides are compared; got an autoencoder (--guide point). "
+        "Give another run, or another --guide.",
+    )
 
 
 def _folder(arguments: Arguments, dataset: Any) -> Path:

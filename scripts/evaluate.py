@@ -8,20 +8,23 @@ from pyro_vae._environment import calm_threads, run_script
 
 calm_threads()
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from pyro_vae._checks import check_integer, check_positive
+from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae._command_line import parse
 from pyro_vae.progress import quiet
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Estimate log p(x) of each row by importance sampling; write evaluation.json and scores.csv."""
+    """Estimate log p(x) of each row by importance sampling; write evaluation.json and scores.csv.
+
+    Rows of an autoencoder, which has no likelihood, are scored by the error of their reconstructions.
+    """
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""
@@ -65,7 +68,7 @@ def score(arguments: Arguments) -> int:
     if arguments.max_memory is not None:
         check_positive(arguments.max_memory, "--max-memory")
 
-    from pyro_vae.experiment.scoring import ScoreSettings, open_scoring
+    from pyro_vae.experiment.scoring import ScoreSettings, open_scoring, score_errors
     from pyro_vae.processes import started_processes
 
     processes = started_processes()
@@ -73,6 +76,11 @@ def score(arguments: Arguments) -> int:
     scoring = open_scoring(
         arguments.run, arguments.data, settings, arguments.out, arguments.device, processes
     )
+    if scoring.run.config.model.part("guide").is_point:
+        _check_no_likelihood(arguments)
+        told = score_errors(scoring) if processes.rank == 0 else ""
+        print(told, end="\n" * bool(told))
+        return 0
     try:
         scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
     except KeyboardInterrupt:
@@ -84,6 +92,17 @@ def score(arguments: Arguments) -> int:
     scoring.write(scores, checks)
     print(scoring.table(scores, checks))
     return 0
+
+
+def _check_no_likelihood(arguments: Arguments) -> None:
+    """Raise where something is wanted that an autoencoder cannot have."""
+    defaults = {field.name: field.default for field in fields(Arguments)}
+    for name in ("num_samples", "ais", "gaps", "widen", "defensive"):
+        check(
+            getattr(arguments, name) == defaults[name],
+            f"Expected no --{name.replace('_', '-')} for {arguments.run}, an autoencoder: it has no likelihood, and "
+            "its rows are scored by the error of their reconstructions. Leave it out.",
+        )
 
 
 if __name__ == "__main__":

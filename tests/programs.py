@@ -13,11 +13,17 @@ from torch import Tensor, nn
 
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
-from pyro_vae.guides import DiagonalNormalGuide
+from pyro_vae.guides import GUIDES, DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.objectives import OBJECTIVES
+from pyro_vae.settings import PARTS
 
 DATA_DIM, LEVELS = 6, 5
+DENSE_GUIDES = [name for name in GUIDES if not PARTS["guide"][name].is_point]
+"""Guides with a density, by name."""
+BOUNDS = {name: objective for name, objective in OBJECTIVES.items() if objective.is_bound}
+"""Objectives that bound log p(x), by name."""
 
 
 def rows(likelihood: str = "gaussian", count: int = 32, seed: int = 0) -> Tensor:

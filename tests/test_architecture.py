@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from programs import DENSE_GUIDES
 from torch import nn
 from torch.nn.functional import one_hot
 
@@ -12,7 +13,6 @@ from pyro_vae import ELBO, IWAE, estimate_elbo, fit
 from pyro_vae._checks import InputError
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
-from pyro_vae.guides import GUIDES
 from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood
 from pyro_vae.networks import MLPArchitecture, context_columns, mlp_decoder, mlp_encoder
 from pyro_vae.networks.architecture import num_positions, standardized_encoder
@@ -100,7 +100,7 @@ def test_context_of_another_width_is_refused(context, width, message):
         context_columns(context, width, torch.zeros(N, 2))
 
 
-@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("guide", DENSE_GUIDES)
 def test_labels_and_their_one_hot_code_are_alike(guide):
     x, config = rows((24,)), ModelConfig(guide=guide, latent_dim=2, hidden=(8,), scale_floor=0.01)
     pair = build(config, x.mean(0), x.std(0), context_dim=CLASSES)

@@ -16,8 +16,9 @@ from torch.distributions import Distribution
 from pyro_vae._checks import check
 from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
 from pyro_vae.evaluate._unbounded import described, unbounded_sites
-from pyro_vae.objectives.checks import check_same_supports
-from pyro_vae.objectives.sites import sample_sites
+from pyro_vae.objectives.checks import check_has_density, check_same_supports
+from pyro_vae.objectives.sites import Site, sample_sites
+from pyro_vae.objectives.supports import is_point_mass
 
 __all__ = ["Densities"]
 
@@ -113,6 +114,7 @@ class Densities:
         """Return the same from a run of the guide at u."""
         values, log_jacobian = self.unpack(u)
         trace = self._trace(self.guide, len(u), values)
+        _check_densities(sample_sites(trace))
         others = [site["name"] for site in sample_sites(trace) if site["name"] not in self.names]
         check(
             not others,
@@ -129,6 +131,7 @@ class Densities:
             f"{[site['name'] for site in sample_sites(trace)]}. Give its sites the names of the model's.",
         )
         if program is self.guide:
+            _check_densities(sample_sites(trace))
             check_same_supports(self._latent, sample_sites(trace))
         return self.pack({name: rows_last(trace.nodes[name]) for name in self.names})
 
@@ -147,6 +150,18 @@ class Densities:
     def _only_guide_site(self) -> Distribution | None:
         with torch.no_grad():
             sites = sample_sites(self._trace(self.guide, 1))
-        if len(sites) != 1 or len(self.sites) != 1 or sites[0]["mask"] is not None:
+        if (
+            len(sites) != 1
+            or len(self.sites) != 1
+            or sites[0]["mask"] is not None
+            or is_point_mass(sites[0]["fn"])
+        ):
             return None
         return sites[0]["fn"]
+
+
+def _check_densities(sites: list[Site]) -> None:
+    """Raise where a guide without auxiliary sites samples a point."""
+    if not any(site["infer"].get("is_auxiliary") for site in sites):
+        for site in sites:
+            check_has_density(site["fn"], f"the guide's site {site['name']!r}")

@@ -12,6 +12,7 @@ from torch.distributions.constraints import MixtureSameFamilyConstraint
 
 from pyro_vae._checks import check
 from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
+from pyro_vae.objectives.checks import check_likelihood
 from pyro_vae.objectives.sites import Site, sample_sites
 from pyro_vae.objectives.supports import support_of
 
@@ -54,8 +55,9 @@ def unbounded_sites(
 
 
 def _latent_sites(model: Callable[..., Any], data: tuple[Tensor, ...], max_plate_nesting: int) -> list[Site]:
-    trace = vectorized_trace(model, data, 1, max_plate_nesting)
-    return [site for site in sample_sites(trace) if not site["is_observed"]]
+    sites = sample_sites(vectorized_trace(model, data, 1, max_plate_nesting))
+    check_likelihood(sites)
+    return [site for site in sites if not site["is_observed"]]
 
 
 def _bounds(distribution: Distribution) -> list[Any]:

@@ -15,6 +15,7 @@ from torch.distributions import constraints
 
 from pyro_vae._checks import check
 from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
+from pyro_vae.objectives.checks import check_has_density
 from pyro_vae.objectives.sites import log_density, sample_sites
 from pyro_vae.objectives.supports import holds, support_of
 
@@ -86,6 +87,8 @@ class ProgramMixture:
             f"Expected the guide to sample the model's latent sites; it samples {sorted(ours)} and the model "
             f"{sorted(theirs)}. Give the guide's sites the names of the model's.",
         )
+        for name, site in ours.items():
+            check_has_density(site["fn"], f"the guide's site {name!r}")
         chosen = torch.rand(count, shape[-1], device=self.data[0].device) < self.share
         sites = {}
         for name, own in ours.items():

@@ -23,6 +23,7 @@ from pyro_vae._context import ContextRange, context_range_of, joined_range, take
 from pyro_vae._programs import Program
 from pyro_vae.evaluate.mixtures import ProgramMixture, TwoComponents
 from pyro_vae.guides import AmortizedGuide
+from pyro_vae.objectives.checks import check_has_density
 from pyro_vae.objectives.sites import sample_sites
 
 __all__ = ["DefensiveGuide", "WidenedGuide"]
@@ -168,6 +169,7 @@ class DefensiveGuide(_Proposal):
         self._has_one_site = True
 
     def _mixed(self, q: TorchDistribution, context: tuple[Any, ...]) -> TorchDistribution:
+        check_has_density(q, "the guide")
         p = self.prior(*taken_context(self.prior, context, beside=0))
         check(
             q.event_shape == p.event_shape,

@@ -15,6 +15,7 @@ from pyro_vae.experiment.build_layers import build_layers, in_precision
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
+from pyro_vae.likelihoods.noiseless import has_one_unit, noiseless
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
 
@@ -56,6 +57,8 @@ def build(
         likelihood = _likelihood(
             config.part("likelihood"), mean, std, {"levels": levels, "data_shape": shape}
         )
+        if config.part("guide").is_point:
+            likelihood = noiseless(likelihood, config.reconstruction, has_one_unit(shape, levels))
         outputs = likelihood.outputs_per_position(shape)
         scale = _encoder_scale(likelihood, std)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pyro_vae.data import DataSet
+from pyro_vae.experiment.autoencoder import unit_of_error
 from pyro_vae.experiment.comparison import BOUND, NAMES, Entry
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
@@ -33,6 +34,7 @@ def closing_table(
         result: What `fit` returned.
         folder: Where the run lies.
     """
+    errors = evaluation.errors
     in_bits = dataset.preprocessing.levels is not None
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
     rows = []
@@ -54,23 +56,35 @@ def closing_table(
         result.metrics_note,
     )
     lines = [
-        format_table([header, *rows]) if rows else "",
+        format_table([header, *rows]) if rows else errors.table() if errors else "",
         f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
         f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
         f"{result.seconds:.1f} s" + _compiling(result),
+        errors.line(config.model.latent_dim) if errors else "",
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
         *(evaluation.samples.lines() if evaluation.samples else ()),
         *_baseline_lines(evaluation.baselines, config.model.sizes[0], dataset),
-        evaluation.extent.sentence,
+        _extent_sentence(evaluation),
         *(f"note: {note}" for note in notes if note),
         f"run in {folder}",
     ]
-    title = (
-        f"{dataset.name}, {dataset.description}; {config.model.likelihood} likelihood, "
-        f"latent {config.model.latent}; nats per example"
+    return "\n".join(["", _title(config, dataset), *filter(None, lines)])
+
+
+def _title(config: Config, dataset: DataSet) -> str:
+    kind, unit = f"{config.model.likelihood} likelihood", "nats per example"
+    if config.model.part("guide").is_point:
+        kind, unit = "autoencoder without a likelihood", unit_of_error(config, dataset)
+    return f"{dataset.name}, {dataset.description}; {kind}, latent {config.model.latent}; {unit}"
+
+
+def _extent_sentence(evaluation: Evaluation) -> str:
+    if evaluation.errors is None or evaluation.extent.kind != "quick":
+        return evaluation.extent.sentence
+    return (
+        f"Quick evaluation: the errors of at most {evaluation.extent.rows} evenly spaced rows of each split."
     )
-    return "\n".join(["", title, *filter(None, lines)])
 
 
 def _compiling(result: FitResult) -> str:

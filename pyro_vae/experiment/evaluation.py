@@ -13,6 +13,7 @@ from pyro_vae._checks import InputError, check_choice
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.samples import SampleQuality
+from pyro_vae.experiment.autoencoder import Errors, measure_errors, trained_error
 from pyro_vae.experiment.comparison import (
     SCORED_ROWS,
     SCORED_SAMPLES,
@@ -111,6 +112,7 @@ class Evaluation:
             not estimated.
         baselines: What linear models come to on the same rows, or why there are none.
         samples: How far samples are from training rows; None where it is not measured.
+        errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -119,6 +121,7 @@ class Evaluation:
     scores: LogLikelihood | None = None
     baselines: dict[str, Entry | str] = field(default_factory=dict)
     samples: SampleScores | None = None
+    errors: Errors | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -143,7 +146,7 @@ class Evaluation:
             "baselines": baselines,
             "sample_quality": self.samples.summary() if self.samples else {},
             "notes": list(self.notes),
-        }
+        } | ({"reconstruction_error": self.errors.summary()} if self.errors else {})
 
 
 def evaluate(
@@ -168,7 +171,13 @@ def evaluate(
     """
     if extent.kind == "none":
         return Evaluation(extent)
-    device, shown, notes = torch.device(config.training.device), processes.rank == 0, []
+    device, shown = torch.device(config.training.device), processes.rank == 0
+    notes: list[str] = []
+    errors = trained_error(config)
+    if errors is not None:
+        found = measure_errors(errors, config, dataset, model, guide, processes, extent.rows)
+        samples = _samples(extent, model, guide, processes, quality, notes)
+        return Evaluation(extent, samples=samples, errors=found, notes=tuple(notes))
     estimates = {}
     for split in (dataset.train, dataset.validation, dataset.test):
         rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
@@ -188,13 +197,26 @@ def evaluate(
         baselines = linear_baselines(dataset, config.model.sizes[0], processes, progress=shown)
     else:
         baselines = {}
-    samples = None
-    if quality is not None and extent.kind == "full" and processes.rank == 0:
-        try:
-            samples = score_samples(quality, model, guide)
-        except (InputError, ArithmeticError, MemoryError) as error:
-            notes.append(f"Samples could not be compared with training rows: {error}")
-    return Evaluation(extent, estimates, scores, baselines, samples, tuple(notes))
+    samples = _samples(extent, model, guide, processes, quality, notes)
+    return Evaluation(extent, estimates, scores, baselines, samples, notes=tuple(notes))
+
+
+def _samples(
+    extent: Extent,
+    model: Any,
+    guide: Any,
+    processes: Processes,
+    quality: SampleQuality | None,
+    notes: list[str],
+) -> SampleScores | None:
+    """Return how far samples are from training rows, None where it is not measured; a failure becomes a note."""
+    if quality is None or extent.kind != "full" or processes.rank > 0:
+        return None
+    try:
+        return score_samples(quality, model, guide)
+    except (InputError, ArithmeticError, MemoryError) as error:
+        notes.append(f"Samples could not be compared with training rows: {error}")
+        return None
 
 
 def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes: Processes) -> ElboEstimate:

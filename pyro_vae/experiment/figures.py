@@ -15,10 +15,11 @@ from matplotlib.font_manager import FontProperties
 from pyro_vae import plots
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood
-from pyro_vae.experiment import image_figures
+from pyro_vae.experiment import autoencoder_figures, image_figures
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.objectives import Reconstruction
 from pyro_vae.progress import progress_bar
 
 __all__ = ["write_figures"]
@@ -36,6 +37,7 @@ def write_figures(
     best_epoch: int | None = None,
     scores: LogLikelihood | None = None,
     sample_from: Sequence[str] = ("prior",),
+    error: Reconstruction | None = None,
     progress: bool = False,
 ) -> list[str]:
     """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
@@ -51,12 +53,13 @@ def write_figures(
         best_epoch: The epoch whose weights the programs have, as in `FitResult`.
         scores: log p(x) of evenly spaced test rows; estimated on a few of them where None.
         sample_from: What z of samples is drawn from: "prior", "mixture" (see `evaluate.samples`) or both.
+        error: What an autoencoder was trained by; None of a model with a likelihood.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
         Sentences on the pictures that are missing, one for each reason.
     """
-    shown = Shown(model, guide, dataset, scores, sample_from)
+    shown = Shown(model, guide, dataset, scores, sample_from, error)
     pictures = dict(_pictures(shown, history, best_epoch))
     missing: dict[str, list[str]] = {}
     with (
@@ -92,8 +95,9 @@ def _pictures(
     yield "latent_space", partial(_latent_space, shown, plots.latent_space, 2)
     if shown.dataset.is_image:
         yield "reconstructions", partial(image_figures.reconstructions, shown)
-        yield "best_and_worst", partial(image_figures.best_and_worst, shown)
-        yield "samples", partial(image_figures.samples, shown)
+        own = image_figures if shown.error is None else autoencoder_figures
+        yield "best_and_worst", partial(own.best_and_worst, shown)
+        yield "samples", partial(own.samples, shown)
         yield "traversal", partial(image_figures.traversal, shown)
     else:
         yield "marginals", partial(_columns, shown, plots.marginals)
@@ -109,7 +113,8 @@ def _training_curves(shown: Shown, history: list[dict[str, Any]], best_epoch: in
 def _latent_space(shown: Shown, draw: Callable[..., Any], count: int) -> Figure:
     dims = plots.widest_dimensions(shown.means, 3)[:count]
     ax = draw(shown.means, shown.rows.labels, shown.dataset.class_names, dims=dims)
-    ax.set_title(f"{shown.name}: means of q(z|x), test rows")
+    what = "means of q(z|x)" if shown.error is None else "codes"
+    ax.set_title(f"{shown.name}: {what}, test rows")
     figure: Figure = ax.figure
     return figure
 

@@ -17,7 +17,8 @@ def load_data(config: Config) -> DataSet:
         data_root=data.data_root,
         likelihood_kind=LIKELIHOODS[config.model.likelihood].kind,
         binarize=data.binarize,
-        dequantize=data.dequantize,
+        # Without a density there is nothing that noise would bound.
+        dequantize="none" if config.model.part("guide").is_point else data.dequantize,
         image_size=data.image_size,
         crop=data.crop,
         grey=data.grey,

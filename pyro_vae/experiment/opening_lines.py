@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.config import Config, TrainingConfig
@@ -25,23 +26,40 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     model, training = config.model, config.training
     splits = (dataset.train, dataset.validation, dataset.test)
     rows = " / ".join(str(len(split)) for split in splits)
-    network = model.part("network")
+    network, guide = model.part("network"), model.part("guide")
     sizes = f"{dataset.data_dim}-{network.layers()}-{model.path}, mirrored"
     most = "" if training.patience == "none" else "at most "
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.description}",
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
-        f"likelihood {model.part('likelihood').line()}",
+        f"likelihood {_likelihood(model)}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",
-        f"programs   guide {model.guide_line}; prior {model.part('prior').line()}",
+        f"programs   guide {model.guide_line}"
+        + ("" if guide.is_point else f"; prior {model.part('prior').line()}"),
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
-        f"loss       minus {training.part('objective').line()}, {training.num_particles} particle"
-        + "s" * (training.num_particles > 1),
+        f"loss       {_loss(config)}",
         f"training   {most}{', '.join(shown_settings(training, training.own))}",
         f"kept       {_kept(training)}",
         f"run        {folder}",
     ]
+
+
+def _likelihood(model: Any) -> str:
+    """Return the line of the likelihood, or that there is none."""
+    if model.part("guide").is_point:
+        return f"none, an autoencoder; x is prepared as for {model.likelihood}"
+    line: str = model.part("likelihood").line()
+    return line
+
+
+def _loss(config: Config) -> str:
+    """Return what is minimised."""
+    training, guide = config.training, config.model.part("guide")
+    if guide.is_point:
+        return f"{', '.join(shown_settings(guide))} of the reconstructions"
+    particles = f"{training.num_particles} particle" + "s" * (training.num_particles > 1)
+    return f"minus {training.part('objective').line()}, {particles}"
 
 
 def _kept(training: TrainingConfig) -> str:

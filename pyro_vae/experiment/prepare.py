@@ -67,7 +67,9 @@ class Prepared:
         }
         if self.quality is not None:
             metrics["samples"] = self.quality
-        return data | {"metrics": metrics} | fit_settings(self.config.training)
+        return (
+            data | {"metrics": metrics} | fit_settings(self.config.training, self.config.model.part("guide"))
+        )
 
 
 def prepare(config: Config, dataset: DataSet) -> Prepared:

@@ -18,6 +18,7 @@ from pyro_vae.experiment.config import (
 from pyro_vae.likelihoods.base import fill_constant, typical_scale
 from pyro_vae.networks.bfloat16 import has_fast_bfloat16
 from pyro_vae.objectives import Objective
+from pyro_vae.settings.guides import GuidePart
 from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import FusedAdamW, Schedule, kept_by
 
@@ -40,7 +41,13 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         InputError: If a setting is given that no chosen part uses, or that does not suit the data.
     """
     config = replace(config, model=_resolved_model(config.model, dataset, std, device))
-    training = _with_an_end(config.training, len(dataset.train))
+    is_point = config.model.part("guide").is_point
+    if is_point:
+        config = replace(config, training=replace(config.training, objective="reconstruction"))
+    if not config.run.sample_from:
+        sources = ("mixture",) if is_point else ("prior",)
+        config = replace(config, run=replace(config.run, sample_from=sources))
+    training = _with_an_end(config, len(dataset.train))
     compiled = training.compile
     if compiled == "auto":
         num_steps = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
@@ -49,18 +56,19 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     return replace(config, training=replace(training, device=place, compile=compiled))
 
 
-def _with_an_end(training: TrainingConfig, num_rows: int) -> TrainingConfig:
+def _with_an_end(config: Config, num_rows: int) -> TrainingConfig:
     """Return the settings with all that decides when training ends, and which epoch is kept, filled in.
 
     A given number of epochs is run to its end. Where it is chosen here training ends early, under a rate and with
     averaged weights that suit any end.
     """
+    training = config.training
     chosen: dict[str, Any] = {"schedule": "cosine", "average": 0.0, "patience": "none"}
     if training.epochs is None:
         epochs = default_epochs(num_rows, training.batch_size)
         chosen = {"schedule": "cooldown", "average": 0.05, "patience": default_patience(epochs)}
         training = replace(training, epochs=epochs)
-    chosen["keep"] = kept_by(training.keep, objective(training), validated=True)
+    chosen["keep"] = kept_by(training.keep, objective(training, config.model.part("guide")), validated=True)
     return replace(
         training, **{name: value for name, value in chosen.items() if getattr(training, name) == "auto"}
     )
@@ -72,6 +80,7 @@ def _resolved_model(model: ModelConfig, dataset: DataSet, std: Tensor, device: s
         smallest_scale=float(fill_constant(std).min()),
         one_unit=dataset.is_image or dataset.preprocessing.levels is not None,
         num_rows=len(dataset.train),
+        error=model.part("likelihood").error,
     )
     chosen: dict[str, Any] = {}
     for kind in model.kinds:
@@ -83,16 +92,22 @@ def _resolved_model(model: ModelConfig, dataset: DataSet, std: Tensor, device: s
     return replace(model, **chosen)
 
 
-def objective(training: TrainingConfig) -> Objective:
-    """Return the objective that a configuration names."""
-    made: Objective = training.part("objective").make(num_particles=training.num_particles)
+def objective(training: TrainingConfig, guide: GuidePart | None = None) -> Objective:
+    """Return the objective that a configuration names.
+
+    Args:
+        training: Which one, and its settings.
+        guide: The guide, where some of them are its own.
+    """
+    of_guide = {} if guide is None else guide.objective_settings()
+    made: Objective = training.part("objective").make(num_particles=training.num_particles, **of_guide)
     return made
 
 
-def fit_settings(training: TrainingConfig) -> dict[str, Any]:
+def fit_settings(training: TrainingConfig, guide: GuidePart | None = None) -> dict[str, Any]:
     """Return what `fit` and `make_trainer` take from a resolved configuration, by the names of their arguments."""
     return {
-        "objective": objective(training),
+        "objective": objective(training, guide),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
         "optimizer": partial(FusedAdamW, lr=training.lr, weight_decay=training.weight_decay),

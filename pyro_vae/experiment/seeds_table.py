@@ -22,6 +22,7 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "elbo": (summary["elbo"] or {}).get("mean"),
         "log_likelihood": (summary["log_likelihood"] or {}).get("mean"),
+        "reconstruction_error": summary.get("reconstruction_error", {}).get("mean"),
         "metrics": dict(summary.get("metrics") or {}),
         "best_epoch": summary["best_epoch"],
     }
@@ -31,7 +32,8 @@ def over_seeds(found: Summaries) -> dict[str, Any]:
     """Return mean, standard deviation and standard error over seeds of each number that all runs have.
 
     Returns:
-        By "elbo" and "log_likelihood", and by "metrics" those of each metric.
+        By "elbo" and "log_likelihood" ("reconstruction_error" of an autoencoder), and by "metrics" those of each
+        metric.
     """
     columns = [column for column in _columns(found) if None not in column.values]
     metrics = {column.name: column.moments() for column in columns if not column.in_nats}
@@ -71,7 +73,11 @@ class _Column(NamedTuple):
 def _columns(found: Summaries) -> list[_Column]:
     """Return the columns that some run has."""
     runs = [numbers_of(summary) for summary in found.values()]
-    titles = {"elbo": "test ELBO", "log_likelihood": "log p(x)"}
+    titles = {
+        "elbo": "test ELBO",
+        "log_likelihood": "log p(x)",
+        "reconstruction_error": "test error",
+    }
     columns = [_Column(name, title, [run[name] for run in runs], True) for name, title in titles.items()]
     metrics = dict.fromkeys(name for run in runs for name in run["metrics"])
     columns += [_Column(name, name, [run["metrics"].get(name) for run in runs], False) for name in metrics]
@@ -100,9 +106,10 @@ def seeds_table(found: Summaries) -> str:
 
 def _title(found: Summaries) -> str:
     one = next(iter(found.values()))
+    kind = "autoencoder" if one["guide"] == "point" else f"{one['likelihood']} likelihood"
     return (
-        f"{one['dataset']}, {one['num_examples']} {one['split']} rows, {one['preprocessing']}; {one['likelihood']} "
-        f"likelihood, {len(found)} seed{'s' * (len(found) > 1)}; nats per example"
+        f"{one['dataset']}, {one['num_examples']} {one['split']} rows, {one['preprocessing']}; {kind}, "
+        f"{len(found)} seed{'s' * (len(found) > 1)}; {one['unit']}"
     )
 
 

@@ -17,6 +17,7 @@ from pyro_vae.evaluate.latent_draws import kl_per_dimension
 from pyro_vae.evaluate.samples import sampling_model
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.objectives import Reconstruction
 
 __all__ = ["Shown"]
 
@@ -40,6 +41,7 @@ class Shown:
         dataset: Whose test rows are shown.
         given_scores: log p(x) of evenly spaced test rows, where it is known.
         sources: What z of samples is drawn from, see `evaluate.samples.SOURCES`.
+        error: What an autoencoder was trained by; None of a model with a likelihood.
     """
 
     model: GenerativeModel
@@ -47,6 +49,7 @@ class Shown:
     dataset: DataSet
     given_scores: LogLikelihood | None = None
     sources: Sequence[str] = ("prior",)
+    error: Reconstruction | None = None
 
     @cached_property
     def name(self) -> str:

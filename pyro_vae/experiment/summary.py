@@ -6,6 +6,7 @@ from typing import Any
 
 from pyro_vae.data import DataSet
 from pyro_vae.data.units import bits_per_dim
+from pyro_vae.experiment.autoencoder import unit_of_error
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
 from pyro_vae.experiment.provenance import test_facts
@@ -58,7 +59,10 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         "kept_by": result.kept_by,
         "stopped": result.stopped,
     }
-    return test_facts(dataset) | settings | measured | training
+    facts = test_facts(dataset)
+    if config.model.part("guide").is_point:
+        facts["unit"] = unit_of_error(config, dataset)
+    return facts | settings | measured | training
 
 
 def _in_bits(log_prob: float, dataset: DataSet) -> dict[str, float]:

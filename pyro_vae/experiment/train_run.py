@@ -10,6 +10,7 @@ import torch
 
 from pyro_vae._checks import InputError, LostProcessError, NonFiniteLossError
 from pyro_vae.data import DataSet
+from pyro_vae.experiment.autoencoder import trained_error
 from pyro_vae.experiment.checkpoint import save_weights
 from pyro_vae.experiment.checkpoint_callback import Checkpoints
 from pyro_vae.experiment.closing_table import closing_table
@@ -161,6 +162,7 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
         best_epoch=result.best_epoch,
         scores=evaluation.scores,
         sample_from=config.run.sample_from,
+        error=trained_error(config),
         progress=True,
     )
     if prepared.quality is not None:

@@ -8,6 +8,7 @@ from pyro_vae.guides.ladder import LadderGuide
 from pyro_vae.guides.local import LocalGuide
 from pyro_vae.guides.mixture import MixtureGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, LowRankGuide
+from pyro_vae.guides.point import PointGuide
 from pyro_vae.guides.registry import GUIDES
 from pyro_vae.guides.semi_amortized import SemiAmortizedGuide
 
@@ -24,5 +25,6 @@ __all__ = [
     "LowRankGuide",
     "MakeEncoder",
     "MixtureGuide",
+    "PointGuide",
     "SemiAmortizedGuide",
 ]

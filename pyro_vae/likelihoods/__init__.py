@@ -7,6 +7,7 @@ from pyro_vae.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelih
 from pyro_vae.likelihoods.discretized_logistic import DiscretizedLogisticLikelihood
 from pyro_vae.likelihoods.laplace import LaplaceLikelihood
 from pyro_vae.likelihoods.logistic_mixture import LogisticMixtureLikelihood
+from pyro_vae.likelihoods.noiseless import Noiseless, NoiselessShare
 from pyro_vae.likelihoods.normal import (
     GaussianLikelihood,
     GaussianWithFixedScale,
@@ -29,6 +30,8 @@ __all__ = [
     "LaplaceLikelihood",
     "Likelihood",
     "LogisticMixtureLikelihood",
+    "Noiseless",
+    "NoiselessShare",
     "StudentTLikelihood",
     "fill_constant",
     "typical_scale",

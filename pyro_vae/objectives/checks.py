@@ -9,12 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.distributions.point import Reconstructed
 from pyro_vae.objectives.sites import Site, data_plate, sample_sites
-from pyro_vae.objectives.supports import holds, measure_of, support_of
+from pyro_vae.objectives.supports import holds, is_point_mass, measure_of, support_of
 
 __all__ = [
     "check_bound_exists",
     "check_covers_prior",
+    "check_has_density",
+    "check_likelihood",
     "check_run",
     "check_same_sites",
     "check_same_supports",
@@ -22,26 +25,81 @@ __all__ = [
 ]
 
 
-def check_run(model_sites: Sequence[Site], guide_sites: Sequence[Site], num_rows: int | None) -> None:
+def check_run(
+    model_sites: Sequence[Site], guide_sites: Sequence[Site], num_rows: int | None, bound: bool = True
+) -> None:
     """Raise unless the sites' log-probabilities are of the rows given, and can be compared.
 
     Args:
         model_sites: Sample sites of the model, scored.
         guide_sites: Sample sites of the guide, scored.
         num_rows: How many rows the programs were given, or None where they take none.
+        bound: Whether they are to bound log p(x); else the guide has to be a point.
 
     Raises:
         InputError: Naming the site, or the plate.
     """
     for site in (*guide_sites, *model_sites):
         _check_plates(site, num_rows)
+    if bound:
+        _check_densities(model_sites, guide_sites)
+    else:
+        _check_points(model_sites, guide_sites)
+    for site in (*guide_sites, *model_sites):
+        _check_shapes(site)
+
+
+def check_has_density(distribution: Any, what: str) -> None:
+    """Raise where a distribution that log-probabilities are compared with is a point mass.
+
+    Args:
+        distribution: Any.
+        what: What messages call it.
+
+    Raises:
+        InputError: If all of its mass is at one point.
+    """
+    check(
+        not is_point_mass(distribution),
+        f"Expected {what} to have a density; {_name(distribution)} is a point mass, so there is no log p(x), ELBO or "
+        "importance weight. Take a guide with a density, such as DiagonalNormalGuide; an autoencoder is trained and "
+        "measured by its error (`objective=Reconstruction()`, ReconstructionError).",
+    )
+
+
+def check_likelihood(model_sites: Sequence[Site]) -> None:
+    """Raise where the model is that of an autoencoder, whose observed site has no noise.
+
+    Raises:
+        InputError: Naming the site.
+    """
+    for site in model_sites:
+        if isinstance(site["fn"], Reconstructed):
+            check_has_density(site["fn"], f"the model's observed site {site['name']!r}")
+
+
+def _check_densities(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
+    """Raise where log p(x | z), or log q(z) - log p(z), has no meaning."""
     prior = {site["name"]: site for site in model_sites}
     auxiliary = any(site["infer"].get("is_auxiliary") for site in guide_sites)
     for site in guide_sites:
         if site["name"] in prior:
             _check_comparable(site, prior[site["name"]], auxiliary)
-    for site in (*guide_sites, *model_sites):
-        _check_shapes(site)
+    check_likelihood(model_sites)
+
+
+def _check_points(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
+    """Raise unless the guide is a point, and the model observes something."""
+    for site in guide_sites:
+        check(
+            is_point_mass(site["fn"]),
+            f"Expected a point guide with the objective Reconstruction; at the site {site['name']!r} the guide has "
+            f"{_name(site['fn'])}. Take PointGuide (a Delta at each site), or another objective, such as ELBO.",
+        )
+    check(
+        any(site["is_observed"] for site in model_sites),
+        "Expected a model with an observed site to reconstruct; it has none. Give `obs=x`.",
+    )
 
 
 def check_same_sites(model_trace: Any, guide_trace: Any) -> None:
@@ -182,17 +240,17 @@ def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> No
     measures = measure_of(q), measure_of(p)
     if measures[0] == "a point mass" and auxiliary:
         return  # Pyro's autoguides sample an auxiliary site, and put a function of it at this one
-    if None in measures or measures[0] == measures[1]:
+    if measures[0] == measures[1] or (None in measures and "a point mass" not in measures):
         return
     mend = (
         "A point has no density, so there is neither an ELBO nor an importance weight; take a guide with a density, "
-        "such as Normal, or Pyro's own SVI for a point estimate."
+        "such as Normal, or train an autoencoder by its error (`objective=Reconstruction()`)."
         if "a point mass" in measures
         else "Their logarithms cannot be subtracted; take a guide of the prior's kind, such as the same family."
     )
     raise InputError(
         f"Expected guide and model to have the same kind of law at the site {name!r}; the guide's {_name(q)} has "
-        f"{measures[0]} and the model's {_name(p)} {measures[1]}. {mend}"
+        f"{measures[0]} and the model's {_name(p)} {measures[1] or 'an unknown one'}. {mend}"
     )
 
 

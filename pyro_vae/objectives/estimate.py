@@ -15,6 +15,7 @@ from torch import Tensor
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode, local_parameters
 from pyro_vae.data.containers import BLOCK
+from pyro_vae.distributions.point import Reconstructed
 from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
@@ -167,7 +168,10 @@ def told_outside_support(loss: Loss, *data: Tensor) -> str | None:
     """
     model, guide = loss.model, loss.guide
     with torch.random.fork_rng(), local_parameters(), evaluation_mode(model, guide):
-        draws = draw(model, guide, *data, max_plate_nesting=loss.objective.max_plate_nesting)
+        nesting, bound = loss.objective.max_plate_nesting, loss.objective.is_bound
+        draws = draw(model, guide, *data, max_plate_nesting=nesting, bound=bound)
+    if not bound:
+        return None
     for site in draws.model_sites:
         if site["is_observed"] and has_limits(site) and has_values_outside(site):
             return (
@@ -191,7 +195,9 @@ def non_finite_site(loss: Loss, *data: Tensor) -> str:
         model = poutine.trace(poutine.replay(loss.model, trace=guide)).get_trace(*data)
     for site in sample_sites(guide) + sample_sites(model):
         score(site)
-        if not site["is_observed"]:
+        if isinstance(site["fn"], Reconstructed):
+            site["unscaled_log_prob"] = site["fn"].mean  # an error is finite where the reconstruction is
+        elif not site["is_observed"]:
             within_support(site)
         if not torch.isfinite(site["unscaled_log_prob"]).all():
             return str(site["name"])

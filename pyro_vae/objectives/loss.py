@@ -17,7 +17,10 @@ __all__ = ["Loss", "Objective", "Terms"]
 
 
 class Terms(NamedTuple):
-    """What one evaluation of an objective gives."""
+    """What one evaluation of an objective gives.
+
+    Of an objective that is no bound (`Reconstruction`) the two parts are the error and the squared norm of the codes.
+    """
 
     loss: Tensor
     """To be minimised, scalar, nats per example; differentiable."""
@@ -45,6 +48,8 @@ class Objective:
 
     cut: ClassVar[bool] = False
     """Whether `loss` wants its draws cut off from the guide; see `draw`."""
+    is_bound: ClassVar[bool] = True
+    """Whether minus the loss bounds log p(x), so that the guide needs a density; else it has to be a point."""
 
     def __post_init__(self) -> None:
         check_integer(self.num_particles, "num_particles")
@@ -96,6 +101,11 @@ class Objective:
             progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
         """
         raise NotImplementedError
+
+    @staticmethod
+    def named(first: float, second: float) -> dict[str, float]:
+        """Return means of the two parts by name, with what follows from them."""
+        return {"elbo": first - second, "reconstruction": first, "kl": second}
 
 
 class Loss(nn.Module):

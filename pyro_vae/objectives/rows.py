@@ -168,11 +168,11 @@ class Draws:
         scale, mask = training_scale(guide_site), guide_site["mask"]
         if None in factors:
             whole = scale_and_mask(divergence(q, p, z), scale, mask)
-            return self._per_row(guide_site, whole).unsqueeze(-1)
+            return self.per_row(guide_site, whole).unsqueeze(-1)
         # Dimensions first: scale and mask broadcast against what follows.
         dimensions = divergence(*factors, z).flatten(-q.event_dim).movedim(-1, 0)
         scaled = scale_and_mask(dimensions, scale, mask)
-        return self._per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
+        return self.per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
 
     @cached_property
     def _before_their_parents(self) -> set[str]:
@@ -192,10 +192,10 @@ class Draws:
     def _total(self, log_prob: Callable[[Site], Tensor], chosen: Iterable[Site]) -> Tensor:
         site = self.model_sites[0]
         zero = site["unscaled_log_prob"].new_zeros(())
-        values = (self._per_row(site, log_prob(site)) for site in chosen)
+        values = (self.per_row(site, log_prob(site)) for site in chosen)
         return sum(values, start=zero).expand(self.num_particles, data_plate(site).size)
 
-    def _per_row(self, site: dict[str, Any], log_prob: Tensor, batch_ndim: int | None = None) -> Tensor:
+    def per_row(self, site: dict[str, Any], log_prob: Tensor, batch_ndim: int | None = None) -> Tensor:
         """Sum a site's log-probability over all plates but the rows and the particles.
 
         Args:
@@ -248,6 +248,7 @@ def draw(
     max_plate_nesting: int = 1,
     cut: bool = False,
     values: dict[str, Tensor] | None = None,
+    bound: bool = True,
 ) -> Draws:
     """Run guide and model once.
 
@@ -260,6 +261,8 @@ def draw(
         cut: Whether the log-probabilities are taken at leaves in place of the guide's samples, so that no
             gradient goes back from them into the guide through z.
         values: By site, to be scored in place of the guide's samples.
+        bound: Whether the log-probabilities are to bound log p(x), so that guide and model need densities; else the
+            guide has to be a point.
 
     Raises:
         InputError: If a site stands outside the plate, the guide's sites are not the model's, their distributions or
@@ -271,7 +274,7 @@ def draw(
         give_local_state(program)
     proposal = guide if values is None else AtValues(values)(guide)
     try:
-        return _draw(model, proposal, data, num_particles, max_plate_nesting, cut)
+        return _draw(model, proposal, data, num_particles, max_plate_nesting, cut, bound)
     except InputError as error:
         # Pyro appends the shapes of the sites so far to a message.
         raise type(error)(str(error).partition("\nTrace Shapes")[0]) from error.__cause__
@@ -288,6 +291,7 @@ def _draw(
     num_particles: int,
     max_plate_nesting: int,
     cut: bool = False,
+    bound: bool = True,
 ) -> Draws:
     particle_dim = -max_plate_nesting - 1
     guide_trace = _run(guide, data, num_particles, particle_dim)
@@ -299,7 +303,7 @@ def _draw(
     draws = Draws(model, guide, data, samples, guide_trace, model_trace, num_particles, particle_dim)
     for site in (*draws.guide_sites, *draws.model_sites):
         score(site)
-    check_run(draws.model_sites, draws.guide_sites, rows_of(data))
+    check_run(draws.model_sites, draws.guide_sites, rows_of(data), bound)
     for site in draws.model_sites:
         if not site["is_observed"]:
             within_support(site)

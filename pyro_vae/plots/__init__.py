@@ -8,7 +8,14 @@ from pyro_vae.plots._canvas import save
 from pyro_vae.plots.comparison import climbs
 from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
-from pyro_vae.plots.images import best_and_worst, ranked, reconstructions, samples, samples_and_means
+from pyro_vae.plots.images import (
+    best_and_worst,
+    ranked,
+    reconstructions,
+    samples,
+    samples_and_means,
+    samples_by_source,
+)
 from pyro_vae.plots.latent import latent_space, latent_space_3d, widest_dimensions
 from pyro_vae.plots.sample_curves import sample_quality_curves
 from pyro_vae.plots.tables import marginals, pair_plot
@@ -27,6 +34,7 @@ __all__ = [
     "sample_quality_curves",
     "samples",
     "samples_and_means",
+    "samples_by_source",
     "save",
     "training_curves",
     "traversal_grid",

@@ -18,6 +18,8 @@ from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure
 Record = Mapping[str, Any]
 
 PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction: E[log p(x|z)]", "kl": "KL(q(z|x) || p(z))"}
+ERROR_PANELS = {"error": "Error of reconstructions", "squared_norm": "Squared norm of codes"}
+"""Of an autoencoder, which has no ELBO."""
 STYLES: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "linestyle": "--"},
     "validation": {"color": VERMILION},
@@ -63,12 +65,15 @@ def training_curves(
 ) -> Figure:
     """Draw the ELBO and its two parts, ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)), and metrics against the epoch.
 
+    Of an autoencoder they are the error of its reconstructions and the squared norm of its codes.
+
     The epoch whose weights were kept is marked, the band is one standard error on either side. The first tenth of the
     epochs does not stretch the vertical axes.
 
     Args:
         history: A record an epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
             "kl"}, "validation": {"elbo", "reconstruction", "kl", "elbo_se"}, "metrics": {name: float}}`.
+            Of an autoencoder `{"error", "squared_norm"}` stand in place of the first three, `"error_se"` of the last.
             `"validation"` and `"metrics"` may be missing or None in any record, `"elbo_se"` missing too; other keys are
             ignored. A metric has a unit of its own, which its axis does not name. Metrics with names such as
             "distance/prior" and "distance/mixture" share a panel, and "NAME_se" is the standard error of NAME.
@@ -77,14 +82,15 @@ def training_curves(
         figure: Where to draw; a new figure by default.
 
     Returns:
-        The figure, of three panels and one for each metric; epochs in which a metric was not measured are left out.
+        The figure, of three panels (of an autoencoder two) and one for each metric; epochs in which a metric was not
+        measured are left out.
 
     Raises:
         InputError: The history is empty.
     """
     check(len(history) > 0, "Expected a history of at least one epoch; got an empty one. Train first.")
     splits = splits_of(history)
-    panels = [elbo_panel(history, key) for key in PANELS]
+    panels = [elbo_panel(history, key) for key in (ERROR_PANELS if main_key(history) == "error" else PANELS)]
     panels += metric_panels(history)
     columns, lines = min(len(panels), COLUMNS), -(-len(panels) // COLUMNS)
     figure = new_figure(13 / 3 * columns, 3.8 * lines) if figure is None else figure
@@ -101,9 +107,17 @@ def splits_of(history: Sequence[Record]) -> list[str]:
     return [split for split in ("train", "validation") if any(record.get(split) for record in history)]
 
 
-def elbo_panel(history: Sequence[Record], key: str = "elbo") -> Panel:
-    """Return the panel of the ELBO or of one of its parts, a curve for each split."""
-    return Panel(PANELS[key], "nats per example", [Curve(split, key, split) for split in splits_of(history)])
+def main_key(history: Sequence[Record]) -> str:
+    """Return the number that epochs are compared by: "elbo", or "error" of an autoencoder."""
+    return "error" if any("error" in (record.get("train") or {}) for record in history) else "elbo"
+
+
+def elbo_panel(history: Sequence[Record], key: str | None = None) -> Panel:
+    """Return the panel of the ELBO (an autoencoder's error) or of one of its parts, a curve for each split."""
+    key = key or main_key(history)
+    unit = "nats per example" if key in PANELS else "per row"
+    curves = [Curve(split, key, split) for split in splits_of(history)]
+    return Panel((PANELS | ERROR_PANELS)[key], unit, curves)
 
 
 def metric_panels(history: Sequence[Record]) -> list[Panel]:
@@ -138,8 +152,10 @@ def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) 
 
 
 def best_record(history: Sequence[Record], split: str) -> Record:
-    """Return the record of the largest finite ELBO on `split`, or the first record where none is finite."""
-    return max(history, key=lambda record: np.nan_to_num(_value(record, split, "elbo"), nan=-math.inf))
+    """Return the record of the largest finite ELBO (smallest error) on `split`, or the first one without any."""
+    key = main_key(history)
+    sign = -1 if key == "error" else 1
+    return max(history, key=lambda record: np.nan_to_num(sign * _value(record, split, key), nan=-math.inf))
 
 
 def _value(record: Record, split: str, key: str) -> float:
@@ -164,9 +180,10 @@ def _curve(ax: Axes, history: Sequence[Record], curve: Curve) -> None:
 
 
 def mark_epoch(ax: Axes, best: Record, split: str, word: str) -> None:
-    """Mark the ELBO of an epoch by a star, and draw the legend."""
-    value = _value(best, split, "elbo")
-    label = f"{word}: {value:.1f} at epoch {best['epoch']}"
+    """Mark the ELBO of an epoch, or its error, by a star, and draw the legend."""
+    key = main_key([best])
+    value = _value(best, split, key)
+    label = f"{word}: {value:.{1 if key == 'elbo' else 3}f} at epoch {best['epoch']}"
     ax.plot(best["epoch"], value, "*", color="black", markersize=11, linestyle="none", label=label)
     ax.legend(loc="best")
 

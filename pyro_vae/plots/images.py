@@ -125,6 +125,41 @@ def samples_and_means(
     return left.figure  # type: ignore[return-value]
 
 
+def samples_by_source(
+    sources: Mapping[str, Any],
+    data_shape: Sequence[int],
+    *,
+    columns: int = 8,
+    value_range: Range = (0.0, 1.0),
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw images that were decoded from z of several sources, a panel each, of eight rows.
+
+    Args:
+        sources: By where z is from, such as "z ~ mixture": images of shape (N, D) or (N, *data_shape).
+        data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
+        columns: Images a row at most.
+        value_range: The data's values for black and for full brightness, in data units.
+        figure: Where to draw; a new figure by default.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: There is no source, or images don't fit `data_shape`.
+    """
+    check(len(sources) > 0, "Expected at least one source of z; got none.")
+    columns = check_integer(columns, "columns")
+    grids = {
+        source: to_grid(to_rgb(images, data_shape, value_range, "images"), 8, columns)
+        for source, images in sources.items()
+    }
+    panels = _panels(figure, next(iter(grids.values())), 1, len(grids))
+    for ax, (source, grid) in zip(panels, grids.items(), strict=True):
+        show(grid, ax).set_title(source, fontsize="medium")
+    return panels[0].figure  # type: ignore[return-value]
+
+
 def best_and_worst(
     groups: Mapping[str, tuple[Any, Any, Any]],
     data_shape: Sequence[int],
@@ -197,6 +232,7 @@ def _panels(figure: Figure | None, grid: np.ndarray, rows: int, columns: int) ->
 
 
 def _short(numbers: np.ndarray) -> list[str]:
-    """Return numbers with one digit after the point, or none where one of them is long."""
-    digits = 0 if np.abs(numbers[np.isfinite(numbers)]).max(initial=0) >= 1000 else 1
+    """Return numbers with one digit after the point, two where all are below 1, none where one of them is long."""
+    largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
+    digits = 0 if largest >= 1000 else 1 if largest >= 1 else 2
     return [f"{number:.{digits}f}".replace("-", "\N{MINUS SIGN}") for number in numbers]

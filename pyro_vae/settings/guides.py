@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 from pyro_vae._checks import check
-from pyro_vae.settings.part import Part
+from pyro_vae.settings.checks import positive_or_zero
+from pyro_vae.settings.declare import setting
+from pyro_vae.settings.part import DataFacts, Part, load
 
 __all__ = ["GuidePart"]
 
 
 class GuidePart(Part, kind="guide", default="diagonal", help="q(z | x)"):
-    """A guide, made from what makes its encoder, and the size of z."""
+    """A guide, made from what makes its encoder, and the size of z.
+
+    Attributes:
+        is_point: Whether it is a point mass, so that model and guide are an autoencoder without a likelihood.
+    """
+
+    is_point: ClassVar[bool] = False
+
+    def objective_settings(self) -> dict[str, Any]:
+        """Return the settings of this part that its objective is made with."""
+        return {}
 
 
 class Autoregressive(GuidePart):
@@ -75,3 +88,78 @@ class InverseAutoregressive(
 
 class Spline(Autoregressive, name="spline", target=f"{_FLOW}:spline_guide", formula="z = loc + scale T(e)"):
     """The diagonal one, bent by an autoregressive spline flow."""
+
+
+class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide", formula="z = encoder(x)"):
+    """A point: with it the model is an autoencoder, trained by the error of its reconstructions."""
+
+    is_point = True
+
+    reconstruction: Literal["auto", "squared", "absolute", "cross-entropy"] = setting(
+        "auto",
+        "Error of a reconstruction, summed over the columns of a row; auto is absolute with --likelihood laplace, "
+        "cross-entropy with bernoulli and continuous-bernoulli, and squared with all others.",
+        shown="{} error",
+    )
+    code_penalty: float = setting(
+        0.0,
+        "Weight of half the squared norm of the codes in the training loss.",
+        check=positive_or_zero,
+        shown="code penalty {:g}",
+        unless=0.0,
+    )
+    decoder_penalty: float = setting(
+        0.0,
+        "Weight of the squared norm of the decoder's weights in the training loss.",
+        check=positive_or_zero,
+        shown="decoder penalty {:g}",
+        unless=0.0,
+    )
+
+    def check(self, config: Any) -> None:
+        """Check that nothing is chosen that needs a likelihood or a prior."""
+        model, training = config.model, config.training
+        likelihood = model.part("likelihood")
+        wanted = {
+            "--objective reconstruction": (
+                training.objective in ("elbo", "reconstruction"),
+                f"--objective {training.objective}",
+            ),
+            "--prior standard-normal, as no prior is trained": (
+                model.prior == "standard-normal",
+                f"--prior {model.prior}",
+            ),
+            "--num-particles 1, as all samples of a point are equal": (
+                training.num_particles == 1,
+                f"--num-particles {training.num_particles}",
+            ),
+            "one latent layer": (not model.layers, f"--layers {' '.join(map(str, model.layers))}"),
+            "--keep best-loss or last": (training.keep != "best-elbo", "--keep best-elbo"),
+            "--likelihood bernoulli or continuous-bernoulli beside --reconstruction cross-entropy": (
+                self.reconstruction != "cross-entropy" or likelihood.error == "cross-entropy",
+                f"--likelihood {likelihood.name}",
+            ),
+        }
+        for expected, (holds, got) in wanted.items():
+            check(
+                holds,
+                f"Expected {expected} with --guide point, which has no likelihood; got {got}. Leave it out.",
+            )
+        replace(training, objective="reconstruction").check_unused("objective")
+
+    def resolved(self, facts: DataFacts) -> dict[str, Any]:
+        """Choose the error that the likelihood stands for."""
+        return {"reconstruction": facts.error} if self.reconstruction == "auto" else {}
+
+    def line(self) -> str:
+        """Return its name; the settings are shown with the loss."""
+        return self.name
+
+    def make(self, *made_from: Any, **more: Any) -> Any:
+        """Return the guide; the settings are those of the objective."""
+        return load(self.target)(*made_from, **more)
+
+    def objective_settings(self) -> dict[str, Any]:
+        """Return the error and its penalties."""
+        penalties = {"code_penalty": self.code_penalty, "decoder_penalty": self.decoder_penalty}
+        return {"error": self.reconstruction, **penalties}

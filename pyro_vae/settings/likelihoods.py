@@ -16,9 +16,11 @@ class LikelihoodPart(Part, kind="likelihood", default="gaussian", help="p(x | z)
 
     Attributes:
         needs: What else it is made from, by name: "levels", "data_shape".
+        error: The error of a reconstruction that it stands for, of an autoencoder on the same data.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    error: ClassVar[str] = "squared"
 
 
 class LearnedScale(LikelihoodPart):
@@ -105,6 +107,8 @@ class Laplace(
 ):
     """Absolute (L1) distance."""
 
+    error = "absolute"
+
 
 class StudentT(
     LearnedScale,
@@ -132,6 +136,8 @@ class Bernoulli(
 ):
     """Zeros and ones."""
 
+    error = "cross-entropy"
+
 
 class ContinuousBernoulli(
     LikelihoodPart,
@@ -141,6 +147,8 @@ class ContinuousBernoulli(
     data="shares; grey images that are nearly black and white, dequantized",
 ):
     """A density on [0, 1]: binary cross-entropy with its normalizer."""
+
+    error = "cross-entropy"
 
 
 class Categorical(

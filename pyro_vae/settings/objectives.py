@@ -90,6 +90,20 @@ class Renyi(SeveralSamples, name="renyi", target=f"{_SEVERAL}:Renyi"):
     alpha: float = setting(0.5, "Order: 0 is iwae, 1 is elbo.", check=finite, shown="alpha {:g}")
 
 
+class Reconstruction(
+    ObjectivePart, name="reconstruction", target="pyro_vae.objectives.reconstruction:Reconstruction"
+):
+    """The error of reconstructions, which --guide point has in place of a bound."""
+
+    def check(self, config: Any) -> None:
+        """Check that the guide is a point."""
+        check(
+            config.model.part("guide").is_point,
+            f"Expected --guide point with --objective reconstruction, which is no bound; got --guide "
+            f"{config.model.guide}. Leave out --objective.",
+        )
+
+
 class WakeSleep(
     SeveralSamples, name="wake-sleep", target="pyro_vae.objectives.wake_sleep:ReweightedWakeSleep"
 ):

@@ -27,12 +27,14 @@ class DataFacts:
         smallest_scale: The smallest of them that is not 0.
         one_unit: Whether all columns have one unit, as pixels have.
         num_rows: Training rows.
+        error: The error of a reconstruction that the likelihood stands for.
     """
 
     typical_scale: float
     smallest_scale: float
     one_unit: bool
     num_rows: int
+    error: str = "squared"
 
 
 class Part:

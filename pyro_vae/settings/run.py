@@ -53,9 +53,10 @@ class RunConfig(Group):
         resume=True,
     )
     sample_from: tuple[str, ...] = setting(
-        ("prior",),
+        (),
         "What z of samples is drawn from, in the pictures and the metrics: prior, or mixture (a mixture of 10 normals "
-        "fitted to the codes of training rows after training, Ghosh et al. 2020), or both.",
+        "fitted to the codes of training rows after training, Ghosh et al. 2020), or both. prior where not given, and "
+        "mixture with --guide point, whose codes no prior is fitted to.",
         check=choices("prior", "mixture"),
         resume=True,
     )

@@ -36,6 +36,10 @@ def kept_by(keep: str, objective: Objective, validated: bool) -> str:
         validated or not keep.startswith("best"),
         f"Expected validation data with keep={keep!r}, which compares epochs by it; got none. Use keep='last'.",
     )
+    check(
+        objective.is_bound or keep != "best-elbo",
+        f"Expected keep='best-loss' or 'last' with {type(objective).__name__}, which has no ELBO; got {keep!r}.",
+    )
     if keep != "auto":
         return keep
     if not validated:

@@ -125,9 +125,11 @@ class ProgressBar(Callback):
 
     def _show(self, trainer: TrainerState) -> None:
         terms = trainer.running_terms()
-        text = f"elbo {terms['elbo']:.2f}, kl {terms['kl']:.2f}"
+        first = "elbo" if "elbo" in terms else next(iter(terms))
+        shown = [name for name in terms if name != "reconstruction"]
+        text = ", ".join(f"{name.replace('_', ' ')} {terms[name]:.2f}" for name in shown)
         if trainer.history and "validation" in trainer.history[-1]:
-            text += f", validation elbo {trainer.history[-1]['validation']['elbo']:.2f}"
+            text += f", validation {first} {trainer.history[-1]['validation'][first]:.2f}"
         measured: dict[str, float] = next(
             (line["metrics"] for line in reversed(trainer.history) if "metrics" in line), {}
         )

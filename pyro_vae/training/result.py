@@ -18,7 +18,8 @@ class FitResult:
         history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
             which is minus a bound for some objectives only), "train" and (where there is a validation split)
             "validation" with "elbo", "reconstruction", "kl" of weight one, the latter also with "loss" (at the end of
-            any KL warm-up) where epochs are compared by it; nats per example. With metrics also "metrics", a number
+            any KL warm-up) where epochs are compared by it; nats per example. Under `Reconstruction` "error" and
+            "squared_norm" (of the codes) stand in place of the first three. With metrics also "metrics", a number
             by name, in the metric's own unit, in the epochs in which they were measured.
         best_epoch: The epoch, counted from 1, whose weights the programs now have.
         stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.

@@ -180,9 +180,9 @@ class Trainer:
             self.stopped = reason
 
     def running_terms(self) -> dict[str, float]:
-        """Return the running epoch's mean terms so far, nats per example."""
+        """Return the running epoch's mean terms so far, by the names of `Objective.named`; nats per example."""
         _, reconstruction, kl = (self._sums / max(self.rows_done, 1)).tolist()
-        return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        return self.loss.objective.named(reconstruction, kl)
 
     def modules(self) -> tuple[nn.Module, nn.Module]:
         """Return model and guide where both are modules; functions keep their parameters in Pyro's store."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.objectives import ELBO, ElboEstimate, Loss, Terms, collect_elbo
 from pyro_vae.processes import ALONE, Processes
+from pyro_vae.statistics import mean_and_se
 
 __all__ = ["Validation"]
 
@@ -51,17 +52,28 @@ class Validation:
             self._terms = CompiledGradients(measured, (), next(iter(blocks())), uncompiled)
 
     def __call__(self) -> dict[str, float]:
-        """Return "elbo", "elbo_se", "reconstruction", "kl" and, where it is wanted, "loss"; nats per example."""
+        """Return "elbo", "elbo_se", "reconstruction", "kl" and, where it is wanted, "loss"; nats per example.
+
+        Of an objective that is no bound they are what `Objective.named` calls them, with a standard error of the first.
+        """
         training = self.loss.training
         self.loss.eval()
         losses: list[Tensor] = []
         own = collect_elbo(lambda *block: self._measure(block, losses), self.blocks(), self.seed)
         self.loss.train(training)
         estimate = ElboEstimate(*(self.processes.gather(part) for part in (own.reconstruction, own.kl)))
+        summary = self._summary(estimate)
         if not self.with_loss:
-            return estimate.summary()
+            return summary
         loss = self.processes.sum(torch.stack(losses).sum()) / len(estimate.value)
-        return estimate.summary() | {"loss": float(loss)}
+        return summary | {"loss": float(loss)}
+
+    def _summary(self, estimate: ElboEstimate) -> dict[str, float]:
+        if self.loss.objective.is_bound:
+            return estimate.summary()
+        mean, se = mean_and_se(estimate.reconstruction)
+        named = self.loss.objective.named(mean, float(estimate.kl.mean()))
+        return named | {f"{next(iter(named))}_se": se}
 
     def _measure(self, block: Sequence[Tensor], losses: list[Tensor]) -> Terms:
         evaluation = self._terms(*block, progress=torch.ones((), device=block[0].device))

@@ -19,12 +19,14 @@ from pyro_vae.evaluate.gaps import RowFit, inference_gaps
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.prepare import prepare
-from pyro_vae.guides import GUIDES, SemiAmortizedGuide
+from pyro_vae.guides import SemiAmortizedGuide
+from pyro_vae.settings.part import PARTS
 from pyro_vae.storage import write_atomically
 
 __all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "fit_guides", "measure_guide"]
 
-COMPARED = (*GUIDES, "semi-amortized")
+_DENSE: Any = PARTS["guide"]
+COMPARED = (*(name for name, part in _DENSE.items() if not part.is_point), "semi-amortized")
 """Guides by name that can be compared."""
 
 
@@ -123,7 +125,7 @@ class MeasuredGuide:
 def fit_guides(
     config: Config,
     dataset: DataSet,
-    names: Sequence[str] = tuple(GUIDES),
+    names: Sequence[str] = COMPARED[:-1],
     seeds: Sequence[int] = (0,),
     model: nn.Module | None = None,
     *,
