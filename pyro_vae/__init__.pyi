@@ -92,10 +92,14 @@ from pyro_vae.guides import (
 from pyro_vae.guides import (
     SemiAmortizedGuide as SemiAmortizedGuide,
 )
+from pyro_vae.guides import (
+    SemiSupervisedGuide as SemiSupervisedGuide,
+)
 from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
 from pyro_vae.models import GenerativeModel as GenerativeModel
 from pyro_vae.models import HierarchicalModel as HierarchicalModel
 from pyro_vae.models import LinearGaussianModel as LinearGaussianModel
+from pyro_vae.models import SemiSupervisedModel as SemiSupervisedModel
 from pyro_vae.networks import (
     MLP as MLP,
 )
@@ -136,10 +140,16 @@ from pyro_vae.objectives import (
     ReweightedWakeSleep as ReweightedWakeSleep,
 )
 from pyro_vae.objectives import (
+    SemiSupervisedELBO as SemiSupervisedELBO,
+)
+from pyro_vae.objectives import (
     estimate_elbo as estimate_elbo,
 )
 from pyro_vae.priors import (
     PRIORS as PRIORS,
+)
+from pyro_vae.priors import (
+    ConditionalNormal as ConditionalNormal,
 )
 from pyro_vae.priors import (
     DiagonalNormal as DiagonalNormal,

@@ -21,6 +21,7 @@ __all__ = [
     "context_range_of",
     "context_range_of_network",
     "joined_range",
+    "label_by_row",
     "network_in_chunks",
     "positional_inputs",
     "row_by_row",
@@ -117,6 +118,20 @@ def row_by_row(network: nn.Module, inputs: Tensor, *context: Tensor) -> Tensor:
     joined = (part.expand(*leading, *part.shape[1:]).flatten(0, len(leading) - 1) for part in context)
     outputs: Tensor = network(inputs.flatten(0, -2), *joined)
     return outputs.reshape(*leading, *outputs.shape[1:])
+
+
+def label_by_row(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Return `network(inputs, labels)` with a label for each row and each of the leading dimensions of either.
+
+    Args:
+        network: Takes (rows, features) and labels (rows,).
+        inputs: Shape (..., N, features).
+        labels: Shape (..., N).
+    """
+    shape = torch.broadcast_shapes(inputs.shape[:-1], labels.shape)
+    rows = inputs.expand(*shape, -1).reshape(-1, inputs.shape[-1])
+    outputs: Tensor = network(rows, labels.expand(shape).reshape(-1))
+    return outputs.reshape(*shape, *outputs.shape[1:])
 
 
 @torch.no_grad()

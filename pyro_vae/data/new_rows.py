@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.context_like import with_context_like
 from pyro_vae.data.packed_bits import unpacked
 from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.readers import read
@@ -50,6 +51,7 @@ def rows_like(
     _check_range(stored, found, preprocessing, likelihood_kind)
     rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
     split = Split(path.stem, rows, np.arange(len(rows)), preprocessing)
+    split = with_context_like(split, stored, expected)
     if isinstance(preprocessing, AsFloat | Centre) and likelihood_kind != "binary":
         _check_unit(split, expected)
     return split, stored.notes
@@ -116,7 +118,10 @@ def _check_unit(split: Split, expected: RowFormat) -> None:
     """Raise where a typical row lies so far out that it can only be measured in another unit."""
     typical = expected.std.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
     distance = torch.cat(
-        [(x - expected.mean).square().mean(1).sqrt() / typical for x, *_ in split.blocks()]
+        [
+            (x - expected.mean).square().mean(1).sqrt() / typical
+            for x, *_ in replace(split, divided=None).blocks()
+        ]
     ).median()
     check(
         bool(distance <= FARTHEST),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError
+from pyro_vae.data.contexts import Context, context_from_json, context_to_json
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
 from pyro_vae.data.splits import DataSet
@@ -23,7 +24,9 @@ AXES = {1: ("columns",), 2: ("height", "width"), 3: ("channels", "height", "widt
 
 @dataclass(frozen=True, eq=False)
 class RowFormat:
-    """What the rows of a data set are, and how they become x.
+    """What the rows of a data set are, and how they become x and context.
+
+    Where some entries of a row are context all of this is about the whole row.
 
     Attributes:
         name: Of the data set.
@@ -34,6 +37,7 @@ class RowFormat:
         mean: Mean of x over the training rows, float64 (D,).
         std: Standard deviation of x over the training rows, float64 (D,).
         image_options: How files become images.
+        context: What is conditioned on beside x, or None.
     """
 
     name: str
@@ -44,20 +48,23 @@ class RowFormat:
     mean: Tensor
     std: Tensor
     image_options: ImageOptions = AS_THEY_ARE
+    context: Context | None = None
 
     @classmethod
     def of(cls, dataset: DataSet) -> RowFormat:
         """Return the format of a data set's rows."""
-        mean, std = dataset.statistics()
+        whole = dataset.whole or dataset
+        mean, std = whole.statistics()
         return cls(
             dataset.name,
-            dataset.data_shape,
-            dataset.preprocessing,
+            whole.data_shape,
+            whole.preprocessing,
             dataset.class_names,
-            dataset.column_names,
+            whole.column_names,
             mean,
             std,
-            dataset.image_options,
+            whole.image_options,
+            dataset.context,
         )
 
     @property
@@ -81,6 +88,7 @@ class RowFormat:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "images": dataclasses.asdict(self.image_options),
+            "context": context_to_json(self.context),
         }
 
     @classmethod
@@ -101,6 +109,7 @@ class RowFormat:
                 torch.tensor(values["mean"], dtype=torch.float64),
                 torch.tensor(values["std"], dtype=torch.float64),
                 ImageOptions.from_json(values.get("images", {})),
+                context_from_json(values.get("context")),
             )
             if not made.mean.shape == made.std.shape == (made.data_dim,):
                 raise ValueError("statistics of another size than the rows")

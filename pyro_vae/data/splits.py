@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.batch_order import Batches, uniform_noise
+from pyro_vae.data.contexts import Context, EntryContext
 from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
@@ -37,6 +39,10 @@ class Split:
         labels: Their classes, int64 (N,), or None.
         context: What model and guide are conditioned on beside x, tensors (N, ...); see `with_context`.
         augmentation: How the rows of `batches` are changed at random; those of `blocks` never are.
+        divided: Which entries of a prepared row are context, so that the others are x; `context` holds them under the
+            fixed draw, and batches have those of their own draw.
+        given: What x is conditioned on, in words.
+        visits: Numbers of the rows that an epoch of `batches` goes through, int64 (M,); each once where None.
     """
 
     name: str
@@ -46,19 +52,23 @@ class Split:
     labels: Tensor | None = None
     context: tuple[Tensor, ...] = ()
     augmentation: HorizontalFlip | None = None
+    divided: EntryContext | None = None
+    given: str = ""
+    visits: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
     def data_dim(self) -> int:
-        """D, the number of entries of a row."""
-        return self.rows.data_dim
+        """D, the number of entries of a row of x."""
+        return self.rows.data_dim - (self.divided.dim if self.divided else 0)
 
     @property
     def description(self) -> str:
         """How stored rows become x, in words, and what is done to those of training."""
-        return f"{self.preprocessing.description}{f', {self.augmentation.description}' if self.augmentation else ''}"
+        augmented = self.augmentation.description if self.augmentation else ""
+        return ", ".join(filter(None, [self.preprocessing.description, augmented, self.given]))
 
     def select(self, chosen: slice | NDArray[np.int64]) -> Split:
         """Return some of the split's rows, with their labels and context.
@@ -72,6 +82,7 @@ class Split:
             index=self.index[chosen],
             labels=None if self.labels is None else self.labels[rows],
             context=tuple(part[rows] for part in self.context),
+            visits=None,
         )
 
     def head(self, num_rows: int) -> Split:
@@ -145,7 +156,7 @@ class Split:
             return preprocessing(taken, noise)
 
         def fixed(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            return augmented(self._fixed(self.index[chosen.numpy()]).to(device), generator)
+            return augmented(self._whole(self.index[chosen.numpy()]).to(device), generator)
 
         def binary(chosen: Tensor, generator: torch.Generator) -> Tensor:
             return augmented(kept[chosen], generator).float()
@@ -154,13 +165,24 @@ class Split:
         if preprocessing.redrawn or not preprocessing.random:
             fetch = drawn
         elif not mapped:
-            kept = torch.cat([x.to(torch.uint8) for x, *_ in self.blocks(device=device)])
+            kept = torch.cat(
+                [x.to(torch.uint8) for x, *_ in replace(self, divided=None).blocks(device=device)]
+            )
+
+        divide = None
+        if self.divided is not None:
+            divide = self.divided.divider(self.rows.data_dim, torch.empty(0, device=device))
+
+        def with_context(chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
+            x = fetch(chosen, generator)
+            if divide is not None:
+                return divide(x)[: 1 + len(context)]
+            return x, *(part[chosen.to(device)] for part in context)
+
+        visits = torch.arange(len(self)) if self.visits is None else self.visits
         return Batches(
-            lambda chosen, generator: (
-                fetch(chosen, generator),
-                *(part[chosen.to(device)] for part in context),
-            ),
-            torch.arange(len(self), device=index.device),
+            with_context,
+            visits.to(index.device),
             batch_size,
             seed,
             device,
@@ -184,7 +206,12 @@ class Split:
         return self.tensor(), *self.context
 
     def _fixed(self, index: NDArray[np.int64]) -> Tensor:
-        noise = fixed_noise(index, self.data_dim) if self.preprocessing.random else None
+        rows = self._whole(index)
+        return rows if self.divided is None else rows[:, list(self.divided.rest(rows.shape[1]))]
+
+    def _whole(self, index: NDArray[np.int64]) -> Tensor:
+        """Return rows under the fixed draw, with the entries that are context, in their place."""
+        noise = fixed_noise(index, self.rows.data_dim) if self.preprocessing.random else None
         return self.preprocessing(self.rows.take(torch.from_numpy(index)), noise)
 
     @cached_property
@@ -194,10 +221,11 @@ class Split:
         Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1, counted from the first row, which keeps
         the digits of columns far from 0; a constant column has variance 0 to the bit.
         """
+        data_dim = self.rows.data_dim
         first = self.rows.take(torch.from_numpy(self.index[:1])).double()
-        mean, scatter = torch.zeros(2, self.data_dim, dtype=torch.float64)
-        low, high = torch.tensor([[np.inf], [-np.inf]], dtype=torch.float64).expand(2, self.data_dim)
-        for part in chunks(len(self), self.data_dim):
+        mean, scatter = torch.zeros(2, data_dim, dtype=torch.float64)
+        low, high = torch.tensor([[np.inf], [-np.inf]], dtype=torch.float64).expand(2, data_dim)
+        for part in chunks(len(self), data_dim):
             block = self.rows.take(torch.from_numpy(self.index[part])).double() - first
             low, high = torch.minimum(low, block.amin(0)), torch.maximum(high, block.amax(0))
             block_mean, weight = block.mean(0), len(block) / part.stop
@@ -224,6 +252,8 @@ class DataSet:
         sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
         notes: Sentences on what was noticed.
         image_options: How files became images.
+        context: What the context of the splits is; None where they have none, or one of a user's own.
+        whole: The data set before entries of its rows became context; None where none did.
     """
 
     name: str
@@ -237,6 +267,8 @@ class DataSet:
     sha256: str
     notes: tuple[str, ...]
     image_options: ImageOptions = AS_THEY_ARE
+    context: Context | None = None
+    whole: DataSet | None = None
 
     @property
     def data_dim(self) -> int:
@@ -253,17 +285,28 @@ class DataSet:
         """Whether a row is a grey (height, width) or (1, height, width) or coloured (3 or 4, height, width) image."""
         return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (1, 3, 4))
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether every row has context, so that numbers are of p(x | context)."""
+        return self.context is not None and not getattr(self.context, "partial", False)
+
+    def with_splits(self, changed: Callable[[Split], Split], **changes: Any) -> DataSet:
+        """Return the data set with each split changed alike.
+
+        Args:
+            changed: From a split to another one.
+            changes: Further attributes by name.
+        """
+        train, validation, test = (changed(split) for split in (self.train, self.validation, self.test))
+        return replace(self, train=train, validation=validation, test=test, **changes)
+
     def as_density(self) -> DataSet:
         """Return the data set for models that give x a density: integers without noise become dequantized ones."""
         known = self.preprocessing
         if not isinstance(known, IntegerLevels):
             return self
         noisy = Dequantize(known.levels, known.low)
-        splits = {
-            name: replace(getattr(self, name), preprocessing=noisy)
-            for name in ("train", "validation", "test")
-        }
-        return replace(self, preprocessing=noisy, **splits)
+        return self.with_splits(lambda split: replace(split, preprocessing=noisy), preprocessing=noisy)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of x over the training split, float64 (D,) each.
@@ -275,4 +318,7 @@ class DataSet:
         if self.train.augmentation is not None:
             mean, variance = self.train.augmentation.moments(mean, variance)
         mean, variance = self.preprocessing.moments(mean, variance)
+        if self.train.divided is not None:
+            rest = list(self.train.divided.rest(len(mean)))
+            mean, variance = mean[rest], variance[rest]
         return mean, variance.sqrt()

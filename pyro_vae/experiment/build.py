@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check
 from pyro_vae.data import Split
+from pyro_vae.data.contexts import ClassContext, Context
+from pyro_vae.experiment.build_context import context_prior, semi_supervised, with_embedding
 from pyro_vae.experiment.build_layers import build_layers, in_precision
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
@@ -32,6 +34,7 @@ def build(
     context_dim: int = 0,
     architecture: Architecture | None = None,
     levels: int | None = None,
+    context: Context | None = None,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
     """Return the model and the guide that a configuration names, with fresh weights.
 
@@ -47,11 +50,15 @@ def build(
             number of classes of labels.
         architecture: Makes the networks; the one that the configuration names where None.
         levels: Number of integer levels, for a likelihood that gives them probabilities.
+        context: What the context is, in place of `context_dim`; of labels that are partly missing the programs are
+            those of semi-supervised training.
 
     Raises:
         InputError: If the likelihood needs levels and there are none.
     """
-    shape, made = data_shape or (len(mean),), architecture or config.part("network").make()
+    shape, network = data_shape or (len(mean),), architecture or config.part("network").make()
+    context_dim = context_dim if context is None else context.dim
+    made = with_embedding(config, network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = _likelihood(
@@ -80,7 +87,10 @@ def build(
             return build_layers(config, likelihood, make_encoder, make_decoder, make_prior)
         decoder = make_decoder(config.latent_dim)
         guide = config.part("guide").make(make_encoder, config.latent_dim)
-        prior = make_prior(config.latent_dim, guide)
+        prior = context_prior(config, context_dim) or make_prior(config.latent_dim, guide)
+        if isinstance(context, ClassContext) and context.partial:
+            classifier = standardized_encoder(network, mean, scale, shape, context_dim)
+            return semi_supervised(prior, decoder, likelihood, guide, classifier, context_dim)
     return GenerativeModel(prior, decoder, likelihood), guide
 
 

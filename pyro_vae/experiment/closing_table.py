@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.autoencoder import unit_of_error
+from pyro_vae.experiment.class_accuracy import accuracy_line
 from pyro_vae.experiment.comparison import BOUND, NAMES, Entry
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
@@ -63,6 +64,7 @@ def closing_table(
         errors.line(config.model.latent_dim) if errors else "",
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
+        accuracy_line(evaluation.accuracy),
         *(evaluation.samples.lines() if evaluation.samples else ()),
         *_baseline_lines(evaluation.baselines, config.model.sizes[0], dataset),
         _extent_sentence(evaluation),
@@ -107,7 +109,8 @@ def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int, datas
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
     told = "; ".join(_baseline(entry, dataset) for entry in fitted)
     what = "exact log p(x)" if dataset.as_density() is dataset else f"{BOUND},"
-    lines = [f"{what} of the same test rows, latent {latent_dim}: {told}"] if fitted else []
+    given = ", of residuals of a regression on the context" if dataset.is_conditional else ""
+    lines = [f"{what} of the same test rows, latent {latent_dim}{given}: {told}"] if fitted else []
     return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
 
 

@@ -14,6 +14,7 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.autoencoder import Errors, measure_errors, trained_error
+from pyro_vae.experiment.class_accuracy import accuracy_of
 from pyro_vae.experiment.comparison import (
     SCORED_ROWS,
     SCORED_SAMPLES,
@@ -113,6 +114,7 @@ class Evaluation:
         baselines: What linear models come to on the same rows, or why there are none.
         samples: How far samples are from training rows; None where it is not measured.
         errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
+        accuracy: Of the classes of the rows of each split, by its name; empty where the guide has no classifier.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -122,6 +124,7 @@ class Evaluation:
     baselines: dict[str, Entry | str] = field(default_factory=dict)
     samples: SampleScores | None = None
     errors: Errors | None = None
+    accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -144,6 +147,7 @@ class Evaluation:
             "elbo": elbo,
             "log_likelihood": self.likelihood,
             "baselines": baselines,
+            "accuracy": self.accuracy,
             "sample_quality": self.samples.summary() if self.samples else {},
             "notes": list(self.notes),
         } | ({"reconstruction_error": self.errors.summary()} if self.errors else {})
@@ -198,7 +202,8 @@ def evaluate(
     else:
         baselines = {}
     samples = _samples(extent, model, guide, processes, quality, notes)
-    return Evaluation(extent, estimates, scores, baselines, samples, notes=tuple(notes))
+    accuracy = accuracy_of(guide, dataset)
+    return Evaluation(extent, estimates, scores, baselines, samples, accuracy=accuracy, notes=tuple(notes))
 
 
 def _samples(

@@ -15,7 +15,7 @@ from matplotlib.font_manager import FontProperties
 from pyro_vae import plots
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood
-from pyro_vae.experiment import autoencoder_figures, image_figures
+from pyro_vae.experiment import autoencoder_figures, context_figures, image_figures
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
@@ -59,6 +59,7 @@ def write_figures(
     Returns:
         Sentences on the pictures that are missing, one for each reason.
     """
+    dataset = context_figures.with_classes_filled(dataset, guide)
     shown = Shown(model, guide, dataset, scores, sample_from, error)
     pictures = dict(_pictures(shown, history, best_epoch))
     missing: dict[str, list[str]] = {}
@@ -99,6 +100,10 @@ def _pictures(
         yield "best_and_worst", partial(own.best_and_worst, shown)
         yield "samples", partial(own.samples, shown)
         yield "traversal", partial(image_figures.traversal, shown)
+        if context_figures.has_classes(shown.dataset):
+            yield "classes", partial(context_figures.classes, shown)
+    elif context_figures.has_completions(shown.dataset):
+        yield "completions", partial(context_figures.completions, shown)
     else:
         yield "marginals", partial(_columns, shown, plots.marginals)
         yield "pair_plot", partial(_columns, shown, plots.pair_plot)

@@ -10,9 +10,9 @@ __all__ = ["load_data"]
 
 
 def load_data(config: Config) -> DataSet:
-    """Return the data set that a configuration names, under the preprocessing that its likelihood needs."""
+    """Return the data set that a configuration names, as its likelihood needs it, with its context."""
     data = config.data
-    return load_dataset(
+    dataset = load_dataset(
         data.dataset,
         data_root=data.data_root,
         likelihood_kind=LIKELIHOODS[config.model.likelihood].kind,
@@ -25,3 +25,5 @@ def load_data(config: Config) -> DataSet:
         packed_bits=data.packed_bits,
         flip=data.flip,
     )
+    with_context: DataSet = config.model.part("context").of(dataset, config.training.seed)
+    return with_context

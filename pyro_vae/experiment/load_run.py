@@ -50,7 +50,10 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     data_shape = torch.Size(values["data"]["data_shape"])
     # The data's mean and scale are kept with the weights: placeholders here.
     ones = torch.ones(data_shape.numel())
-    levels = RowFormat.from_json(values["rows"]).preprocessing.levels if "rows" in values else None
-    model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape, levels=levels)
+    rows = RowFormat.from_json(values["rows"]) if "rows" in values else None
+    known: dict[str, Any] = {}
+    if rows is not None:
+        known = {"levels": rows.preprocessing.levels, "context": rows.context}
+    model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape, **known)
     load_weights(folder.weights, model, guide)
     return Run(model.to(device).eval(), guide.to(device).eval(), config, values)

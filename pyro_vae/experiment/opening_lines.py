@@ -37,6 +37,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",
         f"programs   guide {model.guide_line}"
         + ("" if guide.is_point else f"; prior {model.part('prior').line()}"),
+        *([f"context    {model.part('context').line()}"] if model.context != "none" else []),
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
         f"loss       {_loss(config)}",
         f"training   {most}{', '.join(shown_settings(training, training.own))}",

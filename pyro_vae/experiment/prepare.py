@@ -10,7 +10,7 @@ from pyro_vae.data import DataSet
 from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.build import build, starting_rows
 from pyro_vae.experiment.config import Config
-from pyro_vae.experiment.resolve import fit_settings, resolve
+from pyro_vae.experiment.resolve import fit_settings, objective_of, resolve
 from pyro_vae.experiment.sample_quality import sample_quality
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
@@ -67,9 +67,8 @@ class Prepared:
         }
         if self.quality is not None:
             metrics["samples"] = self.quality
-        return (
-            data | {"metrics": metrics} | fit_settings(self.config.training, self.config.model.part("guide"))
-        )
+        settings = fit_settings(self.config.training, self.config.model.part("guide"))
+        return data | settings | {"metrics": metrics, "objective": objective_of(self.config, self.dataset)}
 
 
 def prepare(config: Config, dataset: DataSet) -> Prepared:
@@ -88,6 +87,13 @@ def prepare(config: Config, dataset: DataSet) -> Prepared:
     rows = starting_rows(config.model, dataset.train)
     levels = dataset.preprocessing.levels
     model, guide = build(
-        config.model, mean, std, config.training.seed, rows, dataset.data_shape, levels=levels
+        config.model,
+        mean,
+        std,
+        config.training.seed,
+        rows,
+        dataset.data_shape,
+        levels=levels,
+        context=dataset.context,
     )
     return Prepared(config, dataset, model, guide)

@@ -22,7 +22,7 @@ from pyro_vae.settings.guides import GuidePart
 from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import FusedAdamW, Schedule, kept_by
 
-__all__ = ["default_epochs", "fit_settings", "objective", "resolve"]
+__all__ = ["default_epochs", "fit_settings", "objective", "objective_of", "resolve"]
 
 WIDE = 400
 """Width from which the products of a network outweigh the rounding of their factors."""
@@ -47,7 +47,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     if not config.run.sample_from:
         sources = ("mixture",) if is_point else ("prior",)
         config = replace(config, run=replace(config.run, sample_from=sources))
-    training = _with_an_end(config, len(dataset.train))
+    training = _with_an_end(config, dataset)
     compiled = training.compile
     if compiled == "auto":
         num_steps = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
@@ -56,7 +56,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     return replace(config, training=replace(training, device=place, compile=compiled))
 
 
-def _with_an_end(config: Config, num_rows: int) -> TrainingConfig:
+def _with_an_end(config: Config, dataset: DataSet) -> TrainingConfig:
     """Return the settings with all that decides when training ends, and which epoch is kept, filled in.
 
     A given number of epochs is run to its end. Where it is chosen here training ends early, under a rate and with
@@ -65,10 +65,10 @@ def _with_an_end(config: Config, num_rows: int) -> TrainingConfig:
     training = config.training
     chosen: dict[str, Any] = {"schedule": "cosine", "average": 0.0, "patience": "none"}
     if training.epochs is None:
-        epochs = default_epochs(num_rows, training.batch_size)
+        epochs = default_epochs(len(dataset.train), training.batch_size)
         chosen = {"schedule": "cooldown", "average": 0.05, "patience": default_patience(epochs)}
         training = replace(training, epochs=epochs)
-    chosen["keep"] = kept_by(training.keep, objective(training, config.model.part("guide")), validated=True)
+    chosen["keep"] = kept_by(training.keep, objective_of(config, dataset), validated=True)
     return replace(
         training, **{name: value for name, value in chosen.items() if getattr(training, name) == "auto"}
     )
@@ -101,6 +101,13 @@ def objective(training: TrainingConfig, guide: GuidePart | None = None) -> Objec
     """
     of_guide = {} if guide is None else guide.objective_settings()
     made: Objective = training.part("objective").make(num_particles=training.num_particles, **of_guide)
+    return made
+
+
+def objective_of(config: Config, dataset: DataSet) -> Objective:
+    """Return the objective that a configuration names, with the classes summed out where labels are missing."""
+    named = objective(config.training, config.model.part("guide"))
+    made: Objective = config.model.part("context").objective(named, dataset)
     return made
 
 

@@ -23,9 +23,14 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
         "elbo": (summary["elbo"] or {}).get("mean"),
         "log_likelihood": (summary["log_likelihood"] or {}).get("mean"),
         "reconstruction_error": summary.get("reconstruction_error", {}).get("mean"),
-        "metrics": dict(summary.get("metrics") or {}),
+        "metrics": dict(summary.get("metrics") or {}) | _test_accuracy(summary),
         "best_epoch": summary["best_epoch"],
     }
+
+
+def _test_accuracy(summary: Mapping[str, Any]) -> dict[str, float]:
+    accuracy = (summary.get("accuracy") or {}).get("test")
+    return {"test accuracy": accuracy["mean"]} if accuracy else {}
 
 
 def over_seeds(found: Summaries) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pyro_vae.guides.normal import DiagonalNormalGuide, FullCovarianceGuide, Low
 from pyro_vae.guides.point import PointGuide
 from pyro_vae.guides.registry import GUIDES
 from pyro_vae.guides.semi_amortized import SemiAmortizedGuide
+from pyro_vae.guides.semi_supervised import SemiSupervisedGuide
 
 __all__ = [
     "GUIDES",
@@ -27,4 +28,5 @@ __all__ = [
     "MixtureGuide",
     "PointGuide",
     "SemiAmortizedGuide",
+    "SemiSupervisedGuide",
 ]

@@ -16,6 +16,7 @@ from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.reconstruction import Reconstruction
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
+from pyro_vae.objectives.semi_supervised import SemiSupervisedELBO
 from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
 from pyro_vae.settings.part import load_parts
 
@@ -35,6 +36,7 @@ __all__ = [
     "Renyi",
     "ReweightedWakeSleep",
     "RowLogProbs",
+    "SemiSupervisedELBO",
     "Terms",
     "collect_elbo",
     "draw",

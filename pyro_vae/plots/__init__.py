@@ -6,6 +6,7 @@ your own axes with `ax=` (or `figure=` for pictures of several panels), or let t
 
 from pyro_vae.plots._canvas import save
 from pyro_vae.plots.comparison import climbs
+from pyro_vae.plots.conditions import classes_by_style, completions
 from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
 from pyro_vae.plots.images import (
@@ -23,7 +24,9 @@ from pyro_vae.plots.traversals import traversal_grid, traversal_rows
 
 __all__ = [
     "best_and_worst",
+    "classes_by_style",
     "climbs",
+    "completions",
     "guide_gaps",
     "latent_space",
     "latent_space_3d",

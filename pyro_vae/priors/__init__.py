@@ -1,5 +1,6 @@
 """Priors p(z): modules that return a distribution when called without arguments."""
 
+from pyro_vae.priors.conditional import ConditionalNormal
 from pyro_vae.priors.flow import FlowPrior
 from pyro_vae.priors.hierarchical import HierarchicalPrior, NormalLayer
 from pyro_vae.priors.mixture import MixtureOfNormals
@@ -9,6 +10,7 @@ from pyro_vae.priors.vampprior import VampPrior
 
 __all__ = [
     "PRIORS",
+    "ConditionalNormal",
     "DiagonalNormal",
     "FlowPrior",
     "HierarchicalPrior",

@@ -30,6 +30,18 @@ class ReconstructionError(
     """Mean over rows of the squared distance between x and its reconstruction, in squared data units."""
 
 
+class Accuracy(MetricPart, name="accuracy", target="pyro_vae.training.accuracy:Accuracy"):
+    """Share of rows whose most probable class is their label, in semi-supervised training."""
+
+    def check(self, config: Any) -> None:
+        """Check that there is a classifier."""
+        check(
+            config.model.part("context").is_partial,
+            "Expected labels that are partly missing with --metrics accuracy, so that there is a classifier; got none. "
+            "Give --context label and --labelled-rows or --missing-labels.",
+        )
+
+
 class SampleMetricPart(MetricPart):
     """A distance of samples from the training rows, which are images, in the features of a network.
 

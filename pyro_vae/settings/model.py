@@ -6,6 +6,7 @@ import itertools
 from typing import Any, Literal
 
 from pyro_vae.settings.checks import size
+from pyro_vae.settings.context import ContextPart
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 from pyro_vae.settings.guides import GuidePart
@@ -17,7 +18,7 @@ from pyro_vae.settings.priors import PriorPart
 __all__ = ["ModelConfig"]
 
 
-@group(LikelihoodPart, GuidePart, PriorPart, NetworkPart)
+@group(LikelihoodPart, GuidePart, PriorPart, NetworkPart, ContextPart)
 class ModelConfig(Group):
     """The generative model and the guide."""
 

@@ -1,5 +1,6 @@
 """Stochastic variational inference over batches. The loop knows no particular model or objective."""
 
+from pyro_vae.training.accuracy import Accuracy
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
 from pyro_vae.training.callbacks import Callback, ProgressBar, TrainerState
@@ -16,6 +17,7 @@ from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = [
     "KEEP",
+    "Accuracy",
     "AveragedGradients",
     "BestEpoch",
     "Callback",

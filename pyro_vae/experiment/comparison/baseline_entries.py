@@ -15,6 +15,7 @@ from pyro_vae._checks import InputError
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
+from pyro_vae.experiment.comparison.residuals import residuals
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
 
@@ -56,7 +57,8 @@ def linear_baselines(
 
     Args:
         dataset: Not under binary preprocessing: a density says nothing of zeros and ones. Integers that have
-            probabilities are dequantized, and the values are bounds on the log of their probabilities.
+            probabilities are dequantized, and the values are bounds on the log of their probabilities. Where x has
+            context the baselines are fitted to residuals, see `residuals`.
         latent_dim: Size of z.
         processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
         progress: Whether to show a progress bar on stderr.
@@ -71,8 +73,7 @@ def linear_baselines(
         return {
             "ppca": f"not fitted: {size / 2**30:.0f} GiB of training rows; PPCA.partial_fit takes them in chunks"
         }
-    dense = dataset.as_density()
-    train, test = (split.tensor().double().numpy() for split in (dense.train, dense.test))
+    train, test = residuals(dataset.as_density())
     ppca = PPCA(latent_dim)
 
     def fit_ppca() -> PPCA:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pyro_vae.evaluate import (
 )
 from pyro_vae.evaluate.gaps import inference_gaps
 from pyro_vae.evenly_spaced import evenly_spaced_rows
+from pyro_vae.experiment.class_accuracy import accuracy, accuracy_line
 from pyro_vae.experiment.load_run import Run
 from pyro_vae.experiment.provenance import split_facts
 from pyro_vae.experiment.scoring.checks import Checks
@@ -160,13 +162,21 @@ class Scoring:
         bits = {} if in_bits is None else {"bits_per_dim": in_bits}
         lost = (~scores.value.isfinite()).nonzero().flatten().tolist()
         unscored = {"num_unscored": len(lost), "unscored_rows": lost, "warning": scores.warning}
-        results = {
+        known_classes = {} if self.accuracy is None else {"accuracy": self.accuracy}
+        results = known_classes | {
             "log_likelihood": known.summary() | unscored,
             "elbo": dict(zip(("mean", "se"), mean_and_se(known.elbo), strict=True)),
         }
         write_json(
             self.out / "evaluation.json", {"facts": self.facts} | results | bits | checks.summary(scores)
         )
+
+    @cached_property
+    def accuracy(self) -> dict[str, float] | None:
+        """How many rows get their class; None without a classifier or labels."""
+        if self.split.labels is None or not hasattr(self.run.guide, "classify"):
+            return None
+        return accuracy(self.run.guide, self.split)
 
     def table(self, scores: LogLikelihood, checks: Checks) -> str:
         """Return the table of the scores, and sentences beside it.
@@ -182,6 +192,8 @@ class Scoring:
         )
         notes = [f"note: {note}" for note in self.notes]
         lines = scores_table(scores, checks, self.split)
+        if self.accuracy is not None:
+            lines.append(accuracy_line({self.split.name: self.accuracy}))
         return "\n".join(["", title, *lines, *notes, f"written to {self.out}"])
 
 

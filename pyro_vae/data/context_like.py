@@ -1,0 +1,40 @@
+"""The context of rows that were not trained on, made as that of the rows that were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from pyro_vae.data.contexts import MISSING, ClassContext, EntryContext
+from pyro_vae.data.entry_context import divide
+from pyro_vae.data.label_context import GIVEN, labels_of_new_rows
+from pyro_vae.data.row_format import RowFormat
+from pyro_vae.data.splits import Split
+from pyro_vae.data.stored import Stored
+
+__all__ = ["with_context_like"]
+
+
+def with_context_like(split: Split, stored: Stored, expected: RowFormat) -> Split:
+    """Return the rows of a file with the context that a run takes.
+
+    Args:
+        split: The rows, whole.
+        stored: The file.
+        expected: What the training rows were.
+
+    Raises:
+        InputError: If the file has no labels that the run needs, or others than it knows.
+    """
+    context = expected.context
+    if isinstance(context, EntryContext):
+        return divide(split, context)
+    if not isinstance(context, ClassContext):
+        return split
+    if not context.partial:
+        labels = labels_of_new_rows(stored, context, expected.name)
+        return replace(split, labels=labels, given=GIVEN).with_context(labels)
+    # The class is summed out; labels that the file has are for the accuracy.
+    known = None if stored.labels is None else labels_of_new_rows(stored, context, expected.name)
+    return replace(split, labels=known).with_context(torch.full((len(split),), MISSING))

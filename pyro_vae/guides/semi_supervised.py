@@ -1,0 +1,95 @@
+"""A guide with a classifier, for a model whose class is known for some rows only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae._context import ContextRange, label_by_row, row_by_row
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import Program
+from pyro_vae.data.contexts import MISSING
+from pyro_vae.guides.base import AmortizedGuide
+
+__all__ = ["SemiSupervisedGuide"]
+
+IMPOSSIBLE = -1e4
+"""Logit of a class that is not the known one: its probability is 0, and its logarithm finite."""
+
+
+class SemiSupervisedGuide(AmortizedGuide):
+    """`y | x ~ Categorical(classifier(x))`, `z | x, y ~ q(z | x, y)` (Kingma et al. 2014, M2, eq. 4).
+
+    Where the label of a row is known all of q(y | x) is there.
+
+    Args:
+        classifier: Network (rows, data_dim) -> (rows, num_classes), logits.
+        guide: q(z | x, y), whose encoder takes labels as context.
+    """
+
+    def __init__(self, classifier: nn.Module, guide: AmortizedGuide) -> None:
+        Program.__init__(self)
+        self.classifier = classifier
+        self.guide = guide
+
+    @property
+    def encoder(self) -> nn.Module:  # type: ignore[override]
+        """The encoder of z."""
+        return self.guide.encoder
+
+    @property
+    def context_range(self) -> ContextRange:
+        """One tensor of labels, -1 where they are not known; or none."""
+        return ContextRange(0, 1, ignores_more=True)
+
+    def family(self, outputs: Tensor) -> dist.TorchDistribution:
+        """Return the q(z | x, y) that the encoder's `outputs` name."""
+        return self.guide.family(outputs)
+
+    def classes(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
+        """Return q(y | x), batch shape (..., N), for rows (..., N, data_dim), at the labels (N,) that are known."""
+        logits = row_by_row(self.classifier, x)
+        if labels is not None:
+            own = labels.unsqueeze(-1) == torch.arange(logits.shape[-1], device=labels.device)
+            known = torch.where(own, torch.zeros_like(logits), IMPOSSIBLE)
+            logits = torch.where((labels == MISSING).unsqueeze(-1), logits, known)
+        return dist.Categorical(logits=logits)
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Run the program on the rows `x`, shape (N, data_dim), and labels where given; return z, (N, latent_dim)."""
+        with pyro.plate("data", x.shape[-2], dim=-1):
+            # y ~ q(y | x)
+            y = pyro.sample("y", self.classes(x, *context[:1]))
+            # z ~ q(z | x, y)
+            return pyro.sample("z", self.family(label_by_row(self.encoder, x, y)))
+
+    @torch.no_grad()
+    def classify(self, x: Any, batch_size: int = 1000) -> Tensor:
+        """Return q(y | x) of each row as probabilities, shape (N, num_classes), in chunks.
+
+        Args:
+            x: Rows in any container that `fit` takes, in data units.
+            batch_size: Rows a chunk.
+        """
+        rows = entry_for(self).taking(ContextRange(0, 0)).rows(x)[0]
+        return torch.cat([self.classes(chunk).probs for chunk in rows.split(batch_size)])
+
+    @torch.no_grad()
+    def fill(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the label of each row, int64 (N,), and its most probable class where that is missing."""
+        predicted = self.classify(x).argmax(-1)
+        return predicted if labels is None else torch.where(labels == MISSING, predicted, labels)
+
+    def posterior(self, x: Any, *context: Any) -> dist.TorchDistribution:
+        """Return q(z | x, y) at the known labels, and at the most probable class of the other rows."""
+        rows, *labels = entry_for(self).rows_and_context(x, context)
+        return self.guide.posterior(rows, self.fill(rows, *labels))
+
+    def encode(self, x: Any, *context: Any, batch_size: int = 1000) -> dist.TorchDistribution:
+        """Return what `posterior` does, in chunks, without gradients."""
+        rows, *labels = entry_for(self).rows_and_context(x, context)
+        return self.guide.encode(rows, self.fill(rows, *labels), batch_size=batch_size)
