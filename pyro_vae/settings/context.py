@@ -66,6 +66,10 @@ class SomeContext(ContextPart):
             not self.context_prior or config.model.prior == "standard-normal",
             f"Expected --context-prior or --prior, not both; got --prior {config.model.prior}. Leave out one.",
         )
+        check(
+            not (self.context_prior and config.model.layers),
+            "Expected one latent layer with --context-prior; got --layers. Leave out one.",
+        )
 
 
 class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_context:with_labels"):
