@@ -5,7 +5,7 @@ from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
 from pyro_vae.evaluate.inference_data import to_arviz
-from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary
+from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary, site_summaries
 from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
 from pyro_vae.evaluate.proposals import DefensiveGuide, JointDefensiveGuide, WidenedGuide
@@ -33,6 +33,7 @@ __all__ = [
     "latent_summary",
     "log_likelihood",
     "log_weights",
+    "site_summaries",
     "to_arviz",
 ]
 

@@ -19,7 +19,7 @@ from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import unscored
 from pyro_vae.statistics import mean_and_se
 
-__all__ = ["LatentSummary", "Sandwich", "SiteSummary", "latent_summary"]
+__all__ = ["LatentSummary", "Sandwich", "SiteSummary", "latent_summary", "site_summaries"]
 
 
 def latent_summary(
@@ -56,16 +56,8 @@ def latent_summary(
         InputError: If the guide's sites are not the model's latent ones, or there are fewer than two rows.
     """
     data = entry_for(model, guide).rows(x)
-    check_integer(num_samples, "num_samples")
-    check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
     with undisturbed(data), evaluation_mode(model, guide):
-        torch.manual_seed(seed)
-        check_programs(model, guide, *data, num_particles=1)
-        lost = unscored(model, guide, data, num_particles=1) != 0
-        kept = tuple(part[~lost.to(part.device)] for part in data)
-        check(len(kept[0]) >= 2, f"Expected at least two rows that can be scored; got {len(kept[0])}.")
-        torch.manual_seed(seed)
-        draws = draw_latents(model, guide, kept, num_samples)
+        draws, lost = _drawn(model, guide, data, num_samples, seed)
         information = _information(draws)
         sites = {site.name: _of_site(site) for site in draws.sites}
     kl = (draws.log_q - draws.log_p).mean(0)
@@ -82,6 +74,44 @@ def latent_summary(
         num_rows=n,
         unscored_rows=tuple(lost.nonzero().flatten().tolist()),
     )
+
+
+def site_summaries(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    x: Any,
+    *,
+    num_samples: int = 10,
+    seed: int = 0,
+) -> dict[str, SiteSummary]:
+    """Return what each latent site does, as in `latent_summary(...).sites`, without comparing rows with one another.
+
+    The cost is that of `num_samples` runs of both programs, so that all rows can be taken. Arguments as for
+    `latent_summary`.
+    """
+    data = entry_for(model, guide).rows(x)
+    with undisturbed(data), evaluation_mode(model, guide):
+        draws, _ = _drawn(model, guide, data, num_samples, seed)
+        return {site.name: _of_site(site) for site in draws.sites}
+
+
+def _drawn(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    data: tuple[Tensor, ...],
+    num_samples: int,
+    seed: int,
+) -> tuple[LatentDraws, Tensor]:
+    """Return draws of the rows that can be scored, and which rows cannot, boolean, shape (N,)."""
+    check_integer(num_samples, "num_samples")
+    check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
+    torch.manual_seed(seed)
+    check_programs(model, guide, *data, num_particles=1)
+    lost = unscored(model, guide, data, num_particles=1) != 0
+    kept = tuple(part[~lost.to(part.device)] for part in data)
+    check(len(kept[0]) >= 2, f"Expected at least two rows that can be scored; got {len(kept[0])}.")
+    torch.manual_seed(seed)
+    return draw_latents(model, guide, kept, num_samples), lost
 
 
 def _of_site(site: SiteDraws) -> SiteSummary:

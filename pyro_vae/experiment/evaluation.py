@@ -24,6 +24,7 @@ from pyro_vae.experiment.comparison import (
     told_scores,
 )
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.layers_summary import Layers, measure_layers
 from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
 from pyro_vae.likelihoods.registry import LIKELIHOODS
@@ -115,6 +116,7 @@ class Evaluation:
         samples: How far samples are from training rows; None where it is not measured.
         errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
         accuracy: Of the classes of the rows of each split, by its name; empty where the guide has no classifier.
+        layers: What each of several latent layers does; None where there is one.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -125,6 +127,7 @@ class Evaluation:
     samples: SampleScores | None = None
     errors: Errors | None = None
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+    layers: Layers | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -149,6 +152,7 @@ class Evaluation:
             "baselines": baselines,
             "accuracy": self.accuracy,
             "sample_quality": self.samples.summary() if self.samples else {},
+            **({"layers": self.layers.summary()} if self.layers else {}),
             "notes": list(self.notes),
         } | ({"reconstruction_error": self.errors.summary()} if self.errors else {})
 
@@ -203,7 +207,9 @@ def evaluate(
         baselines = {}
     samples = _samples(extent, model, guide, processes, quality, notes)
     accuracy = accuracy_of(guide, dataset)
-    return Evaluation(extent, estimates, scores, baselines, samples, accuracy=accuracy, notes=tuple(notes))
+    layers = measure_layers(model, guide, dataset.test) if config.model.layers and shown else None
+    more: dict[str, Any] = {"accuracy": accuracy, "layers": layers, "notes": tuple(notes)}
+    return Evaluation(extent, estimates, scores, baselines, samples, **more)
 
 
 def _samples(

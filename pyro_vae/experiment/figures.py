@@ -15,10 +15,11 @@ from matplotlib.font_manager import FontProperties
 from pyro_vae import plots
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood
-from pyro_vae.experiment import autoencoder_figures, context_figures, image_figures
+from pyro_vae.experiment import autoencoder_figures, context_figures, image_figures, layer_figures
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.models.hierarchical import HierarchicalModel
 from pyro_vae.objectives import Reconstruction
 from pyro_vae.progress import progress_bar
 
@@ -91,15 +92,22 @@ def _pictures(
 ) -> Iterator[tuple[str, Draw]]:
     """Yield the name of each picture that a run has, and the function that draws it."""
     yield "training_curves", partial(_training_curves, shown, history, best_epoch)
-    if shown.model.latent_dim >= 3:
-        yield "latent_space_3d", partial(_latent_space, shown, plots.latent_space_3d, 3)
-    yield "latent_space", partial(_latent_space, shown, plots.latent_space, 2)
+    layered = isinstance(shown.model, HierarchicalModel)
+    if layered:
+        yield from layer_figures.latent_pictures(shown)
+    else:
+        if shown.model.latent_dim >= 3:
+            yield "latent_space_3d", partial(_latent_space, shown, plots.latent_space_3d, 3)
+        yield "latent_space", partial(_latent_space, shown, plots.latent_space, 2)
     if shown.dataset.is_image:
         yield "reconstructions", partial(image_figures.reconstructions, shown)
         own = image_figures if shown.error is None else autoencoder_figures
         yield "best_and_worst", partial(own.best_and_worst, shown)
         yield "samples", partial(own.samples, shown)
-        yield "traversal", partial(image_figures.traversal, shown)
+        if layered:
+            yield from layer_figures.layer_pictures(shown)
+        else:
+            yield "traversal", partial(image_figures.traversal, shown)
         if context_figures.has_classes(shown.dataset):
             yield "classes", partial(context_figures.classes, shown)
     elif context_figures.has_completions(shown.dataset):

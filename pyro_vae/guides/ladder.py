@@ -13,6 +13,7 @@ from pyro_vae._context import ContextRange, row_by_row
 from pyro_vae.distributions.joint import JointDistribution, Take
 from pyro_vae.guides.layered import LayeredGuide
 from pyro_vae.networks.positive import loc_and_scale
+from pyro_vae.priors.normal import SCALE_FLOOR
 
 __all__ = ["LadderGuide", "TopOfLadder", "product_of_normals"]
 
@@ -32,7 +33,8 @@ class LadderGuide(LayeredGuide):
         layers: The model's, for z1 to z_(L-1), whose distributions are normal with independent dimensions, as those of
             `NormalLayer`.
         sizes: By layer, such as `{"z1": 100, "z2": 50}`.
-        scale_floor: The smallest scale of the evidence, in units of z.
+        scale_floor: The smallest scale of the evidence, in units of z. Scales fall to it where the divergence weighs
+            little, as in its warm-up; one of 1e-6 would be lost in the rounding of z in single precision.
 
     Raises:
         InputError: If there are not as many networks as layers.
@@ -44,7 +46,7 @@ class LadderGuide(LayeredGuide):
         upper: Sequence[nn.Module],
         layers: Sequence[nn.Module],
         sizes: Mapping[str, int],
-        scale_floor: float = 1e-6,
+        scale_floor: float = SCALE_FLOOR,
     ) -> None:
         super().__init__(encoder)
         check(

@@ -20,6 +20,7 @@ from pyro_vae._compat import give_local_state
 from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
 from pyro_vae.objectives.divergences import Divergence, analytic_kl, factors_of, sampled_kl
 from pyro_vae.objectives.sites import (
+    AtLeaves,
     AtValues,
     Site,
     data_plate,
@@ -128,12 +129,25 @@ class Draws:
         if not torch.is_grad_enabled():
             return zero
         _check_reparameterised(self.guide_sites)
-        slopes = torch.autograd.grad(target, [site["value"] for site in self.guide_sites], retain_graph=True)
-        for site, slope in zip(self.guide_sites, slopes, strict=True):
+        slopes = self._slopes(target)
+        for site in self.guide_sites:
             z = self.samples[site["name"]]
             factor = 1 if scale is None else self._at_site(site, scale)
-            zero = zero + (factor * slope * (z - z.detach())).sum()
+            zero = zero + (factor * slopes[site["name"]] * (z - z.detach())).sum()
         return zero
+
+    def _slopes(self, target: Tensor) -> dict[str, Tensor]:
+        """Return by site the slope of the target along its sample, those drawn from it moving along."""
+        outputs, slopes = [target], [torch.ones_like(target)]
+        found: dict[str, Tensor] = {}
+        for site in reversed(self.guide_sites):
+            (slope,) = torch.autograd.grad(outputs, site["value"], slopes, retain_graph=True)
+            found[site["name"]] = slope
+            sample = self.samples[site["name"]]
+            if sample.requires_grad:
+                outputs.append(sample)
+                slopes.append(slope)
+        return found
 
     def kl_groups(self, divergence: Divergence) -> Tensor:
         """Return each group's divergence of guide from prior, shape (num_particles, N, number of groups), nats.
@@ -294,10 +308,11 @@ def _draw(
     bound: bool = True,
 ) -> Draws:
     particle_dim = -max_plate_nesting - 1
-    guide_trace = _run(guide, data, num_particles, particle_dim)
+    leaves = AtLeaves()
+    guide_trace = _run(leaves(guide) if cut else guide, data, num_particles, particle_dim)
     samples = {site["name"]: site["value"] for site in sample_sites(guide_trace)}
-    if cut:
-        guide_trace = _cut(guide_trace, guide, data, num_particles, particle_dim)
+    for name, leaf in leaves.values.items():
+        guide_trace.nodes[name]["value"] = leaf
     model_trace = _run(poutine.replay(model, trace=guide_trace), data, num_particles, particle_dim)
     check_same_sites(model_trace, guide_trace)
     draws = Draws(model, guide, data, samples, guide_trace, model_trace, num_particles, particle_dim)
@@ -348,19 +363,6 @@ def _explained(
                 f"(`z.flatten(0, -2)`) before a network that takes rows alone. The program's own error: {reason}."
             )
     return error  # such as too little memory for so many samples
-
-
-def _cut(
-    trace: Any, guide: Callable[..., Any], data: tuple[Tensor, ...], num_particles: int, particle_dim: int
-) -> Any:
-    """Return the guide's trace with leaves in place of its samples."""
-    sites = sample_sites(trace)
-    for site in sites:
-        site["value"] = site["value"].detach().requires_grad_(site["value"].is_floating_point())
-    if len(sites) == 1:
-        return trace
-    # The distribution of one site may depend on the sample of another: on its leaf, from here on.
-    return _run(poutine.replay(guide, trace=trace), data, num_particles, particle_dim)
 
 
 def row_log_probs(

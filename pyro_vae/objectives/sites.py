@@ -15,6 +15,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae.objectives.supports import holds, support_of
 
 __all__ = [
+    "AtLeaves",
     "AtValues",
     "WithoutScales",
     "data_plate",
@@ -141,6 +142,22 @@ class AtValues(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self.values and not msg["is_observed"]:
             msg["value"], msg["done"] = self.values[msg["name"]], True
+
+
+class AtLeaves(Messenger):
+    """Goes on with a leaf in place of each sample of a program, so that no gradient goes back through it.
+
+    What is drawn from a sample is then computed from its leaf, in the same run of the program.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Tensor] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not (site_is_subsample(msg) or msg["is_observed"]):
+            leaf = msg["value"].detach()
+            msg["value"] = self.values[msg["name"]] = leaf.requires_grad_(leaf.is_floating_point())
 
 
 class WithoutScales(Messenger):

@@ -18,6 +18,7 @@ from pyro_vae.plots.images import (
     samples_by_source,
 )
 from pyro_vae.plots.latent import latent_space, latent_space_3d, widest_dimensions
+from pyro_vae.plots.layers import redrawn_layers
 from pyro_vae.plots.sample_curves import sample_quality_curves
 from pyro_vae.plots.tables import marginals, pair_plot
 from pyro_vae.plots.traversals import traversal_grid, traversal_rows
@@ -34,6 +35,7 @@ __all__ = [
     "pair_plot",
     "ranked",
     "reconstructions",
+    "redrawn_layers",
     "sample_quality_curves",
     "samples",
     "samples_and_means",

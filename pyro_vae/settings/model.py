@@ -31,8 +31,8 @@ class ModelConfig(Group):
     )
     layer_hidden: tuple[int, ...] = setting(
         (),
-        "Widths of the hidden layers between two latent layers, from the lower one upwards; two of the lower one's "
-        "size where not given.",
+        "Widths of the hidden layers between two latent layers, from the lower one upwards; where not given, "
+        "two of 100 or, where that is more, of the lower one's size.",
         check=hidden_sizes,
     )
     inference: Literal["bottom-up", "ladder"] = setting(
@@ -83,7 +83,7 @@ class ModelConfig(Group):
 
     def hidden_between(self, below: int) -> tuple[int, ...]:
         """Return the widths of the hidden layers above a latent layer of size `below`, from it upwards."""
-        return self.layer_hidden or (below, below)
+        return self.layer_hidden or (max(100, below),) * 2
 
     def check(self, config: Any) -> None:
         """Check every value that needs no data, and what latent layers go with."""

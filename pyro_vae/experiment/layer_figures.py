@@ -1,0 +1,125 @@
+"""Figures of a run of several latent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vae import plots
+from pyro_vae.experiment.shown import Shown
+from pyro_vae.models.hierarchical import HierarchicalModel
+
+__all__ = ["latent_pictures", "layer_pictures"]
+
+ROWS, DRAWS = 8, 4
+"""Test rows of the figure of layers, and draws of each."""
+DIMENSIONS = 8
+"""Rows of a traversal at most."""
+
+
+def latent_pictures(shown: Shown) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield name and drawing function of the latent space of each layer."""
+    for name in _prior(shown).sizes:
+        yield f"latent_space_{name}", partial(_latent_space, shown, name)
+
+
+def layer_pictures(shown: Shown) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield name and drawing function of the pictures of layers on images."""
+    yield "layers", partial(_layers, shown)
+    for number, name in enumerate(_prior(shown).sizes, 1):
+        yield f"traversal_{name}", partial(_traversal, shown, number)
+
+
+def _prior(shown: Shown) -> Any:
+    assert isinstance(shown.model, HierarchicalModel)
+    return shown.model.prior
+
+
+def _split(shown: Shown, z: Tensor) -> dict[str, Tensor]:
+    parts: dict[str, Tensor] = _prior(shown)().split(z)
+    return parts
+
+
+def _latent_space(shown: Shown, name: str) -> Figure:
+    means = _split(shown, shown.means)[name]
+    dims = plots.widest_dimensions(means, 2)
+    ax = plots.latent_space(means, shown.rows.labels, shown.dataset.class_names, dims=dims, site=name)
+    ax.set_title(f"{shown.name}: mean codes of {name}, test rows")
+    figure: Figure = ax.figure  # type: ignore[assignment]
+    return figure
+
+
+def _layers(shown: Shown) -> Figure:
+    """Draw test rows, and means of x given codes whose lower layers are drawn anew."""
+    x, *context = shown.dataset.test.evenly_spaced(ROWS).tensors()
+    names, codes = list(_prior(shown).sizes), shown.guide.encode(x, *context).sample()
+    groups = {"test row": x.unsqueeze(1)}
+    for below in range(1, len(names) + 1):
+        draws = 1 if below == 1 else DRAWS
+        z = codes.repeat_interleave(draws, 0)
+        kept = "all layers kept" if below == 1 else f"{', '.join(names[below - 1 :])} kept"
+        groups[kept.replace("all layers", "all") if len(names) > 2 else kept] = _means(
+            shown, _prior(shown).redrawn(z, below), *(part.repeat_interleave(draws, 0) for part in context)
+        ).unflatten(0, (len(x), draws))
+    free = shown.model.sample_prior(len(x) * DRAWS)
+    groups["none kept"] = _means(
+        shown, free, *(part.repeat_interleave(DRAWS, 0) for part in context)
+    ).unflatten(0, (len(x), DRAWS))
+    ax = plots.redrawn_layers(groups, shown.dataset.data_shape, value_range=shown.value_range)
+    ax.set_title(
+        f"{shown.name}: means E[x|z], layers kept at a test row's code, the others drawn from the model",
+        pad=24,
+    )
+    figure: Figure = ax.figure  # type: ignore[assignment]
+    return figure
+
+
+def _traversal(shown: Shown, number: int) -> Figure:
+    """Draw what the model decodes as one dimension of a layer changes, the layers below at their means."""
+    name = list(_prior(shown).sizes)[number - 1]
+    codes = _split(shown, shown.codes)[name]
+    means = _split(shown, shown.means)[name]
+    use = means.var(0, correction=0)
+    dims = use.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
+    start = shown.means[:1]
+
+    def decode(values: Any) -> Tensor:
+        parts = _split(shown, start.expand(len(values), -1))
+        parts[name] = torch.as_tensor(values).to(start)
+        z = _prior(shown).redrawn(torch.cat(list(parts.values()), -1), number, lambda _, p: p.mean)
+        return _means(shown, z, *shown.context_of_first_row(len(z)))
+
+    ax = plots.traversal_rows(
+        decode,
+        means[0],
+        codes,
+        shown.dataset.data_shape,
+        dims=dims,
+        labels=[f"{name}[{d}], variance of means {float(use[d]):.2f}" for d in dims],
+        value_range=shown.value_range,
+    )
+    ax.set_title(_traversal_title(shown, number, len(dims)))
+    figure: Figure = ax.figure  # type: ignore[assignment]
+    return figure
+
+
+def _traversal_title(shown: Shown, number: int, count: int) -> str:
+    names = list(_prior(shown).sizes)
+    size = _prior(shown).sizes[names[number - 1]]
+    many = "the" if count == size else f"the {count} most used of"
+    others = "the others at the first test row's code"
+    below = f", {' and '.join(names[: number - 1])} at the mean given the layers above" if number > 1 else ""
+    return (
+        f"{shown.name}: {many} {size} dimensions of {names[number - 1]}, one at a time\n{others}{below} "
+        "(framed: the step nearest to it)"
+    )
+
+
+def _means(shown: Shown, z: Tensor, *context: Tensor) -> Tensor:
+    mean: Tensor = shown.model.decode(z, *context).mean
+    return mean
