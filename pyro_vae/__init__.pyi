@@ -3,6 +3,8 @@
 from pyro_vae.data import DataSet as DataSet
 from pyro_vae.data import Split as Split
 from pyro_vae.data import load_dataset as load_dataset
+from pyro_vae.distributions.discrete_variables import Bernoullis as Bernoullis
+from pyro_vae.distributions.discrete_variables import Categoricals as Categoricals
 from pyro_vae.evaluate import (
     Annealing as Annealing,
 )
@@ -66,6 +68,9 @@ from pyro_vae.guides import (
     DiagonalNormalGuide as DiagonalNormalGuide,
 )
 from pyro_vae.guides import (
+    DiscreteGuide as DiscreteGuide,
+)
+from pyro_vae.guides import (
     ExactLinearGuide as ExactLinearGuide,
 )
 from pyro_vae.guides import (
@@ -122,6 +127,9 @@ from pyro_vae.objectives import (
     OBJECTIVES as OBJECTIVES,
 )
 from pyro_vae.objectives import (
+    RLOO as RLOO,
+)
+from pyro_vae.objectives import (
     STL as STL,
 )
 from pyro_vae.objectives import (
@@ -129,6 +137,12 @@ from pyro_vae.objectives import (
 )
 from pyro_vae.objectives import (
     DReG as DReG,
+)
+from pyro_vae.objectives import (
+    EnumeratedELBO as EnumeratedELBO,
+)
+from pyro_vae.objectives import (
+    GumbelSoftmax as GumbelSoftmax,
 )
 from pyro_vae.objectives import (
     Reconstruction as Reconstruction,
@@ -141,6 +155,9 @@ from pyro_vae.objectives import (
 )
 from pyro_vae.objectives import (
     SemiSupervisedELBO as SemiSupervisedELBO,
+)
+from pyro_vae.objectives import (
+    StraightThrough as StraightThrough,
 )
 from pyro_vae.objectives import (
     estimate_elbo as estimate_elbo,
@@ -161,6 +178,9 @@ from pyro_vae.priors import (
     HierarchicalPrior as HierarchicalPrior,
 )
 from pyro_vae.priors import (
+    LearnedStates as LearnedStates,
+)
+from pyro_vae.priors import (
     MixtureOfNormals as MixtureOfNormals,
 )
 from pyro_vae.priors import (
@@ -168,6 +188,9 @@ from pyro_vae.priors import (
 )
 from pyro_vae.priors import (
     StandardNormal as StandardNormal,
+)
+from pyro_vae.priors import (
+    UniformStates as UniformStates,
 )
 from pyro_vae.priors import (
     VampPrior as VampPrior,

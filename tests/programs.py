@@ -13,15 +13,16 @@ from torch import Tensor, nn
 
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
-from pyro_vae.guides import GUIDES, DiagonalNormalGuide
+from pyro_vae.guides import DiagonalNormalGuide
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.objectives import OBJECTIVES
 from pyro_vae.settings import PARTS
+from pyro_vae.settings.latents import names_for_latent
 
 DATA_DIM, LEVELS = 6, 5
-DENSE_GUIDES = [name for name in GUIDES if not PARTS["guide"][name].is_point]
-"""Guides with a density, by name."""
+DENSE_GUIDES = [name for name in names_for_latent("guide") if not PARTS["guide"][name].is_point]
+"""Guides with a density over continuous z, by name."""
 BOUNDS = {name: objective for name, objective in OBJECTIVES.items() if objective.is_bound}
 """Objectives that bound log p(x), by name."""
 

@@ -18,6 +18,7 @@ from pyro_vae.evaluate import Annealing, annealed_log_likelihood, bidirectional_
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.priors import PRIORS
+from pyro_vae.settings.latents import names_for_latent
 
 QUICK = Annealing(num_temperatures=40, num_chains=8, num_warmup=20)
 TINY = Annealing(num_temperatures=4, num_chains=2, num_warmup=2)
@@ -168,7 +169,7 @@ def test_several_latent_sites_and_labels():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", names_for_latent("prior"))
 def test_annealing_finds_log_p_under_every_prior(name):
     """Two dimensions, where importance sampling is exact enough to compare with."""
     plain, guide = small_vae()

@@ -25,7 +25,7 @@ from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
-from pyro_vae.priors import PRIORS
+from pyro_vae.settings.latents import names_for_latent
 
 HALF = torch.tensor(0.5)
 
@@ -200,7 +200,7 @@ def test_a_spline_is_replayed_beyond_its_bounds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("prior", names_for_latent("prior"))
 def test_every_prior_traces(prior):
     check_traced(*named_programs(prior=prior), rows("bernoulli"))
 

@@ -60,14 +60,15 @@ def test_choices_are_those_of_what_is_built():
 
 def test_objectives_are_made_with_their_settings():
     values = {"beta": 0.7, "kl_warmup": 0.2, "free_bits": 0.1, "alpha": 0.3}
+    values |= {"temperature": 0.8, "final_temperature": 0.4, "enumeration_gib": 2.0}
     for name, part in PARTS["objective"].items():
         own = {field.name: values[field.name] for field in part.settings()}
         num_particles = 3 if OBJECTIVES[name].is_bound else 1
         made = objective(TrainingConfig(objective=name, num_particles=num_particles, **own))
         assert type(made) is OBJECTIVES[name]
         assert made.num_particles == num_particles
-        for setting, value in own.items():
-            assert getattr(made, setting.replace("kl_", "")) == value
+        for field in part.settings():
+            assert getattr(made, setting_of(field).argument or field.name) == values[field.name]
 
 
 def test_every_setting_has_help_and_a_default_that_passes_its_own_check():
@@ -77,8 +78,13 @@ def test_every_setting_has_help_and_a_default_that_passes_its_own_check():
         for kind in group.kinds:
             for name in PARTS[kind] if group.types[kind] != tuple[str, ...] else ():
                 alone = name in ("point", "reconstruction")
+                discrete = "gaussian" not in getattr(PARTS[kind][name], "latents", ("gaussian",))
                 config = Config(
-                    model=ModelConfig(guide="point" if alone else "diagonal"),
+                    model=ModelConfig(
+                        guide="point" if alone else "diagonal",
+                        latent="bernoulli" if discrete else "gaussian",
+                        latent_dim=4,
+                    ),
                     training=TrainingConfig(num_particles=1 if alone else 2),
                 )
                 part = "training" if kind == "objective" else "model"

@@ -31,7 +31,7 @@ from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.experiment.num_products import num_products
 from pyro_vae.likelihoods import BernoulliLikelihood
 from pyro_vae.networks import Bfloat16Training, ConvolutionalArchitecture
-from pyro_vae.settings import PARTS
+from pyro_vae.settings.latents import names_for_latent
 
 SHAPES = [(28, 28), (28, 20), (1, 9, 11), (3, 32, 32), (3, 17, 23)]
 SETTINGS = [
@@ -196,7 +196,9 @@ def test_compiled_steps_are_those_of_the_handlers():
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.parametrize(("guide", "prior"), list(itertools.product(PARTS["guide"], PARTS["prior"])))
+@pytest.mark.parametrize(
+    ("guide", "prior"), list(itertools.product(names_for_latent("guide"), names_for_latent("prior")))
+)
 def test_every_guide_and_prior_is_built(guide, prior):
     dataset = load_dataset("digits")
     mean, std = dataset.statistics()

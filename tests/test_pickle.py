@@ -38,6 +38,7 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.networks import mlp_encoder
 from pyro_vae.networks.linear import LinearEncoder
 from pyro_vae.priors import PRIORS
+from pyro_vae.settings.latents import names_for_latent
 
 X = rows(count=20)
 
@@ -105,8 +106,8 @@ def pair_with(change):
 
 
 PROGRAMS = (
-    {f"guide {name}": lambda make=make: with_guide(make) for name, make in GUIDES.items()}
-    | {f"prior {name}": lambda make=make: with_prior(make) for name, make in PRIORS.items()}
+    {f"guide {name}": lambda name=name: with_guide(GUIDES[name]) for name in names_for_latent("guide")}
+    | {f"prior {name}": lambda name=name: with_prior(PRIORS[name]) for name in names_for_latent("prior")}
     | {f"likelihood {name}": lambda name=name: small_vae(name) for name in LIKELIHOODS}
     | {
         "semi-amortized": lambda: pair_with(lambda model, guide: SemiAmortizedGuide(guide, model)),

@@ -23,9 +23,10 @@ from pyro_vae.priors import (
     VampPrior,
 )
 from pyro_vae.priors.normal import SCALE_FLOOR
+from pyro_vae.settings.latents import names_for_latent
 from pyro_vae.training import fit
 
-every_prior = pytest.mark.parametrize("name", PRIORS)
+every_prior = pytest.mark.parametrize("name", names_for_latent("prior"))
 
 
 def make(name, seed=0, latent_dim=2, stir=0.0):

@@ -54,6 +54,10 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
     lower_linear()
     for node in graph.graph.nodes:
         node.meta.clear()  # the example tensors of the trace, which are not those of the compilation
+        if node.target is torch.ops.aten.view.default:
+            node.target = (
+                torch.ops.aten.reshape.default
+            )  # memory may be laid out in another order than in the trace
     with torch.no_grad():
         compiled = compile_graph(graph, inputs, settings)
     return _replayed(compiled) if on_gpu else compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyro.distributions as dist
 from torch import Tensor
+from torch.distributions.kl import register_kl
 from torch.nn.functional import softplus
 
 from pyro_vae._compat import validate_sample
@@ -14,7 +15,17 @@ __all__ = ["LogitBernoulli"]
 class LogitBernoulli(dist.Bernoulli):
     """Pyro's Bernoulli, its log-probability in fewer passes over memory: beside the networks it is what costs."""
 
+    @property
+    def mode(self) -> Tensor:
+        """The more probable value; 1 where both are alike, for which torch has NaN."""
+        return (self.logits >= 0).to(self.logits.dtype)
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Return `value logits - log(1 + exp(logits))`."""
         validate_sample(self, value)
         return (value * self.logits).sub_(softplus(self.logits))
+
+
+@register_kl(LogitBernoulli, LogitBernoulli)
+def _kl(q: LogitBernoulli, p: LogitBernoulli) -> Tensor:
+    return q.probs * (q.logits - p.logits) + softplus(p.logits) - softplus(q.logits)

@@ -18,8 +18,10 @@ from torch.distributions import (
 )
 
 from pyro_vae._checks import check
+from pyro_vae.distributions.one_hot import OneHotCode
 from pyro_vae.evaluate._many_samples import vectorized_trace
 from pyro_vae.evaluate.mixtures import SiteOfMixture
+from pyro_vae.objectives.divergences import factors_of
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.rows import Draws, draw
 from pyro_vae.objectives.sites import Site
@@ -227,7 +229,7 @@ def _same(first: Distribution, second: Distribution, value: Tensor) -> bool:
 def _expected(q: Distribution) -> Tensor | None:
     """Return E[z], shape (N, size, width) as in `SiteDraws.means`, or None where it is unknown."""
     base = q.base_dist if isinstance(q, Independent) else q
-    if isinstance(base, Categorical):
+    if isinstance(base, Categorical | OneHotCode):
         return base.probs.double().reshape(len(base.probs), -1, base.probs.shape[-1])
     try:
         return _columns(q.mean.unsqueeze(0), len(q.event_shape))[0]
@@ -254,8 +256,9 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
 
 def _marginals(distribution: Any) -> Distribution | None:
     """Return the distribution of each dimension by itself, where it is known."""
-    if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
-        return distribution.base_dist
+    factors: Distribution | None = factors_of(distribution)
+    if factors is not None:
+        return factors
     if isinstance(distribution, MultivariateNormal | LowRankMultivariateNormal):
         return Normal(distribution.mean, distribution.variance.sqrt())
     return None if distribution.event_shape else distribution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.likelihoods.noiseless import has_one_unit, noiseless
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
+from pyro_vae.settings.latents import with_parts_of_latent
 
 __all__ = ["build", "num_components", "starting_rows"]
 
@@ -56,6 +58,9 @@ def build(
     Raises:
         InputError: If the likelihood needs levels and there are none.
     """
+    latent = config.part("latent")
+    config = replace(config, **with_parts_of_latent(latent, {"guide": config.guide, "prior": config.prior}))
+    size, width = latent.make(config.latent_dim), latent.width(config.latent_dim)
     shape, network = data_shape or (len(mean),), architecture or config.part("network").make()
     context_dim = context_dim if context is None else context.dim
     made = with_embedding(config, network)
@@ -76,18 +81,16 @@ def build(
             encoder = standardized_encoder(made, mean, scale, shape, num_outputs, context_dim)
             return in_precision(config, encoder)
 
-        def make_prior(latent_dim: int, guide: nn.Module) -> nn.Module:
+        def make_prior(latent: Any, guide: nn.Module) -> nn.Module:
             start = mean + std * torch.randn(num_components(config), len(mean)) if rows is None else rows
-            prior: nn.Module = config.part("prior").make(
-                latent_dim, guide, start.to(torch.get_default_dtype())
-            )
+            prior: nn.Module = config.part("prior").make(latent, guide, start.to(torch.get_default_dtype()))
             return prior
 
         if config.layers:
             return build_layers(config, likelihood, make_encoder, make_decoder, make_prior)
-        decoder = make_decoder(config.latent_dim)
-        guide = config.part("guide").make(make_encoder, config.latent_dim)
-        prior = context_prior(config, context_dim) or make_prior(config.latent_dim, guide)
+        decoder = make_decoder(width)
+        guide = config.part("guide").make(make_encoder, size)
+        prior = context_prior(config, context_dim) or make_prior(size, guide)
         if isinstance(context, ClassContext) and context.partial:
             classifier = standardized_encoder(network, mean, scale, shape, context_dim)
             return semi_supervised(prior, decoder, likelihood, guide, classifier, context_dim)

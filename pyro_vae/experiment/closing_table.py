@@ -79,7 +79,7 @@ def _title(config: Config, dataset: DataSet) -> str:
     kind, unit = f"{config.model.likelihood} likelihood", "nats per example"
     if config.model.part("guide").is_point:
         kind, unit = "autoencoder without a likelihood", unit_of_error(config, dataset)
-    return f"{dataset.name}, {dataset.description}; {kind}, latent {config.model.latent}; {unit}"
+    return f"{dataset.name}, {dataset.description}; {kind}, latent {config.model.latent_size}; {unit}"
 
 
 def _extent_sentence(evaluation: Evaluation) -> str:

@@ -36,7 +36,8 @@ def noticed(config: Config, dataset: DataSet) -> list[str]:
     latents, columns = config.model.sizes[0], dataset.data_dim
     batch, rows = config.training.batch_size, len(dataset.train)
     odd = {
-        f"z has {latents} dimensions, more than the {columns} of x.": latents > columns,
+        f"z has {latents} dimensions, more than the {columns} of x.": latents > columns
+        and config.model.latent == "gaussian",
         f"A batch of {batch} holds all {rows} training rows: an epoch is one step.": batch > rows,
     }
     return [*dataset.notes, *(sentence for sentence, holds in odd.items() if holds)]

@@ -19,6 +19,7 @@ from pyro_vae.likelihoods.base import fill_constant, typical_scale
 from pyro_vae.networks.bfloat16 import has_fast_bfloat16
 from pyro_vae.objectives import Objective
 from pyro_vae.settings.guides import GuidePart
+from pyro_vae.settings.latents import with_parts_of_latent
 from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import FusedAdamW, Schedule, kept_by
 
@@ -40,6 +41,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     Raises:
         InputError: If a setting is given that no chosen part uses, or that does not suit the data.
     """
+    config = _with_parts_of_latent(config)
     config = replace(config, model=_resolved_model(config.model, dataset, std, device))
     is_point = config.model.part("guide").is_point
     if is_point:
@@ -54,6 +56,15 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         compiled = "on" if worth_compiling(num_steps) else "off"
     place = cast(Literal["cpu", "cuda"], device)
     return replace(config, training=replace(training, device=place, compile=compiled))
+
+
+def _with_parts_of_latent(config: Config) -> Config:
+    """Return the configuration with the guide, prior and objective of its latent in place of those of another one."""
+    model, training = config.model, config.training
+    chosen = {"guide": model.guide, "prior": model.prior, "objective": training.objective}
+    own = with_parts_of_latent(model.part("latent"), chosen)
+    training = replace(training, objective=own.pop("objective"))
+    return replace(config, model=replace(model, **own), training=training)
 
 
 def _with_an_end(config: Config, dataset: DataSet) -> TrainingConfig:

@@ -2,6 +2,7 @@
 
 from pyro_vae.guides.base import AmortizedGuide, MakeEncoder
 from pyro_vae.guides.bottom_up import BottomUpGuide
+from pyro_vae.guides.discrete import DiscreteGuide
 from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.ladder import LadderGuide
@@ -18,6 +19,7 @@ __all__ = [
     "AmortizedGuide",
     "BottomUpGuide",
     "DiagonalNormalGuide",
+    "DiscreteGuide",
     "ExactLinearGuide",
     "FlowGuide",
     "FullCovarianceGuide",

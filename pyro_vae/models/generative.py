@@ -22,6 +22,7 @@ from pyro_vae._context import (
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import Program
 from pyro_vae.likelihoods.base import Likelihood
+from pyro_vae.objectives.supports import point_of
 
 __all__ = ["GenerativeModel"]
 
@@ -165,7 +166,7 @@ class GenerativeModel(Program):
         return prior.sample() if prior.batch_shape else prior.sample((num_rows,))
 
     def reconstruct(self, x: Any, guide: Encodes, *context: Any, batch_size: int = 1000) -> Tensor:
-        """Return the mean of p(x | z, context) at the mean of q(z | x, context), row by row.
+        """Return the mean of p(x | z, context) at the mean of q(z | x, context), the mode of a discrete z, row by row.
 
         Args:
             x: Rows in any container that `fit` takes, in data units; with their context where it is not given apart.
@@ -185,6 +186,6 @@ class GenerativeModel(Program):
         rows = entry.rows_and_context(x, context)
         means = []
         for chunk in zip(*(part.split(batch_size) for part in rows), strict=True):
-            z = guide.encode(*chunk[:1], *taken_context(guide.encode, chunk[1:])).mean
+            z = point_of(guide.encode(*chunk[:1], *taken_context(guide.encode, chunk[1:])))
             means.append(self.decode(z, *chunk[1:], batch_size=batch_size).mean)
         return torch.cat(means)

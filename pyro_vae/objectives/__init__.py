@@ -5,6 +5,7 @@ is the loss to minimise, in nats per example.
 """
 
 from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
+from pyro_vae.objectives.enumerated import EnumeratedELBO
 from pyro_vae.objectives.estimate import (
     ElboEstimate,
     collect_elbo,
@@ -15,7 +16,9 @@ from pyro_vae.objectives.estimate import (
 from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.reconstruction import Reconstruction
+from pyro_vae.objectives.relaxed import GumbelSoftmax, StraightThrough
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
+from pyro_vae.objectives.score_function import RLOO
 from pyro_vae.objectives.semi_supervised import SemiSupervisedELBO
 from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
 from pyro_vae.settings.part import load_parts
@@ -24,11 +27,14 @@ __all__ = [
     "ELBO",
     "IWAE",
     "OBJECTIVES",
+    "RLOO",
     "STL",
     "AnalyticELBO",
     "DReG",
     "Draws",
     "ElboEstimate",
+    "EnumeratedELBO",
+    "GumbelSoftmax",
     "Loss",
     "Objective",
     "ProgramError",
@@ -37,6 +43,7 @@ __all__ = [
     "ReweightedWakeSleep",
     "RowLogProbs",
     "SemiSupervisedELBO",
+    "StraightThrough",
     "Terms",
     "collect_elbo",
     "draw",

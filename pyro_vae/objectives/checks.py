@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae.distributions.point import Reconstructed
 from pyro_vae.objectives.sites import Site, data_plate, sample_sites
-from pyro_vae.objectives.supports import holds, is_point_mass, measure_of, support_of
+from pyro_vae.objectives.supports import holds, is_point_mass, measure_of, rounds_its_samples, support_of
 
 __all__ = [
     "check_bound_exists",
@@ -81,6 +81,14 @@ def check_likelihood(model_sites: Sequence[Site]) -> None:
 def _check_densities(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
     """Raise where log p(x | z), or log q(z) - log p(z), has no meaning."""
     prior = {site["name"]: site for site in model_sites}
+    for site in (*guide_sites, *model_sites):
+        check(
+            not rounds_its_samples(site["fn"]),
+            f"Expected a distribution of its own values at the site {site['name']!r}; {_name(site['fn'])} rounds its "
+            "samples to codes and scores what they were before, so that its density at a code has no meaning. Take a "
+            "discrete distribution, such as OneHotCategorical or Bernoulli, in guide and model, and the objective "
+            "StraightThrough.",
+        )
     auxiliary = any(site["infer"].get("is_auxiliary") for site in guide_sites)
     for site in guide_sites:
         if site["name"] in prior:

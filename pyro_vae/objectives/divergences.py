@@ -14,7 +14,20 @@ from torch.distributions import (
     kl_divergence,
 )
 
-__all__ = ["Divergence", "analytic_kl", "factors_of", "sampled_kl"]
+from pyro_vae._checks import InputError
+from pyro_vae.distributions.bernoulli import LogitBernoulli
+from pyro_vae.distributions.one_hot import OneHotCode
+from pyro_vae.objectives.supports import measure_of
+
+__all__ = [
+    "Divergence",
+    "analytic_kl",
+    "by_factor",
+    "closed_kl",
+    "factors_of",
+    "is_discrete_code",
+    "sampled_kl",
+]
 
 Divergence = Callable[[Any, Any, Tensor], Tensor]
 """Takes q, p and a sample of q; gives the divergence of q from p, of their batch shape."""
@@ -42,8 +55,42 @@ def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
         return sampled_kl(q, p, z)
 
 
+def closed_kl(q: Any, p: Any, z: Tensor) -> Tensor:
+    """Return `KL(q || p)` of discrete distributions, which needs a closed form; of others its sample.
+
+    At a relaxed z `log q(z) - log p(z)` of discrete distributions has no meaning.
+
+    Raises:
+        InputError: Without a closed form.
+    """
+    if measure_of(q) != "a probability mass":
+        return sampled_kl(q, p, z)
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        raise InputError(
+            f"Expected a divergence in closed form, which relaxed samples need; there is none of {type(q).__name__} "
+            f"from {type(p).__name__}. Take a prior of the guide's family, or another objective, such as RLOO."
+        ) from None
+
+
+def is_discrete_code(distribution: Any) -> bool:
+    """Return whether a distribution is of the library's discrete variables, see `DiscreteVariables`."""
+    return isinstance(factors_of(distribution), OneHotCode | LogitBernoulli)
+
+
 def factors_of(distribution: Any) -> Any:
-    """Return the distribution of single dimensions where it factorises over its event, else None."""
+    """Return the distribution of single dimensions where it factorises over its event, else None.
+
+    A dimension of one-hot codes is a variable with all of its states.
+    """
+    if isinstance(distribution, OneHotCode):
+        return distribution.variables
     if isinstance(distribution, Independent) and not distribution.base_dist.event_shape:
         return distribution.base_dist
     return None
+
+
+def by_factor(distribution: Any, z: Tensor) -> Tensor:
+    """Return a value of a distribution as one of its `factors_of`."""
+    return distribution.by_variable(z) if isinstance(distribution, OneHotCode) else z

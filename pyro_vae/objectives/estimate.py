@@ -114,9 +114,9 @@ def estimate_elbo(
                 model, guide, *block, num_particles=num_particles, max_plate_nesting=max_plate_nesting
             )
         check_bound_exists(draws.model_sites, draws.guide_sites)
-        likelihood, prior, own, _ = draws.densities
+        likelihood, divergence = draws.densities.likelihood, draws.reported_kl
         # Where p(x | z) is zero the bound is minus infinity, whatever the prior and the guide are at that z.
-        kl = torch.where(likelihood == -torch.inf, (own - prior).nan_to_num(0, 0, 0), own - prior)
+        kl = torch.where(likelihood == -torch.inf, divergence.nan_to_num(0, 0, 0), divergence)
         return Terms((kl - likelihood).mean(), likelihood.mean(0), kl.mean(0))
 
     def checked() -> Iterator[Sequence[Tensor]]:

@@ -79,19 +79,26 @@ class Objective:
             data: What both are called with.
             progress: As for `loss`.
         """
-        draws = draw(
-            model,
-            guide,
-            *data,
-            num_particles=self.num_particles,
-            max_plate_nesting=self.max_plate_nesting,
-            cut=self.cut,
-        )
+        draws = self.draws(model, guide, data, progress)
         check_bound_exists(draws.model_sites, draws.guide_sites)
         loss = self.loss(draws, progress)
-        log_probs = draws.reported
-        kl = log_probs.guide - log_probs.prior
-        return Terms(loss, log_probs.likelihood.detach().mean(0), kl.detach().mean(0))
+        reconstruction, kl = self.bound_terms(draws)
+        return Terms(loss, reconstruction.detach(), kl.detach())
+
+    def draws(
+        self,
+        model: Callable[..., Any],
+        guide: Callable[..., Any],
+        data: tuple[Tensor, ...],
+        progress: Tensor | None,
+    ) -> Draws:
+        """Run guide and model; arguments as for `terms`."""
+        particles, nesting = self.num_particles, self.max_plate_nesting
+        return draw(model, guide, *data, num_particles=particles, max_plate_nesting=nesting, cut=self.cut)
+
+    def bound_terms(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) and log q(z | x) - log p(z) of each row, averaged over z, each of shape (N,), nats."""
+        return draws.reported.likelihood.mean(0), draws.reported_kl.mean(0)
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, a scalar in nats per example.

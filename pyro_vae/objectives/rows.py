@@ -18,7 +18,14 @@ from torch import Tensor
 from pyro_vae._checks import InputError
 from pyro_vae._compat import give_local_state
 from pyro_vae.objectives.checks import check_run, check_same_sites, rows_of
-from pyro_vae.objectives.divergences import Divergence, analytic_kl, factors_of, sampled_kl
+from pyro_vae.objectives.divergences import (
+    Divergence,
+    analytic_kl,
+    by_factor,
+    factors_of,
+    is_discrete_code,
+    sampled_kl,
+)
 from pyro_vae.objectives.sites import (
     AtLeaves,
     AtValues,
@@ -91,10 +98,12 @@ class Draws:
     @cached_property
     def reported(self) -> RowLogProbs:
         """The same without scales: nats, of the densities themselves."""
+        return self._by_kind(reported_log_prob) if self._has_scales else self.log_probs
+
+    @property
+    def _has_scales(self) -> bool:
         sites = (*self.model_sites, *self.guide_sites)
-        if all(isinstance(site["scale"], float) and site["scale"] == 1 for site in sites):
-            return self.log_probs
-        return self._by_kind(reported_log_prob)
+        return not all(isinstance(site["scale"], float) and site["scale"] == 1 for site in sites)
 
     @cached_property
     def densities(self) -> RowLogProbs:
@@ -106,6 +115,17 @@ class Draws:
         if not any(map(has_limits, observed)):
             return self.reported
         return self.reported._replace(likelihood=self._total(density_log_prob, observed))
+
+    @cached_property
+    def reported_kl(self) -> Tensor:
+        """Log q(z | x) - log p(z) of each row, shape (num_particles, N), nats, without scales.
+
+        Of the library's discrete variables it is KL(q(z | x) || p(z)) itself, which has no noise.
+        """
+        first = self.guide_sites[0]
+        if len(self.guide_sites) == 1 and is_discrete_code(first["fn"]) and not self._has_scales:
+            return self.kl(analytic_kl)
+        return self.reported.guide - self.reported.prior
 
     def _by_kind(self, log_prob: Callable[[Site], Tensor]) -> RowLogProbs:
         return RowLogProbs(
@@ -184,7 +204,7 @@ class Draws:
             whole = scale_and_mask(divergence(q, p, z), scale, mask)
             return self.per_row(guide_site, whole).unsqueeze(-1)
         # Dimensions first: scale and mask broadcast against what follows.
-        dimensions = divergence(*factors, z).flatten(-q.event_dim).movedim(-1, 0)
+        dimensions = divergence(*factors, by_factor(q, z)).flatten(-q.event_dim).movedim(-1, 0)
         scaled = scale_and_mask(dimensions, scale, mask)
         return self.per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
 

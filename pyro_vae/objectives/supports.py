@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pyro.distributions import Delta
+from pyro.distributions import (
+    Delta,
+    RelaxedBernoulliStraightThrough,
+    RelaxedOneHotCategoricalStraightThrough,
+)
+from torch import Tensor
 from torch.distributions import MixtureSameFamily
 from torch.distributions.constraints import (
     Constraint,
@@ -15,12 +20,23 @@ from torch.distributions.constraints import (
     real,
 )
 
-__all__ = ["holds", "is_point_mass", "measure_of", "support_of"]
+__all__ = ["holds", "is_point_mass", "measure_of", "point_of", "rounds_its_samples", "support_of"]
 
 
 def is_point_mass(distribution: Any) -> bool:
     """Return whether all of a distribution's mass is at one point (`Delta`, also wrapped or transformed)."""
-    while not isinstance(distribution, Delta):
+    return _is_made_of(distribution, Delta)
+
+
+def rounds_its_samples(distribution: Any) -> bool:
+    """Return whether samples are rounded, and scored as they were before (Pyro's relaxed straight-through families)."""
+    return _is_made_of(
+        distribution, RelaxedOneHotCategoricalStraightThrough | RelaxedBernoulliStraightThrough
+    )
+
+
+def _is_made_of(distribution: Any, family: Any) -> bool:
+    while not isinstance(distribution, family):
         if isinstance(distribution, MixtureSameFamily):
             distribution = distribution.component_distribution
         elif hasattr(distribution, "base_dist"):
@@ -28,6 +44,13 @@ def is_point_mass(distribution: Any) -> bool:
         else:
             return False
     return True
+
+
+def point_of(distribution: Any) -> Tensor:
+    """Return the one value that stands for a distribution: its mean, or its mode where values are discrete."""
+    discrete = measure_of(distribution) == "a probability mass"
+    value: Tensor = distribution.mode if discrete else distribution.mean
+    return value
 
 
 def support_of(distribution: Any) -> Constraint | None:

@@ -1,6 +1,7 @@
 """Priors p(z): modules that return a distribution when called without arguments."""
 
 from pyro_vae.priors.conditional import ConditionalNormal
+from pyro_vae.priors.discrete import LearnedStates, UniformStates
 from pyro_vae.priors.flow import FlowPrior
 from pyro_vae.priors.hierarchical import HierarchicalPrior, NormalLayer
 from pyro_vae.priors.mixture import MixtureOfNormals
@@ -14,8 +15,10 @@ __all__ = [
     "DiagonalNormal",
     "FlowPrior",
     "HierarchicalPrior",
+    "LearnedStates",
     "MixtureOfNormals",
     "NormalLayer",
     "StandardNormal",
+    "UniformStates",
     "VampPrior",
 ]

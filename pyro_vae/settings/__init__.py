@@ -4,7 +4,27 @@ Nothing heavy is imported here, so that `--help` answers at once. The command li
 the opening lines of a run and the tables of the documentation follow from these declarations.
 """
 
-from pyro_vae.settings import guides, likelihoods, metrics, networks, objectives, priors
+from pyro_vae.settings import (
+    discrete_objectives,
+    guides,
+    latents,
+    likelihoods,
+    metrics,
+    networks,
+    objectives,
+    priors,
+)
 from pyro_vae.settings.part import PARTS, Part
 
-__all__ = ["PARTS", "Part", "guides", "likelihoods", "metrics", "networks", "objectives", "priors"]
+__all__ = [
+    "PARTS",
+    "Part",
+    "discrete_objectives",
+    "guides",
+    "latents",
+    "likelihoods",
+    "metrics",
+    "networks",
+    "objectives",
+    "priors",
+]

@@ -18,9 +18,11 @@ class GuidePart(Part, kind="guide", default="diagonal", help="q(z | x)"):
 
     Attributes:
         is_point: Whether it is a point mass, so that model and guide are an autoencoder without a likelihood.
+        latents: The latents that it is for.
     """
 
     is_point: ClassVar[bool] = False
+    latents: ClassVar[tuple[str, ...]] = ("gaussian",)
 
     def objective_settings(self) -> dict[str, Any]:
         """Return the settings of this part that its objective is made with."""
@@ -88,6 +90,17 @@ class InverseAutoregressive(
 
 class Spline(Autoregressive, name="spline", target=f"{_FLOW}:spline_guide", formula="z = loc + scale T(e)"):
     """The diagonal one, bent by an autoregressive spline flow."""
+
+
+class Independent(
+    GuidePart,
+    name="independent",
+    target="pyro_vae.guides.discrete:discrete_guide",
+    formula="∏ Categorical(softmax(logits(x)))",
+):
+    """Discrete variables, independent given x; the default of discrete latents."""
+
+    latents = ("categorical", "bernoulli")
 
 
 class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide", formula="z = encoder(x)"):

@@ -10,6 +10,7 @@ from pyro_vae.settings.context import ContextPart
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 from pyro_vae.settings.guides import GuidePart
+from pyro_vae.settings.latents import LatentPart
 from pyro_vae.settings.layers import check_layers, hidden_sizes, layer_sizes
 from pyro_vae.settings.likelihoods import LikelihoodPart
 from pyro_vae.settings.networks import NetworkPart
@@ -18,11 +19,11 @@ from pyro_vae.settings.priors import PriorPart
 __all__ = ["ModelConfig"]
 
 
-@group(LikelihoodPart, GuidePart, PriorPart, NetworkPart, ContextPart)
+@group(LikelihoodPart, LatentPart, GuidePart, PriorPart, NetworkPart, ContextPart)
 class ModelConfig(Group):
     """The generative model and the guide."""
 
-    latent_dim: int = setting(16, "Size of z.", check=size)
+    latent_dim: int = setting(16, "Size of z, or its variables where they are discrete.", check=size)
     layers: tuple[int, ...] = setting(
         (),
         "Sizes of several latent layers z1, z2, ..., nearest to x first, such as 100 50; where not given there is one, "
@@ -59,15 +60,15 @@ class ModelConfig(Group):
         return self.layers or (self.latent_dim,)
 
     @property
-    def latent(self) -> str:
-        """The sizes as text, such as "100-50"."""
-        return "-".join(map(str, self.sizes))
+    def latent_size(self) -> str:
+        """The sizes as text, such as "100-50", or "20 x 10" of discrete variables and their states."""
+        return "-".join(map(self.part("latent").size, self.sizes))
 
     @property
     def path(self) -> str:
         """What a row passes after the encoder's hidden layers, such as "16" or "z1(100)-100-100-z2(50)"."""
         if not self.layers:
-            return str(self.latent_dim)
+            return self.latent_size
         parts = [f"z1({self.layers[0]})"]
         for number, (below, above) in enumerate(itertools.pairwise(self.layers), 2):
             parts += [*map(str, self.hidden_between(below)), f"z{number}({above})"]
@@ -77,7 +78,8 @@ class ModelConfig(Group):
     def guide_line(self) -> str:
         """What the opening lines of a run show of the guide."""
         if not self.layers:
-            return str(self.part("guide").line())
+            of = "" if self.latent == "gaussian" else f", {self.latent} z"
+            return f"{self.part('guide').line()}{of}"
         kind = "ladder" if self.inference == "ladder" else f"{self.inference}, {self.part('guide').line()}"
         return f"{kind}, with skip paths" if self.skip else kind
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pyro_vae._checks import check
 from pyro_vae.settings.checks import finite, positive_or_zero, share
@@ -18,7 +18,13 @@ class ObjectivePart(
     default="elbo",
     help="What training climbs; the ELBO of the validation rows is measured whatever it is",
 ):
-    """An objective, made from the number of particles."""
+    """An objective, made from the number of particles.
+
+    Attributes:
+        latents: The latents that it is for.
+    """
+
+    latents: ClassVar[tuple[str, ...]] = ("gaussian",)
 
 
 class Weighted(ObjectivePart):
@@ -108,3 +114,5 @@ class WakeSleep(
     SeveralSamples, name="wake-sleep", target="pyro_vae.objectives.wake_sleep:ReweightedWakeSleep"
 ):
     """The importance weighted bound for the model, and a divergence of its own for the guide."""
+
+    latents = ("gaussian", "categorical", "bernoulli")

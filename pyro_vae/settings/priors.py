@@ -18,6 +18,8 @@ class PriorPart(Part, kind="prior", default="standard-normal", help="p(z)"):
 
     components: ClassVar[int] = 1
     """Components where their number is not given."""
+    latents: ClassVar[tuple[str, ...]] = ("gaussian",)
+    """The latents that it is for."""
 
 
 class WithComponents(PriorPart):
@@ -90,3 +92,22 @@ class Flow(PriorPart, name="flow", target="pyro_vae.priors.flow:flow_prior", for
     def check(self, config: Any) -> None:
         """Check that z has several dimensions."""
         check_several_dimensions(self, config)
+
+
+class Uniform(
+    PriorPart, name="uniform", target="pyro_vae.priors.discrete:uniform_prior", formula="∏ 1/states"
+):
+    """All states of discrete variables alike; the default of discrete latents."""
+
+    latents = ("categorical", "bernoulli")
+
+
+class Learned(
+    PriorPart,
+    name="learned",
+    target="pyro_vae.priors.discrete:learned_prior",
+    formula="∏ Categorical(softmax(logits))",
+):
+    """Discrete variables with learned probabilities of their states."""
+
+    latents = ("categorical", "bernoulli")

@@ -20,13 +20,12 @@ from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.prepare import prepare
 from pyro_vae.guides import SemiAmortizedGuide
-from pyro_vae.settings.part import PARTS
+from pyro_vae.settings.latents import names_for_latent
 from pyro_vae.storage import write_atomically
 
 __all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "fit_guides", "measure_guide"]
 
-_DENSE: Any = PARTS["guide"]
-COMPARED = (*(name for name, part in _DENSE.items() if not part.is_point), "semi-amortized")
+COMPARED = (*(name for name in names_for_latent("guide") if name != "point"), "semi-amortized")
 """Guides by name that can be compared."""
 
 

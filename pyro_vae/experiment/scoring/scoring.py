@@ -188,7 +188,7 @@ class Scoring:
         model = self.run.config.model
         title = (
             f"{self.row_format.name}, {self.split.name} rows, {self.split.description}; "
-            f"{model.likelihood} likelihood, latent {model.latent}; nats per example"
+            f"{model.likelihood} likelihood, latent {model.latent_size}; nats per example"
         )
         notes = [f"note: {note}" for note in self.notes]
         lines = scores_table(scores, checks, self.split)

@@ -1,0 +1,87 @@
+"""Settings of the objectives for discrete latents."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pyro_vae._checks import check
+from pyro_vae.settings.checks import positive
+from pyro_vae.settings.declare import setting
+from pyro_vae.settings.objectives import SeveralSamples, Weighted
+
+__all__ = ["Enumerated", "Relaxation", "Rloo"]
+
+DISCRETE = ("categorical", "bernoulli")
+GIB = 2.0**30
+
+
+class Relaxation(Weighted):
+    """The ELBO of discrete latents with the gradient of relaxed samples."""
+
+    latents = DISCRETE
+
+    temperature: float = setting(
+        1.0,
+        "Temperature of relaxed samples at the start: lower is less biased, and has more noise.",
+        check=positive,
+        shown="temperature {:g}",
+    )
+    final_temperature: float = setting(
+        0.5,
+        "Temperature at the end; it falls by a constant factor a step.",
+        check=positive,
+        shown="falling to {:g}",
+        spread=("the temperature (--final-temperature {})", None),
+    )
+
+
+class GumbelSoftmax(Relaxation, name="gumbel-softmax", target="pyro_vae.objectives.relaxed:GumbelSoftmax"):
+    """The ELBO of discrete latents with the gradient of relaxed samples; the default of discrete latents."""
+
+
+class StraightThrough(
+    Relaxation, name="straight-through", target="pyro_vae.objectives.relaxed:StraightThrough"
+):
+    """The same at discrete samples, with the gradient of the relaxed ones."""
+
+
+class Rloo(Weighted, SeveralSamples, name="rloo", target="pyro_vae.objectives.score_function:RLOO"):
+    """The ELBO of discrete latents with the score function's gradient, less the mean of the other samples."""
+
+    latents = DISCRETE
+
+
+class Enumerated(Weighted, name="enumerated", target="pyro_vae.objectives.enumerated:EnumeratedELBO"):
+    """The ELBO of discrete latents summed over all of their states, where these are few."""
+
+    latents = DISCRETE
+
+    enumeration_gib: float = setting(
+        1.0,
+        "Memory that z and x of all states of a batch may take, GiB.",
+        check=positive,
+        argument="max_gib",
+    )
+
+    def check(self, config: Any) -> None:
+        """Check that the states of z are few enough, as far as is known without the data."""
+        latent, count = config.model.part("latent"), config.model.latent_dim
+        if latent.name not in DISCRETE:
+            return  # which the latent refuses
+        states = float(getattr(latent, "states", 2))
+        batch, numbers = config.training.batch_size, latent.width(count)
+        logarithm = count * math.log10(states) + math.log10(batch * numbers * 4 / GIB)
+        check(
+            logarithm <= math.log10(self.enumeration_gib),
+            f"Expected few enough states of z for --objective enumerated, within {self.enumeration_gib:g} GiB "
+            f"(--enumeration-gib); --latent-dim {count} of {states:g} states has {_power(count * math.log10(states))}, "
+            f"and z alone would take {_power(logarithm)} GiB for {batch} rows. Take --objective rloo, gumbel-softmax "
+            "or straight-through.",
+        )
+
+
+def _power(logarithm: float) -> str:
+    """Return a number by its decimal logarithm, such as "1e+20"."""
+    exponent = math.floor(logarithm)
+    return f"{10 ** (logarithm - exponent):.3g}e{exponent:+d}" if exponent > 5 else f"{10**logarithm:.3g}"
