@@ -47,8 +47,10 @@ from pyro_vae.evaluate import (
 from pyro_vae.evaluate import (
     to_arviz as to_arviz,
 )
+from pyro_vae.evaluate.denoising import denoise as denoise
 from pyro_vae.evaluate.gaps import RowFit as RowFit
 from pyro_vae.evaluate.gaps import inference_gaps as inference_gaps
+from pyro_vae.evaluate.reconstruction import reconstruction_errors as reconstruction_errors
 from pyro_vae.evaluate.samples import SampleQuality as SampleQuality
 from pyro_vae.evaluate.samples import feature_network as feature_network
 from pyro_vae.evaluate.samples import with_code_mixture as with_code_mixture
@@ -107,6 +109,18 @@ from pyro_vae.models import LinearGaussianModel as LinearGaussianModel
 from pyro_vae.models import SemiSupervisedModel as SemiSupervisedModel
 from pyro_vae.networks import (
     MLP as MLP,
+)
+from pyro_vae.networks import (
+    CorruptedInput as CorruptedInput,
+)
+from pyro_vae.networks import (
+    GaussianNoise as GaussianNoise,
+)
+from pyro_vae.networks import (
+    Masking as Masking,
+)
+from pyro_vae.networks import (
+    SaltAndPepper as SaltAndPepper,
 )
 from pyro_vae.networks import (
     Standardize as Standardize,

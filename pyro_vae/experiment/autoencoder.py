@@ -68,7 +68,9 @@ class Errors:
         if self.principal is None:
             return ""
         mean, se = self.principal
-        return f"error of the same test rows by {latent_dim} principal components: {mean:.5g} ± {se:.2g}"
+        return (
+            f"error of the same test rows, clean, by {latent_dim} principal components: {mean:.5g} ± {se:.2g}"
+        )
 
 
 def trained_error(config: Config) -> Reconstruction | None:

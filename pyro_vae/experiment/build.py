@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.likelihoods.noiseless import has_one_unit, noiseless
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.networks.architecture import Architecture, standardized_encoder
+from pyro_vae.networks.corruption import CorruptedInput
 from pyro_vae.settings.latents import with_parts_of_latent
 
 __all__ = ["build", "num_components", "starting_rows"]
@@ -77,9 +78,12 @@ def build(
         def make_decoder(in_features: int) -> nn.Module:
             return in_precision(config, made.decoder(in_features, outputs, shape, context_dim))
 
+        one_unit = has_one_unit(shape, levels) or likelihood.kind != "continuous"
+        corrupted = _corruption(config.part("corrupt"), mean, std, one_unit)
+
         def make_encoder(num_outputs: int) -> nn.Module:
             encoder = standardized_encoder(made, mean, scale, shape, num_outputs, context_dim)
-            return in_precision(config, encoder)
+            return in_precision(config, corrupted(encoder))
 
         def make_prior(latent: Any, guide: nn.Module) -> nn.Module:
             start = mean + std * torch.randn(num_components(config), len(mean)) if rows is None else rows
@@ -106,6 +110,15 @@ def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> 
     )
     made: Likelihood = part.make(mean, std, **needed)
     return made
+
+
+def _corruption(part: Any, mean: Tensor, std: Tensor, one_unit: bool) -> Callable[[nn.Module], nn.Module]:
+    """Return what makes an encoder see its rows through a corruption, or leaves it as it is."""
+    scale, fill = (torch.ones_like(std), torch.zeros_like(mean)) if one_unit else (fill_constant(std), mean)
+    corruption = part.make(scale, fill)
+    if corruption is None:
+        return lambda encoder: encoder
+    return lambda encoder: CorruptedInput(corruption, encoder, part.evaluation_input)
 
 
 def num_components(config: ModelConfig) -> int:

@@ -61,6 +61,8 @@ def closing_table(
         f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
         f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
         f"{result.seconds:.1f} s" + _compiling(result),
+        f"the guide saw {seen}" if (seen := config.model.part("corrupt").seen()) else "",
+        evaluation.denoising.line() if evaluation.denoising else "",
         errors.line(config.model.latent_dim) if errors else "",
         _metrics_line(result),
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyro_vae._checks import InputError, check_choice
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood
+from pyro_vae.evaluate.denoising import DenoisingErrors, denoising_errors
 from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.autoencoder import Errors, measure_errors, trained_error
 from pyro_vae.experiment.class_accuracy import accuracy_of
@@ -28,6 +29,7 @@ from pyro_vae.experiment.layers_summary import Layers, measure_layers
 from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
 from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.networks.corruption import corruption_of
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
 from pyro_vae.processes import Processes
 from pyro_vae.progress import progress_bar
@@ -114,6 +116,7 @@ class Evaluation:
             not estimated.
         baselines: What linear models come to on the same rows, or why there are none.
         samples: How far samples are from training rows; None where it is not measured.
+        denoising: How near denoised test rows come to the clean ones; None where the guide saw clean rows.
         errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
         accuracy: Of the classes of the rows of each split, by its name; empty where the guide has no classifier.
         layers: What each of several latent layers does; None where there is one.
@@ -128,6 +131,7 @@ class Evaluation:
     errors: Errors | None = None
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     layers: Layers | None = None
+    denoising: DenoisingErrors | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -154,7 +158,9 @@ class Evaluation:
             "sample_quality": self.samples.summary() if self.samples else {},
             **({"layers": self.layers.summary()} if self.layers else {}),
             "notes": list(self.notes),
-        } | ({"reconstruction_error": self.errors.summary()} if self.errors else {})
+            **({"reconstruction_error": self.errors.summary()} if self.errors else {}),
+            **({"denoising": self.denoising.summary()} if self.denoising else {}),
+        }
 
 
 def evaluate(
@@ -185,7 +191,8 @@ def evaluate(
     if errors is not None:
         found = measure_errors(errors, config, dataset, model, guide, processes, extent.rows)
         samples = _samples(extent, model, guide, processes, quality, notes)
-        return Evaluation(extent, samples=samples, errors=found, notes=tuple(notes))
+        denoising = _denoising(extent, dataset, model, guide, processes)
+        return Evaluation(extent, samples=samples, errors=found, denoising=denoising, notes=tuple(notes))
     estimates = {}
     for split in (dataset.train, dataset.validation, dataset.test):
         rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
@@ -209,7 +216,18 @@ def evaluate(
     accuracy = accuracy_of(guide, dataset)
     layers = measure_layers(model, guide, dataset.test) if config.model.layers and shown else None
     more: dict[str, Any] = {"accuracy": accuracy, "layers": layers, "notes": tuple(notes)}
+    more["denoising"] = _denoising(extent, dataset, model, guide, processes)
     return Evaluation(extent, estimates, scores, baselines, samples, **more)
+
+
+def _denoising(
+    extent: Extent, dataset: DataSet, model: Any, guide: Any, processes: Processes
+) -> DenoisingErrors | None:
+    """Return the errors of denoised test rows, in the first process."""
+    if corruption_of(guide) is None or processes.rank > 0:
+        return None
+    rows = dataset.test if extent.rows is None else dataset.test.evenly_spaced(extent.rows)
+    return denoising_errors(model, guide, rows)
 
 
 def _samples(

@@ -16,10 +16,12 @@ from pyro_vae import plots
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.experiment import autoencoder_figures, context_figures, image_figures, layer_figures
+from pyro_vae.experiment.denoising import denoising
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.models.hierarchical import HierarchicalModel
+from pyro_vae.networks.corruption import corruption_of
 from pyro_vae.objectives import Reconstruction
 from pyro_vae.progress import progress_bar
 
@@ -101,6 +103,8 @@ def _pictures(
         yield "latent_space", partial(_latent_space, shown, plots.latent_space, 2)
     if shown.dataset.is_image:
         yield "reconstructions", partial(image_figures.reconstructions, shown)
+        if corruption_of(shown.guide) is not None:
+            yield "denoising", partial(denoising, shown)
         own = image_figures if shown.error is None else autoencoder_figures
         yield "best_and_worst", partial(own.best_and_worst, shown)
         yield "samples", partial(own.samples, shown)

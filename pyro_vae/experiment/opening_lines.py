@@ -38,6 +38,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"programs   guide {model.guide_line}"
         + ("" if guide.is_point else f"; prior {model.part('prior').line()}"),
         *([f"context    {model.part('context').line()}"] if model.context != "none" else []),
+        *([f"guide sees {seen}"] if (seen := model.part("corrupt").seen()) else []),
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
         f"loss       {_loss(config)}",
         f"training   {most}{', '.join(shown_settings(training, training.own))}",

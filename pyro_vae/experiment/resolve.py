@@ -47,7 +47,8 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     if is_point:
         config = replace(config, training=replace(config.training, objective="reconstruction"))
     if not config.run.sample_from:
-        sources = ("mixture",) if is_point else ("prior",)
+        # The codes of all rows are not those of one context.
+        sources = ("mixture",) if is_point and config.model.context == "none" else ("prior",)
         config = replace(config, run=replace(config.run, sample_from=sources))
     training = _with_an_end(config, dataset)
     compiled = training.compile

@@ -41,6 +41,7 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         "likelihood": config.model.likelihood,
         "guide": config.model.guide,
         "prior": config.model.prior,
+        **({"guide_saw": seen} if (seen := config.model.part("corrupt").seen()) else {}),
         "objective": config.training.objective,
         "seed": config.training.seed,
     }

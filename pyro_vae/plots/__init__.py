@@ -7,6 +7,7 @@ your own axes with `ax=` (or `figure=` for pictures of several panels), or let t
 from pyro_vae.plots._canvas import save
 from pyro_vae.plots.comparison import climbs
 from pyro_vae.plots.conditions import classes_by_style, completions
+from pyro_vae.plots.denoising import denoising
 from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
 from pyro_vae.plots.images import (
@@ -28,6 +29,7 @@ __all__ = [
     "classes_by_style",
     "climbs",
     "completions",
+    "denoising",
     "guide_gaps",
     "latent_space",
     "latent_space_3d",

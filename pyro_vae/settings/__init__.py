@@ -5,6 +5,7 @@ the opening lines of a run and the tables of the documentation follow from these
 """
 
 from pyro_vae.settings import (
+    corruption,
     discrete_objectives,
     guides,
     latents,
@@ -19,6 +20,7 @@ from pyro_vae.settings.part import PARTS, Part
 __all__ = [
     "PARTS",
     "Part",
+    "corruption",
     "discrete_objectives",
     "guides",
     "latents",

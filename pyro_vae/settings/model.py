@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pyro_vae.settings.checks import size
 from pyro_vae.settings.context import ContextPart
+from pyro_vae.settings.corruption import CorruptionPart
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.group import Group, group
 from pyro_vae.settings.guides import GuidePart
@@ -19,7 +20,7 @@ from pyro_vae.settings.priors import PriorPart
 __all__ = ["ModelConfig"]
 
 
-@group(LikelihoodPart, LatentPart, GuidePart, PriorPart, NetworkPart, ContextPart)
+@group(LikelihoodPart, LatentPart, GuidePart, PriorPart, NetworkPart, ContextPart, CorruptionPart)
 class ModelConfig(Group):
     """The generative model and the guide."""
 
