@@ -7,10 +7,9 @@ from functools import partial
 import pyro.distributions as dist
 import pytest
 import torch
-from chains import D1, D2, DX, PARTS, Chain, ChainGuide
-from helpers import assert_within_sigma, script
+from chains import D1, D2, DX, PARTS, Chain, ChainGuide, gaussian_kl
+from helpers import assert_within_sigma
 from programs import DATA_DIM, rows
-from safetensors.torch import load_file
 from torch import nn
 
 from pyro_vae import (
@@ -26,16 +25,17 @@ from pyro_vae import (
     StandardNormal,
     estimate_elbo,
     fit,
-    load_run,
+    latent_summary,
     log_likelihood,
 )
 from pyro_vae._checks import InputError
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
-from pyro_vae.evaluate import Annealing, annealed_log_likelihood
+from pyro_vae.evaluate import Annealing, annealed_log_likelihood, site_summaries
 from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.checkpoint import load_weights, save_weights
-from pyro_vae.experiment.config import Config, ModelConfig, TrainingConfig
+from pyro_vae.experiment.config import ModelConfig
+from pyro_vae.experiment.layers_summary import Layers
 from pyro_vae.guides import BottomUpGuide, LadderGuide
 from pyro_vae.guides.ladder import product_of_normals
 from pyro_vae.likelihoods import GaussianWithFixedScale
@@ -196,12 +196,12 @@ def test_estimates_with_another_guide_lie_within_their_errors():
     with torch.no_grad():
         for part in guide.parts:
             part.encoder.bias[: D2 if part is guide.parts[1] else D1] += 0.2
-    found = log_likelihood(model, guide, x, 4000)
+    found = log_likelihood(model, guide, x, 2000)
     assert_within_sigma(found.value, exact, found.se + 1e-3)
     assert (found.elbo < exact).all()
-    annealing = Annealing(30, num_chains=16, num_warmup=6, hmc=HMC(num_leapfrog=3))
+    annealing = Annealing(20, num_chains=8, num_warmup=4, hmc=HMC(num_leapfrog=2))
     annealed = annealed_log_likelihood(model, guide, x, annealing, num_simulated=0)
-    assert_within_sigma(annealed.value, exact, annealed.se + 0.02)
+    assert_within_sigma(annealed.value, exact, annealed.se + 0.05)
 
 
 def test_the_analytic_elbo_samples_a_site_that_the_guide_draws_before_its_parents():
@@ -291,10 +291,10 @@ def test_redrawn_layers_keep_those_above(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "objective"),
-    [("bottom-up, skip", ELBO(warmup=0.5)), ("ladder", DReG(2)), ("ladder, skip, vampprior", STL())],
+    [("bottom-up, skip", DReG(2)), ("ladder, skip, vampprior", STL(warmup=0.5))],
 )
 def test_the_recorded_graph_equals_the_handlers(name, objective):
-    (model, guide), x = make(name), rows(count=16)
+    (model, guide), x = make(name, layers=(3, 2)), rows(count=16)
     loss = objective(model, guide)
     parameters = list({id(p): p for program in (model, guide) for p in program.parameters()}.values())
     recorded, plain = CompiledGradients(loss, parameters, (x,), uncompiled), Gradients(loss, parameters)
@@ -317,64 +317,6 @@ def test_training_gains(name):
     assert estimate_elbo(model, guide, x).mean > before + 1
 
 
-# Runs of the command line.
-
-TINY = ("--epochs", 2, "--hidden", 8, "--layers", 4, 3, "--quiet", "--device", "cpu")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("--inference", "ladder", "--skip")], ids=["bottom-up", "ladder"])
-def test_a_run_is_scored_and_resumed_to_the_bit(more, tmp_path, capsys):
-    plain = (*TINY, *more, "--schedule", "constant", "--evaluate", "none")
-    assert script(*plain, "--epochs", 1, "--out", tmp_path / "a") == 0
-    assert script("--resume", tmp_path / "a", "--epochs", 2, "--quiet") == 0
-    assert script(*plain, "--out", tmp_path / "b") == 0
-    out = capsys.readouterr().out
-    assert "64-8-z1(4)-100-100-z2(3), mirrored" in out
-    assert "latent 4-3; nats per example" in out
-    one, other = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
-    assert all(torch.equal(one[key], other[key]) for key in one | other)
-    scored = ("--num-samples", 30, "--widen", 1.2, "--defensive", 0.1, "--quiet")
-    assert script(tmp_path / "a", *scored, name="evaluate.py") == 0
-    run = load_run(tmp_path / "b")
-    assert run.guide.encode(torch.rand(5, 64)).mean.shape == (5, 7)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (
-            {"layers": (4,)},
-            "at least two latent layers.*got 4. Give the size of a single one as --latent-dim",
-        ),
-        ({"layers": (4, 0)}, "every size of --layers.*got 0"),
-        ({"layers": (4, 2), "latent_dim": 3}, "either --latent-dim or --layers"),
-        ({"layer_hidden": (8,)}, "Expected --layers with --layer-hidden 8"),
-        ({"inference": "ladder"}, "Expected --layers with --inference ladder"),
-        ({"skip": True}, "Expected --layers with --skip"),
-        (
-            {"layers": (4, 2), "inference": "ladder", "guide": "iaf"},
-            "--guide diagonal with --inference ladder",
-        ),
-        (
-            {"layers": (4, 2), "prior": "vampprior"},
-            "another --prior than vampprior with --inference bottom-up",
-        ),
-        ({"layers": (4, 1), "prior": "flow"}, "--layers of at least 2 each with flow"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(settings, message):
-    with pytest.raises(InputError, match=message):
-        Config(model=ModelConfig(**settings)).check()
-
-
-def test_wake_sleep_does_not_train_layers_that_guide_and_model_share():
-    model = ModelConfig(layers=(4, 2), inference="ladder")
-    training = TrainingConfig(objective="wake-sleep", num_particles=3)
-    with pytest.raises(InputError, match="another --objective than wake-sleep with --inference ladder"):
-        Config(model=model, training=training).check()
-
-
 def test_programs_of_other_numbers_of_layers_are_refused():
     part = exact_bottom_up().parts[0]
     with pytest.raises(InputError, match="a guide for each of the 3 layers; got 2"):
@@ -384,3 +326,21 @@ def test_programs_of_other_numbers_of_layers_are_refused():
         LadderGuide(nn.Linear(3, 4), [], model.prior.layers, {"z1": 2, "z2": 1})
     with pytest.raises(InputError, match="sizes of 1 layers and of the top one; got 1 sizes"):
         HierarchicalPrior(StandardNormal(1), model.prior.layers, (2,))
+
+
+def test_site_summaries_are_those_of_the_whole_summary():
+    model, (x,) = library_chain(), CHAIN.rows(12)
+    for guide in (exact_bottom_up(), ChainGuide(CHAIN, ("z2", "z1"))):
+        one, other = (
+            found(model, guide, x, num_samples=2)
+            for found in (site_summaries, lambda *a, **k: latent_summary(*a, **k).sites)
+        )
+        assert one.keys() == other.keys() == {"z1", "z2"}
+        assert all(one[name].kl == other[name].kl for name in one)
+        assert all(torch.equal(one[name].mean_variance, other[name].mean_variance) for name in one)
+    total = sum(site.kl for site in one.values())
+    exact = gaussian_kl(CHAIN.posterior(x), CHAIN.prior(x)).mean()
+    assert_within_sigma(total, exact, 0.3)
+    told = Layers(12, one)
+    assert told.line().startswith("latent layers, 12 test rows: z1 KL ")
+    assert told.summary()["z2"]["latent_dim"] == D2

@@ -57,19 +57,17 @@ def _latent_space(shown: Shown, name: str) -> Figure:
 def _layers(shown: Shown) -> Figure:
     """Draw test rows, and means of x given codes whose lower layers are drawn anew."""
     x, *context = shown.dataset.test.evenly_spaced(ROWS).tensors()
-    names, codes = list(_prior(shown).sizes), shown.guide.encode(x, *context).sample()
-    groups = {"test row": x.unsqueeze(1)}
-    for below in range(1, len(names) + 1):
-        draws = 1 if below == 1 else DRAWS
-        z = codes.repeat_interleave(draws, 0)
-        kept = "all layers kept" if below == 1 else f"{', '.join(names[below - 1 :])} kept"
-        groups[kept.replace("all layers", "all") if len(names) > 2 else kept] = _means(
-            shown, _prior(shown).redrawn(z, below), *(part.repeat_interleave(draws, 0) for part in context)
-        ).unflatten(0, (len(x), draws))
-    free = shown.model.sample_prior(len(x) * DRAWS)
-    groups["none kept"] = _means(
-        shown, free, *(part.repeat_interleave(DRAWS, 0) for part in context)
-    ).unflatten(0, (len(x), DRAWS))
+    prior, codes = _prior(shown), shown.guide.encode(x, *context).sample()
+
+    def means(z: Tensor, draws: int) -> Tensor:
+        beside = (part.repeat_interleave(draws, 0) for part in context)
+        return _means(shown, z, *beside).unflatten(0, (len(x), draws))
+
+    groups = {"test row": x.unsqueeze(1), "all kept": means(codes, 1)}
+    for below in range(2, len(prior.sizes) + 1):
+        kept = ", ".join(list(prior.sizes)[below - 1 :])
+        groups[f"{kept} kept"] = means(prior.redrawn(codes.repeat_interleave(DRAWS, 0), below), DRAWS)
+    groups["none kept"] = means(shown.model.sample_prior(len(x) * DRAWS), DRAWS)
     ax = plots.redrawn_layers(groups, shown.dataset.data_shape, value_range=shown.value_range)
     ax.set_title(
         f"{shown.name}: means E[x|z], layers kept at a test row's code, the others drawn from the model",
@@ -112,11 +110,10 @@ def _traversal_title(shown: Shown, number: int, count: int) -> str:
     names = list(_prior(shown).sizes)
     size = _prior(shown).sizes[names[number - 1]]
     many = "the" if count == size else f"the {count} most used of"
-    others = "the others at the first test row's code"
-    below = f", {' and '.join(names[: number - 1])} at the mean given the layers above" if number > 1 else ""
+    above = f"; {', '.join(names[: number - 1])} at the means that follow" if number > 1 else ""
     return (
-        f"{shown.name}: {many} {size} dimensions of {names[number - 1]}, one at a time\n{others}{below} "
-        "(framed: the step nearest to it)"
+        f"{shown.name}: {many} {size} dimensions of {names[number - 1]}, one at a time{above}\n"
+        "the others at the first test row's code (framed: the step nearest to it)"
     )
 
 
