@@ -70,6 +70,11 @@ class SomeContext(ContextPart):
             not (self.context_prior and config.model.layers),
             "Expected one latent layer with --context-prior; got --layers. Leave out one.",
         )
+        check(
+            "mixture" not in config.run.sample_from or config.model.part("guide").is_point,
+            "Expected --sample-from prior with context: the codes of all rows are not those of one context; got "
+            f"{' '.join(config.run.sample_from)}. Leave it out.",
+        )
 
 
 class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_context:with_labels"):
