@@ -131,6 +131,10 @@ REFUSED = {
     "point": ((*PARTIAL, "--guide", "point"), "a guide with a density"),
     "prior": ((*PARTIAL, "--context-prior"), "one prior of z for all classes"),
     "two priors": ((*LABEL, "--context-prior", "--prior", "mixture"), "--context-prior or --prior, not both"),
+    "latent": (
+        (*LABEL, "--context-prior", "--latent", "categorical"),
+        "--latent gaussian with --context-prior",
+    ),
     "unused": (("--labelled-rows", 9), "Expected no --labelled-rows with --context none"),
     "share": (("--context", "label", "--missing-labels", 1.5), "Expected --missing-labels in [0, 1]"),
     "accuracy": ((*LABEL, "--metrics", "accuracy"), "labels that are partly missing with --metrics accuracy"),
