@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 
 import numpy as np
 import pyro
@@ -310,6 +312,48 @@ def test_what_needs_a_likelihood_refuses_an_autoencoders_model(name):
         NEEDS_LIKELIHOOD[name]()
 
 
+def changed(x, change, log_density):
+    """Return a guide that changes an auxiliary variable u into z."""
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            u = pyro.sample("u", dist.Normal(x[:, :LATENT], 1.0).to_event(1), infer={"is_auxiliary": True})
+            pyro.sample("z", dist.Delta(change(u), log_density=log_density, event_dim=1))
+
+    return guide
+
+
+def test_points_that_are_a_change_of_variables_have_a_density():
+    model, x = normal_model(), rows()
+    scaled = estimate_elbo(model, changed(x, lambda u: 2 * u, -LATENT * math.log(2)), x, 500)
+
+    def plain(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(2 * x[:, :LATENT], 2.0).to_event(1))
+
+    same = estimate_elbo(model, plain, x, 500)
+    torch.testing.assert_close(scaled.value, same.value, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "log_density", "message"),
+    [
+        (lambda u: 2 * u, 0.0, "to be minus log"),
+        (lambda u: X[:, :LATENT], 0.0, "invertible function of the auxiliary sites"),
+        (lambda u: u.sum(-1, keepdim=True) + torch.zeros(LATENT), 0.0, "invertible function"),
+    ],
+)
+def test_points_beside_auxiliary_sites_without_their_density_are_refused(change, log_density, message):
+    guide = changed(X, change, log_density)
+    for use in (
+        lambda: estimate_elbo(normal_model(), guide, X),
+        lambda: log_likelihood(normal_model(), guide, X, 10),
+        lambda: fit(normal_model(), guide, X, epochs=1, progress=False),
+    ):
+        with pytest.raises(InputError, match=message):
+            use()
+
+
 BAD = [
     (lambda: Reconstruction(num_particles=2), "num_particles of 1"),
     (lambda: Reconstruction(error="cubic"), "error"),
@@ -412,3 +456,10 @@ def test_flags_that_cannot_serve_are_refused(more, message, capsys):
 def test_settings_of_an_autoencoder_need_the_point_guide(flags, capsys):
     assert script(*flags) == 2
     assert "--guide point" in capsys.readouterr().err
+
+
+def test_copies_have_the_same_errors():
+    model, guide = linear(dtype=torch.float32)
+    expected = reconstruction_errors(model, guide, X).value
+    for copied in (copy.deepcopy((model, guide)), pickle.loads(pickle.dumps((model, guide)))):
+        assert torch.equal(reconstruction_errors(*copied, X).value, expected)

@@ -9,7 +9,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from programs import rows, small_vae
+from programs import DENSE_GUIDES, rows, small_vae
 from pyro.infer import SVI, Predictive, Trace_ELBO
 
 from pyro_vae import (
@@ -106,7 +106,7 @@ def pair_with(change):
 
 
 PROGRAMS = (
-    {f"guide {name}": lambda name=name: with_guide(GUIDES[name]) for name in names_for_latent("guide")}
+    {f"guide {name}": lambda name=name: with_guide(GUIDES[name]) for name in DENSE_GUIDES}
     | {f"prior {name}": lambda name=name: with_prior(PRIORS[name]) for name in names_for_latent("prior")}
     | {f"likelihood {name}": lambda name=name: small_vae(name) for name in LIKELIHOODS}
     | {

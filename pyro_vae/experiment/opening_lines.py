@@ -59,7 +59,8 @@ def _loss(config: Config) -> str:
     """Return what is minimised."""
     training, guide = config.training, config.model.part("guide")
     if guide.is_point:
-        return f"{', '.join(shown_settings(guide))} of the reconstructions"
+        error, *penalties = shown_settings(guide)
+        return ", ".join([f"{error} of the reconstructions", *penalties])
     particles = f"{training.num_particles} particle" + "s" * (training.num_particles > 1)
     return f"minus {training.part('objective').line()}, {particles}"
 

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class Corruption(Picklable):
-    """A random map of rows, `x~ ~ C(x~ | x)`: independent noise for each entry (Vincent et al. 2010, section 3.2).
+    """A random map of rows, `x~ ~ C(x~ | x)`: independent noise for each entry (Vincent et al. 2010).
 
     Args:
         level: How much is corrupted.
@@ -124,7 +124,7 @@ class CorruptedInput(Picklable):
     """A network that sees its rows through a corruption in training (Vincent et al. 2008; Im et al. 2017).
 
     As the encoder of a guide it makes a denoising autoencoder: the model scores x, the guide sees x~. A bound of
-    log p(x) stays one: for each x~ it is that of q(z | x~), and training takes their mean (Im et al. 2017, eq. 6).
+    log p(x) stays one: for each x~ it is that of q(z | x~), and training takes their mean.
 
     In evaluation mode the network sees clean rows; or, with `evaluation="corrupted"`, rows whose corruption is a
     function of the row (`Corruption.fixed`). Either way q(z | x) is one distribution for each x, so that every

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
+from pyro_vae.objectives.changed_variables import check_changed_variables
 from pyro_vae.objectives.checks import check_covers_prior
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw
 
@@ -63,6 +64,7 @@ def check_programs(
                 if rows is few:
                     continue
                 raise
+            check_changed_variables(guide, *rows)
             if importance:
                 check_covers_prior(draws.model_sites, draws.guide_sites)
             _compare(*found)

@@ -22,7 +22,7 @@ class Reconstruction(Objective):
     """The error of reconstructions, of a point guide: `e(x, d(z)) + code_penalty |z|^2 / 2 + decoder_penalty |w|^2`.
 
     Here z is the guide's point, d(z) the mean of the model's distribution at the observed site, and w the weights of
-    the decoder: the regularized autoencoder of Ghosh et al. 2020, section 3.1, with their beta and lambda. It bounds
+    the decoder: the regularized autoencoder of Ghosh et al. 2020, section 3, with their beta and lambda. It bounds
     no log p(x), and the prior does not enter. "squared" is `sum_j (x_j - d_j)^2`, "absolute" `sum_j |x_j - d_j|`,
     "cross-entropy" `-sum_j x_j log d_j + (1 - x_j) log(1 - d_j)` for x in [0, 1], in nats.
 

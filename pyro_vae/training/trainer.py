@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer
@@ -18,6 +19,7 @@ from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.entry import Entry
 from pyro_vae.objectives import Loss, told_outside_support
+from pyro_vae.objectives.changed_variables import check_changed_variables
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
@@ -93,6 +95,8 @@ class Trainer:
         outside = told_outside_support(loss, *first)
         if outside is not None:
             warnings.warn(outside, stacklevel=2)
+        if loss.objective.is_bound and not isinstance(loss.guide, AutoGuide):
+            check_changed_variables(loss.guide, *first)
         self._weights = ProgramWeights(loss, self.parameters)
         self._start_alike()
         own = (
