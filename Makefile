@@ -13,13 +13,14 @@ endif
 # worksteal: a process that has run out of tests takes some of another's, so that no long file is left to one core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
-.PHONY: help install train test test-fast lint types tests notebooks format clean
+.PHONY: help install train test test-fast test-gpu lint types tests notebooks format clean
 
 help:
 	@echo "make train               train on the embedded digits, leaving a run in runs/"
 	@echo "make train ARGS='...'    the same with arguments of scripts/svi_train.py, such as --dataset mnist"
 	@echo "make test                lint, types and all tests; prints the ten slowest"
 	@echo "make test-fast           the tests that are not marked slow"
+	@echo "make test-gpu            the tests that need CUDA"
 	@echo "make notebooks           open the notebooks in JupyterLab"
 	@echo "make format              let ruff mend the layout"
 	@echo "make clean               remove the virtual environment and all caches"
@@ -55,6 +56,9 @@ tests: install
 
 test-fast: install
 	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-gpu: install
+	@PYRO_VAE_TEST_DEVICE=cuda OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(ARGS)
 
 notebooks: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check
+from pyro_vae._float32 import float32_convolutions
 
 __all__ = [
     "ContextRange",
@@ -148,7 +149,8 @@ def network_in_chunks(network: nn.Module, inputs: Tensor, *context: Tensor, batc
     if first is not None:
         inputs = inputs.to(first)
     columns = (part.split(batch_size) for part in (inputs, *taken_context(network, context)))
-    return torch.cat([network(*chunk) for chunk in zip(*columns, strict=True)])
+    with float32_convolutions():
+        return torch.cat([network(*chunk) for chunk in zip(*columns, strict=True)])
 
 
 def positional_inputs(called: Callable[..., Any]) -> tuple[int, float]:

@@ -33,11 +33,16 @@ def entry_for(*programs: Callable[..., Any]) -> Entry:
         f"Expected model and guide to take the same inputs; one needs {least} (x and context) and the other takes "
         f"{most:g}. Give both the same arguments, used or not.",
     )
-    tensors = (t for program in programs for t in _tensors(program) if t.is_floating_point())
-    first = next(tensors, None)
-    if first is None:
-        return Entry(least, most)
-    return Entry(least, most, first.dtype, first.device)
+    modules = [module for program in programs for module in _modules(program)]
+    first = next((t for module in modules for t in _tensors(module) if t.is_floating_point()), None)
+    dtype, device = (None, None) if first is None else (first.dtype, first.device)
+    return Entry(least, most, dtype, device, _image_shapes(modules))
+
+
+def _image_shapes(modules: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of images, channels first, that networks were built for; those say so by `data_shape`."""
+    shapes = [getattr(part, "data_shape", None) for module in modules for part in module.modules()]
+    return tuple(shape for shape in shapes if isinstance(shape, tuple) and len(shape) == 3)
 
 
 def _most_used(ranges: list[ContextRange]) -> float:
@@ -53,8 +58,13 @@ def accepted_inputs(program: Callable[..., Any]) -> tuple[int, float]:
     return 1 + least, 1 + most
 
 
-def _tensors(program: Any) -> Iterator[Tensor]:
-    """Yield the parameters and buffers that a program holds, or that a function sees from outside."""
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _modules(program: Any) -> Iterator[nn.Module]:
+    """Yield the modules that a program is or holds, or that a function sees from outside."""
     waiting, seen = [program], set[int]()
     while waiting:
         held = waiting.pop(0)
@@ -62,8 +72,7 @@ def _tensors(program: Any) -> Iterator[Tensor]:
             continue
         seen.add(id(held))
         if isinstance(held, nn.Module):
-            yield from held.parameters()
-            yield from held.buffers()
+            yield held
         else:
             waiting += _held(held)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, ClassVar
 
 import pyro
@@ -16,12 +17,14 @@ from pyro.poutine.runtime import am_i_wrapped
 from torch import Tensor, nn
 
 from pyro_vae._compat import give_local_state
+from pyro_vae._float32 import float32_convolutions
 from pyro_vae._pickling import Picklable
 
 __all__ = [
     "Program",
     "evaluation_mode",
     "local_parameters",
+    "moved_back",
     "parameters_of",
 ]
 
@@ -113,12 +116,29 @@ def _traced_parameters(program: Any, *data: Tensor) -> list[Tensor]:
 
 @contextmanager
 def evaluation_mode(*programs: Any) -> Iterator[None]:
-    """Put modules into evaluation mode and back: under dropout or batch statistics a row has no density."""
+    """Put modules into evaluation mode and back, with convolutions in float32.
+
+    Under dropout or batch statistics a row has no density.
+    """
     modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules() if m.training]
     for module in modules:
         module.training = False
     try:
-        yield
+        with float32_convolutions():
+            yield
     finally:
         for module in modules:
             module.training = True
+
+
+@contextmanager
+def moved_back(*programs: Callable[..., Any]) -> Iterator[None]:
+    """Put modules back on the device that they are on now: rows to score lie there, more often than not."""
+    modules = [program for program in programs if isinstance(program, nn.Module)]
+    tensors = [next(chain(module.parameters(), module.buffers()), torch.empty(0)) for module in modules]
+    devices = [tensor.device for tensor in tensors]
+    try:
+        yield
+    finally:
+        for module, device in zip(modules, devices, strict=True):
+            module.to(device)

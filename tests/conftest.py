@@ -1,5 +1,12 @@
 """Settings of the test run, and what many tests start from."""
 
+import os
+
+if os.environ.get("PYRO_VAE_TEST_DEVICE") != "cuda":  # as `make test-gpu` sets it
+    os.environ["CUDA_VISIBLE_DEVICES"] = (
+        ""  # what trains on "auto" does so on the CPU, whose numbers tests know
+    )
+
 from pyro_vae._environment import calm_threads
 
 calm_threads()  # before anything imports torch
@@ -13,6 +20,14 @@ import torch
 from helpers import without_figures
 
 mpl.use("Agg")
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out what needs a GPU where the run has none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU, and `make test-gpu`"))
 
 
 def pytest_collection_finish():

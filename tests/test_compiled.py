@@ -224,9 +224,7 @@ def test_what_a_replay_returns_is_its_own():
     assert second.tolist() == [2, 2, 2]
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="a CUDA graph is recorded and replayed on a GPU only"
-)
+@pytest.mark.gpu
 @pytest.mark.parametrize("objective", BOUNDS)
 def test_replays_on_a_gpu_agree(objective, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

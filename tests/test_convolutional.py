@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import script
 from torch.nn.functional import conv2d, conv_transpose2d
+from torch.utils.data import DataLoader, TensorDataset
 
 from pyro_vae import (
     ELBO,
@@ -19,6 +20,7 @@ from pyro_vae import (
     ReweightedWakeSleep,
     SemiAmortizedGuide,
     StandardNormal,
+    VampPrior,
     estimate_elbo,
     fit,
     load_dataset,
@@ -112,15 +114,61 @@ def test_a_convolution_as_head_keeps_the_place_of_z(context_dim):
         made.decoder(41, 2, (16, 20))
 
 
-def image_model(latent_dim=3):
-    """Return a model and a guide for binary images of 8 x 8."""
-    made = ConvolutionalArchitecture((4, 8), dense=16)
-    likelihood = BernoulliLikelihood(torch.full((64,), 0.3), torch.full((64,), 0.4))
-    decoder = made.decoder(latent_dim, likelihood.outputs_per_position((8, 8)), (8, 8))
+def image_model(latent_dim=3, shape=(8, 8)):
+    """Return a model and a guide for binary images."""
+    made, size = ConvolutionalArchitecture((4, 8), dense=16), math.prod(shape)
+    likelihood = BernoulliLikelihood(torch.full((size,), 0.3), torch.full((size,), 0.4))
+    decoder = made.decoder(latent_dim, likelihood.outputs_per_position(shape), shape)
     return (
         GenerativeModel(StandardNormal(latent_dim), decoder, likelihood),
-        DiagonalNormalGuide(made.encoder((8, 8), 2 * latent_dim)),
+        DiagonalNormalGuide(made.encoder(shape, 2 * latent_dim)),
     )
+
+
+def loader(x):
+    return DataLoader(TensorDataset(x), batch_size=4)
+
+
+@pytest.mark.parametrize(
+    "container", [lambda x: x, lambda x: x.numpy(), lambda x: (x,), TensorDataset, loader, lambda x: [(x,)]]
+)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, guide, data: estimate_elbo(model, guide, data).mean,
+        lambda model, guide, data: log_likelihood(model, guide, data, num_samples=2).mean,
+        lambda model, guide, data: guide.encode(data).mean.sum(),
+        lambda model, guide, data: fit(model, guide, data, epochs=1, progress=False).history[0]["loss"],
+    ],
+)
+def test_images_of_another_shape_are_refused_and_the_own_one_is_taken_in_any_form(container, use):
+    turned = (torch.rand(6, 12, 8) < 0.3).float()
+    with pytest.raises(
+        InputError, match=r"images x of shape \(8, 12\).*96 columns; got images of shape \(12, 8\)"
+    ):
+        use(*image_model(shape=(8, 12)), container(turned))
+    upright = turned.reshape(6, 8, 12)
+    values = []
+    for form in (upright, upright[:, None], upright[..., None], upright.flatten(1)):
+        torch.manual_seed(0)
+        values.append(float(use(*image_model(shape=(8, 12)), container(form))))
+    assert values == pytest.approx([values[-1]] * 4, rel=1e-5)
+
+
+def test_colour_images_are_compared_channels_first():
+    guide = DiagonalNormalGuide(ConvolutionalArchitecture((4,)).encoder((3, 8, 16), 4))
+    x = torch.rand(2, 3, 8, 16)
+    assert torch.equal(guide.encode(x.movedim(1, 3)).mean, guide.encode(x).mean)
+    with pytest.raises(InputError, match=r"images x of shape \(3, 8, 16\).*got images of shape \(3, 16, 8\)"):
+        guide.encode(x.mT)
+
+
+def test_codes_are_no_images():
+    """A VampPrior holds the guide's encoder, and z may be given as maps."""
+    model, guide = image_model(4)
+    model.prior = VampPrior(guide, torch.rand(3, 64))
+    z = torch.randn(5, 4)
+    assert torch.equal(model.decode(z.reshape(5, 1, 2, 2)).mean, model.decode(z).mean)
 
 
 def test_a_convolution_costs_its_weights_at_each_pixel():

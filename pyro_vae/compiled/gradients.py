@@ -9,6 +9,7 @@ against the untraced values on other rows and other noise, and compiled. Model a
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -175,9 +176,11 @@ class CompiledGradients(Gradients):
                 graph = Graph(
                     self.loss, lambda *inputs: _tensors(evaluate(*inputs)), (progress, *data), self.backend
                 )
-            # On a GPU the first run warms up, the second is recorded, the third is a replay.
+            # On a GPU the first run warms up, the second is recorded, the third is a replay. While it records, torch
+            # also captures a graph of nothing, and warns that it is empty.
             for _ in range(3 if progress.is_cuda else 1):
-                with _as_it_was(self.loss, seed=1) as after:
+                with _as_it_was(self.loss, seed=1) as after, warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
                     got, got_buffers = graph(progress, *flipped), after()
         except Exception as error:  # whatever a program does that a graph cannot hold
             if isinstance(error, InputError) and not isinstance(error, ProgramError):

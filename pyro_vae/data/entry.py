@@ -27,6 +27,7 @@ class Entry:
         most: Inputs that they take; `math.inf` for any number.
         dtype: Of their parameters; None leaves floating rows in their own precision.
         device: Of their parameters; None leaves rows where they are.
+        image_shapes: Channels, height and width of the images that their networks take; empty where they take any rows.
     """
 
     def __init__(
@@ -35,12 +36,18 @@ class Entry:
         most: float = math.inf,
         dtype: torch.dtype | None = None,
         device: torch.device | None = None,
+        image_shapes: tuple[tuple[int, ...], ...] = (),
     ) -> None:
         self.least, self.most, self.dtype, self.device = least, most, dtype, device
+        self.image_shapes = image_shapes
         self._said = False
 
     def taking(self, context: ContextRange) -> Entry:
         """Return the entry for other inputs: x and so many context tensors."""
+        return Entry(1 + context.least, 1 + context.most, self.dtype, self.device, self.image_shapes)
+
+    def of_codes(self, context: ContextRange) -> Entry:
+        """Return the entry for rows of z, which are no images, and so many context tensors."""
         return Entry(1 + context.least, 1 + context.most, self.dtype, self.device)
 
     def rows(self, data: Any, name: str = "x") -> tuple[Tensor, ...]:
@@ -120,10 +127,22 @@ class Entry:
             return tuple(batch)
         parts = self.taken(_parts(batch), name)
         with torch.no_grad(), torch.inference_mode(False):
-            x, _ = as_matrix(as_tensor(parts[0], name), name)
+            x, shape = as_matrix(as_tensor(parts[0], name), name)
+            self._check_image(shape, name)
             context = self._converted(parts[1:], len(x))
             x = x if x.is_floating_point() else x.to(self.dtype or torch.get_default_dtype())
             return self._placed(x), *context
+
+    def _check_image(self, shape: tuple[int, ...], name: str) -> None:
+        """Raise where rows are images of another shape than the networks were built for, even of as many pixels."""
+        if len(shape) < 2 or not self.image_shapes:
+            return
+        image = self.image_shapes[0]
+        check(
+            (1, *shape)[-3:] in self.image_shapes and len(shape) < 4,
+            f"Expected images {name} of shape {image[1:] if image[0] == 1 else image}, which the networks were built "
+            f"for, or rows of {math.prod(image)} columns; got images of shape {shape}. Transpose or resize them.",
+        )
 
     def _converted(self, context: tuple[Any, ...], num_rows: int) -> tuple[Tensor, ...]:
         tensors = [as_tensor(part, f"context {number + 1}") for number, part in enumerate(context)]

@@ -41,7 +41,7 @@ class AnnealedRows:
     def __call__(
         self, work: Callable[[AnnealedChains, slice], tuple[Tensor, ...]], directions: int = 1
     ) -> list[Tensor]:
-        """Do `work` on the chains of each batch, tuned, and join the rows of what it returns.
+        """Do `work` on the chains of each batch, tuned, and join the rows of what it returns, on the CPU.
 
         Args:
             work: Takes the chains of a batch, and which rows they are.
@@ -58,7 +58,8 @@ class AnnealedRows:
                 torch.manual_seed(for_programs)
                 batch = tuple(values[rows] for values in self.data)
                 densities = Densities(self.model, self.guide, batch, self.max_plate_nesting)
-                parts.append(work(AnnealedChains(self.annealing, densities, for_chains, bar), rows))
+                chains = AnnealedChains(self.annealing, densities, for_chains, bar)
+                parts.append([part.cpu() for part in work(chains, rows)])
         return [torch.cat(part) for part in zip(*parts, strict=True)]
 
 

@@ -117,8 +117,8 @@ def _drawn(
 def _of_site(site: SiteDraws) -> SiteSummary:
     kl = (site.log_q - site.log_p).mean(0)
     return SiteSummary(
-        mean_variance=_mean_variance(site.means),
-        kl_per_dimension=site.kl_per_dimension,
+        mean_variance=_mean_variance(site.means).cpu(),
+        kl_per_dimension=None if site.kl_per_dimension is None else site.kl_per_dimension.cpu(),
         kl=float(kl.mean()),
         kl_se=mean_and_se(kl - kl.mean())[1],
     )

@@ -127,7 +127,7 @@ class GenerativeModel(Program):
             context: Arrays or tensors, rows first, (N, ...).
             batch_size: Rows a chunk.
         """
-        entry = entry_for(self).taking(context_range_of_network(self.decoder))
+        entry = entry_for(self).of_codes(context_range_of_network(self.decoder))
         z, *parts = entry.rows_and_context(z, context, "z")
         check_rows(z, self.latent_dim, "z")
         return self._likelihood_at(network_in_chunks(self.decoder, z, *parts, batch_size=batch_size))

@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from pyro_vae._checks import check
+from pyro_vae.networks.image_networks import image_shape
 from pyro_vae.networks.mlp import MLP, ContextMLP
 from pyro_vae.networks.standardize import Standardize, StandardizedEncoder
 
@@ -114,4 +115,5 @@ def standardized_encoder(
     dropout = getattr(architecture, "dropout", 0.0)
     check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
     network = architecture.encoder(data_shape, out_features, context_dim)
-    return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), network)
+    image = image_shape(data_shape) if len(data_shape) in (2, 3) else None
+    return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), network, image)

@@ -78,19 +78,19 @@ class ImageEncoder(_WithContext):
     """Rows as images, through convolutions, then flattened beside context through dense layers.
 
     Args:
-        shape: Channels, height and width of a row.
+        data_shape: Channels, height and width of a row; images of another shape are refused where data comes in.
         maps: Images (N, channels, height, width) to feature maps.
         dense: Flattened feature maps and context to outputs.
         context_dim: Columns of context.
     """
 
-    def __init__(self, shape: Shape, maps: nn.Module, dense: nn.Module, context_dim: int = 0) -> None:
+    def __init__(self, data_shape: Shape, maps: nn.Module, dense: nn.Module, context_dim: int = 0) -> None:
         super().__init__(maps, context_dim)
-        self.shape, self.dense = shape, dense
+        self.data_shape, self.dense = data_shape, dense
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
-        features = self.maps(_as_images(x, self.shape)).permute(0, 2, 3, 1).flatten(1)
+        features = self.maps(_as_images(x, self.data_shape)).permute(0, 2, 3, 1).flatten(1)
         outputs: Tensor = self.dense(self._beside(features, context))
         return outputs
 
@@ -101,20 +101,20 @@ class MapsEncoder(_WithContext):
     The first outputs of all positions come first, map by map: with a diagonal guide the locations, then the scales.
 
     Args:
-        shape: Channels, height and width of a row.
+        data_shape: Channels, height and width of a row; images of another shape are refused where data comes in.
         maps: Images (N, channels, height, width) to feature maps.
         last: Feature maps and context to maps of outputs.
         context_dim: Columns of context.
     """
 
-    def __init__(self, shape: Shape, maps: nn.Module, last: nn.Module, context_dim: int = 0) -> None:
+    def __init__(self, data_shape: Shape, maps: nn.Module, last: nn.Module, context_dim: int = 0) -> None:
         super().__init__(maps, context_dim)
-        self.shape = shape
+        self.data_shape = data_shape
         self.last = last.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
-        outputs: Tensor = self.last(self._beside(self.maps(_as_images(x, self.shape)), context))
+        outputs: Tensor = self.last(self._beside(self.maps(_as_images(x, self.data_shape)), context))
         return outputs.flatten(1)
 
 

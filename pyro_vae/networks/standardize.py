@@ -59,10 +59,19 @@ class StandardizedEncoder(Picklable, nn.Sequential):
         standardize: `Standardize`.
         dropout: Drops columns of x in training.
         network: From standardized rows, and context where it takes some, to outputs.
+        data_shape: Channels, height and width of a row that is an image, of which those of another shape are refused
+            where data comes in; None where rows are no images.
     """
 
-    def __init__(self, standardize: nn.Module, dropout: nn.Module, network: nn.Module) -> None:
+    def __init__(
+        self,
+        standardize: nn.Module,
+        dropout: nn.Module,
+        network: nn.Module,
+        data_shape: tuple[int, int, int] | None = None,
+    ) -> None:
         super().__init__(standardize, dropout, network)
+        self.data_shape = data_shape
 
     @property
     def context_range(self) -> ContextRange:

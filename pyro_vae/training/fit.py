@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae._inputs import entry_for
+from pyro_vae._programs import moved_back
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
@@ -103,7 +102,7 @@ def fit(
     """
     if seed is None:
         seed = int(processes.from_first(torch.randint(2**62, ())))
-    with torch.inference_mode(False), torch.enable_grad(), _moved_back(model, guide):
+    with torch.inference_mode(False), torch.enable_grad(), moved_back(model, guide):
         trainer = make_trainer(
             model,
             guide,
@@ -130,19 +129,6 @@ def fit(
     for note in filter(None, (result.note, result.metrics_note)):
         warnings.warn(note, stacklevel=2)
     return result
-
-
-@contextmanager
-def _moved_back(*programs: Callable[..., Any]) -> Iterator[None]:
-    """Put modules back on the device that they are on now: rows to score lie there, more often than not."""
-    modules = [program for program in programs if isinstance(program, nn.Module)]
-    tensors = [next(chain(module.parameters(), module.buffers()), torch.empty(0)) for module in modules]
-    devices = [tensor.device for tensor in tensors]
-    try:
-        yield
-    finally:
-        for module, device in zip(modules, devices, strict=True):
-            module.to(device)
 
 
 def make_trainer(

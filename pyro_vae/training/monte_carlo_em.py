@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
 from pyro_vae._context import row_by_row, taken_context
 from pyro_vae._inputs import entry_for
-from pyro_vae._programs import local_parameters
+from pyro_vae._programs import local_parameters, moved_back
 from pyro_vae.data import Batches
 from pyro_vae.data.adapters import as_blocks
 from pyro_vae.evaluate.hmc import HMC, HMCState, init
@@ -114,15 +114,14 @@ class MonteCarloEM:
         Args:
             model: A generative program; those of its parameters that require gradients are trained.
             train: Rows, with their context where the model takes some, in any container that `pyro_vae.fit` takes, in
-                data units. All lie on the device, a split's
-                under its fixed draw of noise, the one that exact baselines are fitted to: noise drawn anew would move
-                each chain's target away from where the chain has come.
+                data units. All lie on the device, a split's under its fixed draw of noise, the one that exact baselines
+                are fitted to: noise drawn anew would move each chain's target away from where the chain has come.
             validation: Likewise, or None. Its rows have chains from which the model does not learn.
             epochs: Passes over the training rows.
             batch_size: Rows a step.
             optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
             schedule: The learning rate over time; half a cosine down to 0 by default.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu" or "cuda"; the model is put back where it was, and chains are returned on the CPU.
             seed: Of the order of rows and of all noise; drawn from torch's random state where None.
             progress: Whether to show a progress bar on stderr.
 
@@ -140,10 +139,10 @@ class MonteCarloEM:
             isinstance(model, GenerativeModel),
             f"Expected a GenerativeModel, with prior, decoder and likelihood; got {type(model).__name__}.",
         )
-        model.to(place).eval()
         splits = {"train": train} if validation is None else {"train": train, "validation": validation}
-        rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
-        with torch.random.fork_rng(), local_parameters():
+        with torch.random.fork_rng(), local_parameters(), moved_back(model):
+            model.to(place).eval()
+            rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
             torch.manual_seed(seed)
             chains = {name: _Chains(self, model, data, batch_size, seed) for name, data in rows.items()}
             total = epochs * len(chains["train"].batches)
@@ -263,7 +262,7 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
             bar.set_postfix_str(
                 ", ".join(f"{name} {value:.3g}" for name, value in line["train"].items()), refresh=False
             )
-    return MonteCarloEMResult(history, epochs, "epochs", seconds, train.z, train.step_size)
+    return MonteCarloEMResult(history, epochs, "epochs", seconds, train.z.cpu(), train.step_size.cpu())
 
 
 def _learn_nothing(log_joint: Tensor, where: str) -> None:

@@ -59,18 +59,28 @@ def python_of(peer: str, folder: Path) -> str:
     return str(python)
 
 
-def environment(threads: int, clock: str = "wall", cache: Path | None = None) -> dict[str, str]:
-    """Return the environment in which every contender has as many threads and the same clock.
+def environment(
+    threads: int, clock: str = "wall", cache: Path | None = None, device: str = "cpu"
+) -> dict[str, str]:
+    """Return the environment in which every contender has as many threads, the same clock and the same device.
 
     Args:
         threads: Of each contender.
         clock: "wall" or "cpu".
+        device: "cpu" or "cuda".
         cache: Folder for what torch compiles, new where compiling is to be timed.
     """
     count = str(threads)
-    paths = os.pathsep.join(map(str, (SCRIPTS, SCRIPTS.parent)))
+    paths = os.pathsep.join(
+        [str(SCRIPTS), str(SCRIPTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    own = {"PYTHONPATH": paths, "PYTHONWARNINGS": "ignore", "JAX_PLATFORMS": "cpu", "BENCHMARK_CLOCK": clock}
+    own = {
+        "PYTHONPATH": paths,
+        "PYTHONWARNINGS": "ignore",
+    }
+    own |= {"JAX_PLATFORMS": device, "BENCHMARK_CLOCK": clock, "BENCHMARK_DEVICE": device}
+    own |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # contenders share the GPU's memory
     if cache is not None:
         own["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     return os.environ | dict.fromkeys(names, count) | own
@@ -92,7 +102,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self._told,
             text=True,
-            env=environment(options.threads, options.clock, cache),
+            env=environment(options.threads, options.clock, cache, options.place),
         )
         self.seconds_to_build = self._answer()
         self.times: list[float] = []
@@ -158,10 +168,12 @@ def processes(
             process.close()
 
 
-def ceilings(threads: int) -> dict[str, float]:
+def ceilings(threads: int, device: str = "cpu") -> dict[str, float]:
     """Return what the machine can do at most; see `ceilings.py`."""
     command = [sys.executable, "-m", "benchmarks.ceilings"]
-    done = subprocess.run(command, env=environment(threads), check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=environment(threads, device=device), check=True, capture_output=True, text=True
+    )
     values: dict[str, float] = json.loads(done.stdout)
     return values
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pyro_vae._checks import InputError
+
 
 @dataclass(frozen=True)
 class Options:
@@ -24,6 +26,11 @@ class Options:
     peers: Path = Path("build/peers")
     """Folder for the virtual environments of peers, made where they are missing."""
 
+    @property
+    def place(self) -> str:
+        """What contenders compute on."""
+        return "cpu"
+
 
 @dataclass(frozen=True)
 class InRounds(Options):
@@ -33,11 +40,38 @@ class InRounds(Options):
     """How often each contender has its turn."""
 
 
-def machine(threads: int) -> str:
-    """Return the processor's name and how much of it is used."""
+@dataclass(frozen=True)
+class OnDevice(InRounds):
+    """What benchmarks take that also run on a GPU."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What contenders compute on; the time on a GPU is that of the wall clock."""
+
+    def __post_init__(self) -> None:
+        if (self.device, self.clock) == ("cuda", "cpu"):
+            raise InputError(
+                "Expected --clock wall with --device cuda; got cpu, which does not count a GPU's time."
+            )
+
+    @property
+    def place(self) -> str:
+        """What contenders compute on."""
+        return self.device
+
+
+def machine(options: Options) -> str:
+    """Return the processor's name and how much of it is used, and the GPU's name where one is."""
+    threads = options.threads
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = names[0].split(":")[1].strip() if names else platform.processor()
-    return f"{name}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"
+    told = f"{name}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{_gpu()}, {told}" if options.place == "cuda" else told
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

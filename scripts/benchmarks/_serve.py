@@ -9,7 +9,18 @@ from typing import Any
 
 from benchmarks.networks import Network
 
-__all__ = ["Network", "clock", "serve", "turns"]
+__all__ = ["Network", "clock", "device", "finished", "serve", "turns"]
+
+
+def device() -> str:
+    """Return what to compute on, "cpu" or "cuda"."""
+    return os.environ.get("BENCHMARK_DEVICE", "cpu")
+
+
+def finished() -> None:
+    """Wait until a GPU has done what torch has started on it."""
+    if device() == "cuda" and "torch" in sys.modules:
+        sys.modules["torch"].cuda.synchronize()
 
 
 def clock() -> float:
@@ -30,6 +41,7 @@ def serve(build: Callable[[Network], Callable[[int], Any]], first: int = 3) -> N
     started = clock()
     steps = build(Network(*json.loads(sys.argv[1])))
     steps(first)
+    finished()
     print(clock() - started, flush=True)
     for count in turns():
         steps(count)
@@ -40,4 +52,5 @@ def turns() -> Iterator[int]:
     for line in sys.stdin:
         started = clock()
         yield int(line)
+        finished()
         print(clock() - started, flush=True)

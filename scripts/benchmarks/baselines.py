@@ -35,7 +35,7 @@ class Baselines(InRounds):
             values[name] = times.tolist()
         told = (
             f"{self.num_rows} x {self.num_columns}, {self.n_components} components, float64, {self.rounds} rounds; "
-            f"{machine(self.threads)}\n\n"
+            f"{machine(self)}\n\n"
             + markdown(["ours / other", "ours, ms", "other, ms", "ratio", "min", "max"], rows)
         )
         write(self.out, "baselines", told, {"seconds": values})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, compared, processes
 from benchmarks._names import ByName
-from benchmarks._report import InRounds, machine, write
+from benchmarks._report import OnDevice, machine, write
 from benchmarks.networks import NETWORKS
 
 CONTENDERS = ByName(
@@ -22,7 +22,7 @@ CONTENDERS = ByName(
 
 
 @dataclass(frozen=True)
-class Epoch(InRounds):
+class Epoch(OnDevice):
     """An epoch, validation included: medians over rounds in which the contenders take turns."""
 
     network: str = "784-400-20"
@@ -42,7 +42,7 @@ class Epoch(InRounds):
                     process.steps(1)
         told = (
             f"{self.network}, batch {network.batch_size}, {self.num_rows} rows, {self.num_rows // 11} of validation, "
-            f"{self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
+            f"{self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
             f"{compared('an epoch', running, 1.0)}"
         )
         write(self.out, "epoch", told, {"seconds": {process.label: process.times for process in running}})

@@ -7,7 +7,7 @@ from benchmarks.ours import trainer_of  # isort: skip (it sets the threads befor
 
 import torch
 
-from benchmarks._serve import Network, serve
+from benchmarks._serve import Network, device, serve
 from pyro_vae.training import FusedAdamW, ProgressBar, Schedule
 
 
@@ -23,7 +23,7 @@ def epochs_of(network: Network) -> Callable[[int], None]:
         if trainer.stepper.gradients.note:
             raise RuntimeError(trainer.stepper.gradients.note)
 
-    batch, progress = train[: network.batch_size].clone(), torch.zeros(())
+    batch, progress = train[: network.batch_size].to(device()), torch.zeros((), device=device())
     adam = trainer.stepper.optimizer
     assert isinstance(adam, FusedAdamW)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, ceilings, compared, processes
 from benchmarks._names import ByName
-from benchmarks._report import InRounds, machine, write
+from benchmarks._report import OnDevice, machine, write
 from benchmarks.networks import NETWORKS
 
 CONTENDERS = ByName(
@@ -21,7 +21,7 @@ NUM_SAMPLES = 5000
 
 
 @dataclass(frozen=True)
-class Likelihood(InRounds):
+class Likelihood(OnDevice):
     """The log-likelihood of a row by 5000 samples of z: medians over rounds in which the contenders take turns."""
 
     network: str = "784-200-200-50"
@@ -38,9 +38,9 @@ class Likelihood(InRounds):
             for _ in range(self.rounds):
                 for process in running:
                     process.round(self.seconds)
-        limits = ceilings(self.threads)
+        limits = ceilings(self.threads, self.device)
         told = (
-            f"{self.network}, {NUM_SAMPLES} samples a row, {self.rounds} rounds; {machine(self.threads)}, "
+            f"{self.network}, {NUM_SAMPLES} samples a row, {self.rounds} rounds; {machine(self)}, "
             f"{self.clock} time\n\n{compared('one row', running)}"
         )
         figures = {process.label: process.times for process in running}

@@ -9,7 +9,7 @@ calm_threads()
 
 import torch
 
-from benchmarks._serve import Network, serve
+from benchmarks._serve import Network, device, serve
 from benchmarks.likelihood import NUM_SAMPLES
 from pyro_vae.evaluate import log_likelihood
 from pyro_vae.experiment.build import build
@@ -29,14 +29,14 @@ def rows_of(network: Network) -> Callable[[int], None]:
         activation="relu",
     )
     model, guide = build(config, rows.mean(0), rows.std(0))
-    model.eval(), guide.eval()
+    model.to(device()).eval(), guide.to(device()).eval()
 
     def evaluate(n: int) -> None:
         log_likelihood(model, guide, rows[torch.arange(n) % len(rows)], NUM_SAMPLES)
 
     @torch.no_grad()
     def decode(n: int) -> None:
-        z = torch.randn(AT_ONCE, network.latent_dim)
+        z = torch.randn(AT_ONCE, network.latent_dim, device=device())
         for _ in range(n * NUM_SAMPLES // AT_ONCE):
             model.decoder(z)
 

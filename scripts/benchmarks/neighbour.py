@@ -59,7 +59,7 @@ class Neighbour(InRounds):
             ]
             for label, times in quiet.items()
         ]
-        told = f"{self.network}, {self.rounds} rounds; {machine(self.threads)}\n\n" + markdown(
+        told = f"{self.network}, {self.rounds} rounds; {machine(self)}\n\n" + markdown(
             ["one step", "quiet, ms", "min", "max", "busy neighbour, ms", "min", "max", "ratio"], rows
         )
         write(self.out, "neighbour", told, {"quiet": quiet, "busy": busy})

@@ -11,7 +11,7 @@ if "spinning" not in sys.argv:
 
 import torch
 
-from benchmarks._serve import Network, serve
+from benchmarks._serve import Network, device, serve
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.objectives import ELBO
@@ -44,7 +44,7 @@ def trainer_of(
         optimizer=FusedAdamW,
         clip_norm=None,
         patience=None,
-        device="cpu",
+        device=device(),
         compile="on" if "compile" in sys.argv else "off",
         seed=0,
         **defaults | settings,
@@ -55,7 +55,7 @@ def steps_of(network: Network) -> Callable[[int], None]:
     """Return the steps of a trainer."""
     rows = (torch.rand(8 * network.batch_size, network.data_dim) < 0.2).float()
     trainer = trainer_of(network, rows)
-    batches = list(rows.split(network.batch_size))
+    batches = list(rows.to(device()).split(network.batch_size))
     trainer.loss.train()
 
     def steps(n: int) -> None:

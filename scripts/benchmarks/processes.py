@@ -48,7 +48,7 @@ class Processes(InRounds):
         header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast", "min", "max"]
         sums = spread(found["sums"])
         text = (
-            f"{self.network}, {self.rounds} rounds; {machine(self.threads)} to a process\n\n"
+            f"{self.network}, {self.rounds} rounds; {machine(self)} to a process\n\n"
             f"{markdown(header, rows)}\n\n"
             f"{found['parameters']} parameters; one sum of all gradients, {4e-6 * found['parameters']:.1f} MB, takes "
             f"{sums['median']:.2f} ms ({sums['min']:.2f} to {sums['max']:.2f})"

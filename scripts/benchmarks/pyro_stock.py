@@ -10,7 +10,7 @@ from pyro.infer import SVI, JitTrace_ELBO, Trace_ELBO
 from pyro.optim import Adam
 from torch import Tensor, nn
 
-from benchmarks._serve import Network, serve
+from benchmarks._serve import Network, device, serve
 from benchmarks.pytorch import networks
 
 Program = Callable[[Tensor], None]
@@ -38,8 +38,9 @@ def programs(encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> tuple[P
 def build(network: Network) -> Callable[[int], None]:
     """Return the steps of `SVI`."""
     elbo = JitTrace_ELBO(ignore_jit_warnings=True) if "jit" in sys.argv else Trace_ELBO()
-    svi = SVI(*programs(*networks(network), network.latent_dim), Adam({"lr": 1e-3}), elbo)
-    batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float()
+    encoder, decoder = (part.to(device()) for part in networks(network))
+    svi = SVI(*programs(encoder, decoder, network.latent_dim), Adam({"lr": 1e-3}), elbo)
+    batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float().to(device())
 
     def steps(n: int) -> None:
         for i in range(n):

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from benchmarks._serve import Network, serve
+from benchmarks._serve import Network, device, serve
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+MODE = "reduce-overhead" if device() == "cuda" else None
+"""Of torch.compile: on a GPU the one that replays CUDA graphs."""
 
 
 def mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
@@ -61,12 +63,12 @@ class VAE(nn.Module):
 
 def build(network: Network) -> Callable[[int], None]:
     """Return the steps of Adam, fused."""
-    model = VAE(network)
+    model = VAE(network).to(device())
     if "channels-last" in sys.argv:
         model.to(memory_format=torch.channels_last)
-    loss = torch.compile(model) if "compile" in sys.argv else model
+    loss = torch.compile(model, mode=MODE) if "compile" in sys.argv else model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float()
+    batches = (torch.rand(8, network.batch_size, network.data_dim) < 0.2).float().to(device())
 
     def steps(n: int) -> None:
         for i in range(n):

@@ -133,7 +133,7 @@ class Quality(Options):
         told = (
             f"{dataset.name}, {dataset.description}; {len(dataset.train)} training and "
             f"{len(dataset.test)} test rows; log p(x) by {self.num_samples} samples, nats per example; "
-            f"{machine(self.threads)}, {self.clock} time\n\n"
+            f"{machine(self)}, {self.clock} time\n\n"
             + markdown(["seconds to (ratio to the first)", *map(str, self.levels), "ended at"], rows)
         )
         figures = {

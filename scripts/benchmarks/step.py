@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
 from benchmarks._names import ByName
-from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks._report import OnDevice, machine, markdown, write
 from benchmarks.networks import NETWORKS, Network, flops
 
 CONTENDERS = ByName(
@@ -37,7 +37,7 @@ def _chosen(names: tuple[str, ...], network: Network) -> list[Contender]:
 
 
 @dataclass(frozen=True)
-class Step(InRounds):
+class Step(OnDevice):
     """One training step: medians over rounds in which the contenders take turns."""
 
     networks: tuple[str, ...] = PUBLISHED
@@ -57,11 +57,11 @@ class Step(InRounds):
             self._report(name, running)
 
     def _report(self, name: str, running: list[Process]) -> None:
-        limits = ceilings(self.threads)
+        limits = ceilings(self.threads, self.device)
         network = NETWORKS[name]
         work = 1e-9 * flops(network)
         told = (
-            f"{name}, batch {network.batch_size}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
+            f"{name}, batch {network.batch_size}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
             f"{compared('one step', running)}\n\n{work:.2f} GFLOP of matrix products a step; ceilings: "
             + ", ".join(f"{value:.0f} ({what})" for what, value in limits.items())
         )
@@ -70,7 +70,7 @@ class Step(InRounds):
 
 
 @dataclass(frozen=True)
-class Startup(InRounds):
+class Startup(OnDevice):
     """From the start of a contender's work to the end of its third step: imports excluded, compiling included.
 
     Nothing that was compiled before is there.
@@ -94,8 +94,6 @@ class Startup(InRounds):
                 ):
                     times[contender.label].append(process.seconds_to_build)
         rows = [[label, *spread(seconds, 1).values()] for label, seconds in times.items()]
-        told = (
-            f"start-up, {self.network}, {self.rounds} rounds; {machine(self.threads)}, {self.clock} time\n\n"
-        )
+        told = f"start-up, {self.network}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
         told += markdown(["until the third step", "s", "min", "max"], rows)
         write(self.out, "startup", told, {"seconds": times})

@@ -24,8 +24,10 @@ class RowEstimate:
 
     @classmethod
     def joined(cls, parts: Sequence[RowEstimate]) -> RowEstimate:
-        """Return the rows of several estimates, in their order."""
-        return cls(torch.cat([part.value for part in parts]), torch.cat([part.se for part in parts]))
+        """Return the rows of several estimates, in their order, on the CPU."""
+        return cls(
+            torch.cat([part.value.cpu() for part in parts]), torch.cat([part.se.cpu() for part in parts])
+        )
 
     def chosen(self, rows: Tensor) -> RowEstimate:
         """Return the estimate of some rows, a mask of shape (N,)."""

@@ -108,13 +108,17 @@ def inference_gaps(
             densities = Densities(model, guide, tuple(values[rows] for values in data), max_plate_nesting)
             log_weights = _log_weights(densities, fit, num_samples, to_score, bar)
             known = [_Bound.sampled_log(weights) for weights in log_weights.values()]
+            device = data[0].device
             if annealed is not None:
-                known.append(_Bound.given(annealed.value[rows], annealed.se[rows], num_samples))
+                known.append(
+                    _Bound.given(annealed.value[rows].to(device), annealed.se[rows].to(device), num_samples)
+                )
             if exact is not None:
-                known = [_Bound.given(exact[rows], torch.zeros_like(exact[rows]), num_samples)]
+                value = exact[rows].to(device)
+                known = [_Bound.given(value, torch.zeros_like(value), num_samples)]
             parts.append(_taken_apart(_largest(known), log_weights))
     gaps = _joined(parts)
-    lost = lost.to(gaps.log_prob.value.device)
+    lost = lost.cpu()
     return gaps.each(lambda entry: entry.without(lost)) if lost.any() else gaps
 
 
