@@ -133,7 +133,7 @@ REFUSED = {
     "two priors": ((*LABEL, "--context-prior", "--prior", "mixture"), "--context-prior or --prior, not both"),
     "latent": (
         (*LABEL, "--context-prior", "--latent", "categorical"),
-        "--latent gaussian with --context-prior",
+        "a prior without context with --latent categorical",
     ),
     "unused": (("--labelled-rows", 9), "Expected no --labelled-rows with --context none"),
     "share": (("--context", "label", "--missing-labels", 1.5), "Expected --missing-labels in [0, 1]"),

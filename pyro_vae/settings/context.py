@@ -71,11 +71,6 @@ class SomeContext(ContextPart):
             "Expected one latent layer with --context-prior; got --layers. Leave out one.",
         )
         check(
-            not self.context_prior or config.model.latent == "gaussian",
-            f"Expected --latent gaussian with --context-prior, which is a normal; got {config.model.latent}. Leave out "
-            "one.",
-        )
-        check(
             "mixture" not in config.run.sample_from or config.model.part("guide").is_point,
             "Expected --sample-from prior with context: the codes of all rows are not those of one context; got "
             f"{' '.join(config.run.sample_from)}. Leave it out.",
