@@ -174,6 +174,9 @@ from pyro_vae.objectives import (
     StraightThrough as StraightThrough,
 )
 from pyro_vae.objectives import (
+    TotalCorrelation as TotalCorrelation,
+)
+from pyro_vae.objectives import (
     estimate_elbo as estimate_elbo,
 )
 from pyro_vae.priors import (

@@ -61,6 +61,7 @@ def test_choices_are_those_of_what_is_built():
 def test_objectives_are_made_with_their_settings():
     values = {"beta": 0.7, "kl_warmup": 0.2, "free_bits": 0.1, "alpha": 0.3}
     values |= {"temperature": 0.8, "final_temperature": 0.4, "enumeration_gib": 2.0}
+    values |= {"mi_weight": 0.5, "tc_weight": 3.0, "dimension_weight": 2.0, "tc_sampling": "weighted"}
     for name, part in PARTS["objective"].items():
         own = {field.name: values[field.name] for field in part.settings()}
         num_particles = 3 if OBJECTIVES[name].is_bound else 1

@@ -3,6 +3,7 @@
 from pyro_vae.evaluate.annealing import annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
+from pyro_vae.evaluate.decomposition import DivergenceInParts, DivergenceMetric, divergence_in_parts
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
 from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary, site_summaries
@@ -17,6 +18,8 @@ __all__ = [
     "Annealing",
     "BidirectionalBounds",
     "DefensiveGuide",
+    "DivergenceInParts",
+    "DivergenceMetric",
     "IWAECurve",
     "JointDefensiveGuide",
     "LatentSummary",
@@ -29,6 +32,7 @@ __all__ = [
     "WidenedGuide",
     "annealed_log_likelihood",
     "bidirectional_bounds",
+    "divergence_in_parts",
     "iwae_curve",
     "latent_summary",
     "log_likelihood",

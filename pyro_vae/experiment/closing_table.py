@@ -68,6 +68,7 @@ def closing_table(
         likelihood_line(evaluation.likelihood) if evaluation.likelihood else "",
         accuracy_line(evaluation.accuracy),
         evaluation.layers.line() if evaluation.layers else "",
+        evaluation.divergence.line() if evaluation.divergence else "",
         *(evaluation.samples.lines() if evaluation.samples else ()),
         *_baseline_lines(evaluation.baselines, config.model.sizes[0], dataset),
         _extent_sentence(evaluation),

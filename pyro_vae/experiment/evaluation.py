@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pyro_vae._checks import InputError, check_choice
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood
+from pyro_vae.evaluate.decomposition import DivergenceInParts, divergence_in_parts
 from pyro_vae.evaluate.denoising import DenoisingErrors, denoising_errors
 from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.autoencoder import Errors, measure_errors, trained_error
@@ -120,6 +121,7 @@ class Evaluation:
         errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
         accuracy: Of the classes of the rows of each split, by its name; empty where the guide has no classifier.
         layers: What each of several latent layers does; None where there is one.
+        divergence: KL(q(z | x) || p(z)) of test rows in three parts, where their weights were trained on; else None.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -131,6 +133,7 @@ class Evaluation:
     errors: Errors | None = None
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     layers: Layers | None = None
+    divergence: DivergenceInParts | None = None
     denoising: DenoisingErrors | None = None
     notes: tuple[str, ...] = ()
 
@@ -157,6 +160,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "sample_quality": self.samples.summary() if self.samples else {},
             **({"layers": self.layers.summary()} if self.layers else {}),
+            **({"divergence": self.divergence.summary()} if self.divergence else {}),
             "notes": list(self.notes),
             **({"reconstruction_error": self.errors.summary()} if self.errors else {}),
             **({"denoising": self.denoising.summary()} if self.denoising else {}),
@@ -217,6 +221,8 @@ def evaluate(
     layers = measure_layers(model, guide, dataset.test) if config.model.layers and shown else None
     more: dict[str, Any] = {"accuracy": accuracy, "layers": layers, "notes": tuple(notes)}
     more["denoising"] = _denoising(extent, dataset, model, guide, processes)
+    if config.training.objective == "tc" and shown:
+        more["divergence"] = divergence_in_parts(model, guide, dataset.test.evenly_spaced(QUICK_ROWS))
     return Evaluation(extent, estimates, scores, baselines, samples, **more)
 
 

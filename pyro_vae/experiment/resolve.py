@@ -118,7 +118,9 @@ def objective(training: TrainingConfig, guide: GuidePart | None = None) -> Objec
 
 def objective_of(config: Config, dataset: DataSet) -> Objective:
     """Return the objective that a configuration names, with the classes summed out where labels are missing."""
-    named = objective(config.training, config.model.part("guide"))
+    training, num_rows = config.training, len(dataset.train)
+    named = objective(training, config.model.part("guide"))
+    named = training.part("objective").of_rows(named, num_rows, training.batch_size)
     made: Objective = config.model.part("context").objective(named, dataset)
     return made
 

@@ -20,6 +20,7 @@ from pyro_vae.objectives.relaxed import GumbelSoftmax, StraightThrough
 from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
 from pyro_vae.objectives.score_function import RLOO
 from pyro_vae.objectives.semi_supervised import SemiSupervisedELBO
+from pyro_vae.objectives.total_correlation import TotalCorrelation
 from pyro_vae.objectives.wake_sleep import ReweightedWakeSleep
 from pyro_vae.settings.part import load_parts
 
@@ -45,6 +46,7 @@ __all__ = [
     "SemiSupervisedELBO",
     "StraightThrough",
     "Terms",
+    "TotalCorrelation",
     "collect_elbo",
     "draw",
     "estimate_elbo",

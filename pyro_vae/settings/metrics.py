@@ -30,6 +30,18 @@ class ReconstructionError(
     """Mean over rows of the squared distance between x and its reconstruction, in squared data units."""
 
 
+class KLParts(MetricPart, name="kl-parts", target="pyro_vae.evaluate.decomposition:DivergenceMetric"):
+    """Mutual information, total correlation and dimension-wise divergence of at most 1000 validation rows."""
+
+    def check(self, config: Any) -> None:
+        """Check that the guide factorises over the dimensions of one z."""
+        check(
+            config.model.guide == "diagonal" and not config.model.layers,
+            "Expected --guide diagonal and one latent layer with --metrics kl-parts, which takes z apart by "
+            f"dimensions; got --guide {config.model.guide}{' and --layers' if config.model.layers else ''}.",
+        )
+
+
 class Accuracy(MetricPart, name="accuracy", target="pyro_vae.training.accuracy:Accuracy"):
     """Share of rows whose most probable class is their label, in semi-supervised training."""
 

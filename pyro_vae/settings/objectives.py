@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import dataclasses
+from typing import Any, ClassVar, Literal
 
 from pyro_vae._checks import check
 from pyro_vae.settings.checks import finite, positive_or_zero, share
@@ -25,6 +26,10 @@ class ObjectivePart(
     """
 
     latents: ClassVar[tuple[str, ...]] = ("gaussian",)
+
+    def of_rows(self, objective: Any, num_rows: int, batch_size: int) -> Any:
+        """Return the objective for so many training rows in batches, where it depends on that."""
+        return objective
 
 
 class Weighted(ObjectivePart):
@@ -94,6 +99,65 @@ class Renyi(SeveralSamples, name="renyi", target=f"{_SEVERAL}:Renyi"):
     """A bound between elbo and iwae."""
 
     alpha: float = setting(0.5, "Order: 0 is iwae, 1 is elbo.", check=finite, shown="alpha {:g}")
+
+
+class TotalCorrelation(
+    ObjectivePart, name="tc", target="pyro_vae.objectives.total_correlation:TotalCorrelation"
+):
+    """The ELBO with weights for three parts of its divergence, the total correlation of z among them."""
+
+    mi_weight: float = setting(
+        1.0,
+        "Weight of the mutual information of a row's number and z.",
+        check=positive_or_zero,
+        shown="mutual information x {:g}",
+    )
+    tc_weight: float = setting(
+        6.0,
+        "Weight of the total correlation of z's dimensions over all rows.",
+        check=positive_or_zero,
+        shown="total correlation x {:g}",
+    )
+    dimension_weight: float = setting(
+        1.0,
+        "Weight of the divergence of each dimension's distribution over all rows from the prior.",
+        check=positive_or_zero,
+        shown="dimensions x {:g}",
+    )
+    tc_sampling: Literal["stratified", "weighted"] = setting(
+        "stratified",
+        "How q(z) of all training rows is estimated from a batch: without bias, with the row's own share, or weighted "
+        "(Chen et al. 2018, eq. 3).",
+        shown="{} sampling",
+        argument="sampling",
+    )
+
+    def check(self, config: Any) -> None:
+        """Check that guide and prior factorise over the dimensions of one z."""
+        model = config.model
+        check(
+            model.guide == "diagonal" and not model.layers,
+            "Expected --guide diagonal and one latent layer with --objective tc, which takes z apart by "
+            f"dimensions; got --guide {model.guide}{' and --layers' if model.layers else ''}.",
+        )
+        check(
+            model.prior in ("standard-normal", "diagonal-normal"),
+            "Expected --prior standard-normal or diagonal-normal with --objective tc, which takes z apart by "
+            f"dimensions; got {model.prior}.",
+        )
+
+    def of_rows(self, objective: Any, num_rows: int, batch_size: int) -> Any:
+        """Return the objective for so many training rows.
+
+        Raises:
+            InputError: If a batch has one row.
+        """
+        check(
+            num_rows % batch_size != 1,
+            f"Expected a --batch-size that leaves no batch of one row with --objective tc; {num_rows} training rows in "
+            f"batches of {batch_size} leave one. Choose another.",
+        )
+        return dataclasses.replace(objective, num_rows=num_rows)
 
 
 class Reconstruction(

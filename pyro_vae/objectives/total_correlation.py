@@ -1,0 +1,162 @@
+"""The divergence from the prior in three parts: mutual information, total correlation, dimension-wise divergence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from pyro_vae._checks import check, check_choice, check_integer, check_positive
+from pyro_vae.objectives.divergences import factors_of
+from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.rows import Draws
+
+__all__ = ["SAMPLING", "DivergenceParts", "TotalCorrelation", "divergence_parts", "log_shares"]
+
+SAMPLING = ("stratified", "weighted")
+"""How q(z) of all rows is estimated from those of a batch."""
+
+
+class DivergenceParts(NamedTuple):
+    """`log q(z | x) - log p(z)` of each sample and row in three parts, each (num_particles, N), nats.
+
+    In expectation over rows and z ~ q(z | x) they are the divergences that they are named after, and whatever stands
+    for q(z) their sum is `log q(z | x) - log p(z)`.
+    """
+
+    mutual_information: Tensor
+    """log q(z | x) - log q(z), of the row's number and z ("index-code mutual information")."""
+    total_correlation: Tensor
+    """log q(z) - sum_d log q(z_d)."""
+    dimensions: Tensor
+    """sum_d (log q(z_d) - log p(z_d)), the dimension-wise divergence."""
+
+
+@dataclass(frozen=True)
+class TotalCorrelation(Objective):
+    """`E_q[log p(x | z)] - a I(n; z) - b KL(q(z) || prod_d q(z_d)) - c sum_d KL(q(z_d) || p(z_d))`.
+
+    The divergence of the ELBO in three parts with a weight each (Chen et al. 2018, eqs. 2 and 4, whose alpha, beta and
+    gamma are a, b and c; a = c = 1 is the beta-TCVAE). q(z) is the mean of q(z | x_n) over all N rows of the data set,
+    estimated from those of the batch, see `log_shares`; its logarithm is biased, most where a batch is small. The
+    reported ELBO is that of weights one.
+
+    Args:
+        num_particles: Samples of z for each row and step.
+        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_rows: N, rows of the training data, of which batches are drawn.
+        mi_weight: a, of the mutual information of the row's number and z.
+        tc_weight: b, of the total correlation.
+        dimension_weight: c, of the dimension-wise divergence.
+        sampling: One of `SAMPLING`.
+
+    Raises:
+        InputError: If an argument is out of range; in a run, if the guide is not one site, normal with independent
+            dimensions, or a batch has one row.
+    """
+
+    num_rows: int | None = None
+    mi_weight: float = 1.0
+    tc_weight: float = 6.0
+    dimension_weight: float = 1.0
+    sampling: str = "stratified"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_rows is not None:
+            check_integer(self.num_rows, "num_rows", minimum=2)
+        for name in ("mi_weight", "tc_weight", "dimension_weight"):
+            check_positive(getattr(self, name), name, zero=True)
+        check_choice(self.sampling, SAMPLING, "sampling")
+
+    @property
+    def is_elbo(self) -> bool:
+        """Whether all weights are one."""
+        return self.mi_weight == self.tc_weight == self.dimension_weight == 1
+
+    def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
+        """Return the loss, in nats per example.
+
+        Raises:
+            InputError: If `num_rows` is not known.
+        """
+        check(
+            self.num_rows is not None,
+            "Expected num_rows, the number of training rows: q(z) of all of them is estimated from a batch; got none. "
+            "Give TotalCorrelation(num_rows=len(train)).",
+        )
+        assert self.num_rows is not None
+        likelihood = draws.log_probs.likelihood
+        shares = log_shares(likelihood.shape[1], self.num_rows, self.sampling, likelihood)
+        parts = divergence_parts(draws, shares)
+        weights = (self.mi_weight, self.tc_weight, self.dimension_weight)
+        weighed = sum(
+            (w * part for w, part in zip(weights, parts, strict=True)), start=likelihood.new_zeros(())
+        )
+        return -(likelihood - weighed).mean()
+
+
+def log_shares(
+    batch_size: int, num_rows: int, sampling: str = "stratified", like: Tensor | None = None
+) -> Tensor:
+    """Return the logarithm of the share that the row of each column has in q(z) at z drawn from the row of each line.
+
+    With B rows in the batch, of N, "stratified" gives the own row 1/N, and each other one (N - 1) / (N (B - 1)):
+    without bias for q(z) at that z, where a batch is drawn without replacement. It is the estimator of Chen et al.
+    2018, appendix C.2, averaged over which of the others is its last one. "weighted" gives each row 1 / (N B), their
+    eq. 3 for E[log q(z)].
+
+    Args:
+        batch_size: B, at least 2.
+        num_rows: N.
+        sampling: One of `SAMPLING`.
+        like: A tensor of the dtype and device wanted; float64 on the CPU where None.
+
+    Returns:
+        Shape (B, B).
+
+    Raises:
+        InputError: If the batch has one row.
+    """
+    check(
+        batch_size > 1,
+        f"Expected batches of at least two rows, which q(z) is estimated from; got {batch_size}. Choose a batch_size "
+        "that leaves no batch of one row.",
+    )
+    own, others = 1 / num_rows, (num_rows - 1) / (num_rows * (batch_size - 1))
+    if sampling == "weighted":
+        own = others = 1 / (num_rows * batch_size)
+    like = torch.zeros((), dtype=torch.float64) if like is None else like
+    is_own = torch.eye(batch_size, dtype=torch.bool, device=like.device)
+    return torch.where(is_own, like.new_full((), math.log(own)), like.new_full((), math.log(others)))
+
+
+def divergence_parts(draws: Draws, shares: Tensor) -> DivergenceParts:
+    """Return the divergence of each row in its three parts.
+
+    Args:
+        draws: Of a guide with one site, normal with independent dimensions.
+        shares: As `log_shares` gives them, shape (N, N).
+
+    Raises:
+        InputError: If the guide is another one.
+    """
+    site = draws.guide_sites[0]
+    factors = factors_of(site["fn"])
+    check(
+        len(draws.guide_sites) == 1 and isinstance(factors, Normal),
+        "Expected a guide of one site, normal with independent dimensions, whose marginals q(z_d | x) are known; got "
+        f"{', '.join(type(s['fn']).__name__ for s in draws.guide_sites)}. Take a diagonal guide.",
+    )
+    log_q, log_p = draws.log_probs.guide, draws.log_probs.prior
+    # Each sample under the posterior of each row: (..., row of the sample, row of the posterior, dimension).
+    posteriors = Normal(factors.loc.unsqueeze(-3), factors.scale.unsqueeze(-3))
+    table = posteriors.log_prob(site["value"].unsqueeze(-2))
+    marginal = (table.sum(-1) + shares).logsumexp(-1)
+    product = (table + shares.unsqueeze(-1)).logsumexp(-2).sum(-1)
+    parts = (log_q - marginal, marginal - product, product - log_p)
+    return DivergenceParts(*(part.expand_as(log_q) for part in parts))
