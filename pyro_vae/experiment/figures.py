@@ -15,7 +15,13 @@ from matplotlib.font_manager import FontProperties
 from pyro_vae import plots
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood
-from pyro_vae.experiment import autoencoder_figures, context_figures, image_figures, layer_figures
+from pyro_vae.experiment import (
+    autoencoder_figures,
+    code_figures,
+    context_figures,
+    image_figures,
+    layer_figures,
+)
 from pyro_vae.experiment.denoising import denoising
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.guides import AmortizedGuide
@@ -94,9 +100,11 @@ def _pictures(
 ) -> Iterator[tuple[str, Draw]]:
     """Yield the name of each picture that a run has, and the function that draws it."""
     yield "training_curves", partial(_training_curves, shown, history, best_epoch)
-    layered = isinstance(shown.model, HierarchicalModel)
+    layered, has_codes = isinstance(shown.model, HierarchicalModel), code_figures.has_codes(shown.guide)
     if layered:
         yield from layer_figures.latent_pictures(shown)
+    elif has_codes:
+        yield from code_figures.pictures(shown)
     else:
         if shown.model.latent_dim >= 3:
             yield "latent_space_3d", partial(_latent_space, shown, plots.latent_space_3d, 3)
@@ -110,7 +118,7 @@ def _pictures(
         yield "samples", partial(own.samples, shown)
         if layered:
             yield from layer_figures.layer_pictures(shown)
-        else:
+        elif not has_codes:
             yield "traversal", partial(image_figures.traversal, shown)
         if context_figures.has_classes(shown.dataset):
             yield "classes", partial(context_figures.classes, shown)

@@ -5,6 +5,7 @@ your own axes with `ax=` (or `figure=` for pictures of several panels), or let t
 """
 
 from pyro_vae.plots._canvas import save
+from pyro_vae.plots.codes import code_tiles, code_usage
 from pyro_vae.plots.comparison import climbs
 from pyro_vae.plots.conditions import classes_by_style, completions
 from pyro_vae.plots.denoising import denoising
@@ -28,6 +29,8 @@ __all__ = [
     "best_and_worst",
     "classes_by_style",
     "climbs",
+    "code_tiles",
+    "code_usage",
     "completions",
     "denoising",
     "guide_gaps",

@@ -8,7 +8,7 @@ from typing import Any
 from pyro_vae._checks import check
 from pyro_vae.settings.checks import positive
 from pyro_vae.settings.declare import setting
-from pyro_vae.settings.objectives import SeveralSamples, Weighted
+from pyro_vae.settings.objectives import Weighted
 
 __all__ = ["Enumerated", "Relaxation", "Rloo"]
 
@@ -46,10 +46,18 @@ class StraightThrough(
     """The same at discrete samples, with the gradient of the relaxed ones."""
 
 
-class Rloo(Weighted, SeveralSamples, name="rloo", target="pyro_vae.objectives.score_function:RLOO"):
+class Rloo(Weighted, name="rloo", target="pyro_vae.objectives.score_function:RLOO"):
     """The ELBO of discrete latents with the score function's gradient, less the mean of the other samples."""
 
     latents = DISCRETE
+
+    def check(self, config: Any) -> None:
+        """Check that there are other samples."""
+        check(
+            config.training.num_particles > 1,
+            "Expected --num-particles of at least 2, such as 4, with --objective rloo, whose baseline is the mean of "
+            "the other samples; got 1.",
+        )
 
 
 class Enumerated(Weighted, name="enumerated", target="pyro_vae.objectives.enumerated:EnumeratedELBO"):

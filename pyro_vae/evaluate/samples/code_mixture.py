@@ -19,6 +19,7 @@ from pyro_vae.data.as_tensor import check_finite
 from pyro_vae.data.splits import Split
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.objectives.supports import measure_of
 
 __all__ = ["SOURCES", "CodeMixture", "sampling_model", "training_codes", "with_code_mixture"]
 
@@ -135,7 +136,13 @@ def training_codes(
     rows = rows[torch.from_numpy(evenly_spaced_rows(len(rows), num_rows)).to(rows.device)]
     with evaluation_mode(model, guide), torch.random.fork_rng():
         torch.manual_seed(seed)
-        codes: Tensor = guide.encode(rows).sample()
+        posterior = guide.encode(rows)
+        check(
+            measure_of(posterior) != "a probability mass",
+            "Expected a continuous z to fit a mixture of normals to; these codes are discrete. Draw from the prior, "
+            "whose probabilities can be learned (`LearnedStates`).",
+        )
+        codes: Tensor = posterior.sample()
     return codes
 
 
