@@ -98,7 +98,7 @@ def test_a_corruption_does_what_it_says(name, fixed):
 class ExactAt(AmortizedGuide):
     """The exact posterior of a linear model at the rows that its encoder sees."""
 
-    def __init__(self, model, corruption, evaluation="clean"):
+    def __init__(self, model, corruption, evaluation="corrupted"):
         exact = ExactGuide(model)
         linear = nn.Linear(*exact.gain.T.shape).double()
         with torch.no_grad():
@@ -155,7 +155,7 @@ def test_annealing_from_a_guide_of_corrupted_rows():
     assert_within_sigma(found.value, exact_log_prob(model, x), found.se + 1e-3)
 
 
-def corrupted_vae(corruption, evaluation="clean"):
+def corrupted_vae(corruption, evaluation="corrupted"):
     model, guide = small_vae()
     return model, DiagonalNormalGuide(CorruptedInput(corruption, guide.encoder, evaluation)), guide
 
@@ -175,7 +175,8 @@ def test_the_guide_sees_corrupted_rows_and_the_model_clean_ones(name):
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert all(p.grad is not None for p in guide.parameters())
-    # In evaluation it is the guide without corruption, to the bit.
+    # With clean rows in evaluation it is the guide without corruption, to the bit.
+    guide.encoder.evaluation = "clean"
     with_corruption, without = (estimate_elbo(model, one, x, seed=1).value for one in (guide, plain))
     assert torch.equal(with_corruption, without)
 
@@ -261,7 +262,7 @@ def test_context_reaches_the_network_behind_a_corruption():
         def forward(self, x, y):
             return torch.cat([x[:, :2], y], dim=1)
 
-    guide = DiagonalNormalGuide(CorruptedInput(GaussianNoise(1.0), Sees()))
+    guide = DiagonalNormalGuide(CorruptedInput(GaussianNoise(1.0), Sees(), "clean"))
     x, y = rows(), torch.rand(32, 2)
     guide.eval()
     torch.testing.assert_close(guide.posterior(x, y).mean, x[:, :2])
@@ -271,7 +272,7 @@ BAD = [
     (lambda: GaussianNoise(0.0), "level"),
     (lambda: Masking(1.0), "level below 1"),
     (lambda: SaltAndPepper(1.5), "level below 1"),
-    (lambda: CorruptedInput(Masking(0.5), nn.Identity(), "both"), "evaluation to be one of clean, corrupted"),
+    (lambda: CorruptedInput(Masking(0.5), nn.Identity(), "both"), "evaluation to be one of corrupted, clean"),
     (lambda: denoising_errors(*small_vae(), rows()), "whose encoder is a CorruptedInput"),
 ]
 
@@ -291,7 +292,7 @@ def test_a_run_says_what_the_guide_saw(tmp_path, capsys):
     more = ["--corrupt", "gaussian", "--corruption-level", 0.2, "--evaluate", "quick", "--out", run]
     assert script(*FLAGS, *more) == 0
     told = capsys.readouterr().out
-    assert "guide sees gaussian corruption, level 0.2, in training; clean rows in evaluation" in told
+    assert "guide sees gaussian corruption, level 0.2, in training; corrupted rows in evaluation" in told
     assert "the guide saw gaussian corruption" in told
     found = json.loads((run / "summary.json").read_text())
     assert found["guide_saw"].startswith("gaussian")

@@ -126,24 +126,24 @@ class CorruptedInput(Picklable):
     As the encoder of a guide it makes a denoising autoencoder: the model scores x, the guide sees x~. A bound of
     log p(x) stays one: for each x~ it is that of q(z | x~), and training takes their mean.
 
-    In evaluation mode the network sees clean rows; or, with `evaluation="corrupted"`, rows whose corruption is a
-    function of the row (`Corruption.fixed`). Either way q(z | x) is one distribution for each x, so that every
-    estimate is of that guide.
+    In evaluation mode the network sees rows whose corruption is a function of the row (`Corruption.fixed`), so that
+    validation measures what is trained; or, with `evaluation="clean"`, rows as they are. Either way q(z | x) is one
+    distribution for each x, so that every estimate is of that guide.
 
     Args:
         corruption: Module from rows to rows.
         network: From rows (..., data_dim), and context where it takes some.
-        evaluation: What the network sees in evaluation mode, "clean" or "corrupted".
+        evaluation: What the network sees in evaluation mode, "corrupted" or "clean".
 
     Raises:
         InputError: If `evaluation` is neither.
     """
 
-    def __init__(self, corruption: Corruption, network: nn.Module, evaluation: str = "clean") -> None:
+    def __init__(self, corruption: Corruption, network: nn.Module, evaluation: str = "corrupted") -> None:
         super().__init__()
         self.corruption = corruption
         self.network = network
-        self.evaluation = check_choice(evaluation, ("clean", "corrupted"), "evaluation")
+        self.evaluation = check_choice(evaluation, ("corrupted", "clean"), "evaluation")
 
     @property
     def context_range(self) -> ContextRange:

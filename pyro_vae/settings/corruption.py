@@ -43,10 +43,10 @@ class Corrupting(CorruptionPart):
         "or the share of the entries that are replaced.",
         check=positive,
     )
-    evaluation_input: Literal["clean", "corrupted"] = setting(
-        "clean",
-        "What the guide sees in validation and evaluation: x itself, or x corrupted by noise that is a function of the "
-        "row. Either way bounds and log p(x) are those of the guide that is evaluated.",
+    evaluation_input: Literal["corrupted", "clean"] = setting(
+        "corrupted",
+        "What the guide sees in validation and evaluation: x corrupted by noise that is a function of the row, or x "
+        "itself. Either way bounds and log p(x) are those of the guide that is evaluated.",
     )
 
     def check(self, config: Any) -> None:
