@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae import load_dataset
+from pyro_vae import load_dataset, log_likelihood
 from pyro_vae._checks import InputError
 from pyro_vae.data.contexts import ClassContext, context_from_json, context_to_json
 from pyro_vae.data.entry_context import with_columns, with_quadrants
@@ -12,6 +12,8 @@ from pyro_vae.data.label_context import with_labels
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.partial_labels import with_labels_hidden
 from pyro_vae.data.row_format import RowFormat
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 
 ROWS = 60
 
@@ -132,6 +134,19 @@ def test_hidden_labels(images, kept, share):
     assert not torch.equal(known, other)
 
 
+def test_rows_of_the_data_without_a_label(tmp_path):
+    x, labels = np.random.default_rng(0).normal(size=(ROWS, 2)), np.arange(ROWS) % 3
+    labels[:20] = -1
+    given = {"train": x[:40], "train_labels": labels[:40], "test": x[40:], "test_labels": labels[40:]}
+    np.savez(tmp_path / "x.npz", **given, validation=x[40:], validation_labels=labels[40:])
+    labelled = with_labels(load_dataset(tmp_path / "x.npz"), partial=True)
+    kept = with_labels_hidden(labelled, 0.0, None, 0.1, 0).train.context[0]
+    assert kept.tolist() == labels[:40].tolist()
+    half = with_labels_hidden(labelled, 0.5, None, 0.1, 0).train.context[0]
+    assert int((half >= 0).sum()) == 10
+    assert (half[:20] == -1).all()
+
+
 def test_all_labels_can_be_hidden_and_none(images):
     labelled = with_labels(load_dataset(images))
     assert (with_labels_hidden(labelled, 1.0, None, 0.1, 0).train.context[0] == -1).all()
@@ -158,12 +173,28 @@ def test_bad_contexts(images, table, tmp_path):
         "leave a column": lambda: with_columns(whole, ["u", "v", "w"]),
         "got none. Give --context-columns": lambda: with_columns(whole, []),
         "images for --context quadrants": lambda: with_quadrants(whole, 1),
-        "at most the 48 training rows; got 50": lambda: with_labels_hidden(labelled, None, 50, 0.1, 0),
+        "at most the 48 training rows with a label; got 50": lambda: with_labels_hidden(
+            labelled, None, 50, 0.1, 0
+        ),
         "a label of each of the 3 classes; got 2": lambda: with_labels_hidden(labelled, None, 2, 0.1, 0),
     }
     for message, call in bad.items():
         with pytest.raises(InputError, match=message):
             call()
+
+
+def test_context_of_another_width_than_trained_on():
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    config = ModelConfig(hidden=(4,), latent_dim=2, scale_floor=0.1)
+    model, guide = build(config, x.mean(0), x.std(0), context_dim=3)
+    for context, message in {
+        x[:, :2]: r"context of 3 columns in all, .* got the shapes \(8, 2\)",
+        torch.arange(8): "labels from 0 to 2, by the width that the network was made for; got 0 to 7",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            guide.encode(x, context)
+        with pytest.raises(InputError, match=message):
+            log_likelihood(model, guide, (x, context), 2)
 
 
 def test_bad_labels_of_new_rows(table, tmp_path):

@@ -124,7 +124,10 @@ def test_baselines_are_those_of_residuals(folder):
 REFUSED = {
     "no labels": (("--context", "label", "--dataset", "{bare}"), "Expected labels in"),
     "both": ((*PARTIAL, "--missing-labels", 0.5), "either --missing-labels or --labelled-rows"),
-    "too many": (("--context", "label", "--labelled-rows", 1000), "at most the 48 training rows; got 1000"),
+    "too many": (
+        ("--context", "label", "--labelled-rows", 1000),
+        "at most the 48 training rows with a label",
+    ),
     "objective": ((*PARTIAL, "--objective", "iwae", "--num-particles", 3), "Expected --objective elbo"),
     "free bits": ((*PARTIAL, "--free-bits", 0.1), "no --free-bits"),
     "layers": ((*PARTIAL, "--layers", 2, 2), "one latent layer with labels that are missing"),

@@ -258,6 +258,15 @@ BAD = {
         lambda: fit(*programs(), (X, LABELS[:-1]), epochs=1, progress=False),
         "one entry for each of the 40 rows",
     ),
+    "label out of range": (
+        lambda: SemiSupervisedELBO(num_classes=K, weight=0.0)(*programs())(X, LABELS + 1),
+        r"labels from 0 to 2, or -1 where they are missing; got 1 to 3\.$",
+    ),
+    "labels of columns": (
+        lambda: SemiSupervisedELBO(num_classes=K)(*programs())(X, X),
+        "labels as whole numbers of shape",
+    ),
+    "text": (lambda: fit(*programs(), (X, np.array(["a"] * N)), epochs=1, progress=False), "got text"),
     "decode without a class": (lambda: programs()[0].decode(torch.zeros(2, L)), "Expected"),
 }
 

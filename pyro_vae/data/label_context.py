@@ -17,10 +17,14 @@ __all__ = ["GIVEN", "labels_of_new_rows", "with_labels"]
 GIVEN = "given the class"
 
 
-def with_labels(dataset: DataSet) -> DataSet:
+def with_labels(dataset: DataSet, *, partial: bool = False) -> DataSet:
     """Return a data set with the class of each row as context, int64 (N,), numbered as in `class_names`.
 
     Classes without names are those that occur in training rows, in ascending order.
+
+    Args:
+        dataset: With labels.
+        partial: Whether training rows may have the label -1, which means that it is not known.
 
     Raises:
         InputError: If rows have no label, or one that no training row has.
@@ -36,26 +40,30 @@ def with_labels(dataset: DataSet) -> DataSet:
     known = {value: value for value in range(len(names))}
     if dataset.class_names is None:
         known = {value: number for number, value in enumerate(values)}
-    return dataset.with_splits(
-        lambda split: _numbered(split, known), class_names=names, context=ClassContext(names)
-    )
+    if partial:
+        known[MISSING] = MISSING
+
+    def numbered(split: Split) -> Split:
+        return _numbered(split, known, partial=partial and split is dataset.train)
+
+    return dataset.with_splits(numbered, class_names=names, context=ClassContext(names, partial))
 
 
-def _numbered(split: Split, known: dict[int, int]) -> Split:
+def _numbered(split: Split, known: dict[int, int], *, partial: bool) -> Split:
     """Return a split whose labels are numbers of classes, as context."""
     assert split.labels is not None
     found = split.labels.tolist()
     missing = found.count(MISSING)
     check(
-        missing == 0,
-        f"Expected a label for each of the {len(split)} {split.name} rows; {missing} have none (-1). Drop these rows, "
-        "or train without --context label.",
+        missing == 0 or partial,
+        f"Expected a label for each of the {len(split)} {split.name} rows; {missing} have none (-1). Drop these rows"
+        + (", or give --missing-labels 0 to sum their classes out." if split.name == "train" else "."),
     )
-    unknown = sorted(set(found) - set(known))
+    unknown = sorted(set(found) - {*known, MISSING})
     check(
         not unknown,
-        f"Expected labels of {split.name} rows that training rows have ({listed(known)}); got {listed(unknown)}. "
-        "Move such rows to the training rows, or drop them.",
+        f"Expected labels of {split.name} rows that training rows have ({listed(sorted(set(known) - {MISSING}))}); got "
+        f"{listed(unknown)}. Move such rows to the training rows, or drop them.",
     )
     labels = torch.tensor([known[value] for value in found])
     return replace(split, labels=labels, given=GIVEN).with_context(labels)

@@ -27,7 +27,7 @@ def with_labels_hidden(
     kept, for accuracy and pictures.
 
     Args:
-        dataset: With labels as context.
+        dataset: With labels as context, -1 for training rows that have none.
         missing: Share of the training labels that are hidden, or None.
         labelled_rows: How many training rows keep their label, where `missing` is None.
         labelled_share: Share of labelled rows among those of an epoch, at least.
@@ -38,15 +38,16 @@ def with_labels_hidden(
     """
     assert isinstance(dataset.context, ClassContext)
     labels = dataset.train.context[0]
-    count = labelled_rows if missing is None else round((1 - missing) * len(labels))
+    known_rows = int((labels != MISSING).sum())
+    count = labelled_rows if missing is None else round((1 - missing) * known_rows)
     assert count is not None
     classes = len(dataset.context.classes)
     asked = (
         "--labelled-rows" if missing is None else f"--missing-labels {missing:g}, which keeps {count} labels,"
     )
     check(
-        count <= len(labels),
-        f"Expected {asked} of at most the {len(labels)} training rows; got {count}.",
+        count <= known_rows,
+        f"Expected {asked} of at most the {known_rows} training rows with a label; got {count}.",
     )
     check(
         count == 0 or count >= classes,
@@ -78,7 +79,8 @@ def _drawn(labels: NDArray[np.int64], count: int, seed: int) -> Tensor:
     order = random.permutation(len(labels))
     # The place of a row among those of its class, in the order drawn: the first of each class come first.
     places = np.empty(len(labels), np.int64)
-    for name in np.unique(labels):
+    order = order[labels[order] != MISSING]
+    for name in np.unique(labels[order]):
         rows = order[labels[order] == name]
         places[rows] = np.arange(len(rows))
     ranked = order[np.argsort(places[order], kind="stable")]

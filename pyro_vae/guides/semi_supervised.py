@@ -8,7 +8,9 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
+from pyro_vae._checks import InputError, check
 from pyro_vae._context import ContextRange, label_by_row, row_by_row
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import Program
@@ -54,9 +56,7 @@ class SemiSupervisedGuide(AmortizedGuide):
         """Return q(y | x), batch shape (..., N), for rows (..., N, data_dim), at the labels (N,) that are known."""
         logits = row_by_row(self.classifier, x)
         if labels is not None:
-            own = labels.unsqueeze(-1) == torch.arange(logits.shape[-1], device=labels.device)
-            known = torch.where(own, torch.zeros_like(logits), IMPOSSIBLE)
-            logits = torch.where((labels == MISSING).unsqueeze(-1), logits, known)
+            logits = torch.where((labels == MISSING).unsqueeze(-1), logits, _known_logits(labels, logits))
         return dist.Categorical(logits=logits)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
@@ -93,3 +93,25 @@ class SemiSupervisedGuide(AmortizedGuide):
         """Return what `posterior` does, in chunks, without gradients."""
         rows, *labels = entry_for(self).rows_and_context(x, context)
         return self.guide.encode(rows, self.fill(rows, *labels), batch_size=batch_size)
+
+
+def _known_logits(labels: Tensor, like: Tensor) -> Tensor:
+    """Return logits, shape (N, num_classes), of the classes that labels (N,) name; zeros where they are -1.
+
+    Raises:
+        InputError: If labels are no numbers of classes.
+    """
+    num_classes = like.shape[-1]
+    check(
+        labels.ndim == 1 and not labels.is_floating_point(),
+        f"Expected labels as whole numbers of shape (N,); got shape {tuple(labels.shape)}, {labels.dtype}.",
+    )
+    impossible = IMPOSSIBLE * (1 - torch.eye(num_classes, dtype=like.dtype, device=like.device))
+    table = torch.cat([impossible.new_zeros(1, num_classes), impossible])
+    try:
+        return embedding(labels.long() - MISSING, table)
+    except IndexError:
+        raise InputError(
+            f"Expected labels from 0 to {num_classes - 1}, or {MISSING} where they are missing; got "
+            f"{int(labels.min())} to {int(labels.max())}."
+        ) from None

@@ -153,7 +153,7 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
 
     def of(self, dataset: Any, seed: int) -> Any:
         """Return a data set with its labels as context, most of them hidden where training is semi-supervised."""
-        labelled = load(self.target)(dataset)
+        labelled = load(self.target)(dataset, partial=self.is_partial)
         if not self.is_partial:
             return labelled
         hide = load("pyro_vae.data.partial_labels:with_labels_hidden")

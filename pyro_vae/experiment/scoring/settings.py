@@ -42,6 +42,6 @@ class ScoreSettings:
         guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
         if not self.defensive:
             return guide
-        if run.config.model.layers:
+        if run.config.model.layers or run.config.model.part("context").is_partial:
             return JointDefensiveGuide(guide, run.model, self.defensive)
         return DefensiveGuide(guide, run.model.prior, self.defensive)
