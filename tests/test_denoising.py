@@ -33,6 +33,8 @@ from pyro_vae import (
 from pyro_vae._checks import InputError
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.evaluate.denoising import denoising_errors
+from pyro_vae.experiment.build import build
+from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import Noiseless
 from pyro_vae.networks.corruption import rows_as_given
@@ -93,6 +95,25 @@ def test_a_corruption_does_what_it_says(name, fixed):
         assert_within_sigma(found, share, (share * (1 - share) / count) ** 0.5)
     replaced = torch.stack([seen == value for value in shares]).any(0)
     assert torch.equal(seen[~replaced], x[~replaced])
+
+
+@every_corruption
+def test_moments_are_those_of_corrupted_rows(name):
+    torch.manual_seed(0)
+    corruption, x = CORRUPTIONS[name](), 0.2 + 0.6 * torch.rand(200_000, 2).double()
+    mean, variance = corruption.moments(x.mean(0), x.var(0, correction=0))
+    seen = corruption(x)
+    assert_within_sigma(seen.mean(0), mean, (variance / len(x)).sqrt())
+    fourth = (seen - mean).pow(4).mean(0)
+    assert_within_sigma(seen.var(0), variance, ((fourth - variance.square()) / len(x)).sqrt())
+
+
+def test_the_encoder_is_standardized_for_what_it_sees():
+    """A column that is nearly constant would enter at hundreds of its standard deviations once there is noise."""
+    mean, std = torch.full((4,), 0.1), torch.tensor([1e-3, 0.1, 0.2, 0.3])
+    config = ModelConfig(likelihood="gaussian-fixed", fixed_scale=0.1, corrupt="gaussian", hidden=(8,))
+    _, guide = build(config, mean, std, data_shape=(2, 2))
+    torch.testing.assert_close(guide.encoder.network[0].scale, (std.square() + 0.09).sqrt())
 
 
 class ExactAt(AmortizedGuide):

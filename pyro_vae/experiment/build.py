@@ -73,16 +73,15 @@ def build(
         if config.part("guide").is_point:
             likelihood = noiseless(likelihood, config.reconstruction, has_one_unit(shape, levels))
         outputs = likelihood.outputs_per_position(shape)
-        scale = _encoder_scale(likelihood, std)
+        one_unit = has_one_unit(shape, levels) or likelihood.kind != "continuous"
+        corrupted, seen_mean, seen_std = _seen(config.part("corrupt"), mean, std, one_unit)
+        scale = _encoder_scale(likelihood, seen_std)
 
         def make_decoder(in_features: int) -> nn.Module:
             return in_precision(config, made.decoder(in_features, outputs, shape, context_dim))
 
-        one_unit = has_one_unit(shape, levels) or likelihood.kind != "continuous"
-        corrupted = _corruption(config.part("corrupt"), mean, std, one_unit)
-
         def make_encoder(num_outputs: int) -> nn.Module:
-            encoder = standardized_encoder(made, mean, scale, shape, num_outputs, context_dim)
+            encoder = standardized_encoder(made, seen_mean, scale, shape, num_outputs, context_dim)
             return in_precision(config, corrupted(encoder))
 
         def make_prior(latent: Any, guide: nn.Module) -> nn.Module:
@@ -96,7 +95,7 @@ def build(
         guide = config.part("guide").make(make_encoder, size)
         prior = context_prior(config, context_dim) or make_prior(size, guide)
         if isinstance(context, ClassContext) and context.partial:
-            classifier = standardized_encoder(network, mean, scale, shape, context_dim)
+            classifier = corrupted(standardized_encoder(network, seen_mean, scale, shape, context_dim))
             return semi_supervised(prior, decoder, likelihood, guide, classifier, context_dim)
     return GenerativeModel(prior, decoder, likelihood), guide
 
@@ -112,13 +111,20 @@ def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> 
     return made
 
 
-def _corruption(part: Any, mean: Tensor, std: Tensor, one_unit: bool) -> Callable[[nn.Module], nn.Module]:
-    """Return what makes an encoder see its rows through a corruption, or leaves it as it is."""
+def _seen(
+    part: Any, mean: Tensor, std: Tensor, one_unit: bool
+) -> tuple[Callable[[nn.Module], nn.Module], Tensor, Tensor]:
+    """Return what makes an encoder see rows through a corruption, and mean and std of each column as it sees them."""
     scale, fill = (torch.ones_like(std), torch.zeros_like(mean)) if one_unit else (fill_constant(std), mean)
     corruption = part.make(scale, fill)
     if corruption is None:
-        return lambda encoder: encoder
-    return lambda encoder: CorruptedInput(corruption, encoder, part.evaluation_input)
+        return lambda encoder: encoder, mean, std
+    seen_mean, variance = corruption.moments(mean, std.square())
+    return (
+        lambda encoder: CorruptedInput(corruption, encoder, part.evaluation_input),
+        seen_mean,
+        variance.sqrt(),
+    )
 
 
 def num_components(config: ModelConfig) -> int:

@@ -47,9 +47,21 @@ class Corruption(Picklable):
         """Return the rows corrupted by noise that is a function of each row, shape (..., D)."""
         return self.apply_noise(x, uniform_of_rows(x))
 
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of each column of corrupted rows from those of the rows, shape (data_dim,) each."""
+        raise NotImplementedError
+
     def extra_repr(self) -> str:
         """Return what `repr` shows of the module."""
         return f"level={self.level:g}"
+
+
+def _replaced(
+    level: float, mean: Tensor, variance: Tensor, by: Tensor, squared: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the moments where a share `level` of a column is replaced by something of mean `by` and mean square."""
+    seen = (1 - level) * mean + level * by
+    return seen, (1 - level) * (variance + mean.square()) + level * squared - seen.square()
 
 
 class GaussianNoise(Corruption):
@@ -77,6 +89,10 @@ class GaussianNoise(Corruption):
         """Return the rows with the normal quantiles of the noise added, shape (..., D)."""
         return x + self.level * self.scale * torch.special.ndtri(noise)
 
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean as it is, and the variance with that of the noise added."""
+        return mean, variance + (self.level * self.scale).square().to(variance)
+
 
 class Masking(Corruption):
     """A share `level` of the entries, drawn anew for each row, is replaced by `fill`.
@@ -100,6 +116,11 @@ class Masking(Corruption):
         """Return the rows with the entries replaced whose noise is below the level."""
         return torch.where(noise < self.level, self.fill, x)
 
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the moments of columns a share of which is `fill`."""
+        fill = self.fill.to(mean)
+        return _replaced(self.level, mean, variance, fill, fill.square())
+
 
 class SaltAndPepper(Corruption):
     """A share `level` of the entries, drawn anew for each row, becomes 0 or 1, each half of the time.
@@ -118,6 +139,11 @@ class SaltAndPepper(Corruption):
     def apply_noise(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return the rows with the entries replaced whose noise is below the level."""
         return torch.where(noise < self.level, (noise < self.level / 2).to(x.dtype), x)
+
+    def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the moments of columns a share of which is 0 or 1."""
+        half = torch.full_like(mean, 0.5)
+        return _replaced(self.level, mean, variance, half, half)
 
 
 class CorruptedInput(Picklable):
