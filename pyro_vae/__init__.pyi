@@ -33,6 +33,9 @@ from pyro_vae.evaluate import (
     bidirectional_bounds as bidirectional_bounds,
 )
 from pyro_vae.evaluate import (
+    code_usage as code_usage,
+)
+from pyro_vae.evaluate import (
     iwae_curve as iwae_curve,
 )
 from pyro_vae.evaluate import (

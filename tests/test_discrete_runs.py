@@ -18,10 +18,10 @@ from pyro_vae.evaluate import (
     MCMCPosterior,
     NUTSPosterior,
     annealed_log_likelihood,
+    code_usage,
     log_likelihood,
     to_arviz,
 )
-from pyro_vae.evaluate.codes import code_usage
 from pyro_vae.experiment.checkpoint import load_weights, save_weights
 from pyro_vae.experiment.config import Config, ModelConfig, RunConfig, TrainingConfig
 from pyro_vae.objectives import RLOO, EnumeratedELBO, GumbelSoftmax, ReweightedWakeSleep, StraightThrough

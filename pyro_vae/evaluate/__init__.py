@@ -2,6 +2,7 @@
 
 from pyro_vae.evaluate.annealing import annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
+from pyro_vae.evaluate.codes import CodeUsage, code_usage
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.decomposition import DivergenceInParts, DivergenceMetric, divergence_in_parts
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
@@ -17,6 +18,7 @@ __all__ = [
     "AnnealedLogLikelihood",
     "Annealing",
     "BidirectionalBounds",
+    "CodeUsage",
     "DefensiveGuide",
     "DivergenceInParts",
     "DivergenceMetric",
@@ -32,6 +34,7 @@ __all__ = [
     "WidenedGuide",
     "annealed_log_likelihood",
     "bidirectional_bounds",
+    "code_usage",
     "divergence_in_parts",
     "iwae_curve",
     "latent_summary",
