@@ -15,8 +15,10 @@ from pyro_vae._checks import InputError
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.distributions.discrete_variables import Bernoullis, Categoricals
 from pyro_vae.evaluate import (
+    DefensiveGuide,
     MCMCPosterior,
     NUTSPosterior,
+    WidenedGuide,
     annealed_log_likelihood,
     code_usage,
     log_likelihood,
@@ -193,6 +195,10 @@ def test_evaluation_that_serves_discrete_codes_and_that_does_not(name):
     (model, guide), x = make(name), rows(count=5)
     scores = log_likelihood(model, guide, x, 200)
     assert bool((scores.value > scores.elbo - 1e-9).all())
+    defensive = DefensiveGuide(guide, model.prior, 0.2)
+    wider = log_likelihood(model, defensive, x, 2000)
+    exact = log_likelihood(model, guide, x, 2000)
+    assert_within_sigma(wider.value, exact.value, (wider.se**2 + exact.se**2).sqrt())
     groups = to_arviz(model, guide, x, marginal_samples=100)
     z = np.asarray(groups["posterior"]["z"])
     assert z.shape[-2:] == (5, guide.variables.width)
@@ -202,6 +208,7 @@ def test_evaluation_that_serves_discrete_codes_and_that_does_not(name):
         lambda: inference_gaps(model, guide, x): "continuous latents",
         lambda: to_arviz(model, guide, x, posterior=MCMCPosterior(10, 1, 1)): "continuous latents",
         lambda: to_arviz(model, guide, x, posterior=NUTSPosterior(10, 1, 1)): "continuous latents",
+        lambda: log_likelihood(model, WidenedGuide(guide, 1.5), x, 10): "continuous sites to widen",
         lambda: with_code_mixture(model, guide, x): "a continuous z",
     }
     for call, message in refused.items():

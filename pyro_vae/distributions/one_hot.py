@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pyro.distributions as dist
@@ -34,6 +35,12 @@ class _OneHotCodes(constraints.Constraint):
         binary = ((code == 0) | (code == 1)).flatten(-2).all(-1)
         one: Tensor = binary & (code.sum(-1) == 1).all(-1)
         return one
+
+
+@functools.cache
+def _support(count: int, states: int) -> _OneHotCodes:
+    """Return one object for each shape, so that equal supports are known to be equal."""
+    return _OneHotCodes(count, states)
 
 
 class OneHotCode(dist.TorchDistribution):
@@ -69,7 +76,7 @@ class OneHotCode(dist.TorchDistribution):
     @property
     def support(self) -> constraints.Constraint:
         """Vectors of one-hot codes."""
-        return _OneHotCodes(self.count, self.states)
+        return _support(self.count, self.states)
 
     @property
     def probs(self) -> Tensor:
