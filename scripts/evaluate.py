@@ -81,6 +81,8 @@ def score(arguments: Arguments) -> int:
         told = score_errors(scoring) if processes.rank == 0 else ""
         print(told, end="\n" * bool(told))
         return 0
+    if arguments.ais or arguments.gaps:
+        scoring.check_continuous()
     try:
         scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
     except KeyboardInterrupt:

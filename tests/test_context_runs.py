@@ -98,6 +98,8 @@ def test_rows_without_labels(folder, capsys):
     bare = ("--num-samples", 5, "--quiet", "--data", folder / "bare.npy")
     assert script(conditional, *bare, name="evaluate.py") == 2
     assert "Expected labels in" in capsys.readouterr().err
+    assert script(partial, *bare, "--gaps", name="evaluate.py") == 2
+    assert "Expected continuous latents for --ais and --gaps" in capsys.readouterr().err
     assert script(partial, *bare, name="evaluate.py") == 0
     assert "accuracy" not in capsys.readouterr().out
 
@@ -127,6 +129,10 @@ REFUSED = {
     "too many": (
         ("--context", "label", "--labelled-rows", 1000),
         "at most the 48 training rows with a label",
+    ),
+    "weight": (
+        (*LABEL, "--classification-weight", 2),
+        "labels that are partly missing with --classification-weight",
     ),
     "objective": ((*PARTIAL, "--objective", "iwae", "--num-particles", 3), "Expected --objective elbo"),
     "free bits": ((*PARTIAL, "--free-bits", 0.1), "no --free-bits"),

@@ -7,10 +7,13 @@ from typing import Any
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae.settings.checks import at_least, positive_or_zero, share, size
-from pyro_vae.settings.declare import setting, shown_settings
+from pyro_vae.settings.declare import flag_of, setting, shown_settings
 from pyro_vae.settings.part import Part, load
 
 __all__ = ["ContextPart"]
+
+PARTIAL = ("labelled_share", "classification_weight")
+"""Settings of labels that are partly missing, beside how many are."""
 
 
 class ContextPart(
@@ -110,6 +113,7 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
         1.0,
         "Weight of the mean cross-entropy of the labelled rows beside the mean bound of all rows: alpha / N in eq. 9.",
         check=positive_or_zero,
+        shown="classification weight {:g}",
         start=True,
     )
 
@@ -127,6 +131,7 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
             "Leave out one.",
         )
         if not self.is_partial:
+            self._check_no_settings_of_partial_labels()
             return
         check(
             not config.model.layers,
@@ -150,6 +155,20 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
             not self.context_prior,
             "Expected one prior of z for all classes with labels that are missing; got --context-prior. Leave it out.",
         )
+
+    def _check_no_settings_of_partial_labels(self) -> None:
+        defaults = {field.name: field.default for field in self.settings()}
+        for name in PARTIAL:
+            check(
+                getattr(self, name) == defaults[name],
+                f"Expected labels that are partly missing with {flag_of(name)}; got all of them. Give --labelled-rows "
+                "or --missing-labels.",
+            )
+
+    def line(self) -> str:
+        """Return what the opening lines of a run show."""
+        shown = [field.name for field in self.settings() if self.is_partial or field.name not in PARTIAL]
+        return ", ".join([self.name, *shown_settings(self, shown)])
 
     def of(self, dataset: Any, seed: int) -> Any:
         """Return a data set with its labels as context, most of them hidden where training is semi-supervised."""

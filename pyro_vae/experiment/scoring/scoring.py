@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyro_vae._checks import check
 from pyro_vae.data import Split
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.units import bits_per_dim
@@ -132,6 +133,19 @@ class Scoring:
         kept = found[:, : count if count == len(self.split) else count // BLOCK * BLOCK]
         file.append(0, kept)
         return kept
+
+    def check_continuous(self) -> None:
+        """Raise before the rows are scored where annealing and gaps, which need gradients in z, have none.
+
+        Raises:
+            InputError: If the run has discrete latents.
+        """
+        model = self.run.config.model
+        check(
+            model.latent == "gaussian" and not model.part("context").is_partial,
+            "Expected continuous latents for --ais and --gaps, which need gradients; this run has discrete ones. "
+            "Leave these flags out.",
+        )
 
     def checks(self, num_rows: int, *, ais: bool, gaps: bool) -> Checks:
         """Return what costs more, on rows from all over the split.
