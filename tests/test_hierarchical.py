@@ -344,3 +344,26 @@ def test_site_summaries_are_those_of_the_whole_summary():
     told = Layers(12, one)
     assert told.line().startswith("latent layers, 12 test rows: z1 KL ")
     assert told.summary()["z2"]["latent_dim"] == D2
+
+
+@pytest.mark.slow
+def test_gradients_along_the_path_have_the_mean_of_all_also_for_layers_that_are_shared():
+    (model, guide), x = make("ladder", layers=(3, 2), hidden=(4,), layer_hidden=(3,)), rows(count=10)
+    parameters = list({id(p): p for program in (model, guide) for p in program.parameters()}.values())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+
+    def gradients(objective):
+        loss = objective(model, guide)
+        draws = (torch.autograd.grad(loss(x), parameters) for _ in range(30))
+        found = torch.stack([torch.cat([part.flatten() for part in parts]) for parts in draws])
+        return found.mean(0), found.std(0) / 30**0.5
+
+    mean, se = gradients(ELBO(200))
+    for other in (STL(200), AnalyticELBO(200)):
+        theirs, error = gradients(other)
+        ratio = (theirs - mean) / (se.square() + error.square() + 1e-12).sqrt()
+        assert ratio.square().mean() < 1.5
+        assert ratio.abs().max() < 5.5
