@@ -17,6 +17,7 @@ SMOKE = {
     "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
     "benchmark.py": "step --networks tiny --contenders pytorch --rounds 1 --seconds 0.01 --out {place}/out",
     "check_resume.py": "--kills 1 --dataset {place}/rows.npy --epochs 3 --hidden 8 --evaluate none --no-full-disk",
+    "make_sprites.py": "{place}/sprites",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
     "write_settings.py": "--root {place}",
 }
@@ -29,6 +30,7 @@ TOLD = {
     "compare_guides.py": "gain is the paired difference from diagonal",
     "benchmark.py": "PyTorch by hand",
     "check_resume.py": "different in any bit",
+    "make_sprites.py": "6144 images of 32 x 32 pixels",
     "check_stability.py": "failed:\n  none",
     "write_settings.py": "settings.md",
 }

@@ -7,6 +7,7 @@ from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.decomposition import DivergenceInParts, DivergenceMetric, divergence_in_parts
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
 from pyro_vae.evaluate.inference_data import to_arviz
+from pyro_vae.evaluate.information_gap import InformationGap, information_gap
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary, site_summaries
 from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
@@ -23,6 +24,7 @@ __all__ = [
     "DivergenceInParts",
     "DivergenceMetric",
     "IWAECurve",
+    "InformationGap",
     "JointDefensiveGuide",
     "LatentSummary",
     "LogLikelihood",
@@ -36,6 +38,7 @@ __all__ = [
     "bidirectional_bounds",
     "code_usage",
     "divergence_in_parts",
+    "information_gap",
     "iwae_curve",
     "latent_summary",
     "log_likelihood",
