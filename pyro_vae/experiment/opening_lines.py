@@ -35,8 +35,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
         f"likelihood {_likelihood(model)}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",
-        f"programs   guide {model.guide_line}"
-        + ("" if guide.is_point else f"; prior {model.part('prior').line()}"),
+        f"programs   guide {model.guide_line}" + ("" if guide.is_point else f"; prior {_prior(model)}"),
         *([f"context    {model.part('context').line()}"] if model.context != "none" else []),
         *([f"guide sees {seen}"] if (seen := model.part("corrupt").seen()) else []),
         *([f"weights    from {config.run.start}"] if config.run.start is not None else []),
@@ -53,6 +52,12 @@ def _likelihood(model: Any) -> str:
         return f"none, an autoencoder; x is prepared as for {model.likelihood}"
     line: str = model.part("likelihood").line()
     return line
+
+
+def _prior(model: Any) -> str:
+    """Return what there is of the prior: one of z, or of z given the context."""
+    conditional = getattr(model.part("context"), "context_prior", False)
+    return "normal given the context" if conditional else str(model.part("prior").line())
 
 
 def _loss(config: Config) -> str:

@@ -42,6 +42,7 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         "guide": config.model.guide,
         "prior": config.model.prior,
         **({"guide_saw": seen} if (seen := config.model.part("corrupt").seen()) else {}),
+        "context": config.model.part("context").line(),
         "objective": config.training.objective,
         "seed": config.training.seed,
     }

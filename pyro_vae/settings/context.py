@@ -59,8 +59,6 @@ class SomeContext(ContextPart):
     context_prior: bool = setting(
         False,
         "A prior p(z | context) with it: a normal whose location and scale a network gives, of one hidden layer.",
-        shown="with p(z | context)",
-        unless=False,
     )
 
     def check(self, config: Any) -> None:
