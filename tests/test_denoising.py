@@ -273,6 +273,8 @@ def test_denoise_takes_rows_as_they_are_given(evaluation):
     found = denoising_errors(model, guide, rows())
     seen = corrupting.corruption.fixed(rows())
     torch.testing.assert_close(found.corrupted, (seen - rows()).double().square().sum(1))
+    halved = denoising_errors(model, guide, rows(), torch.full((rows().shape[1],), 2.0))
+    torch.testing.assert_close(halved.corrupted, found.corrupted / 4)
     torch.testing.assert_close(
         found.denoised, (denoise(model, guide, seen) - rows()).double().square().sum(1)
     )

@@ -39,15 +39,17 @@ def denoise(model: Any, guide: Any, x: Any, *context: Any, batch_size: int = 100
 
 @dataclass(frozen=True)
 class DenoisingErrors:
-    """Squared distances from the clean rows, summed over the columns of a row, in squared data units.
+    """Squared distances from the clean rows, summed over the columns of a row.
 
     Args:
         corrupted: Of the corrupted rows, shape (N,), float64.
         denoised: Of the denoised rows, shape (N,), float64.
+        unit: What distances are in.
     """
 
     corrupted: Tensor
     denoised: Tensor
+    unit: str = "data units"
 
     def summary(self) -> dict[str, Any]:
         """Return means and standard errors by name."""
@@ -55,26 +57,28 @@ class DenoisingErrors:
         for name in ("corrupted", "denoised"):
             mean, se = mean_and_se(getattr(self, name))
             found[name] = {"mean": mean, "se": se}
-        unit = "squared distance from the clean row, squared data units summed over its columns"
+        unit = f"squared distance from the clean row in {self.unit}, summed over its columns"
         return found | {"num_examples": len(self.denoised), "unit": unit}
 
     def line(self) -> str:
         """Return a line for a table's foot."""
         (before, before_se), (after, after_se) = mean_and_se(self.corrupted), mean_and_se(self.denoised)
         return (
-            f"squared distance of {len(self.denoised)} test rows from the clean ones, summed over columns: corrupted "
-            f"{before:.5g} ± {before_se:.2g}, denoised {after:.5g} ± {after_se:.2g}"
+            f"squared distance of {len(self.denoised)} test rows from the clean ones in {self.unit}, summed over "
+            f"columns: corrupted {before:.5g} ± {before_se:.2g}, denoised {after:.5g} ± {after_se:.2g}"
         )
 
 
 @torch.no_grad()
-def denoising_errors(model: Any, guide: Any, data: Any) -> DenoisingErrors:
+def denoising_errors(model: Any, guide: Any, data: Any, scale: Tensor | None = None) -> DenoisingErrors:
     """Corrupt rows as the guide's encoder does, by noise that is a function of each row, and measure both errors.
 
     Args:
         model: With `reconstruct(x, guide, *context)`.
         guide: With a `CorruptedInput` in it.
         data: Rows in any container that `fit` takes, or batches of them.
+        scale: Standard deviation of each column, shape (data_dim,), that differences count in where columns have units
+            of their own; data units where None.
 
     Raises:
         InputError: If the guide has no corruption.
@@ -90,6 +94,8 @@ def denoising_errors(model: Any, guide: Any, data: Any) -> DenoisingErrors:
     for x, *context in entry_for(model, guide).blocks(data, BLOCK):
         given = corruption.fixed(x)
         found = given, denoise(model, guide, given, *context)
-        errors.append([(x.double() - part.double()).square().sum(-1).cpu() for part in found])
+        differences = (x.double().cpu() - part.double().cpu() for part in found)
+        errors.append([(part if scale is None else part / scale).square().sum(-1) for part in differences])
     corrupted, denoised = (torch.cat(part) for part in zip(*errors, strict=True))
-    return DenoisingErrors(corrupted, denoised)
+    unit = "data units" if scale is None else "standard deviations of columns"
+    return DenoisingErrors(corrupted, denoised, unit)

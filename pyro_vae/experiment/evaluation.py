@@ -29,6 +29,8 @@ from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.layers_summary import Layers, measure_layers
 from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
+from pyro_vae.likelihoods.base import fill_constant
+from pyro_vae.likelihoods.noiseless import has_one_unit
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.networks.corruption import corruption_of
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
@@ -233,7 +235,9 @@ def _denoising(
     if corruption_of(guide) is None or processes.rank > 0:
         return None
     rows = dataset.test if extent.rows is None else dataset.test.evenly_spaced(extent.rows)
-    return denoising_errors(model, guide, rows)
+    is_real = model.likelihood.kind == "continuous"
+    one_unit = has_one_unit(dataset.data_shape, dataset.preprocessing.levels) or not is_real
+    return denoising_errors(model, guide, rows, None if one_unit else fill_constant(dataset.statistics()[1]))
 
 
 def _samples(
