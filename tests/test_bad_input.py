@@ -333,7 +333,7 @@ BAD_RUNS = {
         [],
         "device to be one of auto, cpu, cuda",
     ),
-    "a config of another name": (changed_config("model", layers=3), [], "Expected a saved configuration"),
+    "a config of another name": (changed_config("model", depth=3), [], "Expected a saved configuration"),
     "no config": (lambda: Path("run/config.json").unlink(), [], "no config.json in run"),
     "an empty checkpoint": (overwrite(STATE, b""), [], "state.pt; the file is damaged"),
     "a damaged checkpoint": (overwrite(STATE, b"PK\x03\x04 nonsense"), [], "state.pt; the file is damaged"),

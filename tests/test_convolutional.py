@@ -248,6 +248,8 @@ def test_compiled_steps_are_those_of_the_handlers():
     ("guide", "prior"), list(itertools.product(names_for_latent("guide"), names_for_latent("prior")))
 )
 def test_every_guide_and_prior_is_built(guide, prior):
+    if (guide, prior) == ("point", "vampprior"):
+        pytest.skip("a mixture of points has no density")
     dataset = load_dataset("digits")
     mean, std = dataset.statistics()
     config = ModelConfig(

@@ -144,7 +144,7 @@ def test_exactly_as_many_samples_are_drawn_as_asked_for():
         return z
 
     log_likelihood(model, guide, x, 1009, max_memory=SMALL)  # a prime: no chunk divides it
-    counted = drawn[6:]  # of the small draws before four check the programs, two measure what a sample takes
+    counted = drawn[7:]  # of the small draws before five check the programs, two measure what a sample takes
     assert len(counted) > 10
     assert sum(shape.numel() for shape in counted) == 5 * 1009
     assert max(samples for samples, _ in counted) < 1009

@@ -341,7 +341,7 @@ REFUSED = [
     ("a point guide", (model, delta), "'z'; the guide's Delta has a point mass .* no density"),
     ("a wrapped point", (model, partial(delta, wrap=lambda d: d.mask(True))), "point mass"),
     ("Pyro's point guide", (model, AutoDelta(model)), "point mass"),
-    ("a relaxed guide", (prior_is(ONE_HOT, 1), at_site(relaxed)), "simplex and the model's .* probability mass"),
+    ("a relaxed guide", (prior_is(ONE_HOT, 1), at_site(relaxed)), "rounds its samples to codes"),
     ("a discrete guide", (prior_is(dist.Normal(0.0, 1.0)), at_site(lambda x: dist.Poisson(1 + 0 * x[:, 0]))),
      "Poisson has a probability mass and the model's Normal a density"),
     ("another event shape", (prior_is(PAIR, 1), at_site(lambda x: dist.Normal(x[:, :1], 1.0).to_event(1))),

@@ -243,8 +243,8 @@ def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
     assert summary["metrics"]["reconstruction-error"] == pytest.approx(expected, rel=1e-6)
     assert script(*tiny, "--metrics", "nothing", "--out", tmp_path / "other") == 2
     assert (
-        "Expected --metrics to be one of reconstruction-error, fid, kid, precision-recall; got 'nothing'"
-        in capsys.readouterr().err
+        "Expected --metrics to be one of reconstruction-error, kl-parts, accuracy, fid, kid, "
+        "precision-recall; got 'nothing'" in capsys.readouterr().err
     )
 
 

@@ -82,6 +82,9 @@ def test_metrics_are_chosen_by_name(tmp_path):
 
 def test_an_unknown_metric_is_refused(tmp_path, capsys):
     assert script("--metrics", "speed", "--out", tmp_path / "run") == 2
-    message = "Expected --metrics to be one of reconstruction-error, accuracy, fid, kid, precision-recall; got 'speed'."
+    message = (
+        "Expected --metrics to be one of reconstruction-error, kl-parts, accuracy, fid, kid, "
+        "precision-recall; got 'speed'."
+    )
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -16,6 +16,7 @@ from pyro_vae.experiment.write_config import write_config
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.processes import ALONE, Processes
+from pyro_vae.settings import PARTS
 from pyro_vae.settings.declare import setting_of
 from pyro_vae.storage import StorageError
 from pyro_vae.training import Trainer
@@ -88,11 +89,19 @@ def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
 def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
     """Return what is spread over all steps of a run, so that it changes with their number."""
     settings = (
-        (getattr(training, field.name), setting_of(field).spread) for field in dataclasses.fields(training)
+        (getattr(training, field.name), setting_of(field).spread)
+        for field in dataclasses.fields(training)
+        if _is_used(field.name, training.objective)
     )
     return [
         spread[0].format(value) for value, spread in settings if spread is not None and value != spread[1]
     ]
+
+
+def _is_used(name: str, objective: str) -> bool:
+    """Return whether a setting is of the chosen objective, or of none."""
+    owners = [part for part in PARTS["objective"].values() if hasattr(part, name)]
+    return not owners or PARTS["objective"][objective] in owners
 
 
 def default_name(config: Config) -> str:

@@ -111,7 +111,7 @@ def seeds_table(found: Summaries) -> str:
 
 def _title(found: Summaries) -> str:
     one = next(iter(found.values()))
-    kind = "autoencoder" if one["guide"] == "point" else f"{one['likelihood']} likelihood"
+    kind = "autoencoder" if one.get("guide") == "point" else f"{one['likelihood']} likelihood"
     return (
         f"{one['dataset']}, {one['num_examples']} {one['split']} rows, {one['preprocessing']}; {kind}, "
         f"{len(found)} seed{'s' * (len(found) > 1)}; {one['unit']}"
