@@ -61,9 +61,18 @@ class VampPrior(Picklable):
         return self.center + self.spread * self.raw_inputs
 
     def forward(self) -> dist.TorchDistribution:
-        """Return p(z), event shape (latent_dim,)."""
+        """Return p(z), event shape (latent_dim,).
+
+        Raises:
+            InputError: If the guide's posteriors are points.
+        """
         weights = dist.Categorical(logits=torch.zeros_like(self.raw_inputs[:, 0]))
         posteriors = self.guide.posterior(self.pseudo_inputs)
+        check(
+            not isinstance(posteriors, dist.Delta),
+            "Expected a guide with a density for a VampPrior, a mixture of its posteriors; got a guide of points. Take "
+            "another prior, or another guide.",
+        )
         normal = isinstance(posteriors, dist.Independent) and isinstance(posteriors.base_dist, dist.Normal)
         return (NormalMixture if normal else dist.MixtureSameFamily)(weights, posteriors)
 
