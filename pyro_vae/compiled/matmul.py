@@ -54,6 +54,7 @@ def through_onednn(graph: GraphModule) -> None:
         if node.target in (aten.mm.default, aten.addmm.default) and not node.kwargs and _applies(node):
             *bias, a, b = node.args
             with graph.graph.inserting_before(node):
+                a, b = _dense(a), _dense(b)
                 transposed = graph.graph.call_function(aten.t.default, (b,))
                 applied = [user for user in node.users if user.target in ACTIVATIONS and len(node.users) == 1]
                 activation = ACTIVATIONS[applied[0].target] if applied else "none"
@@ -71,6 +72,22 @@ def _applies(node: Node) -> bool:
     one_row = all(added.ndim == 1 for added in given[:-2])
     on_cpu = value.dtype == torch.float32 and value.device.type == "cpu"
     return on_cpu and one_row and value.numel() * given[-1].shape[0] > SMALL
+
+
+def _dense(matrix: Node) -> Node:
+    """Return the matrix, copied where its entries have gaps between them, as those of a slice of columns have.
+
+    oneDNN multiplies a matrix with gaps by its reference implementation, which is a hundred times slower.
+    """
+    value = matrix.meta["val"]
+    (rows, columns), strides = value.shape, value.stride()
+    if strides in ((columns, 1), (1, rows)):
+        return matrix
+    copy = matrix.graph.call_function(
+        torch.ops.aten.clone.default, (matrix,), {"memory_format": torch.contiguous_format}
+    )
+    copy.meta.update(matrix.meta, val=value.contiguous())
+    return copy
 
 
 @cache
