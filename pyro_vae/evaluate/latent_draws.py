@@ -22,8 +22,9 @@ from pyro_vae.distributions.one_hot import OneHotCode
 from pyro_vae.evaluate._many_samples import vectorized_trace
 from pyro_vae.evaluate.mixtures import SiteOfMixture
 from pyro_vae.objectives.divergences import factors_of
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.independence import check_programs
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import Site
 
 __all__ = ["LatentDraws", "SiteDraws", "draw_latents", "kl_per_dimension"]

@@ -4,6 +4,7 @@ An objective is a small frozen value. Called with a model and a guide it gives a
 is the loss to minimise, in nats per example.
 """
 
+from pyro_vae.objectives.draws import Draws, RowLogProbs
 from pyro_vae.objectives.elbo import ELBO, STL, AnalyticELBO
 from pyro_vae.objectives.enumerated import EnumeratedELBO
 from pyro_vae.objectives.estimate import (
@@ -17,7 +18,7 @@ from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
 from pyro_vae.objectives.reconstruction import Reconstruction
 from pyro_vae.objectives.relaxed import GumbelSoftmax, StraightThrough
-from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw, row_log_probs
+from pyro_vae.objectives.rows import ProgramError, draw, row_log_probs
 from pyro_vae.objectives.score_function import RLOO
 from pyro_vae.objectives.semi_supervised import SemiSupervisedELBO
 from pyro_vae.objectives.total_correlation import TotalCorrelation

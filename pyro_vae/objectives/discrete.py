@@ -16,7 +16,7 @@ from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 from pyro_vae._checks import InputError, check
 from pyro_vae.distributions.one_hot import OneHotCode
 from pyro_vae.objectives.divergences import Divergence, analytic_kl, sampled_kl
-from pyro_vae.objectives.rows import Draws
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.sites import Site, sample_sites
 from pyro_vae.objectives.supports import measure_of
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from pyro_vae.objectives.divergences import analytic_kl, sampled_kl
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.kl_weight import WeightedDivergence
-from pyro_vae.objectives.rows import Draws
 
 __all__ = ["ELBO", "STL", "AnalyticELBO"]
 

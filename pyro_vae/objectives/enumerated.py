@@ -12,8 +12,9 @@ from torch import Tensor
 from pyro_vae._checks import check, check_positive
 from pyro_vae.objectives.discrete import all_states, is_discrete, num_states
 from pyro_vae.objectives.divergences import sampled_kl
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.kl_weight import WeightedDivergence
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import Site, data_plate
 
 __all__ = ["EnumeratedELBO", "enumeration_gib"]

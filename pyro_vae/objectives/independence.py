@@ -13,7 +13,8 @@ from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.changed_variables import check_changed_variables
 from pyro_vae.objectives.checks import check_covers_prior
-from pyro_vae.objectives.rows import Draws, ProgramError, RowLogProbs, draw
+from pyro_vae.objectives.draws import Draws, RowLogProbs
+from pyro_vae.objectives.rows import ProgramError, draw
 
 __all__ = ["check_programs"]
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pyro_vae._checks import check_integer
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.checks import check_bound_exists
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.draws import Draws
+from pyro_vae.objectives.rows import draw
 
 __all__ = ["Loss", "Objective", "Terms"]
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.loss import Objective
-from pyro_vae.objectives.rows import Draws
 
 __all__ = ["IWAE", "DReG", "Renyi"]
 

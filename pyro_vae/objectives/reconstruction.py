@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from pyro_vae._checks import check, check_choice, check_positive
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.loss import Objective, Terms
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import Site
 
 __all__ = ["ERRORS", "Reconstruction"]

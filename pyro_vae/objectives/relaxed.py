@@ -12,8 +12,9 @@ from torch import Tensor
 from pyro_vae._checks import check_positive
 from pyro_vae.objectives.discrete import Relaxed, check_same_order, divergence_of
 from pyro_vae.objectives.divergences import closed_kl
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.kl_weight import WeightedDivergence
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.rows import draw
 
 __all__ = ["GumbelSoftmax", "StraightThrough"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyro_vae.objectives.discrete import divergence_of
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.kl_weight import WeightedDivergence
-from pyro_vae.objectives.rows import Draws
 
 __all__ = ["RLOO"]
 

@@ -14,9 +14,10 @@ from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.data.contexts import MISSING
 from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.divergences import sampled_kl
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.loss import Terms
-from pyro_vae.objectives.rows import Draws, draw
+from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import AtValues
 
 __all__ = ["SemiSupervisedELBO"]

@@ -12,8 +12,8 @@ from torch.distributions import Normal
 
 from pyro_vae._checks import check, check_choice, check_integer, check_positive
 from pyro_vae.objectives.divergences import factors_of
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.loss import Objective
-from pyro_vae.objectives.rows import Draws
 
 __all__ = ["SAMPLING", "DivergenceParts", "TotalCorrelation", "divergence_parts", "log_shares"]
 

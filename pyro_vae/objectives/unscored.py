@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.objectives.rows import ProgramError, RowLogProbs, row_log_probs
+from pyro_vae.objectives.draws import RowLogProbs
+from pyro_vae.objectives.rows import ProgramError, row_log_probs
 
 __all__ = ["failing_rows", "told_unscored", "unscored", "unscored_part", "with_stand_ins"]
 

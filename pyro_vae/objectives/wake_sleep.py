@@ -10,8 +10,8 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.multisample import IWAE
-from pyro_vae.objectives.rows import Draws
 from pyro_vae.objectives.sites import data_site, sample_sites, score, training_log_prob
 
 __all__ = ["ReweightedWakeSleep"]
