@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,3 +127,19 @@ def _inches(grid: np.ndarray) -> tuple[float, float]:
     across, down = columns * pitch - gap, rows * (height + gap) - gap
     scale = min(dots / DPI, TALLEST / down)
     return across * scale, down * scale
+
+
+def show_interleaved(images: Mapping[str, np.ndarray], blocks: int, columns: int, ax: Axes | None) -> Axes:
+    """Draw several sets of images row by row below one another, labelled on the left; return the axes.
+
+    Args:
+        images: By label, from top to bottom: as many of each, shape (N, height, width, 3).
+        blocks: How often the labels are repeated at most.
+        columns: Images a row at most.
+        ax: Where to draw; a new figure where None.
+    """
+    grids = [to_grid(rows, blocks, columns) for rows in images.values()]
+    grid = np.stack(grids, axis=1).reshape(-1, *grids[0].shape[1:])
+    ax = show(grid, ax)
+    ax.set_yticks(centres(grid, 0), list(images) * len(grids[0]))
+    return ax

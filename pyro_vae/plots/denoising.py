@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from pyro_vae._checks import check, check_integer
-from pyro_vae.plots._mosaic import Range, centres, show, to_grid, to_rgb
+from pyro_vae.plots._mosaic import Range, show_interleaved, to_rgb
 
 __all__ = ["denoising"]
 
@@ -45,9 +44,6 @@ def denoising(
     counts = {len(rows) for rows in rgb.values()}
     check(len(counts) == 1, f"Expected as many images of each label; got {sorted(counts)}.")
     blocks, columns = check_integer(blocks, "blocks"), check_integer(columns, "columns")
-    grids = [to_grid(rows, blocks, columns) for rows in rgb.values()]
-    grid = np.stack(grids, axis=1).reshape(-1, *grids[0].shape[1:])
-    ax = show(grid, ax)
-    ax.set_yticks(centres(grid, 0), list(images) * len(grids[0]))
+    ax = show_interleaved(rgb, blocks, columns, ax)
     ax.set_title("Denoising")
     return ax

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae.plots._canvas import to_array
-from pyro_vae.plots._mosaic import Range, centres, new_panels, show, to_grid, to_rgb
+from pyro_vae.plots._mosaic import Range, centres, new_panels, show, show_interleaved, to_grid, to_rgb
 
 
 def reconstructions(
@@ -47,11 +47,10 @@ def reconstructions(
         len(upper) == len(lower),
         f"Expected as many reconstructions as originals; got {len(lower)} and {len(upper)}.",
     )
-    upper = to_grid(upper, check_integer(pairs, "pairs"), check_integer(columns, "columns"))
-    lower = to_grid(lower, pairs, columns)
-    grid = np.stack([upper, lower], axis=1).reshape(-1, *upper.shape[1:])
-    ax = show(grid, ax)
-    ax.set_yticks(centres(grid, 0), ["data", "model"] * len(upper))
+    below_one_another = {"data": upper, "model": lower}
+    ax = show_interleaved(
+        below_one_another, check_integer(pairs, "pairs"), check_integer(columns, "columns"), ax
+    )
     ax.set_title("Reconstructions")
     return ax
 
