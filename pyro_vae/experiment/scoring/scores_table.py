@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pyro_vae.data import Split
 from pyro_vae.data.units import bits_per_dim
 from pyro_vae.evaluate import LogLikelihood
@@ -38,16 +40,22 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
     least = scores.value.argsort()[:SHOWN].tolist()
     told = [
         format_table(rows),
-        f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}; "
-        f"k-hat above {RELIABLE_KHAT} for {known.share_unreliable:.1%} of the rows",
+        f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}"
+        + _khat(known.share_unreliable),
         "least likely rows: " + ", ".join(f"{row} ({nats(float(scores.value[row]), 1)})" for row in least),
     ]
     bits = bits_per_dim(known.mean, split.data_dim, split.preprocessing)
+    by_elbo = bits_per_dim(float(known.elbo.mean()), split.data_dim, split.preprocessing)
     if bits is not None:
-        told.append(f"bits per dimension: {bits:.3f}")
+        told.append(f"bits per dimension: {bits:.3f} by log p(x), {by_elbo:.3f} by the ELBO")
     if scores.warning:
         told.append(f"warning: {scores.warning}")
     return told + _on_fewer_rows(checks)
+
+
+def _khat(share: float) -> str:
+    """Return what k-hat says of the rows; nothing where there were too few samples for it."""
+    return "" if math.isnan(share) else f"; k-hat above {RELIABLE_KHAT} for {share:.1%} of the rows"
 
 
 def _on_fewer_rows(checks: Checks) -> list[str]:
