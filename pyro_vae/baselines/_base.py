@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian
+from pyro_vae.baselines._missing_values import check_no_infinity, condition, incomplete_rows
 from pyro_vae.baselines._moments import column_means
 
 VARIANCES = (1e-280, 1e300)
@@ -47,7 +48,7 @@ def check_finite(X: Array, summary: Array | float) -> None:
     if np.isfinite(summary).all():
         return
     bad = np.count_nonzero(~np.isfinite(X))
-    mend = "Drop or impute those rows; PPCAEM takes NaN as missing values."
+    mend = "Drop or impute those rows; `fit` takes NaN as missing values."
     check(bad == 0, f"Expected X without NaN or infinity; got {bad} such values. {mend}")
 
 
@@ -98,10 +99,40 @@ def mean_and_check(X: Array) -> Array:
     return mean
 
 
+def check_columns(X: Array) -> None:
+    """Raise unless X, in which NaN marks missing values, has several rows that vary and a value in every column."""
+    check_several_rows(len(X))
+    check_no_infinity(X)
+    empty = np.flatnonzero(np.isnan(X).all(axis=0))
+    check(
+        len(empty) == 0,
+        f"Expected a value in every column of X; got none in columns {empty[:5].tolist()}. Drop them.",
+    )
+    varies = np.nanmax(X, axis=0) > np.nanmin(X, axis=0)
+    check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
+
+
 class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
-    """A density with an exact log-likelihood, in nats per example, and a q-dimensional latent."""
+    """A density with an exact log-likelihood, in nats per example, and a q-dimensional latent.
+
+    NaN marks a missing value: scores, latents and imputations condition on the observed values of each row.
+    """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _log_prob(self, X: Array) -> Array:
+        """Log p(x) of rows X (N, D), shape (N,), not finite where a value is missing."""
+        raise NotImplementedError
+
+    def _observed_log_prob(self, X: Array) -> Array:
+        """Log p of the observed values of rows X (N, D), shape (N,)."""
+        raise NotImplementedError
+
+    def _expectation(self, X: Array) -> Array:
+        """E[x given its observed values] of rows X (N, D), shape (N, D)."""
         raise NotImplementedError
 
     @property
@@ -114,24 +145,38 @@ class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         return self.n_components_
 
     def score_samples(self, X: ArrayLike) -> Array:
-        """Exact log p(x) of each row.
+        """Exact log p(x) of each row, of its observed values where some are missing.
 
         Args:
-            X: Rows, shape (N, D).
+            X: Rows, shape (N, D), NaN where a value is missing.
 
         Returns:
-            Log-likelihoods in nats, shape (N,).
+            Log-likelihoods in nats, shape (N,); 0 for a row without any value.
 
         Raises:
-            InputError: On NaN, infinity or another number of features than in the fit.
+            InputError: On infinity or another number of features than in the fit.
         """
         check_is_fitted(self, "components_")
         X = read_rows(self, X)
         with np.errstate(invalid="ignore", over="ignore"):
             log_prob = self._log_prob(X)
-        check_finite(X, log_prob)
-        # All values are finite, so what is not a number is a distance that overflowed.
+            incomplete = incomplete_rows(X, log_prob)
+            if len(incomplete):
+                log_prob[incomplete] = self._observed_log_prob(X[incomplete])
+        # What is not a number now is a distance that overflowed.
         return np.where(np.isnan(log_prob), -np.inf, log_prob)
+
+    def impute(self, X: ArrayLike) -> Array:
+        """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row."""
+        check_is_fitted(self, "components_")
+        X = read_rows(self, X)
+        check_no_infinity(X)
+        missing = np.isnan(X)
+        incomplete = np.flatnonzero(missing.any(axis=1))
+        filled = X.copy()
+        if len(incomplete):
+            filled[incomplete] = self._expectation(X[incomplete])
+        return np.where(missing, filled, X)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples(X)` over rows X of shape (N, D), in nats per example; y is ignored."""
@@ -158,24 +203,40 @@ class LinearGaussian(ExactDensity):
     def _log_prob(self, X: Array) -> Array:
         return self._gaussian.log_prob(X)
 
+    def _observed_log_prob(self, X: Array) -> Array:
+        out = np.empty(len(X))
+        for part in condition(self._gaussian, X):
+            out[part.rows] = part.log_prob
+        return out
+
+    def _expectation(self, X: Array) -> Array:
+        return self.inverse_transform(self.transform(X))
+
     def posterior(self, X: ArrayLike) -> tuple[Array, Array]:
-        """The exact posterior p(z given x) = N(mean, covariance) of rows X of shape (N, D).
+        """The exact posterior p(z given x) = N(mean, covariance) of rows X of shape (N, D), NaN where missing.
 
         Returns:
-            Its mean, shape (N, q), and its covariance (I + W Ψ⁻¹ Wᵀ)⁻¹, shape (q, q), the same for every row.
+            Its mean, shape (N, q), and its covariance (I + W Ψ⁻¹ Wᵀ)⁻¹ over the observed columns: shape (q, q),
+            the same for every row, or (N, q, q) where values are missing.
 
         Raises:
-            InputError: On NaN, infinity or another number of features than in the fit.
+            InputError: On infinity or another number of features than in the fit.
         """
         gaussian = self._gaussian
         X = read_rows(self, X)
         with np.errstate(invalid="ignore", over="ignore"):
             loc = gaussian.posterior_mean(X)
-        check_finite(X, loc)
-        return loc, gaussian.posterior_covariance
+            incomplete = incomplete_rows(X, loc.sum(axis=1))
+        if len(incomplete) == 0:
+            return loc, gaussian.posterior_covariance
+        covariance = np.tile(gaussian.posterior_covariance, (len(X), 1, 1))
+        for part in condition(gaussian, X[incomplete]):
+            loc[incomplete[part.rows]] = part.loc
+            covariance[incomplete[part.rows]] = part.covariance[:, None]
+        return loc, covariance
 
     def transform(self, X: ArrayLike) -> Array:
-        """The posterior mean E[z given x] of rows X of shape (N, D), shape (N, q)."""
+        """The posterior mean E[z given the observed part of x] of rows X of shape (N, D), shape (N, q)."""
         return self.posterior(X)[0]
 
     def inverse_transform(self, Z: ArrayLike) -> Array:

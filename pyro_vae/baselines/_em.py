@@ -1,12 +1,13 @@
-"""EM as a sequence of parameter vectors of rising log-likelihood: plain, accelerated, and when to stop."""
+"""EM as a sequence of parameter vectors of rising log-likelihood: plain, accelerated, its end, and when to stop."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from scipy.optimize import Bounds, OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from pyro_vae.baselines._gaussian import Array
@@ -15,6 +16,11 @@ from pyro_vae.baselines._gaussian import Array
 LONGEST = 1e6
 # Steps over which a gain is judged: SQUAREM's cycle and one more, as single steps of it gain unequally.
 WINDOW = 4
+# EM hands over to the quasi-Newton method where four of its steps gain less than this, in nats per example: from
+# there EM needs hundreds of steps for what takes the other some tens.
+HANDOVER = 1e-5
+# Where the gradient in every log noise variance is smaller, nothing is left to gain beyond rounding.
+GRADIENT = 1e-9
 TINY = float(np.finfo(float).tiny)
 
 Theta = TypeVar("Theta")
@@ -76,6 +82,45 @@ def climb(sequence: Iterator[tuple[Theta, float]], *, tol: float, max_iter: int)
         if converged or len(history) == max_iter:
             return Run(theta, history, converged)
     raise AssertionError("an EM sequence has no end")
+
+
+def climb_to_the_end(
+    step: Step[Array],
+    gradient: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    bounds: Bounds,
+    *,
+    tol: float,
+    max_iter: int,
+) -> Run[Array]:
+    """Climb from `start` by accelerated EM, then to the maximum by L-BFGS-B within `bounds`.
+
+    `gradient` gives the log-likelihood at theta in nats per example, and its gradient.
+    """
+    run = climb(squarem(step, start), tol=max(tol, HANDOVER), max_iter=max_iter)
+    if not run.converged or max_iter == len(run.history):
+        return run._replace(converged=False)
+    history = list(run.history)
+    reached, left = history[-1], max_iter - len(history)
+
+    def negative(theta: Array) -> tuple[float, Array]:
+        loglike, slope = gradient(theta)
+        return reached - loglike, -slope
+
+    def record(intermediate_result: OptimizeResult[Any]) -> None:
+        history.append(reached - float(intermediate_result.fun))
+
+    options: Any = {
+        "maxiter": left,
+        "maxfun": 20 * left,
+        "ftol": 1e-4 * tol,
+        "gtol": GRADIENT,
+        "maxcor": 30,
+    }
+    found = minimize(
+        negative, run.theta, jac=True, method="L-BFGS-B", bounds=bounds, callback=record, options=options
+    )
+    return Run(found.x, history, found.nit < left)
 
 
 def best(runs: Iterable[Run[Theta]], name: str) -> Run[Theta]:

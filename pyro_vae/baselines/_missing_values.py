@@ -1,4 +1,4 @@
-"""Rows with missing values: grouped by which values are missing, and the exact E-step over those groups."""
+"""Rows with missing values: grouped by which values are missing, and the exact E- and M-step over those groups."""
 
 from __future__ import annotations
 
@@ -9,13 +9,40 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyro_vae.baselines._gaussian import Array
+from pyro_vae._checks import check
+from pyro_vae.baselines._gaussian import Array, LowRankGaussian
 
 Indices = NDArray[np.intp]
 
 # Values in a block, 32 MiB of float64. Blocks bound the memory of what is made for each pattern of missing values;
 # smaller ones would only add calls.
 BLOCK = 2**22
+
+# Added to normal equations of a column that no row of a cluster has, which would be zero; lost in any other.
+RIDGE = 1e-200
+
+
+def has_missing(x: Array) -> bool:
+    """Whether NaN marks a value of x as missing; the sum is looked at first, as it makes no copy."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isnan(x.sum())) and bool(np.isnan(x).any())
+
+
+def check_no_infinity(x: Array) -> None:
+    """Raise where x, in which NaN marks missing values, holds infinity."""
+    bad = np.count_nonzero(np.isinf(x))
+    check(bad == 0, f"Expected X without infinity; got {bad} infinite values. Mark missing values by NaN.")
+
+
+def incomplete_rows(x: Array, result: Array) -> Indices:
+    """The rows of x (N, D) with missing values, where `result` (N,), computed from every value, is not finite.
+
+    Raises:
+        InputError: If x holds infinity.
+    """
+    doubtful = np.flatnonzero(~np.isfinite(result))
+    check_no_infinity(x[doubtful])
+    return doubtful[np.isnan(x[doubtful]).any(axis=1)]
 
 
 class Groups(NamedTuple):
@@ -109,6 +136,8 @@ class Loadings:
         q, count = len(components), len(columns.first)
         self.gram = np.zeros((count, q * q))
         self.shift = np.zeros((count, q))
+        self.offset = offset
+        self.squares = np.bincount(columns.inverse, offset**2)
         self.sizes = np.bincount(columns.inverse).astype(np.float64)
         for groups, members in columns.by_size():
             part = components.T[members]
@@ -129,6 +158,11 @@ class Loadings:
         explained = np.einsum("pmq,pmq->pm", 2 * y - loc @ precision, loc)
         return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], explained)
 
+    def distances(self, block: Block) -> Array:
+        """|x_o - mu_o|², shape (p, m)."""
+        about_zero = np.einsum("pmd,pmd->pm", block.values, block.values)
+        return about_zero - 2 * block.values @ self.offset + (block.observed @ self.squares)[:, None]
+
     def log_prob(self, block: Block, posterior: Posterior, squares: Array) -> Array:
         """Log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).
 
@@ -139,3 +173,97 @@ class Loadings:
         log_noise = (observed - len(self.components)) * math.log(self.noise_variance)
         distance = (squares - posterior.explained) / self.noise_variance
         return -0.5 * (observed * math.log(2 * math.pi) + log_noise + posterior.log_det[:, None] + distance)
+
+
+class Conditioned(NamedTuple):
+    """What the observed values x_o of some rows say, whose places in the data are `rows` (p, m).
+
+    `loc` E[z given x_o] (p, m, q); `covariance` of z given x_o (p, q, q), one for each pattern of missing
+    values; `log_prob` log p(x_o) in nats (p, m), zero for a row without any value.
+    """
+
+    rows: Indices
+    loc: Array
+    covariance: Array
+    log_prob: Array
+
+
+def condition(gaussian: LowRankGaussian, x: Array) -> Iterator[Conditioned]:
+    """Condition on the observed values of rows x (N, D), NaN where one is missing, block by block.
+
+    In units of the noise of each column Ψ is the identity, and log p(x_o) loses the log of those units.
+    """
+    one_noise = len(gaussian.noise_variance) == 1
+    scale = np.ones_like(gaussian.mean) if one_noise else np.sqrt(gaussian.noise_variance)
+    variance = float(gaussian.noise_variance[0]) if one_noise else 1.0
+    data = Incomplete(x / scale, gaussian.mean / scale, len(gaussian.components))
+    loadings = Loadings(gaussian.components / scale, np.zeros_like(scale), variance, data.columns)
+    units = np.bincount(data.columns.inverse, np.log(scale))
+    for block in data.blocks():
+        posterior = loadings.posterior(block)
+        log_prob = loadings.log_prob(block, posterior, loadings.distances(block))
+        log_prob -= (block.observed @ units)[:, None]
+        yield Conditioned(block.rows, posterior.loc, variance * posterior.inverse, log_prob)
+
+
+class Maximized(NamedTuple):
+    """An M-step: W (q, D), mu (D,) and, for each column, the share of Σ x² that they explain (D,)."""
+
+    components: Array
+    offset: Array
+    explained: Array
+
+
+class Statistics:
+    """E[z̃ z̃ᵀ] with z̃ = (z, 1), summed over the rows that have each group of columns, and Σ x z̃ᵀ over rows.
+
+    Args:
+        columns: D columns in groups that are missing in the same rows.
+        q: The latent size.
+    """
+
+    def __init__(self, columns: Groups, q: int) -> None:
+        self.columns, self.q = columns, q
+        self.outer = np.zeros((len(columns.first), (q + 1) ** 2))
+        self.cross = np.zeros((len(columns.inverse), q + 1))
+        self.latent = np.zeros((q + 1, q + 1))
+
+    def add(
+        self, block: Block, posterior: Posterior, noise_variance: float, weights: Array | None = None
+    ) -> None:
+        """Take in one block, each row with its weight, shape (p, m), or with weight one."""
+        loc, q = posterior.loc, self.q
+        z = np.concatenate([loc, np.ones((*loc.shape[:2], 1))], axis=2)
+        weighted = z if weights is None else z * weights[..., None]
+        outer = weighted.swapaxes(1, 2) @ z
+        outer[:, :q, :q] += outer[:, q, q][:, None, None] * noise_variance * posterior.inverse
+        self.outer += block.observed.T @ outer.reshape(len(outer), -1)
+        self.latent += outer.sum(axis=0)
+        values = block.values.reshape(-1, len(self.cross))
+        self.cross += values.T @ weighted.reshape(block.rows.size, q + 1)
+
+    def maximize(self) -> Maximized:
+        """The M-step: one regression on (z, 1) for each column, over the rows that have it.
+
+        Parameter expansion (PX-EM) lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there
+        is little noise, plain EM would need many steps to stretch W.
+        """
+        weights, normal = np.empty_like(self.cross), self._normal()
+        for groups, members in self.columns.by_size():
+            solution = np.linalg.solve(normal[groups], self.cross[members].swapaxes(1, 2))
+            weights[members] = solution.swapaxes(1, 2)
+        loc = self.latent[:-1, -1] / self.latent[-1, -1]
+        scale = np.linalg.cholesky(self.latent[:-1, :-1] / self.latent[-1, -1] - np.outer(loc, loc))
+        explained = np.einsum("dq,dq->d", weights, 2 * self.cross - self.fitted(weights))
+        return Maximized(scale.T @ weights[:, :-1].T, weights[:, -1] + weights[:, :-1] @ loc, explained)
+
+    def fitted(self, weights: Array) -> Array:
+        """Σ (z̃ · w_d) z̃ᵀ over the rows that have column d, for weights (D, q + 1), shape (D, q + 1)."""
+        fitted, normal = np.empty_like(self.cross), self._normal()
+        for groups, members in self.columns.by_size():
+            fitted[members] = weights[members] @ normal[groups]
+        return fitted
+
+    def _normal(self) -> Array:
+        size = self.q + 1
+        return self.outer.reshape(-1, size, size) + RIDGE * np.eye(size)

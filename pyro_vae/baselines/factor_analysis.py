@@ -8,26 +8,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import Bounds, OptimizeResult, minimize
+from scipy.optimize import Bounds
 from sklearn.utils import check_random_state
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.baselines._base import (
     LinearGaussian,
+    check_columns,
     check_each_variance,
     check_num_components,
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._em import Run, best, climb, squarem
-from pyro_vae.baselines._gaussian import Array
+from pyro_vae.baselines._em import Run, best, climb_to_the_end
+from pyro_vae.baselines._gaussian import Array, principal_axes
+from pyro_vae.baselines._incomplete_factors import IncompleteFactors
+from pyro_vae.baselines._missing_values import has_missing
 from pyro_vae.baselines._moments import SecondMoment, second_moment
-
-# EM hands over to the quasi-Newton method where four of its steps gain less than this, in nats per example: from
-# there EM needs hundreds of steps for what takes the other some tens.
-HANDOVER = 1e-5
-# Where the gradient in every log noise variance is smaller, nothing is left to gain beyond rounding.
-GRADIENT = 1e-9
 
 
 class FactorAnalysis(LinearGaussian):
@@ -49,12 +46,15 @@ class FactorAnalysis(LinearGaussian):
     kept above `noise_floor` times its column's variance. A constant column gets `noise_floor` times the
     smallest variance among the other columns.
 
+    Where values are missing (NaN), the E-step conditions on the observed values of each row (Rubin & Thayer 1982 on
+    the observed columns), and both methods climb on W, mu and log Ψ together.
+
     Args:
         n_components: The latent size q, 0 <= q < min(N, D). None takes the largest q that leaves the model
             fewer parameters than a full covariance, (D - q)² >= D + q (the Ledermann bound), at most N - 1.
         n_init: Starts, of which the one with the highest training log-likelihood is kept; it may have several
             maxima. The first start is Ψ = diag(S), the others are 1 to 10 times that, at random for each
-            column.
+            column; with missing values, W from random combinations of the rows.
         tol: The fit ends when a quasi-Newton step gains less than a ten-thousandth of this, in nats per example.
         max_iter: The largest number of iterations for each start.
         noise_floor: The smallest noise variance as a share of its column's variance, above 0 and below 1.
@@ -99,17 +99,19 @@ class FactorAnalysis(LinearGaussian):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any = None) -> FactorAnalysis:
-        """Fit rows X of shape (N, D); y is ignored.
+        """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On a single row, rows all alike, NaN or infinity, or an n_components of min(N, D)
-                or more.
+            InputError: On a single row, rows all alike, infinity, a column without values, or an n_components of
+                min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter, starts = check_integer(self.max_iter, "max_iter"), check_integer(self.n_init, "n_init")
         share = check_positive(self.noise_floor, "noise_floor")
         check(share < 1, f"Expected noise_floor below 1, a share of the variance; got {share}.")
         X = read_rows(self, X, reset=True)
+        if has_missing(X):
+            return self._fit_incomplete(X, starts, tol, max_iter, share)
         self.mean_ = mean_and_check(X)
         covariance = second_moment(X, self.mean_)
         check_each_variance(X, covariance.diagonal)
@@ -121,6 +123,23 @@ class FactorAnalysis(LinearGaussian):
         run = best(runs, "FactorAnalysis")
         self.noise_variance_ = problem.unpack(run.theta)
         self.components_ = problem.best_components(self.noise_variance_)[0]
+        self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
+        self.n_samples_seen_ = len(X)
+        return self
+
+    def _fit_incomplete(
+        self, X: Array, starts: int, tol: float, max_iter: int, share: float
+    ) -> FactorAnalysis:
+        check_columns(X)
+        problem = IncompleteFactors(X, self._latent_size(X.shape), share)
+        rng = check_random_state(self.random_state)
+        run = best(
+            (problem.fit(start, tol, max_iter) for start in problem.starts(starts, rng)), "FactorAnalysis"
+        )
+        components, offset, self.noise_variance_ = problem.unpack(run.theta)
+        scale = np.sqrt(self.noise_variance_)
+        self.components_ = principal_axes(components / scale) * scale
+        self.mean_ = problem.mean + offset
         self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
         self.n_samples_seen_ = len(X)
         return self
@@ -187,29 +206,11 @@ class _Problem:
 
     def fit(self, start: Array, tol: float, max_iter: int) -> Run[Array]:
         """Climb from log Ψ by EM, then to the maximum by L-BFGS-B within the bounds of Ψ."""
-        run = climb(squarem(self.step, start), tol=max(tol, HANDOVER), max_iter=max_iter)
-        if not run.converged or max_iter == len(run.history):
-            return run._replace(converged=False)
-        history = list(run.history)
-        reached, left = history[-1], max_iter - len(history)
-
-        def negative(theta: Array) -> tuple[float, Array]:
-            noise_variance = self.unpack(theta)
-            update, loglike = self._update(noise_variance)
-            return reached - loglike, (1 - update / noise_variance) / 2
-
-        def record(intermediate_result: OptimizeResult[Any]) -> None:
-            history.append(reached - float(intermediate_result.fun))
-
         bounds = Bounds(np.log(self.floor), np.log(10 * self.variances))
-        options: Any = {
-            "maxiter": left,
-            "maxfun": 20 * left,
-            "ftol": 1e-4 * tol,
-            "gtol": GRADIENT,
-            "maxcor": 30,
-        }
-        found = minimize(
-            negative, run.theta, jac=True, method="L-BFGS-B", bounds=bounds, callback=record, options=options
-        )
-        return Run(found.x, history, found.nit < left)
+        return climb_to_the_end(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)
+
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """The log-likelihood at log Ψ and its best W, in nats per example, and its gradient in log Ψ."""
+        noise_variance = self.unpack(theta)
+        update, loglike = self._update(noise_variance)
+        return loglike, (update / noise_variance - 1) / 2

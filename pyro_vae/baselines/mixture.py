@@ -13,13 +13,17 @@ from sklearn.utils.validation import check_is_fitted
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.baselines._base import (
     ExactDensity,
+    check_columns,
     check_finite,
     check_num_components,
+    check_several_rows,
     mean_and_check,
     read_rows,
 )
 from pyro_vae.baselines._em import best, climb, plain
 from pyro_vae.baselines._gaussian import Array, row_blocks
+from pyro_vae.baselines._incomplete_mixture import IncompleteMixture, observed_posterior
+from pyro_vae.baselines._missing_values import has_missing, incomplete_rows
 from pyro_vae.baselines._mixture import Mixture, MixtureProblem
 
 
@@ -34,6 +38,9 @@ class MixtureOfPPCA(ExactDensity):
     may have fewer than n_clusters entries. As in any mixture the likelihood is unbounded where a cluster
     closes in on a few rows, so each σ²_k is kept above `noise_floor` times the mean variance of the
     columns.
+
+    Where values are missing (NaN), responsibilities and posteriors condition on the observed values of each row, and
+    the M-step regresses each column on z over the rows that have it; k-means starts from rows filled in by one PPCA.
 
     Args:
         n_components: The latent size q of each local model, 0 <= q < min(N, D). None takes 2, or less where
@@ -80,11 +87,11 @@ class MixtureOfPPCA(ExactDensity):
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any = None) -> MixtureOfPPCA:
-        """Fit rows X of shape (N, D); y is ignored.
+        """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On fewer than two rows or n_clusters rows, rows all alike, NaN or infinity, or an
-                n_components of min(N, D) or more.
+            InputError: On fewer than two rows or n_clusters rows, rows all alike, infinity, a column without
+                values, or an n_components of min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter, starts = check_integer(self.max_iter, "max_iter"), check_integer(self.n_init, "n_init")
@@ -100,17 +107,20 @@ class MixtureOfPPCA(ExactDensity):
         self.loglike_, self.n_iter_ = [len(X) * value for value in run.history], len(run.history)
         return self
 
-    def _problem(self, X: Array) -> MixtureProblem:
+    def _problem(self, X: Array) -> MixtureProblem | IncompleteMixture:
         share = check_positive(self.noise_floor, "noise_floor")
         check(share < 1, f"Expected noise_floor below 1, a share of the variance; got {share}.")
         clusters = check_integer(self.n_clusters, "n_clusters")
-        mean = mean_and_check(X)
+        check_several_rows(len(X))
         message = f"Expected n_clusters of at most n_samples={len(X)}; got {clusters}. Choose fewer clusters."
         check(clusters <= len(X), message)
         bound = min(X.shape)
         default = min(2, bound - 1)
         q = default if self.n_components is None else check_num_components(self.n_components, X.shape, bound)
-        return MixtureProblem(X, mean, q, clusters, share)
+        if has_missing(X):
+            check_columns(X)
+            return IncompleteMixture(X, q, clusters, share)
+        return MixtureProblem(X, mean_and_check(X), q, clusters, share)
 
     @property
     def _mixture(self) -> Mixture:
@@ -123,22 +133,33 @@ class MixtureOfPPCA(ExactDensity):
             out[rows] = logsumexp(mixture.infer(X[rows])[2], axis=0)
         return out
 
+    def _observed_log_prob(self, X: Array) -> Array:
+        return logsumexp(observed_posterior(self._mixture, X)[1], axis=0)
+
+    def _expectation(self, X: Array) -> Array:
+        """Σ_k R_k (W_kᵀ E[z given x_o, k] + mean_k)."""
+        loc, joint = observed_posterior(self._mixture, X)
+        local = loc @ self.components_ + self.means_[:, None]
+        return np.einsum("kn,knd->nd", softmax(joint, axis=0), local)
+
     def _responsibilities(self, X: ArrayLike) -> tuple[Array, Array]:
         """p(k given x) (N, K), and E[z given x], averaged over k by them, (N, q)."""
         mixture = self._mixture
         X = read_rows(self, X)
-        shares = np.empty((len(X), len(mixture.weights)))
-        places = np.empty((len(X), mixture.components.shape[1]))
+        loc = np.empty((len(mixture.weights), len(X), mixture.components.shape[1]))
+        joint = np.empty(loc.shape[:2])
         with np.errstate(invalid="ignore", over="ignore"):
             for rows in row_blocks(len(X), X.shape[1]):
-                _, loc, joint = mixture.infer(X[rows])
-                shares[rows] = softmax(joint, axis=0).T
-                places[rows] = np.einsum("nk,knq->nq", shares[rows], loc)
+                _, loc[:, rows], joint[:, rows] = mixture.infer(X[rows])
+            incomplete = incomplete_rows(X, joint.sum(axis=0))
+            if len(incomplete):
+                loc[:, incomplete], joint[:, incomplete] = observed_posterior(mixture, X[incomplete])
+            shares = softmax(joint, axis=0)
         check_finite(X, shares)
-        return shares, places
+        return shares.T, np.einsum("kn,knq->nq", shares, loc)
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """The responsibilities p(k given x) of rows X of shape (N, D), shape (N, K)."""
+        """The responsibilities p(k given the observed part of x) of rows X of shape (N, D), shape (N, K)."""
         return self._responsibilities(X)[0]
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:

@@ -19,7 +19,20 @@ from pyro_vae.baselines._base import (
     read_rows,
 )
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.baselines._missing_values import has_missing
 from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
+from pyro_vae.baselines.ppca_em import PPCAEM
+
+# What a fit by EM hands over.
+ATTRIBUTES = (
+    "components_",
+    "mean_",
+    "noise_variance_",
+    "explained_variance_",
+    "loglike_",
+    "n_iter_",
+    "n_samples_seen_",
+)
 
 
 class PPCA(LinearGaussian):
@@ -34,6 +47,9 @@ class PPCA(LinearGaussian):
     largest, and log-densities to rounding times λ₁ / σ² nats. Columns that are constant are taken as any
     other. Rows alike, or a σ² of zero, at which the density is infinite, are refused.
 
+    Where values are missing (NaN) there is no closed form: `fit` then climbs by the exact EM of `PPCAEM`, whose
+    tolerance and start can be set there.
+
     Args:
         n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic
             Gaussian). None takes the largest q with a positive noise variance: that rank minus one.
@@ -46,8 +62,8 @@ class PPCA(LinearGaussian):
         explained_variance_: λ₁, ..., λ_q, shape (q,), in squared units of x.
         explained_variance_ratio_: λ₁, ..., λ_q as shares of the whole variance, shape (q,), as in scikit-learn.
         singular_values_: Those of the centred rows, sqrt(N λ_k), shape (q,), as in scikit-learn.
-        loglike_: One entry: the log-likelihood of all training rows, in nats.
-        n_iter_: 1.
+        loglike_: One entry: the log-likelihood of all training rows, in nats; with missing values one an E-step.
+        n_iter_: 1; with missing values the number of E-steps.
         n_samples_seen_: The number of rows fitted.
         n_features_in_, feature_names_in_: As in scikit-learn.
 
@@ -55,24 +71,34 @@ class PPCA(LinearGaussian):
         Tipping & Bishop (1999), Probabilistic principal component analysis, J. R. Statist. Soc. B 61(3).
     """
 
-    _moments: Moments | None  # what partial_fit goes on from; None after a fit to few rows
+    _moments: Moments | None  # what partial_fit goes on from; None after a fit to few rows or missing values
 
     def __init__(self, n_components: int | None = None) -> None:
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: Any = None) -> PPCA:
-        """Fit rows X of shape (N, D), forgetting those seen before; y is ignored.
+        """Fit rows X of shape (N, D), NaN where a value is missing, forgetting those seen before; y is ignored.
 
         Raises:
-            InputError: On a single row, NaN or infinity, or an n_components that is not below the rank.
+            InputError: On a single row, infinity, a column without values, or an n_components that is not below
+                the rank.
         """
         X = read_rows(self, X, reset=True)
+        if has_missing(X):
+            return self._fit_incomplete(X)
         mean = mean_and_check(X)
         if len(X) < X.shape[1]:
             self._moments = None
             return self._solve(CentredRows(X, mean), mean, X, len(X))
         self._moments = Moments(X.shape[1]).update(X, mean)
         return self._solve(self._moments.covariance(), mean, X, len(X))
+
+    def _fit_incomplete(self, X: Array) -> PPCA:
+        by_em = PPCAEM(self.n_components, random_state=0).fit(X)
+        self._moments = None
+        for name in ATTRIBUTES:
+            setattr(self, name, getattr(by_em, name))
+        return self
 
     def fit_moments(self, moments: Moments) -> PPCA:
         """Fit rows of which count, mean and scatter matrix are known, such as those summed over several machines.
@@ -114,8 +140,8 @@ class PPCA(LinearGaussian):
         more than q + 1 rows have been seen.
 
         Raises:
-            InputError: On NaN or infinity, after a `fit` to fewer rows than columns (which makes no D x D
-                matrix to go on from), or where the rows seen have a rank of at most n_components.
+            InputError: On NaN or infinity, after a `fit` to fewer rows than columns or to missing values (which
+                makes no D x D matrix to go on from), or where the rows seen have a rank of at most n_components.
         """
         first = not hasattr(self, "_moments")
         X = read_rows(self, X, reset=first)
@@ -126,8 +152,8 @@ class PPCA(LinearGaussian):
             self._moments = Moments(X.shape[1])
         if self._moments is None:
             raise InputError(
-                "Expected partial_fit after a fit to at least as many rows as columns; got one to fewer, "
-                "which keeps no D x D matrix. Start from sklearn.base.clone(ppca)."
+                "Expected partial_fit after a fit to at least as many rows as columns, without missing values; "
+                "got another, which keeps no D x D matrix. Start from sklearn.base.clone(ppca)."
             )
         seen = self._moments.update(X, mean)
         if seen.count > (self.n_components or 0) + 1:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.baselines._base import (
     LinearGaussian,
+    check_columns,
     check_num_components,
-    check_several_rows,
     check_variances,
     read_rows,
 )
 from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
-from pyro_vae.baselines._missing_values import Block, Groups, Incomplete, Loadings, Posterior
+from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
 
 # The noise variance counts as zero below this share of the mean variance of a column: rounding in the M-step.
 ZERO_NOISE = 1e-12
@@ -86,11 +84,6 @@ class PPCAEM(LinearGaussian):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
     def fit(self, X: ArrayLike, y: Any = None) -> PPCAEM:
         """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
@@ -101,7 +94,7 @@ class PPCAEM(LinearGaussian):
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter = check_integer(self.max_iter, "max_iter")
         X = read_rows(self, X, reset=True)
-        _check_columns(X)
+        check_columns(X)
         q = self._latent_size(X.shape)
         problem = _Problem(X, q)
         start = problem.start(check_random_state(self.random_state))
@@ -126,48 +119,14 @@ class PPCAEM(LinearGaussian):
             return bound - 1
         return check_num_components(self.n_components, shape, bound)
 
-    def _e_step(self, X: Array) -> Iterator[tuple[Block, Posterior, Array]]:
-        """Yield blocks of rows, their posteriors and their log p(x_o), shape (p, m)."""
-        _check_no_infinity(X)
-        data = Incomplete(X, self.mean_, len(self.components_))
-        loadings = Loadings(self.components_, np.zeros_like(self.mean_), self.noise_variance_, data.columns)
-        for block in data.blocks():
-            posterior = loadings.posterior(block)
-            squares = np.einsum("pmd,pmd->pm", block.values, block.values)
-            yield block, posterior, loadings.log_prob(block, posterior, squares)
-
-    def _log_prob(self, X: Array) -> Array:
-        out = np.empty(len(X))
-        for block, _, log_prob in self._e_step(X):
-            out[block.rows] = log_prob
-        return out
-
-    def transform(self, X: ArrayLike) -> Array:
-        """E[z given the observed part of x] of rows X of shape (N, D), shape (N, q)."""
-        check_is_fitted(self, "components_")
-        X = read_rows(self, X)
-        out = np.empty((len(X), len(self.components_)))
-        for block, posterior, _ in self._e_step(X):
-            out[block.rows] = posterior.loc
-        return out
-
     def posterior(self, X: ArrayLike) -> tuple[Array, Array]:
         """p(z given the observed part of x) = N(mean, covariance) of rows X of shape (N, D).
 
         Returns:
             Its mean, shape (N, q), and its covariance σ² M⁻¹ of each row, shape (N, q, q).
         """
-        loc = self.transform(X)
-        covariance = np.empty((*loc.shape, loc.shape[1]))
-        for block, posterior, _ in self._e_step(read_rows(self, X)):
-            covariance[block.rows] = self.noise_variance_ * posterior.inverse[:, None]
-        return loc, covariance
-
-    def impute(self, X: ArrayLike) -> Array:
-        """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row."""
-        expected = self.inverse_transform(self.transform(X))
-        X = read_rows(self, X)
-        return np.where(np.isnan(X), expected, X)
+        loc, covariance = super().posterior(X)
+        return loc, np.broadcast_to(covariance, (*loc.shape, loc.shape[1])).copy()
 
 
 class _Problem:
@@ -210,74 +169,17 @@ class _Problem:
         # In the principal axes M is nearly diagonal, and so well inverted however unequal the axes are.
         rotation, lengths, axes = np.linalg.svd(components, full_matrices=False)
         loadings = Loadings(lengths[:, None] * axes, offset, noise_variance, self.data.columns)
-        statistics = _Statistics(len(self.data.columns.first), self.q, len(self.mean))
+        statistics = Statistics(self.data.columns, self.q)
         loglike = -0.5 * (self.squares + self.counts @ offset**2) / noise_variance
         for block in self.blocks:
             posterior = loadings.posterior(block)
             statistics.add(block, posterior, noise_variance)
             loglike += float(loadings.log_prob(block, posterior, np.zeros((1, 1))).sum())
-        components, offset, residual = statistics.maximize(self.data.columns, self.squares)
-        noise_variance = residual / self.counts.sum()
+        components, offset, explained = statistics.maximize()
+        noise_variance = (self.squares - float(explained.sum())) / self.counts.sum()
         check(
             noise_variance > ZERO_NOISE * math.exp(self.highest),
             f"Expected n_components below the rank of the data; {self.q} explain it fully, so the noise "
             "variance goes to zero and the density to infinity. Choose fewer.",
         )
         return self.pack(rotation @ components, offset, noise_variance), loglike / len(self.data.x)
-
-
-class _Statistics:
-    """E[z̃ z̃ᵀ] with z̃ = (z, 1), summed over the rows that have each group of columns, and Σ x zᵀ over rows."""
-
-    def __init__(self, num_groups: int, q: int, size: int) -> None:
-        self.q = q
-        self.outer = np.zeros((num_groups, (q + 1) ** 2))
-        self.cross = np.zeros((size, q + 1))
-        self.latent = np.zeros((q + 1, q + 1))
-
-    def add(self, block: Block, posterior: Posterior, noise_variance: float) -> None:
-        """Take in one block."""
-        loc, q = posterior.loc, self.q
-        z = np.concatenate([loc, np.ones((*loc.shape[:2], 1))], axis=2)
-        outer = z.swapaxes(1, 2) @ z
-        outer[:, :q, :q] += loc.shape[1] * noise_variance * posterior.inverse
-        self.outer += block.observed.T @ outer.reshape(len(outer), -1)
-        self.latent += outer.sum(axis=0)
-        # Columns are centred, so Σ x over rows, the last column of Σ x z̃ᵀ, is zero.
-        self.cross[:, :q] += block.values.reshape(-1, len(self.cross)).T @ loc.reshape(block.rows.size, q)
-
-    def maximize(self, columns: Groups, squares: float) -> tuple[Array, Array, float]:
-        """The M-step: W (q, D), mu (D,), and the sum of squared residuals over all values.
-
-        Parameter expansion (PX-EM) lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there
-        is little noise, plain EM would need many steps to stretch W.
-        """
-        weights, fitted = np.empty_like(self.cross), np.empty_like(self.cross)
-        normal = self.outer.reshape(-1, self.q + 1, self.q + 1)
-        for groups, members in columns.by_size():
-            right = self.cross[members].swapaxes(1, 2)
-            solution = np.linalg.solve(normal[groups], right)
-            weights[members] = solution.swapaxes(1, 2)
-            fitted[members] = (normal[groups] @ solution).swapaxes(1, 2)
-        loc = self.latent[:-1, -1] / self.latent[-1, -1]
-        scale = np.linalg.cholesky(self.latent[:-1, :-1] / self.latent[-1, -1] - np.outer(loc, loc))
-        residual = squares - float(np.vdot(weights, 2 * self.cross - fitted))
-        return scale.T @ weights[:, :-1].T, weights[:, -1] + weights[:, :-1] @ loc, residual
-
-
-def _check_columns(X: Array) -> None:
-    check_several_rows(len(X))
-    _check_no_infinity(X)
-    empty = np.flatnonzero(np.isnan(X).all(axis=0))
-    check(
-        len(empty) == 0,
-        f"Expected a value in every column of X; got none in columns {empty[:5].tolist()}. Drop them.",
-    )
-    varies = np.nanmax(X, axis=0) > np.nanmin(X, axis=0)
-    check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
-
-
-def _check_no_infinity(X: Array) -> None:
-    """Raise where X, in which NaN marks missing values, holds infinity."""
-    bad = np.count_nonzero(np.isinf(X))
-    check(bad == 0, f"Expected X without infinity; got {bad} infinite values. Mark missing values by NaN.")
