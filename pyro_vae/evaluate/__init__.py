@@ -2,10 +2,12 @@
 
 from pyro_vae.evaluate.annealing import annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
+from pyro_vae.evaluate.cells import CellScores, cell_log_likelihood
 from pyro_vae.evaluate.codes import CodeUsage, code_usage
 from pyro_vae.evaluate.curve import IWAECurve, iwae_curve
 from pyro_vae.evaluate.decomposition import DivergenceInParts, DivergenceMetric, divergence_in_parts
 from pyro_vae.evaluate.importance import log_likelihood, log_weights
+from pyro_vae.evaluate.imputation import Imputation, impute
 from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.information_gap import InformationGap, information_gap
 from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary, site_summaries
@@ -19,11 +21,13 @@ __all__ = [
     "AnnealedLogLikelihood",
     "Annealing",
     "BidirectionalBounds",
+    "CellScores",
     "CodeUsage",
     "DefensiveGuide",
     "DivergenceInParts",
     "DivergenceMetric",
     "IWAECurve",
+    "Imputation",
     "InformationGap",
     "JointDefensiveGuide",
     "LatentSummary",
@@ -36,8 +40,10 @@ __all__ = [
     "WidenedGuide",
     "annealed_log_likelihood",
     "bidirectional_bounds",
+    "cell_log_likelihood",
     "code_usage",
     "divergence_in_parts",
+    "impute",
     "information_gap",
     "iwae_curve",
     "latent_summary",
