@@ -5,12 +5,14 @@ from functools import partial
 import numpy as np
 import pytest
 from helpers import SCRIPTS, script
+from sklearn.datasets import load_digits
 
 from pyro_vae import Annealing, RowFit, annealed_log_likelihood, inference_gaps
 
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
     "evaluate.py": "{run} --num-samples 30 --ais --gaps --check-rows 2",
+    "anomalies.py": "{run} {place}/digits.npy --num-samples 30 --top 2",
     "calibration.py": "--models 1 --num-samples 30 --out {place}/out",
     "compare_baselines.py": "--epochs 1 --linear-epochs 1 --hidden 8 --latent-dim 2 --clusters 2 --out {place}/out",
     "compare_guides.py": "--epochs 1 --compile off --hidden 8 --latent-dim 2 --guides diagonal iaf "
@@ -25,6 +27,7 @@ SMOKE = {
 TOLD = {
     "svi_train.py": "nats per example",
     "evaluate.py": "annealing minus importance sampling",
+    "anomalies.py": "cells (drop in nats",
     "calibration.py": "true k",
     "compare_baselines.py": "nats per example",
     "compare_guides.py": "gain is the paired difference from diagonal",
@@ -54,6 +57,7 @@ def run(tmp_path_factory):
 )
 def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, monkeypatch):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 4)))
+    np.save(tmp_path / "digits.npy", load_digits().data[:30].astype(int))
     scoring, short = "pyro_vae.experiment.scoring.scoring", Annealing(20, num_chains=2, num_warmup=5)
     monkeypatch.setattr(
         f"{scoring}.annealed_log_likelihood", partial(annealed_log_likelihood, annealing=short)

@@ -1,0 +1,228 @@
+"""Rows of a table ranked by how strange a trained run finds them, and the cells that make them so."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data import Split
+from pyro_vae.evaluate import CellScores, LogLikelihood, cell_log_likelihood, log_likelihood
+from pyro_vae.evaluate.anomalies import Detection, detection, typicality
+from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.scoring import Scoring
+from pyro_vae.experiment.text_table import format_table, nats
+from pyro_vae.storage import write_atomically, write_json
+
+__all__ = ["Anomalies", "anomaly_labels"]
+
+REFERENCE_ROWS = 500
+"""Validation rows that say what is typical."""
+SHOWN_CELLS = 3
+"""Cells named for each row."""
+
+
+def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArray[np.bool_], str]:
+    """Return which rows of a table are anomalies, shape (N,), and the label that says so.
+
+    Args:
+        path: A text table with a header.
+        column: Its column of labels.
+        anomaly: The label of an anomaly; the rarest one where None.
+
+    Raises:
+        InputError: If the table has no such column, or the column no such label.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, sep=None, engine="python", dtype=str, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Expected a text table with a header in {path}; got {' '.join(str(error).split())}."
+        ) from error
+    names = [str(name) for name in frame.columns]
+    check(
+        column in names,
+        f"Expected --label to name a column of {path}; got {column!r}, and it has {', '.join(names[:8])}.",
+    )
+    labels = frame[column].fillna("").str.strip()
+    counts = labels.value_counts()
+    chosen = str(counts.index[-1]) if anomaly is None else anomaly
+    check(
+        chosen in counts,
+        f"Expected --anomaly to be a label of column {column!r}; got {chosen!r}, and it has "
+        f"{', '.join(map(str, counts.index[:8]))}.",
+    )
+    return (labels == chosen).to_numpy(), chosen
+
+
+@dataclass(frozen=True)
+class Anomalies:
+    """Rows scored by a run.
+
+    Args:
+        scoring: The run, its rows and how they are scored.
+        scores: log p(x) of each row.
+        is_anomaly: Which rows are labelled as anomalies, shape (N,), or None.
+        top: How many rows are looked at cell by cell.
+    """
+
+    scoring: Scoring
+    scores: LogLikelihood
+    is_anomaly: NDArray[np.bool_] | None
+    top: int
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Numbers of the rows, the strangest first; those that could not be scored before all."""
+        return self.scores.value.nan_to_num(nan=-torch.inf).argsort(stable=True).tolist()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the entries of x."""
+        found, size = self.scoring.row_format.column_names, self.scoring.split.data_dim
+        return list(found) if found and len(found) == size else [f"x{number}" for number in range(size)]
+
+    @cached_property
+    def _validation(self) -> tuple[Tensor, ...] | None:
+        """Validation rows, where the run's data can still be read."""
+        try:
+            split = load_data(self.scoring.run.config).validation
+        except InputError:
+            return None
+        return self._on_device(split.evenly_spaced(min(REFERENCE_ROWS, len(split))))
+
+    def _on_device(self, split: Split) -> tuple[Tensor, ...]:
+        return tuple(part.to(self.scoring.device) for part in split.tensors())
+
+    @cached_property
+    def typicality(self) -> Tensor | None:
+        """Distance of log p(x) from that of validation rows, nats, shape (N,); None where these cannot be read."""
+        if self._validation is None:
+            return None
+        run, settings = self.scoring.run, self.scoring.settings
+        reference = log_likelihood(
+            run.model, settings.proposal(run), self._validation, settings.num_samples, seed=settings.seed
+        )
+        return typicality(self.scores.value, reference.value)
+
+    def _cells(self, rows: tuple[Tensor, ...]) -> CellScores:
+        run, settings = self.scoring.run, self.scoring.settings
+        proposal = settings.proposal(run)
+        return cell_log_likelihood(run.model, proposal, rows, settings.num_samples, seed=settings.seed)
+
+    @cached_property
+    def cells(self) -> CellScores:
+        """The entries of the strangest rows, given the others of their row, each of shape (top, D)."""
+        return self._cells(self._on_device(self.scoring.split.select(np.array(self.order[: self.top]))))
+
+    @cached_property
+    def drops(self) -> Tensor:
+        """How much less probable each of those entries is than one of its column usually is, nats, (top, D).
+
+        The mean of log p(x_j | x_-j) over validation rows, or over all rows here where these cannot be read, less that
+        of the entry: free of the unit of the column.
+        """
+        rows = self._validation
+        if rows is None:
+            rows = self._on_device(self.scoring.split.evenly_spaced(min(REFERENCE_ROWS, len(self.scores))))
+        return self._cells(rows).value.nanmean(0) - self.cells.value
+
+    @cached_property
+    def detections(self) -> dict[str, Detection]:
+        """How well each score finds the labelled rows."""
+        if self.is_anomaly is None:
+            return {}
+        found = {"-log p(x)": detection(-self.scores.value, self.is_anomaly)}
+        if self.typicality is not None:
+            found["typicality"] = detection(self.typicality, self.is_anomaly)
+        return found
+
+    def write(self) -> None:
+        """Write `anomalies.csv`, all rows with the strangest first, and `anomalies.json`."""
+        with write_atomically(self.scoring.out / "anomalies.csv") as path:
+            path.write_text("".join(self._lines()), encoding="utf-8")
+        facts = {"facts": self.scoring.facts, "typicality_reference": "validation rows"}
+        found = {name: asdict(each) for name, each in self.detections.items()}
+        write_json(self.scoring.out / "anomalies.json", facts | {"detection": found})
+
+    def _lines(self) -> Iterator[str]:
+        columns = ["rank", "row", "log_likelihood", "se", "khat", "typicality"]
+        columns += ["is_anomaly"] * (self.is_anomaly is not None)
+        columns += [f"{part}{n + 1}" for n in range(SHOWN_CELLS) for part in ("cell", "drop")]
+        yield _line(columns)
+        for rank, row in enumerate(self.order):
+            far = "" if self.typicality is None else repr(float(self.typicality[row]))
+            fields: list[Any] = [rank + 1, row, *(float(part[row]) for part in self.scores.columns()[:2])]
+            fields += [float(self.scores.khat[row]), far]
+            fields += [] if self.is_anomaly is None else [int(self.is_anomaly[row])]
+            named = self._strange_cells(rank) if rank < self.top else []
+            yield _line(fields + [part for j, drop in named for part in (self.names[j], drop)])
+
+    def _strange_cells(self, rank: int) -> list[tuple[int, float]]:
+        """Return the columns of the strangest entries of a row, and their drops."""
+        drops = self.drops[rank].nan_to_num(nan=-torch.inf)
+        chosen = drops.argsort(descending=True)[:SHOWN_CELLS].tolist()
+        return [(j, float(drops[j])) for j in chosen if drops[j] > 0]
+
+    def table(self) -> str:
+        """Return the strangest rows as a table, and sentences beside it."""
+        split, model = self.scoring.split, self.scoring.run.config.model
+        header = ["rank", "row", "log p(x)", "± se", "k-hat", "typicality"]
+        header += ["label"] * (self.is_anomaly is not None)
+        rows = [[*header, "cells (drop in nats; value, expected given the others)"]]
+        x = split.select(np.array(self.order[: self.top])).tensor()
+        for rank, row in enumerate(self.order[: self.top]):
+            told = [
+                f"{self.names[j]} ({drop:.1f}; {float(x[rank, j]):.4g}, {float(self.cells.expected[rank, j]):.4g})"
+                for j, drop in self._strange_cells(rank)
+            ]
+            far = "" if self.typicality is None else f"{float(self.typicality[row]):.1f}"
+            value, se, _, khat, _ = (float(part[row]) for part in self.scores.columns())
+            line = [str(rank + 1), str(row), nats(value, 1), f"{se:.2g}", f"{khat:.2f}", far]
+            line += [] if self.is_anomaly is None else ["anomaly" if self.is_anomaly[row] else "normal"]
+            rows.append([*line, ", ".join(told)])
+        title = (
+            f"{self.scoring.row_format.name}, {split.name} rows ({len(split)}), {split.description}; "
+            f"{model.likelihood} likelihood; nats per example, K = {self.scores.num_samples}"
+        )
+        return "\n".join(["", title, format_table(rows), *self._notes(), f"written to {self.scoring.out}"])
+
+    def _notes(self) -> Iterator[str]:
+        if self.detections:
+            yield format_table(
+                [
+                    ["score", "AUROC", "± se", "average precision", "share of anomalies"],
+                    *(
+                        [
+                            name,
+                            f"{d.auroc:.3f}",
+                            f"{d.auroc_se:.3f}",
+                            f"{d.average_precision:.3f}",
+                            f"{d.share:.3f}",
+                        ]
+                        for name, d in self.detections.items()
+                    ),
+                ]
+            )
+        if self._validation is None:
+            yield "note: the run's data cannot be read any more, so there is no typicality."
+        if self.scores.warning:
+            yield f"warning: {self.scores.warning}"
+
+
+def _line(fields: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()
