@@ -8,6 +8,7 @@ from helpers import SCRIPTS, script
 from sklearn.datasets import load_digits
 
 from pyro_vae import Annealing, RowFit, annealed_log_likelihood, inference_gaps
+from pyro_vae.experiment.compress import compress_rows
 
 SMOKE = {
     "svi_train.py": "--epochs 1 --hidden 8 --latent-dim 2 --out {place}/run",
@@ -19,6 +20,8 @@ SMOKE = {
     "--num-samples 20 --gap-rows 2 --gap-steps 2 --out {place}/out",
     "benchmark.py": "step --networks tiny --contenders pytorch --rounds 1 --seconds 0.01 --out {place}/out",
     "check_resume.py": "--kills 1 --dataset {place}/rows.npy --epochs 3 --hidden 8 --evaluate none --no-full-disk",
+    "compress.py": "{discrete} --out {place}/rows.bits",
+    "decompress.py": "{discrete} {discrete}/rows.bits --out {place}/rows.npy",
     "make_sprites.py": "{place}/sprites",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
     "write_settings.py": "--root {place}",
@@ -33,6 +36,8 @@ TOLD = {
     "compare_guides.py": "gain is the paired difference from diagonal",
     "benchmark.py": "PyTorch by hand",
     "check_resume.py": "different in any bit",
+    "compress.py": "minus the ELBO of these rows",
+    "decompress.py": "rows of shape (250, 8, 8)",
     "make_sprites.py": "6144 images of 32 x 32 pixels",
     "check_stability.py": "failed:\n  none",
     "write_settings.py": "settings.md",
@@ -52,10 +57,20 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def discrete(tmp_path_factory):
+    """A run with a discrete likelihood, and its test rows compressed."""
+    folder = tmp_path_factory.mktemp("discrete") / "run"
+    small = ("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--evaluate", "none", "--out", folder)
+    assert script("--likelihood", "discretized-logistic", *small) == 0
+    compress_rows(folder, None, folder / "rows.bits")
+    return folder
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in SMOKE]
 )
-def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, monkeypatch):
+def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, discrete, monkeypatch):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 4)))
     np.save(tmp_path / "digits.npy", load_digits().data[:30].astype(int))
     scoring, short = "pyro_vae.experiment.scoring.scoring", Annealing(20, num_chains=2, num_warmup=5)
@@ -63,7 +78,7 @@ def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, monkeypatch):
         f"{scoring}.annealed_log_likelihood", partial(annealed_log_likelihood, annealing=short)
     )
     monkeypatch.setattr(f"{scoring}.inference_gaps", partial(inference_gaps, fit=RowFit(20)))
-    assert script(*SMOKE[name].format(place=tmp_path, run=run).split(), name=name) == 0
+    assert script(*SMOKE[name].format(place=tmp_path, run=run, discrete=discrete).split(), name=name) == 0
     assert TOLD[name] in capsys.readouterr().out
 
 

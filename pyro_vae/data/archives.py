@@ -126,6 +126,7 @@ def stored_rows(
     class_names = None if names is None else tuple(str(name) for name in names.ravel())
     codes, text_names = (None, None) if labels is None else encode_labels(labels, f"the labels in {path}")
     notes = [unused_note("Arrays", list(left), path.name)] if left else []
+    row_shape = array.shape[1:] if array.ndim == 4 else None
     if array.ndim == 4:
         if is_channels_last(array.shape, str(path)):
             height, width, channels = array.shape[1:]
@@ -134,7 +135,15 @@ def stored_rows(
                 f"channel{'s' if channels > 1 else ''}, channels last."
             )
         array = channels_first(array, str(path))
-    return Stored(str(path), array, codes, given or {}, text_names or class_names, notes=tuple(notes))
+    return Stored(
+        str(path),
+        array,
+        codes,
+        given or {},
+        text_names or class_names,
+        notes=tuple(notes),
+        row_shape=row_shape,
+    )
 
 
 def unused_note(kind: str, names: Sequence[str], place: str) -> str:

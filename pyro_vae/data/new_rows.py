@@ -18,7 +18,7 @@ from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
 from pyro_vae.data.units import LikelihoodKind
 
-__all__ = ["rows_like"]
+__all__ = ["rows_like", "stored_like"]
 
 FARTHEST = 20.0
 """Typical standard deviations that half of the rows may lie from the training mean: beyond, units differ."""
@@ -44,8 +44,7 @@ def rows_like(
     Raises:
         InputError: If the file cannot be read, or its rows are of another shape, range or unit than the training rows.
     """
-    stored = _in_order(_read(path, expected), expected)
-    _check_shape(stored, expected)
+    stored = stored_like(path, expected)
     found = survey(stored)
     preprocessing = expected.preprocessing
     _check_range(stored, found, preprocessing, likelihood_kind)
@@ -55,6 +54,21 @@ def rows_like(
     if isinstance(preprocessing, AsFloat | Centre) and likelihood_kind != "binary":
         _check_unit(split, expected)
     return split, stored.notes
+
+
+def stored_like(path: Path, expected: RowFormat) -> Stored:
+    """Read all rows of a file as they are stored, with the columns in the order of the training rows.
+
+    Args:
+        path: What `load_dataset` reads.
+        expected: What the training rows were.
+
+    Raises:
+        InputError: If the file cannot be read, or its rows are of another shape.
+    """
+    stored = _in_order(_read(path, expected), expected)
+    _check_shape(stored, expected)
+    return stored
 
 
 def _read(path: Path, expected: RowFormat) -> Stored:

@@ -57,6 +57,7 @@ class Stored:
         description: How it was prepared, where it is binary and that has a name.
         notes: Sentences on what was noticed.
         image_options: How files became images.
+        row_shape: Shape of a row in the file, where that is another than in `array`: channels last, or one channel.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Stored:
     description: str = "binary as stored"
     notes: tuple[str, ...] = ()
     image_options: ImageOptions = AS_THEY_ARE
+    row_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_array(self.array, self.name)

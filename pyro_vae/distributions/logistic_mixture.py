@@ -70,10 +70,17 @@ class LogisticMixture(TorchDistribution):
         validate_sample(self, value)
         channels = value.unflatten(-1, self.centre.shape).unsqueeze(-3).unbind(-2)  # each (..., 1, positions)
         joint = self.logits.log_softmax(-2)
-        locations = self._locations(self.loc, self.coefficients, channels)
-        for x, loc, scale in zip(channels, locations, self.scale.unbind(-2), strict=True):
+        for x, loc, scale in zip(channels, self.locations(channels), self.scale.unbind(-2), strict=True):
             joint = joint + level_log_prob(x, loc, scale, self.levels)
         return joint.logsumexp(-2).sum(-1)
+
+    def locations(self, channels: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Yield the location of each channel, shape (..., K, positions), given those before it.
+
+        Args:
+            channels: Values, each (..., 1, positions).
+        """
+        return self._locations(self.loc, self.coefficients, channels)
 
     def _locations(self, loc: Tensor, coefficients: Tensor, channels: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield the location of each channel, given those before it.

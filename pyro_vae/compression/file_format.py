@@ -1,0 +1,112 @@
+"""The file that compressed rows lie in: a header, then chunks, each with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.compression.codec import Encoded
+
+__all__ = ["read_chunks", "read_header", "write_chunk", "write_header"]
+
+MAGIC = b"pyro_vae bits 1\n"
+LENGTH = struct.Struct("<Q")
+DIGEST = 16
+"""Bytes of SHA-256 that are kept of each block."""
+
+
+def write_header(file: BinaryIO, header: dict[str, Any]) -> None:
+    """Write what the rows are and which model they were coded under.
+
+    Args:
+        file: Open for writing, at its beginning.
+        header: Plain values.
+    """
+    file.write(MAGIC)
+    _write_block(file, json.dumps(header, sort_keys=True).encode())
+
+
+def write_chunk(file: BinaryIO, encoded: Encoded) -> None:
+    """Write coded rows.
+
+    Args:
+        file: Open for writing, after the header or a chunk.
+        encoded: Some of the rows.
+    """
+    batches = np.asarray(encoded.batches, "<u4").tobytes()
+    counts = LENGTH.pack(len(encoded.batches)) + LENGTH.pack(encoded.initial_bits)
+    _write_block(file, counts + batches + encoded.words.astype("<u4").tobytes())
+
+
+def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """Return the header.
+
+    Args:
+        file: Open for reading, at its beginning.
+        path: Of the file, for messages.
+
+    Raises:
+        InputError: If the file is no such file, or its header is damaged or cut.
+    """
+    check(
+        file.read(len(MAGIC)) == MAGIC,
+        f"Expected {path} to be a file that scripts/compress.py wrote; it begins otherwise.",
+    )
+    header: dict[str, Any] = json.loads(_read_block(file, path))
+    return header
+
+
+def read_chunks(file: BinaryIO, path: Path, num_rows: int) -> Iterator[Encoded]:
+    """Yield the chunks after the header.
+
+    Args:
+        file: Open for reading, after the header.
+        path: Of the file, for messages.
+        num_rows: How many rows all of them hold.
+
+    Raises:
+        InputError: If a chunk is damaged or cut, or one is missing, or something stands after the last.
+    """
+    found = 0
+    while found < num_rows:
+        block = _read_block(file, path)
+        batches, initial_bits = (value for (value,) in LENGTH.iter_unpack(block[: 2 * LENGTH.size]))
+        numbers = np.frombuffer(block, "<u4", offset=2 * LENGTH.size)
+        encoded = Encoded(
+            numbers[batches:].astype(np.uint32), tuple(numbers[:batches].tolist()), initial_bits
+        )
+        found += sum(encoded.batches)
+        yield encoded
+    if found > num_rows or file.read(1):
+        raise InputError(
+            f"Expected {num_rows} rows in {path}, as its header says; it holds more. Take a whole copy."
+        )
+
+
+def _write_block(file: BinaryIO, content: bytes) -> None:
+    size = LENGTH.pack(len(content))
+    file.write(size + _digest(size + content) + content)
+
+
+def _read_block(file: BinaryIO, path: Path) -> bytes:
+    """Return the content of the next block, of which not one bit may differ from what was written."""
+    size = file.read(LENGTH.size)
+    digest = file.read(DIGEST)
+    expected = LENGTH.unpack(size)[0] if len(size) == LENGTH.size else 0
+    # A damaged length may be huge: no more is read than the file has.
+    left = path.stat().st_size - file.tell()
+    content = file.read(expected) if expected <= left else b""
+    if not content or _digest(size + content) != digest:
+        raise InputError(f"Expected {path} as it was written; it is damaged or cut. Take a whole copy.")
+    return content
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()[:DIGEST]

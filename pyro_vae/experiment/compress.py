@@ -1,0 +1,240 @@
+"""Rows of a file, compressed under a trained run, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.compression.codec import BitsBackCodec
+from pyro_vae.compression.file_format import read_chunks, read_header, write_chunk, write_header
+from pyro_vae.compression.sizes import other_sizes
+from pyro_vae.data.new_rows import stored_like
+from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.load_run import Run, load_run
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.text_table import format_table
+from pyro_vae.objectives import estimate_elbo
+from pyro_vae.progress import progress_bar
+from pyro_vae.storage import write_atomically
+
+__all__ = ["Compressed", "compress_rows", "decompress_rows"]
+
+CHUNK = 10_000
+"""Rows that are coded as one stream: what is held in memory at once."""
+COMPARED = 10_000
+"""Rows at most that other compressors are given."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a compressed file is.
+
+    Attributes:
+        num_rows: Rows in it.
+        data_dim: Entries of a row.
+        num_bytes: Its size.
+        initial_bits: Bits of it that its streams began with.
+        elbo_bits: Minus the ELBO of these rows, bits per dimension: the rate that bits-back coding attains.
+        others: Bits per dimension of the first 10 000 rows by other compressors.
+    """
+
+    num_rows: int
+    data_dim: int
+    num_bytes: int
+    initial_bits: int
+    elbo_bits: float
+    others: dict[str, float]
+
+    @property
+    def bits(self) -> float:
+        """Bits per dimension of the file, all of it counted."""
+        return 8 * self.num_bytes / (self.num_rows * self.data_dim)
+
+    def table(self) -> str:
+        """Return the rates as a table."""
+        initial = self.initial_bits / (self.num_rows * self.data_dim)
+        lines = [("this file", self.bits), ("  of it the bits it began with", initial)]
+        lines += [("minus the ELBO of these rows", self.elbo_bits)]
+        compared = min(self.num_rows, COMPARED)
+        beside = "" if compared == self.num_rows else f", first {compared} rows"
+        lines += [(f"{name}{beside}", bits) for name, bits in self.others.items()]
+        cells = [["", "bits per dimension"], *([name, f"{bits:.4f}"] for name, bits in lines)]
+        return format_table(cells)
+
+
+def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> Compressed:
+    """Write rows as a compressed file and return what it measures.
+
+    Args:
+        folder: Of the run: diagonal guide, normal prior of independent dimensions, discrete likelihood.
+        data: File of rows; the run's test rows, as its likelihood sees them, where None.
+        out: The file to write.
+        seed: Of the bits that each stream begins with.
+
+    Raises:
+        InputError: If the run or the rows are others, or the file cannot be written.
+    """
+    run = load_run(folder)
+    codec = _codec(run, folder)
+    rows = _Rows.of(run, folder, data, codec.levels)
+    header = {
+        "weights_sha256": _weights_sha256(folder),
+        "num_rows": len(rows),
+        "row_shape": list(rows.row_shape),
+        "image_shape": list(rows.image_shape),
+        "dtype": rows.dtype,
+        "low": rows.low,
+        "batch_size": codec.batch_size,
+        "seed": seed,
+    }
+    elbo, initial, first = 0.0, 0, list[NDArray[np.int64]]()
+    with write_atomically(out) as path, progress_bar(len(rows), "rows", "compress") as bar:
+        with path.open("wb") as file:
+            write_header(file, header)
+            for levels in rows.chunks():
+                encoded = codec.encode(levels, seed, bar.update)
+                write_chunk(file, encoded)
+                initial += encoded.initial_bits
+                elbo += _elbo(run, levels, codec.levels) * len(levels)
+                first = first or [levels]
+        size = path.stat().st_size
+    per_dim = codec.data_dim * math.log(2)
+    others = other_sizes(first[0][:COMPARED], rows.image_shape, codec.levels)
+    return Compressed(len(rows), codec.data_dim, size, initial, -elbo / (len(rows) * per_dim), others)
+
+
+def decompress_rows(folder: Path, file: Path, out: Path) -> tuple[int, ...]:
+    """Write the rows of a compressed file as a .npy array, as they were, and return its shape.
+
+    Args:
+        folder: Of the run that it was compressed under.
+        file: What `compress_rows` wrote.
+        out: The .npy file to write.
+
+    Raises:
+        InputError: If the file is damaged, cut or of another run, or the array cannot be written.
+    """
+    check(out.suffix == ".npy", f"Expected a .npy file to write the rows to; got {out}.")
+    check(file.is_file(), f"Expected a compressed file; there is none at {file}.")
+    with file.open("rb") as source:
+        header = read_header(source, file)
+        check(
+            header["weights_sha256"] == _weights_sha256(folder),
+            f"Expected the run that {file} was compressed under, with weights of SHA-256 "
+            f"{header['weights_sha256'][:12]}; those of {folder} have {_weights_sha256(folder)[:12]}.",
+        )
+        codec = _codec(load_run(folder), folder, header["batch_size"])
+        shape = (header["num_rows"], *header["row_shape"])
+        with write_atomically(out) as path:
+            _write_array(path, shape, header, _decoded(codec, source, file, header))
+    return shape
+
+
+def _decoded(
+    codec: BitsBackCodec, source: Any, file: Path, header: dict[str, Any]
+) -> Iterator[NDArray[np.int64]]:
+    with progress_bar(header["num_rows"], "rows", "decompress") as bar:
+        for encoded in read_chunks(source, file, header["num_rows"]):
+            yield codec.decode(encoded, header["seed"], bar.update)
+
+
+def _write_array(
+    path: Path, shape: tuple[int, ...], header: dict[str, Any], chunks: Iterator[NDArray[np.int64]]
+) -> None:
+    """Write rows as they come: none but those of a chunk are in memory."""
+    described = {"descr": header["dtype"], "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        for levels in chunks:
+            rows = _laid_out((levels + header["low"]).astype(header["dtype"]), header)
+            file.write(rows.tobytes())
+
+
+def _laid_out(rows: NDArray[Any], header: dict[str, Any]) -> NDArray[Any]:
+    """Return flat rows in the shape in which the file had them: with their channels last where it had them so."""
+    shape, image = tuple(header["row_shape"]), tuple(header["image_shape"])
+    if len(image) == 3 and shape == (*image[1:], image[0]):
+        rows = np.moveaxis(rows.reshape(-1, *image), 1, -1)
+    return rows.reshape(-1, *shape)
+
+
+def _codec(run: Run, folder: Path, batch_size: int = 64) -> BitsBackCodec:
+    config, rows = run.config.model, run.row_format
+    check(
+        config.guide == "diagonal" and config.latent == "gaussian" and not config.layers,
+        f"Expected a run with one layer of Gaussian latents and --guide diagonal in {folder}; got another.",
+    )
+    check(
+        rows is None or rows.context is None, f"Expected a run without context in {folder}; got one with it."
+    )
+    return BitsBackCodec(run.model, run.guide, batch_size)
+
+
+def _weights_sha256(folder: Path) -> str:
+    return hashlib.sha256(RunFolder(folder).weights.read_bytes()).hexdigest()
+
+
+def _elbo(run: Run, levels: NDArray[np.int64], num_levels: int) -> float:
+    x = torch.from_numpy(levels).float() / max(num_levels - 1, 1)
+    return float(estimate_elbo(run.model, run.guide, x, seed=0).mean)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows to compress: whole numbers from `low` on."""
+
+    array: Any
+    low: int
+    dtype: str
+    row_shape: tuple[int, ...]
+    image_shape: tuple[int, ...]
+    levels: int
+
+    @classmethod
+    def of(cls, run: Run, folder: Path, data: Path | None, levels: int) -> _Rows:
+        """Return the rows of a file, or the run's test rows."""
+        expected = run.row_format
+        check(
+            expected is not None,
+            f"Expected a run that says what its rows were; {folder} is of version 0.1.0.",
+        )
+        assert expected is not None
+        if data is None:
+            x = torch.cat([block[0] for block in load_data(run.config).test.blocks()])
+            array = (x.double() * max(levels - 1, 1)).round().numpy().astype(np.min_scalar_type(levels - 1))
+            array = array.reshape(len(array), *expected.data_shape)
+            return cls(array, 0, array.dtype.str, array.shape[1:], expected.data_shape, levels)
+        stored = stored_like(data, expected)
+        array, row_shape = stored.array, stored.row_shape or stored.array.shape[1:]
+        low = getattr(expected.preprocessing, "low", 0) if levels > 2 else 0
+        rows = cls(array, low, array.dtype.str, row_shape, expected.data_shape, levels)
+        for chunk in range(0, len(array), CHUNK):
+            rows._check(array[chunk : chunk + CHUNK], data)
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def chunks(self) -> Iterator[NDArray[np.int64]]:
+        """Yield levels, shape (rows, data_dim)."""
+        for start in range(0, len(self), CHUNK):
+            part = np.asarray(self.array[start : start + CHUNK]).astype(np.int64) - self.low
+            yield part.reshape(len(part), -1)
+
+    def _check(self, values: NDArray[Any], path: Path) -> None:
+        highest = self.low + self.levels - 1
+        whole = values.dtype.kind in "biu" or bool((values == np.round(values)).all())
+        if not (whole and values.min() >= self.low and values.max() <= highest):
+            raise InputError(
+                f"Expected whole numbers from {self.low} to {highest} in {path}, to which the run gives probabilities; "
+                f"got {'' if whole else 'fractions, '}{values.min():g} to {values.max():g}."
+            )

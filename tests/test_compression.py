@@ -1,0 +1,208 @@
+"""Lossless compression: rows come back bit for bit, at the rate of the ELBO, and damage is told."""
+
+import math
+
+import numpy as np
+import pyro.distributions as dist
+import pytest
+import torch
+from helpers import script
+
+from pyro_vae import (
+    DiagonalNormalGuide,
+    GenerativeModel,
+    StandardNormal,
+    estimate_elbo,
+    mlp_decoder,
+    mlp_encoder,
+)
+from pyro_vae._checks import InputError
+from pyro_vae.distributions.bernoulli import LogitBernoulli
+from pyro_vae.likelihoods import (
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    DiscretizedLogisticLikelihood,
+    GaussianLikelihood,
+    LogisticMixtureLikelihood,
+)
+
+pytest.importorskip("constriction")
+
+from pyro_vae.compression import BitsBackCodec, column_groups, level_probs, other_sizes
+from pyro_vae.experiment.compress import compress_rows, decompress_rows
+
+LEVELS = 5
+
+
+def programs(likelihood, latent_dim=3):
+    torch.manual_seed(0)
+    data_dim = likelihood.data_dim
+    decoder = mlp_decoder(latent_dim, (8,), likelihood.num_outputs)
+    encoder = mlp_encoder(torch.zeros(data_dim), torch.ones(data_dim), (8,), 2 * latent_dim)
+    return GenerativeModel(StandardNormal(latent_dim), decoder, likelihood), DiagonalNormalGuide(encoder)
+
+
+def likelihoods(data_dim=12):
+    mean, std = torch.full((data_dim,), 0.4), torch.full((data_dim,), 0.3)
+    shape = (3, 2, 2)
+    return {
+        "bernoulli": BernoulliLikelihood(mean, std),
+        "categorical": CategoricalLikelihood(mean, std, LEVELS),
+        "discretized-logistic": DiscretizedLogisticLikelihood(mean, std, LEVELS),
+        "logistic-mixture": LogisticMixtureLikelihood(mean, std, LEVELS, shape, 2),
+    }
+
+
+@pytest.mark.parametrize("name", likelihoods())
+def test_tables_of_levels_are_the_likelihood(name):
+    likelihood = likelihoods()[name].double()
+    levels = 2 if name == "bernoulli" else LEVELS
+    torch.manual_seed(1)
+    p = likelihood(torch.randn(4, likelihood.num_outputs, dtype=torch.float64))
+    rows = torch.randint(levels, (4, 12))
+    x = rows.double() / (levels - 1)
+    total = torch.zeros(4, dtype=torch.float64)
+    for group, columns in enumerate(column_groups(p)):
+        table = level_probs(p, x, group)
+        torch.testing.assert_close(table.sum(-1), torch.ones(table.shape[:-1], dtype=torch.float64))
+        total += table.gather(-1, rows[:, columns, None]).log().sum((1, 2))
+    torch.testing.assert_close(total, p.log_prob(x))
+
+
+@pytest.mark.parametrize("name", likelihoods())
+def test_rows_come_back_and_take_what_the_elbo_says(name):
+    likelihood = likelihoods()[name]
+    levels = 2 if name == "bernoulli" else LEVELS
+    model, guide = programs(likelihood)
+    torch.manual_seed(2)
+    rows = (model.sample(1500) * (levels - 1)).round().long().numpy()
+    codec = BitsBackCodec(model, guide)
+    encoded = codec.encode(rows)
+    assert np.array_equal(codec.decode(encoded), rows)
+    x = torch.from_numpy(rows).float() / (levels - 1)
+    expected = -float(estimate_elbo(model, guide, x, seed=0).mean) * len(rows) / math.log(2)
+    bits = 32 * len(encoded.words) - encoded.initial_bits
+    # A draw of z each: the spread of a row's cost, a few bits, averages out over 1500 rows.
+    assert bits == pytest.approx(expected, rel=0.01)
+
+
+def test_threads_and_the_seed_of_the_first_bits_change_no_row():
+    model, guide = programs(likelihoods()["categorical"])
+    rows = np.random.default_rng(0).integers(LEVELS, size=(70, 12))
+    before = torch.get_num_threads()
+    encoded = BitsBackCodec(model, guide).encode(rows, seed=3)
+    torch.set_num_threads(2)
+    try:
+        codec = BitsBackCodec(model, guide)
+        assert np.array_equal(codec.decode(encoded, seed=3), rows)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(InputError, match="differ here"):
+            codec.decode(encoded, seed=4)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [0, 1, 65])
+def test_any_number_of_rows(count):
+    model, guide = programs(likelihoods()["bernoulli"])
+    rows = np.random.default_rng(0).integers(2, size=(count, 12))
+    codec = BitsBackCodec(model, guide)
+    assert np.array_equal(codec.decode(codec.encode(rows)), rows)
+
+
+def test_another_model_gives_an_error_not_other_rows():
+    model, guide = programs(likelihoods()["bernoulli"])
+    rows = np.random.default_rng(0).integers(2, size=(30, 12))
+    encoded = BitsBackCodec(model, guide).encode(rows)
+    with torch.no_grad():
+        next(guide.parameters()).add_(0.1)
+    with pytest.raises(InputError, match="differ here"):
+        BitsBackCodec(model, guide).decode(encoded)
+
+
+def test_densities_and_other_posteriors_are_refused():
+    mean, std = torch.zeros(4), torch.ones(4)
+    model, guide = programs(GaussianLikelihood(mean, std, 0.1))
+    with pytest.raises(InputError, match="discrete likelihood"):
+        BitsBackCodec(model, guide)
+
+    class Heavy(DiagonalNormalGuide):
+        def family(self, outputs):
+            return dist.StudentT(3.0, outputs[..., :3], 1.0).to_event(1)
+
+    model, guide = programs(BernoulliLikelihood(mean, std))
+    with pytest.raises(InputError, match="--guide diagonal"):
+        BitsBackCodec(model, Heavy(guide.encoder))
+
+
+def test_other_compressors_are_measured_on_the_same_rows():
+    rows = np.random.default_rng(0).integers(2, size=(200, 64))
+    sizes = other_sizes(rows, (8, 8), 2)
+    assert sizes["gzip"] == pytest.approx(1, rel=0.1)  # coin flips cannot be compressed
+    assert {"gzip", "xz", "PNG"} <= set(sizes)
+    assert "PNG" not in other_sizes(rows, (64,), 2)
+
+
+@pytest.fixture(scope="module")
+def run_and_rows(tmp_path_factory):
+    """A run on small colour images, and its rows in a file with their channels last."""
+    folder = tmp_path_factory.mktemp("compress")
+    rng = np.random.default_rng(0)
+    images = (rng.integers(0, 60, (150, 6, 5, 3)) + np.arange(5)[:, None] * 40).astype(np.uint8)
+    np.save(folder / "images.npy", images)
+    arguments = [
+        *("--dataset", folder / "images.npy", "--likelihood", "logistic-mixture", "--hidden", "8"),
+        *("--latent-dim", "2", "--epochs", "2", "--compile", "off", "--evaluate", "none", "--quiet"),
+        *("--out", folder / "run"),
+    ]
+    assert script(*arguments) == 0
+    return folder / "run", folder / "images.npy"
+
+
+@pytest.mark.slow
+def test_a_file_comes_back_bit_for_bit(run_and_rows, tmp_path):
+    run, data = run_and_rows
+    compressed = compress_rows(run, data, tmp_path / "rows.bits")
+    shape = decompress_rows(run, tmp_path / "rows.bits", tmp_path / "again.npy")
+    assert shape == (150, 6, 5, 3)
+    again, images = np.load(tmp_path / "again.npy"), np.load(data)
+    assert again.dtype == images.dtype
+    assert np.array_equal(again, images)
+    assert compressed.num_bytes == (tmp_path / "rows.bits").stat().st_size
+    assert "minus the ELBO" in compressed.table()
+
+
+@pytest.mark.slow
+def test_every_damage_is_told_and_nothing_is_written(run_and_rows, tmp_path):
+    run, data = run_and_rows
+    compress_rows(run, data, tmp_path / "rows.bits")
+    whole = (tmp_path / "rows.bits").read_bytes()
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        place = int(rng.integers(len(whole)))
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        content = (bytes(damaged), whole[:place], whole + b"x")[number % 3]
+        (tmp_path / "damaged.bits").write_bytes(content)
+        with pytest.raises(InputError, match=r"damaged or cut|begins otherwise|holds more"):
+            decompress_rows(run, tmp_path / "damaged.bits", tmp_path / "again.npy")
+        assert not (tmp_path / "again.npy").exists()
+
+
+@pytest.mark.slow
+def test_scripts_end_bad_input_in_a_sentence(run_and_rows, tmp_path, capsys):
+    run, data = run_and_rows
+    np.save(tmp_path / "fractions.npy", np.load(data) + 0.5)
+    assert script(run, tmp_path / "fractions.npy", "-o", tmp_path / "a.bits", name="compress.py") == 2
+    assert "whole numbers from" in capsys.readouterr().err
+    assert not (tmp_path / "a.bits").exists()
+    assert script(run, data, "-o", tmp_path / "a.npy", name="decompress.py") == 2
+    error = capsys.readouterr().err
+    assert "begins otherwise" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_bernoulli_table_of_extreme_logits_is_whole():
+    p = LogitBernoulli(logits=torch.tensor([[-800.0, 800.0]], dtype=torch.float64)).to_event(1)
+    table = level_probs(p, torch.zeros(1, 2), 0)
+    assert table.tolist() == [[[1, 0], [0, 1]]]
