@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError
+from pyro_vae.data.columns import Column, columns_from_json, columns_to_json
 from pyro_vae.data.contexts import Context, context_from_json, context_to_json
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
@@ -38,6 +39,7 @@ class RowFormat:
         std: Standard deviation of x over the training rows, float64 (D,).
         image_options: How files become images.
         context: What is conditioned on beside x, or None.
+        columns: Kinds and levels of the D columns of a table, or None.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RowFormat:
     std: Tensor
     image_options: ImageOptions = AS_THEY_ARE
     context: Context | None = None
+    columns: tuple[Column, ...] | None = None
 
     @classmethod
     def of(cls, dataset: DataSet) -> RowFormat:
@@ -65,6 +68,7 @@ class RowFormat:
             std,
             whole.image_options,
             dataset.context,
+            whole.columns,
         )
 
     @property
@@ -89,6 +93,7 @@ class RowFormat:
             "std": self.std.tolist(),
             "images": dataclasses.asdict(self.image_options),
             "context": context_to_json(self.context),
+            "columns": columns_to_json(self.columns),
         }
 
     @classmethod
@@ -110,6 +115,7 @@ class RowFormat:
                 torch.tensor(values["std"], dtype=torch.float64),
                 ImageOptions.from_json(values.get("images", {})),
                 context_from_json(values.get("context")),
+                columns_from_json(values.get("columns")),
             )
             if not made.mean.shape == made.std.shape == (made.data_dim,):
                 raise ValueError("statistics of another size than the rows")

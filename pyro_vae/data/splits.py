@@ -15,6 +15,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.batch_order import Batches, uniform_noise
+from pyro_vae.data.columns import Column
 from pyro_vae.data.contexts import Context, EntryContext
 from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
@@ -254,6 +255,7 @@ class DataSet:
         image_options: How files became images.
         context: What the context of the splits is; None where they have none, or one of a user's own.
         whole: The data set before entries of its rows became context; None where none did.
+        columns: Kinds and levels of the D columns of a table; None where they were not determined.
     """
 
     name: str
@@ -269,6 +271,7 @@ class DataSet:
     image_options: ImageOptions = AS_THEY_ARE
     context: Context | None = None
     whole: DataSet | None = None
+    columns: tuple[Column, ...] | None = None
 
     @property
     def data_dim(self) -> int:

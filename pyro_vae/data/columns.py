@@ -1,0 +1,60 @@
+"""What a column of a table is: its name, its kind and its levels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_vae._checks import check, check_choice
+
+__all__ = ["COLUMN_KINDS", "WITH_LEVELS", "Column", "columns_from_json", "columns_to_json"]
+
+COLUMN_KINDS = ("real", "positive", "count", "binary", "ordinal", "categorical")
+"""Kinds of columns that are modelled."""
+WITH_LEVELS = ("binary", "ordinal", "categorical")
+"""Kinds whose entries are numbers of levels 0, ..., K - 1."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    A stored entry is the value as read (real, positive, count) or the number of its level (binary, ordinal,
+    categorical); NaN where it is not observed.
+
+    Attributes:
+        name: As in the header.
+        kind: One of `COLUMN_KINDS`.
+        levels: Values as in the file, in order, of a column of a kind with levels; empty for the others.
+
+    Raises:
+        InputError: If kind and levels do not belong together.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice(self.kind, COLUMN_KINDS, f"kind of column {self.name!r}")
+        fits = len(self.levels) >= 2 if self.kind in WITH_LEVELS else not self.levels
+        check(
+            fits and (self.kind != "binary" or len(self.levels) == 2),
+            f"Expected two levels of a binary column, two or more of an ordinal or categorical one and none of others; "
+            f"got {len(self.levels)} for column {self.name!r} of kind {self.kind}.",
+        )
+
+
+def columns_to_json(columns: Sequence[Column] | None) -> list[dict[str, Any]] | None:
+    """Return columns as plain values."""
+    if columns is None:
+        return None
+    return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in columns]
+
+
+def columns_from_json(values: Sequence[Mapping[str, Any]] | None) -> tuple[Column, ...] | None:
+    """Return what `columns_to_json` wrote."""
+    if values is None:
+        return None
+    return tuple(Column(str(v["name"]), str(v["kind"]), tuple(map(str, v["levels"]))) for v in values)
