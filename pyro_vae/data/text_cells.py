@@ -1,0 +1,122 @@
+"""Text tables as cells that can be replaced one by one, with every other byte left as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.storage import write_atomically
+
+__all__ = ["MISSING_MARKS", "TextCells"]
+
+MISSING_MARKS = frozenset({"", "?", "-", ".", "na", "n/a", "nan", "null", "none"})
+"""What marks a missing value in any column, in lower case."""
+SEPARATORS = (",", ";", "\t", "|", " ")
+LOOKED_AT = 200
+"""Lines from which the separator is found."""
+
+
+class TextCells:
+    """A text table, cut into fields and what stands between them.
+
+    Bytes that are no UTF-8 are kept as they are. Lines without any field are no rows.
+
+    Args:
+        path: The file.
+        separator: Between fields; found where None: that with the most fields a line, equally many in each.
+
+    Raises:
+        InputError: If the file cannot be read, or its lines have different numbers of fields.
+    """
+
+    def __init__(self, path: Path, separator: str | None = None) -> None:
+        try:
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
+        lines = _lines(text)
+        self.separator = separator or _separator(lines)
+        self.parts = [_cut(line, self.separator) for line in lines]
+        rows = [number for number, parts in enumerate(self.parts) if any(part.strip() for part in parts[::2])]
+        check(bool(rows), f"Expected rows in {path}; got none.")
+        self.width = len(self.parts[rows[0]]) // 2
+        for number in rows:
+            count = len(self.parts[number]) // 2
+            check(
+                count == self.width,
+                f"Expected {self.width} fields in every line of {path}; got {count} in line {number + 1}.",
+            )
+        self._rows = rows
+
+    @property
+    def first_row(self) -> list[str]:
+        """The fields of the first line, without quotes and space around: the names of the columns, or a row."""
+        return [self._plain(self.parts[self._rows[0]][2 * column]) for column in range(self.width)]
+
+    def skip_header(self) -> None:
+        """Count rows from the next line on."""
+        self._rows = self._rows[1:]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, row: int, column: int) -> str:
+        """Return the text of a cell, without quotes and space around it."""
+        return self._plain(self.parts[self._rows[row]][2 * column])
+
+    def put(self, row: int, column: int, text: str) -> None:
+        """Replace the text of a cell, quoted where it holds the separator; space around it stays."""
+        if self.separator in text or '"' in text:
+            text = '"' + text.replace('"', '""') + '"'
+        parts = self.parts[self._rows[row]]
+        old = parts[2 * column]
+        stripped = old.strip(" \t" if self.separator != "\t" else " ")
+        start = old.index(stripped) if stripped else len(old)
+        parts[2 * column] = old[:start] + text + old[start + len(stripped) :]
+
+    def column(self, number: int) -> list[str]:
+        """Return the texts of a column."""
+        return [self.get(row, number) for row in range(len(self))]
+
+    def write(self, path: Path) -> None:
+        """Write the table, every byte that was not put as it was."""
+        with write_atomically(path) as place:
+            text = "".join("".join(parts) for parts in self.parts)
+            place.write_bytes(text.encode("utf-8", "surrogateescape"))
+
+    @staticmethod
+    def _plain(field: str) -> str:
+        text = field.strip().removeprefix("\ufeff")
+        if len(text) >= 2 and text[0] == text[-1] == '"':
+            text = text[1:-1].replace('""', '"')
+        return text
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines with their ends; a quoted field may hold an end of line."""
+    lines: list[str] = []
+    for piece in re.findall(r"[^\n]*\n|[^\n]+", text):
+        if lines and lines[-1].count('"') % 2:
+            lines[-1] += piece
+        else:
+            lines.append(piece)
+    return lines
+
+
+def _cut(line: str, separator: str) -> list[str]:
+    """Return field, separator, field, ..., with the end of the line as the last separator."""
+    body = line.rstrip("\r\n")
+    between = "( +)" if separator == " " else f"({re.escape(separator)})"
+    if '"' in body:
+        between += r'(?=(?:[^"]*"[^"]*")*[^"]*$)'  # an even number of quotes follows
+    return [*re.split(between, body), line[len(body) :]]
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return the separator by which the first lines have the same number of fields, the largest there is."""
+    some = [line for line in lines[:LOOKED_AT] if line.strip()]
+    widths = {each: {len(_cut(line.strip(" "), each)) // 2 for line in some} for each in SEPARATORS}
+    equal = {each: found.pop() for each, found in widths.items() if len(found) == 1}
+    return max(equal, key=lambda each: equal[each], default=",")

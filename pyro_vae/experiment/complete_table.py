@@ -1,0 +1,204 @@
+"""A table with its missing cells filled in, in the format that it came in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data.new_rows import rows_like
+from pyro_vae.data.text_cells import MISSING_MARKS, TextCells
+from pyro_vae.evaluate.imputation import Imputation, impute
+from pyro_vae.experiment.load_run import load_run
+from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.storage import write_atomically
+from pyro_vae.training import resolve_device
+
+__all__ = ["CompletedTable", "impute_table", "places_of"]
+
+MOST_DECIMALS = 10
+
+
+def places_of(cells: TextCells, names: Sequence[str]) -> list[int]:
+    """Return where in the table the named columns stand, and go past its header where it has one.
+
+    Without a header columns are named by their number, as in "3" or "column 3", or the table has as many as there are
+    names.
+
+    Raises:
+        InputError: If a column cannot be found.
+    """
+    header = cells.first_row
+    if set(names) <= set(header):
+        cells.skip_header()
+        return [header.index(name) for name in names]
+    numbers = [re.search(r"(\d+)$", name) for name in names]
+    places = [int(number[1]) for number in numbers if number]
+    if len(names) == cells.width:
+        return list(range(cells.width))
+    check(
+        len(places) == len(names) and max(places) < cells.width,
+        f"Expected the columns that the run was trained on, {', '.join(names[:8])}; the table has "
+        f"{', '.join(header[:8])}.",
+    )
+    return places
+
+
+@dataclass(frozen=True)
+class CompletedTable:
+    """A text table and what is imputed for the entries of its rows that are missing.
+
+    Args:
+        path: The table.
+        names: Names of the D columns of x.
+        levels: Of each column of x, in order; empty where it has none.
+        missing: Which entries were, shape (N, D).
+        imputation: Of the same rows.
+        marks: Numbers that mark a missing value.
+    """
+
+    path: Path
+    names: Sequence[str]
+    levels: Sequence[tuple[str, ...]]
+    missing: Tensor
+    imputation: Imputation
+    marks: Sequence[float] = ()
+
+    def write(self, out: Path) -> list[Path]:
+        """Write the completed table to `out`, its draws beside it, and what is known of each imputed cell.
+
+        Returns:
+            The files: `out`, `<stem>.draw1<ending>`, ..., and `<stem>.cells.csv` with value, standard deviation or
+            probability of each cell.
+
+        Raises:
+            InputError: If the table has other rows or columns than x.
+        """
+        draws = [
+            (out.with_name(f"{out.stem}.draw{n + 1}{out.suffix}"), x)
+            for n, x in enumerate(self.imputation.draws)
+        ]
+        completed = [(out, self.imputation.value), *draws]
+        for path, x in completed:
+            self._filled(x).write(path)
+        told = out.with_name(f"{out.stem}.cells.csv")
+        with write_atomically(told) as place:
+            place.write_text(self._cells(), encoding="utf-8")
+        return [*(path for path, _ in completed), told]
+
+    def _filled(self, x: Tensor) -> TextCells:
+        cells = TextCells(self.path)
+        places = places_of(cells, self.names)
+        check(
+            len(cells) == len(x),
+            f"Expected {len(x)} rows in {self.path}, as were read; got {len(cells)}.",
+        )
+        for j, place in enumerate(places):
+            rows = self.missing[:, j].nonzero().flatten().tolist()
+            written = self._writer(j, cells, place) if rows else str
+            for row in rows:
+                if self.levels[j] and not self._is_mark(cells.get(row, place)):
+                    continue  # a level that the run has not seen is no missing value
+                cells.put(row, place, written(float(x[row, j])))
+        return cells
+
+    def _writer(self, j: int, cells: TextCells, place: int) -> Callable[[float], str]:
+        """Return how values of a column are written: its levels, or as many decimals as it has."""
+        levels = self.levels[j]
+        if levels:
+            return lambda value: levels[round(value)]
+        seen = [text for row, text in enumerate(cells.column(place)) if not self.missing[row, j]]
+        comma = cells.separator != "," and any("," in text for text in seen)
+        decimals = min(max((_decimals(text) for text in seen), default=MOST_DECIMALS), MOST_DECIMALS)
+        return lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else ".")
+
+    def _is_mark(self, text: str) -> bool:
+        try:
+            return text.lower() in MISSING_MARKS or float(text) in self.marks
+        except ValueError:
+            return False
+
+    def _cells(self) -> str:
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["row", "column", "value", "sd", "probability", "effective_samples"])
+        found = self.imputation
+        for row, j in self.missing.nonzero().tolist():
+            value, levels = float(found.value[row, j]), self.levels[j]
+            shown: Any = levels[round(value)] if levels else value
+            spread: list[Any] = (
+                ["", float(found.probability[row, j])] if levels else [float(found.sd[row, j]), ""]
+            )
+            lines.writerow([row, self.names[j], shown, *spread, float(found.ess[row])])
+        return text.getvalue()
+
+
+def _decimals(text: str) -> int:
+    """Return how many decimals a number is written with; many where it has an exponent."""
+    if "e" in text.lower():
+        return MOST_DECIMALS
+    return len(re.split(r"[.,]", text)[1]) if re.search(r"[.,]", text) else 0
+
+
+def impute_table(
+    run_folder: Path,
+    data: Path,
+    out: Path,
+    *,
+    num_draws: int = 0,
+    num_samples: int = 10_000,
+    seed: int = 0,
+    device: str = "auto",
+) -> str:
+    """Fill in the missing cells of a table by a trained run, write it, and return what was done in words.
+
+    Args:
+        run_folder: Of a finished run with the likelihood `table`.
+        data: Text table.
+        out: The completed table.
+        num_draws: Tables drawn beside it.
+        num_samples: Samples of z for each row.
+        seed: Of the noise.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: If the run or the table cannot be read, or do not fit.
+    """
+    run = load_run(run_folder, resolve_device(device))
+    row_format = run.row_format
+    columns = getattr(row_format, "columns", None)
+    if row_format is None or columns is None:
+        raise InputError(
+            f"Expected a run that takes missing values; {run_folder} has the likelihood "
+            f"{run.config.model.likelihood}. Train one with --likelihood table."
+        )
+    split, notes = rows_like(data, row_format, LIKELIHOODS[run.config.model.likelihood].kind)
+    rows = tuple(part.to(next(run.model.parameters()).device) for part in split.tensors())
+    found = impute(
+        run.model,
+        run.guide,
+        rows,
+        num_samples,
+        num_draws=num_draws,
+        columns=columns,
+        seed=seed,
+        progress=True,
+    )
+    names, levels = [column.name for column in columns], [column.levels for column in columns]
+    missing = rows[0].isnan().cpu()
+    marks = getattr(run.config.data, "missing", ())
+    files = CompletedTable(data, names, levels, missing, found, marks).write(out)
+    lines = [f"{int(missing.sum())} of {missing.numel()} cells imputed, in {int(missing.any(1).sum())} rows"]
+    lines += [
+        f"{name}: {int(missing[:, j].sum())} cells" for j, name in enumerate(names) if missing[:, j].any()
+    ]
+    fewest = float(found.ess.min())
+    lines += [f"fewest effective samples of a row: {fewest:.0f} of {num_samples}"] if missing.any() else []
+    return "\n".join([*lines, *(f"note: {note}" for note in notes), *(f"written: {path}" for path in files)])
