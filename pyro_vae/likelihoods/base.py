@@ -53,6 +53,8 @@ class Likelihood(Picklable):
     """
 
     kind: ClassVar[LikelihoodKind] = "continuous"
+    takes_missing: ClassVar[bool] = False
+    """Whether x may hold NaN, which means not observed."""
     mean: Tensor
     std: Tensor
 

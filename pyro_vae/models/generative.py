@@ -48,14 +48,16 @@ class GenerativeModel(Program):
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
 
-    takes_missing = False
-    """Whether rows may hold NaN, which means not observed; `fit` refuses them otherwise."""
-
     def __init__(self, prior: nn.Module, decoder: nn.Module, likelihood: Likelihood) -> None:
         super().__init__()
         self.prior = prior
         self.decoder = decoder
         self.likelihood = likelihood
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether rows may hold NaN, which means not observed; `fit` refuses them otherwise."""
+        return bool(getattr(self.likelihood, "takes_missing", False))
 
     @property
     def context_range(self) -> ContextRange:

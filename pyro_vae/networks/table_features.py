@@ -1,0 +1,71 @@
+"""Rows of a table as a network takes them: numbers of like size, one-hot levels, and which entries are observed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from pyro_vae._checks import check, check_rows
+from pyro_vae.data.as_tensor import as_tensor
+from pyro_vae.data.columns import WITH_LEVELS, Column
+
+__all__ = ["TableFeatures"]
+
+
+class TableFeatures(nn.Module):
+    """`x -> (standardized numbers, one-hot levels, mask)`, zero where an entry is missing (NaN).
+
+    Real columns are standardized; of positive ones and counts it is the logarithm of `1 + x / mean`. The mask is 1
+    where an entry is observed, for every column.
+
+    Args:
+        mean: Mean of the observed entries of each column, shape (data_dim,).
+        std: Their standard deviations, above 0.
+        columns: Kinds and levels of the columns.
+
+    Raises:
+        InputError: If the shapes differ.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor, std: Tensor, columns: Sequence[Column]) -> None:
+        super().__init__()
+        mean, std = as_tensor(mean, "mean"), as_tensor(std, "std")
+        check(
+            mean.shape == std.shape == (len(columns),),
+            f"Expected mean and std of shape ({len(columns)},), one entry a column; got {tuple(mean.shape)} and "
+            f"{tuple(std.shape)}.",
+        )
+        self.columns = tuple(columns)
+        self.register_buffer("mean", mean.to(torch.get_default_dtype(), copy=True))
+        self.register_buffer("std", std.to(torch.get_default_dtype(), copy=True))
+
+    @property
+    def num_features(self) -> int:
+        """How many numbers it gives for a row."""
+        return len(self.columns) + sum(len(c.levels) if c.kind in WITH_LEVELS else 1 for c in self.columns)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features, shape (..., num_features), of rows (..., data_dim)."""
+        check_rows(x, len(self.columns))
+        observed = ~x.isnan()
+        known = x.nan_to_num(0.0)
+        parts = [self._feature(known[..., j], j) * observed[..., j, None] for j in range(len(self.columns))]
+        return torch.cat([*parts, observed.to(x.dtype)], dim=-1)
+
+    def _feature(self, values: Tensor, place: int) -> Tensor:
+        column, mean, std = self.columns[place], self.mean[place], self.std[place]
+        if column.kind in WITH_LEVELS:
+            count = len(column.levels)
+            return one_hot(values.long().clamp(0, count - 1), count).to(values.dtype)
+        if column.kind == "real":
+            return ((values - mean) / std).unsqueeze(-1)
+        size = mean.clamp_min(1e-3)
+        return (torch.log1p(values.clamp_min(0) / size) / torch.log1p(std / size).clamp_min(0.1)).unsqueeze(
+            -1
+        )
