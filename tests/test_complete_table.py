@@ -80,13 +80,13 @@ def test_lines_of_other_lengths_are_refused(tmp_path):
 
 def test_columns_are_found_by_name_in_any_order_or_by_place(tmp_path):
     named = cells(tmp_path, b"a,b,c\n1,2,3\n")
-    assert places_of(named, ["c", "a"]) == [2, 0]
+    assert places_of(named, ["c", "a"], 1) == [2, 0]
     assert len(named) == 1
     unnamed = cells(tmp_path, b"1,2,3\n4,5,6\n")
-    assert places_of(unnamed, ["column 0", "column 2"]) == [0, 2]
+    assert places_of(unnamed, ["column 0", "column 2"], 2) == [0, 2]
     assert len(unnamed) == 2
     with pytest.raises(InputError, match=r"Expected the columns .*, x, y; the table has a, b, c\."):
-        places_of(cells(tmp_path, b"a,b,c\n1,2,3\n"), ["x", "y"])
+        places_of(cells(tmp_path, b"a,b,c\n1,2,3\n"), ["x", "y"], 1)
 
 
 def test_a_table_is_completed_in_its_own_format(tmp_path):
@@ -117,7 +117,7 @@ def test_a_table_is_completed_in_its_own_format(tmp_path):
 def test_other_rows_than_were_read_are_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a\n1\n\n")
-    x = torch.full((2, 1), torch.nan)
-    found = Imputation(x, x, x, x[:, 0], x[None, :0])
-    with pytest.raises(InputError, match=r"Expected 2 rows in .*, as were read; got 1"):
+    x = torch.full((3, 1), torch.nan)
+    found = Imputation(x, x, x, x[:, 0], torch.zeros(0, 3, 1))
+    with pytest.raises(InputError, match="Expected 3 rows in the table, as were read; got 2"):
         CompletedTable(path, ["a"], [()], x.isnan(), found).write(tmp_path / "out.csv")

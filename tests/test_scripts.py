@@ -22,6 +22,7 @@ SMOKE = {
     "check_resume.py": "--kills 1 --dataset {place}/rows.npy --epochs 3 --hidden 8 --evaluate none --no-full-disk",
     "compress.py": "{discrete} --out {place}/rows.bits",
     "decompress.py": "{discrete} {discrete}/rows.bits --out {place}/rows.npy",
+    "impute.py": "{run} {place}/digits.csv -o {place}/full.csv --num-samples 10",
     "make_sprites.py": "{place}/sprites",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
     "write_settings.py": "--root {place}",
@@ -38,6 +39,7 @@ TOLD = {
     "check_resume.py": "different in any bit",
     "compress.py": "minus the ELBO of these rows",
     "decompress.py": "rows of shape (250, 8, 8)",
+    "impute.py": "0 of 1920 cells imputed",
     "make_sprites.py": "6144 images of 32 x 32 pixels",
     "check_stability.py": "failed:\n  none",
     "write_settings.py": "settings.md",
@@ -72,7 +74,10 @@ def discrete(tmp_path_factory):
 )
 def test_a_script_runs_to_its_end(name, tmp_path, capsys, run, discrete, monkeypatch):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 4)))
-    np.save(tmp_path / "digits.npy", load_digits().data[:30].astype(int))
+    digits = load_digits().data[:30].astype(int)
+    np.save(tmp_path / "digits.npy", digits)
+    header = ",".join(f"pixel{number}" for number in range(64))
+    np.savetxt(tmp_path / "digits.csv", digits, fmt="%d", delimiter=",", header=header, comments="")
     scoring, short = "pyro_vae.experiment.scoring.scoring", Annealing(20, num_chains=2, num_warmup=5)
     monkeypatch.setattr(
         f"{scoring}.annealed_log_likelihood", partial(annealed_log_likelihood, annealing=short)

@@ -13,7 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.columns import Column
 from pyro_vae.data.new_rows import rows_like
+from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.text_cells import MISSING_MARKS, TextCells
 from pyro_vae.evaluate.imputation import Imputation, impute
 from pyro_vae.experiment.load_run import load_run
@@ -26,23 +28,28 @@ __all__ = ["CompletedTable", "impute_table", "places_of"]
 MOST_DECIMALS = 10
 
 
-def places_of(cells: TextCells, names: Sequence[str]) -> list[int]:
-    """Return where in the table the named columns stand, and go past its header where it has one.
+def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int]:
+    """Return where in a table of `num_rows` rows the named columns stand, and go past its header where it has one.
 
     Without a header columns are named by their number, as in "3" or "column 3", or the table has as many as there are
     names.
 
     Raises:
-        InputError: If a column cannot be found.
+        InputError: If a column cannot be found, or there are other rows.
     """
     header = cells.first_row
-    if set(names) <= set(header):
+    if len(cells) == num_rows + 1:
         cells.skip_header()
+    check(
+        len(cells) == num_rows,
+        f"Expected {num_rows} rows in the table, as were read; got {len(cells)}. Leave out lines that hold no row.",
+    )
+    if set(names) <= set(header):
         return [header.index(name) for name in names]
-    numbers = [re.search(r"(\d+)$", name) for name in names]
-    places = [int(number[1]) for number in numbers if number]
     if len(names) == cells.width:
         return list(range(cells.width))
+    numbers = [re.search(r"(\d+)$", name) for name in names]
+    places = [int(number[1]) for number in numbers if number]
     check(
         len(places) == len(names) and max(places) < cells.width,
         f"Expected the columns that the run was trained on, {', '.join(names[:8])}; the table has "
@@ -95,11 +102,7 @@ class CompletedTable:
 
     def _filled(self, x: Tensor) -> TextCells:
         cells = TextCells(self.path)
-        places = places_of(cells, self.names)
-        check(
-            len(cells) == len(x),
-            f"Expected {len(x)} rows in {self.path}, as were read; got {len(cells)}.",
-        )
+        places = places_of(cells, self.names, len(x))
         for j, place in enumerate(places):
             rows = self.missing[:, j].nonzero().flatten().tolist()
             written = self._writer(j, cells, place) if rows else str
@@ -147,6 +150,12 @@ def _decimals(text: str) -> int:
     return len(re.split(r"[.,]", text)[1]) if re.search(r"[.,]", text) else 0
 
 
+def _real_columns(row_format: RowFormat) -> tuple[Column, ...]:
+    """Return the columns of a run whose likelihood takes numbers alone."""
+    names = row_format.column_names or [f"column {number}" for number in range(row_format.data_dim)]
+    return tuple(Column(name, "real") for name in names)
+
+
 def impute_table(
     run_folder: Path,
     data: Path,
@@ -173,12 +182,11 @@ def impute_table(
     """
     run = load_run(run_folder, resolve_device(device))
     row_format = run.row_format
-    columns = getattr(row_format, "columns", None)
-    if row_format is None or columns is None:
+    if row_format is None:
         raise InputError(
-            f"Expected a run that takes missing values; {run_folder} has the likelihood "
-            f"{run.config.model.likelihood}. Train one with --likelihood table."
+            f"Expected a run that says what its rows were; {run_folder} is of version 0.1.0. Train it again."
         )
+    columns = row_format.columns or _real_columns(row_format)
     split, notes = rows_like(data, row_format, LIKELIHOODS[run.config.model.likelihood].kind)
     rows = tuple(part.to(next(run.model.parameters()).device) for part in split.tensors())
     found = impute(
