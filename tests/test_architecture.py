@@ -40,7 +40,8 @@ def built(shape=(24,), likelihood="gaussian", **changes):
 def test_a_decoder_gives_each_position_what_the_likelihood_takes(shape, likelihood):
     model, guide = built(shape, likelihood)
     outputs = model.likelihood.outputs_per_position(shape)
-    assert outputs * num_positions(shape) == model.likelihood.num_outputs
+    positions = num_positions(model.likelihood.decoder_shape(shape))
+    assert outputs * positions == model.likelihood.num_outputs
     assert estimate_elbo(model, guide, rows(shape, likelihood)).value.isfinite().all()
 
 

@@ -11,6 +11,7 @@ from programs import DATA_DIM, LEVELS, rows
 
 from pyro_vae._checks import InputError
 from pyro_vae.data import load_dataset
+from pyro_vae.data.columns import Column
 from pyro_vae.experiment.config import Config, ModelConfig
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.resolve import resolve
@@ -24,6 +25,7 @@ SETTINGS = {
     "categorical": {"levels": LEVELS},
     "discretized-logistic": {"levels": LEVELS},
     "logistic-mixture": {"levels": LEVELS, "data_shape": (DATA_DIM,)},
+    "table": {"columns": [Column(f"x{number}", "real") for number in range(DATA_DIM)]},
 }
 OF_INTEGERS = [name for name, made in LIKELIHOODS.items() if made.kind == "integer"]
 

@@ -9,8 +9,9 @@ from pyro_vae.data.preprocessing import Preprocessing
 
 __all__ = ["LIKELIHOOD_KINDS", "LikelihoodKind", "bits_per_dim"]
 
-LikelihoodKind = Literal["continuous", "unit-interval", "binary", "integer"]
-"""What a likelihood gives x: a density on the reals or on [0, 1], or a probability of zeros and ones or of integers."""
+LikelihoodKind = Literal["continuous", "unit-interval", "binary", "integer", "table"]
+"""What a likelihood gives x: a density on the reals or on [0, 1], a probability of zeros and ones or of integers; or to
+each column of a table the one or the other."""
 LIKELIHOOD_KINDS: tuple[LikelihoodKind, ...] = get_args(LikelihoodKind)
 
 

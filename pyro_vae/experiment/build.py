@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check
 from pyro_vae.data import Split
+from pyro_vae.data.columns import Column
 from pyro_vae.data.contexts import ClassContext, Context
 from pyro_vae.experiment.build_context import context_prior, semi_supervised, with_embedding
 from pyro_vae.experiment.build_layers import build_layers, in_precision
@@ -19,9 +20,11 @@ from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
 from pyro_vae.likelihoods.noiseless import has_one_unit, noiseless
+from pyro_vae.likelihoods.table import TableLikelihood
 from pyro_vae.models.generative import GenerativeModel
-from pyro_vae.networks.architecture import Architecture, standardized_encoder
+from pyro_vae.networks.architecture import Architecture, standardized_encoder, table_encoder
 from pyro_vae.networks.corruption import CorruptedInput
+from pyro_vae.networks.table_features import TableFeatures
 from pyro_vae.settings.latents import with_parts_of_latent
 
 __all__ = ["build", "num_components", "starting_rows"]
@@ -38,6 +41,7 @@ def build(
     architecture: Architecture | None = None,
     levels: int | None = None,
     context: Context | None = None,
+    columns: Sequence[Column] | None = None,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
     """Return the model and the guide that a configuration names, with fresh weights.
 
@@ -55,6 +59,7 @@ def build(
         levels: Number of integer levels, for a likelihood that gives them probabilities.
         context: What the context is, in place of `context_dim`; of labels that are partly missing the programs are
             those of semi-supervised training.
+        columns: Kinds of the columns, for the likelihood of tables; all are real where None.
 
     Raises:
         InputError: If the likelihood needs levels and there are none.
@@ -68,7 +73,10 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         likelihood = _likelihood(
-            config.part("likelihood"), mean, std, {"levels": levels, "data_shape": shape}
+            config.part("likelihood"),
+            mean,
+            std,
+            {"levels": levels, "data_shape": shape, "columns": columns or _real_columns(len(mean))},
         )
         if config.part("guide").is_point:
             likelihood = noiseless(likelihood, config.reconstruction, has_one_unit(shape, levels))
@@ -78,9 +86,13 @@ def build(
         scale = _encoder_scale(likelihood, seen_std)
 
         def make_decoder(in_features: int) -> nn.Module:
-            return in_precision(config, made.decoder(in_features, outputs, shape, context_dim))
+            positions = likelihood.decoder_shape(shape)
+            return in_precision(config, made.decoder(in_features, outputs, positions, context_dim))
 
         def make_encoder(num_outputs: int) -> nn.Module:
+            if isinstance(likelihood, TableLikelihood):
+                features = TableFeatures(mean, fill_constant(std), likelihood.columns)
+                return in_precision(config, table_encoder(made, features, num_outputs, context_dim))
             encoder = standardized_encoder(made, seen_mean, scale, shape, num_outputs, context_dim)
             return in_precision(config, corrupted(encoder))
 
@@ -98,6 +110,11 @@ def build(
             classifier = corrupted(standardized_encoder(network, seen_mean, scale, shape, context_dim))
             return semi_supervised(prior, decoder, likelihood, guide, classifier, context_dim)
     return GenerativeModel(prior, decoder, likelihood), guide
+
+
+def _real_columns(count: int) -> list[Column]:
+    """Return what columns without names are: numbers."""
+    return [Column(f"column {number}", "real") for number in range(count)]
 
 
 def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> Likelihood:

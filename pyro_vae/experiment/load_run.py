@@ -53,7 +53,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     rows = RowFormat.from_json(values["rows"]) if "rows" in values else None
     known: dict[str, Any] = {}
     if rows is not None:
-        known = {"levels": rows.preprocessing.levels, "context": rows.context}
+        known = {"levels": rows.preprocessing.levels, "context": rows.context, "columns": rows.columns}
     model, guide = build(config.model, 0.5 * ones, ones, data_shape=data_shape, **known)
     load_weights(folder.weights, model, guide)
     return Run(model.to(device).eval(), guide.to(device).eval(), config, values)

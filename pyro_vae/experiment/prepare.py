@@ -95,5 +95,6 @@ def prepare(config: Config, dataset: DataSet) -> Prepared:
         dataset.data_shape,
         levels=levels,
         context=dataset.context,
+        columns=dataset.columns,
     )
     return Prepared(config, dataset, model, guide)

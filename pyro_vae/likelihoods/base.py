@@ -94,6 +94,10 @@ class Likelihood(Picklable):
         )
         return self.num_outputs // num_positions(data_shape)
 
+    def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape whose positions the decoder gives outputs for: that of a row."""
+        return tuple(data_shape)
+
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return p(x | z) from the decoder's `outputs`, shape (..., num_outputs); event shape (data_dim,)."""
         raise NotImplementedError

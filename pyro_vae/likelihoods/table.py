@@ -57,6 +57,7 @@ class TableLikelihood(Likelihood):
         InputError: If there is not one column for each entry of `mean`, or a positive column has a mean of 0 or less.
     """
 
+    kind = "table"
     takes_missing = True
 
     def __init__(
@@ -83,6 +84,15 @@ class TableLikelihood(Likelihood):
     def num_outputs(self) -> int:
         """Two for each real, positive and count column, one for a binary or ordinal one, K for a categorical one."""
         return sum(width for _, _, width, _ in self._groups())
+
+    def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:
+        """Return (1,): as columns have different numbers of outputs, all are those of one position."""
+        return (1,)
+
+    def outputs_per_position(self, data_shape: Sequence[int]) -> int:
+        """Return all outputs of a row, which are those of one position."""
+        super().outputs_per_position(data_shape)
+        return self.num_outputs
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return p(x | z) from `outputs`, shape (..., num_outputs), the columns of one kind side by side."""

@@ -13,6 +13,7 @@ from pyro_vae._checks import check
 from pyro_vae.networks.image_networks import image_shape
 from pyro_vae.networks.mlp import MLP, ContextMLP
 from pyro_vae.networks.standardize import Standardize, StandardizedEncoder
+from pyro_vae.networks.table_features import TableFeatures
 
 __all__ = ["Architecture", "MLPArchitecture", "num_positions", "standardized_encoder"]
 
@@ -117,3 +118,18 @@ def standardized_encoder(
     network = architecture.encoder(data_shape, out_features, context_dim)
     image = image_shape(data_shape) if len(data_shape) in (2, 3) else None
     return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), network, image)
+
+
+def table_encoder(
+    architecture: Architecture, features: TableFeatures, out_features: int, context_dim: int = 0
+) -> nn.Module:
+    """Return an architecture's encoder for rows of a table, with its share of features dropped.
+
+    Args:
+        architecture: Makes the network.
+        features: What the network sees of a row.
+        out_features: Outputs, as many as the guide takes.
+        context_dim: Columns of context.
+    """
+    network = architecture.encoder((features.num_features,), out_features, context_dim)
+    return StandardizedEncoder(features, nn.Dropout(getattr(architecture, "dropout", 0.0)), network)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pyro_vae._checks import check
 from pyro_vae.settings.checks import scale, size
 from pyro_vae.settings.declare import setting
 from pyro_vae.settings.part import DataFacts, Part
@@ -193,6 +194,35 @@ class LogisticMixture(
         shown="{} components a pixel",
         argument="num_components",
     )
+
+
+class Table(
+    LikelihoodPart,
+    name="table",
+    target="pyro_vae.likelihoods.table:TableLikelihood",
+    formula="Πⱼ pⱼ(xⱼ given z), normal, log-normal, negative binomial, Bernoulli, ordinal or categorical",
+    data="tables of columns of different kinds, with missing entries",
+):
+    """Each column by its kind; missing entries are left out exactly."""
+
+    needs = ("columns",)
+
+    def check(self, config: Any) -> None:
+        """Refuse what changes or learns rows of numbers as if all were real."""
+        model = config.model
+        for flag, value, expected in (
+            ("--guide", model.guide, "point"),
+            ("--prior", model.prior, "vampprior"),
+            ("--network", model.network, "convolutional"),
+        ):
+            check(
+                value != expected,
+                f"Expected another {flag} than {expected} with --likelihood table, whose columns differ in kind.",
+            )
+        check(
+            model.corrupt == "none",
+            f"Expected --corrupt none with --likelihood table, whose columns differ in kind; got {model.corrupt}.",
+        )
 
 
 def three_digits(value: float) -> float:
