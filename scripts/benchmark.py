@@ -15,7 +15,9 @@ from pyro_vae._environment import run_script
 sys.path.insert(0, str(Path(__file__).parent))  # also where the script is run from elsewhere
 
 from benchmarks.baselines import Baselines
+from benchmarks.detection import Detection
 from benchmarks.epoch import Epoch
+from benchmarks.imputation import Imputation
 from benchmarks.likelihood import Likelihood
 from benchmarks.neighbour import Neighbour
 from benchmarks.processes import Processes
@@ -25,7 +27,18 @@ from benchmarks.step import Startup, Step
 
 def main() -> int:
     """Run the benchmark that the command line names."""
-    kinds = Step | Neighbour | Startup | Epoch | Baselines | Likelihood | Processes | Quality
+    kinds = (
+        Step
+        | Neighbour
+        | Startup
+        | Epoch
+        | Baselines
+        | Likelihood
+        | Processes
+        | Quality
+        | Imputation
+        | Detection
+    )
     benchmark = parse(kinds, prefixes=True)
     benchmark.run()
     return 0

@@ -192,3 +192,12 @@ def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
 def test_names_that_there_are_not_end_in_a_sentence(arguments, names, capsys):
     assert script(*arguments, name="benchmark.py") == 2
     assert re.fullmatch(f"error: Expected one of {names}\\.\n", capsys.readouterr().err)
+
+
+def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_path, capsys):
+    options = ["--datasets", "breast-cancer", "--methods", "mean", "--masks", 2, "--out", tmp_path]
+    assert script("imputation", *options, name="benchmark.py") == 0
+    errors = json.loads((tmp_path / "imputation.json").read_text())["errors"]["breast-cancer"]["mean"]
+    # Of standardized columns the mean is wrong by one standard deviation; 8500 entries, of heavy tails.
+    assert np.mean(errors) == pytest.approx(1.0, abs=0.1)
+    assert "| breast-cancer | " in capsys.readouterr().out

@@ -1,0 +1,54 @@
+"""Tables of numbers that imputation and detection are measured on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._names import ByName
+
+Array = NDArray[np.float64]
+
+
+def _root() -> Path:
+    return Path(os.environ.get("PYRO_VAE_DATA", "data")) / "tables"
+
+
+def _text(name: str, columns: slice, **how: Any) -> Array:
+    import pandas as pd
+
+    frame = pd.read_csv(_root() / name, **how)
+    return frame.iloc[:, columns].to_numpy(np.float64)
+
+
+def _breast_cancer() -> Array:
+    from sklearn.datasets import load_breast_cancer
+
+    return np.asarray(load_breast_cancer().data, np.float64)
+
+
+COMPLETE: ByName[Callable[[], Array]] = ByName(
+    {
+        "breast-cancer": _breast_cancer,
+        "banknote": lambda: _text("data_banknote_authentication.txt", slice(0, 4), header=None),
+        "concrete": lambda: _text("Concrete_Data.csv", slice(0, 9)),
+        "red-wine": lambda: _text("winequality-red.csv", slice(0, 11), sep=";"),
+        "white-wine": lambda: _text("winequality-white.csv", slice(0, 11), sep=";"),
+        "yeast": lambda: _text("yeast.data", slice(1, 9), sep=r"\s+", header=None),
+    }
+)
+"""Real columns without missing values, by name; labels left out (of concrete, the strength is kept)."""
+
+LABELLED = ("mammography", "cardio_odds", "shuttle_odds", "annthyroid_21feat_normalised")
+"""Tables whose last column marks anomalies by 1."""
+
+
+def labelled(name: str) -> tuple[Array, NDArray[np.bool_]]:
+    """Return rows (N, D) and which of them are anomalies, shape (N,)."""
+    table = _text(f"{name}.csv", slice(None))
+    return table[:, :-1], table[:, -1] == 1

@@ -1,0 +1,98 @@
+"""Detection of labelled anomalies: AUROC of each method on the same halves of a table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._names import ByName
+from benchmarks._report import Options, machine, markdown, write
+from benchmarks._tables import LABELLED, Array, labelled
+
+
+def _forest(seed: int) -> Any:
+    from sklearn.ensemble import IsolationForest
+
+    return IsolationForest(random_state=seed)
+
+
+def _outlier_factor(seed: int) -> Any:
+    from sklearn.neighbors import LocalOutlierFactor
+
+    return LocalOutlierFactor(novelty=True)
+
+
+def _baseline(name: str, seed: int, **settings: Any) -> Any:
+    from pyro_vae import baselines
+
+    return getattr(baselines, name)(random_state=seed, **settings)
+
+
+METHODS: ByName[Callable[[int], Any]] = ByName(
+    {
+        "isolation-forest": _forest,
+        "outlier-factor": _outlier_factor,
+        "factor-analysis": lambda seed: _baseline("FactorAnalysis", seed, n_init=1),
+        "mixture": lambda seed: _baseline("MixtureOfPPCA", seed, n_clusters=10, noise_floor=1e-3),
+    }
+)
+"""By name, what makes an estimator from a seed; its `score_samples` are larger for normal rows."""
+
+
+@dataclass(frozen=True)
+class Detection(Options):
+    """AUROC and average precision on half of the rows, after a fit to the other half, standardized by that one."""
+
+    datasets: tuple[str, ...] = LABELLED
+    """Labelled tables."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Detectors, at their defaults."""
+    seeds: int = 5
+    """Divisions in halves."""
+    fitted_to: Literal["normal", "all"] = "normal"
+    """Whether anomalies of the first half are left out of the fit."""
+    max_rows: int | None = None
+    """Rows drawn from a table; all where not given."""
+
+    def run(self) -> None:
+        """Fit, score, print, write."""
+        values = {name: self._areas(*labelled(name)) for name in self.datasets}
+        rows = [[name, *(_told(values[name][method]) for method in self.methods)] for name in self.datasets]
+        told = (
+            f"AUROC / average precision, mean over {self.seeds} halves, fitted to {self.fitted_to} rows of the other "
+            f"half (± standard error of AUROC); {machine(self)}\n\n"
+            + markdown(["table", *self.methods], rows)
+        )
+        write(
+            self.out, "detection", told, {"fitted_to": self.fitted_to, "auroc_and_average_precision": values}
+        )
+
+    def _areas(self, x: Array, strange: NDArray[np.bool_]) -> dict[str, list[tuple[float, float]]]:
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        found: dict[str, list[tuple[float, float]]] = {method: [] for method in self.methods}
+        for seed in range(self.seeds):
+            order = np.random.default_rng(seed).permutation(len(x))[: self.max_rows]
+            train, test = np.array_split(order, 2)
+            train = train[~strange[train]] if self.fitted_to == "normal" else train
+            mean, std = x[train].mean(axis=0), x[train].std(axis=0)
+            std[std == 0] = 1.0
+            for method in self.methods:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    estimator = METHODS[method](seed).fit((x[train] - mean) / std)
+                score = -np.asarray(estimator.score_samples((x[test] - mean) / std))
+                area = float(roc_auc_score(strange[test], score))
+                found[method].append((area, float(average_precision_score(strange[test], score))))
+        return found
+
+
+def _told(values: list[tuple[float, float]]) -> str:
+    area, precision = np.mean(values, axis=0)
+    error = np.std(values, axis=0, ddof=1)[0] / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{area:.3f} ± {error:.3f} / {precision:.3f}"
