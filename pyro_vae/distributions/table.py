@@ -23,7 +23,7 @@ class Levels(dist.Categorical):
     """
 
     def __init__(self, logits: Tensor, ordered: bool) -> None:
-        super().__init__(logits=logits)
+        super().__init__(logits=logits, validate_args=False)
         self.ordered = ordered
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Levels:

@@ -124,22 +124,24 @@ class TableLikelihood(Likelihood):
     def _real(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         loc, raw = outputs.chunk(2, dim=-1)
         mean, std = self.mean[places], self.std[places]
-        return dist.Normal(mean + std * loc, std * self._scale(raw))
+        return dist.Normal(mean + std * loc, std * self._scale(raw), validate_args=False)
 
     def _positive(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         loc, raw = outputs.chunk(2, dim=-1)
         mean, std = log_moments(self.mean[places], self.std[places])
-        return dist.LogNormal(mean + std * loc, std * self._scale(raw))
+        return dist.LogNormal(mean + std * loc, std * self._scale(raw), validate_args=False)
 
     def _count(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         raw_mean, raw = outputs.chunk(2, dim=-1)
         mean = self.mean[places].clamp_min(1e-3)
         log_mean = (mean.log() + raw_mean * torch.log1p(self.std[places] / mean)).clamp(max=LARGEST_LOG)
         failures = 0.1 + 10 * softplus(raw + UNIT)
-        return dist.NegativeBinomial(failures, logits=log_mean - failures.log())
+        return dist.NegativeBinomial(failures, logits=log_mean - failures.log(), validate_args=False)
 
     def _binary(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
-        return LogitBernoulli(logits=torch.logit(self.mean[places].clamp(1e-3, 1 - 1e-3)) + outputs)
+        return LogitBernoulli(
+            logits=torch.logit(self.mean[places].clamp(1e-3, 1 - 1e-3)) + outputs, validate_args=False
+        )
 
     def _ordinal(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         # log(sigmoid(b) - sigmoid(a)) = log sigmoid(b) + log sigmoid(-a) + log(1 - e^(a - b)) for a < b.

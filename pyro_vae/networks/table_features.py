@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from pyro_vae._checks import check, check_rows
 from pyro_vae.data.as_tensor import as_tensor
@@ -61,8 +60,8 @@ class TableFeatures(nn.Module):
     def _feature(self, values: Tensor, place: int) -> Tensor:
         column, mean, std = self.columns[place], self.mean[place], self.std[place]
         if column.kind in WITH_LEVELS:
-            count = len(column.levels)
-            return one_hot(values.long().clamp(0, count - 1), count).to(values.dtype)
+            levels = torch.arange(len(column.levels), device=values.device)
+            return (values.unsqueeze(-1) == levels).to(values.dtype)
         if column.kind == "real":
             return ((values - mean) / std).unsqueeze(-1)
         size = mean.clamp_min(1e-3)
