@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -10,9 +11,12 @@ from missing import LinearPrograms
 from scipy.stats import norm
 
 import pyro_vae.evaluate._weighted_runs as weighted_runs
+from pyro_vae import GenerativeModel, StandardNormal
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
+from pyro_vae.data.columns import Column
 from pyro_vae.evaluate import cell_log_likelihood, impute
+from pyro_vae.likelihoods.table import TableLikelihood
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +124,6 @@ class _Real:
 
 def test_levels_are_the_most_probable_ones():
     # x = (level, number): a latent of three values decides both, so p(level | number) is Bayes' rule.
-    import pyro
-
     chances, centres = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.0, 1.0, 3.0])
     table = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])
 
@@ -199,3 +201,48 @@ def test_bad_arguments_end_in_one_sentence(problem, options, message):
     fitted, rows, *_ = problem
     with pytest.raises(InputError, match=message):
         impute(*programs(fitted), torch.tensor(rows), **options)
+
+
+def test_a_table_of_all_kinds_is_imputed_as_by_a_grid_over_z():
+    torch.manual_seed(0)
+    columns = [
+        Column("length", "real"),
+        Column("price", "positive"),
+        Column("visits", "count"),
+        Column("smoker", "binary", ("no", "yes")),
+        Column("grade", "ordinal", ("low", "mid", "high")),
+        Column("colour", "categorical", ("red", "green", "blue")),
+    ]
+    mean, std = torch.tensor([5.0, 20, 3, 0.5, 1, 1]), torch.tensor([2.0, 10, 2, 0.5, 1, 1])
+    likelihood = TableLikelihood(mean, std, columns)
+    model = GenerativeModel(
+        StandardNormal(1), torch.nn.Linear(1, likelihood.num_outputs), likelihood
+    ).double()
+
+    def guide(x):
+        with pyro.plate("data", x.shape[-2], dim=-1):
+            pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
+
+    nan = torch.nan
+    x = torch.tensor([[6.0, nan, nan, 1, nan, nan], [nan, 30, 2, nan, 2, 1], [nan] * 6], dtype=torch.float64)
+    found = impute(model, guide, x, 20_000)
+    z = torch.linspace(-6, 6, 2001, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        at_z = likelihood(model.decoder(z[:, None]))
+        log_weights = at_z.log_prob(x) - z**2 / 2
+        weights = log_weights.softmax(0)
+        expected = torch.einsum("zn,zd->nd", weights, at_z.mean.squeeze(1)[:, :3])
+        for j in range(3):
+            missing = x[:, j].isnan()
+            error = 5 * found.sd[missing, j] / found.ess[missing].sqrt()
+            assert ((found.value[missing, j] - expected[missing, j]).abs() < error).all(), columns[j].kind
+        for j in range(3, 6):
+            chances = []
+            for level in range(len(columns[j].levels)):
+                put = x.clone()
+                put[:, j] = level
+                chances.append((weights * at_z.cell_log_prob(put)[..., j].exp()).sum(0))
+            missing = x[:, j].isnan()
+            chance, level = torch.stack(chances).max(0)
+            np.testing.assert_allclose(found.probability[missing, j], chance[missing], atol=0.03)
+            assert found.value[missing, j].tolist() == level[missing].tolist()
