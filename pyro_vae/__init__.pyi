@@ -5,6 +5,7 @@ from pyro_vae.data import Split as Split
 from pyro_vae.data import load_dataset as load_dataset
 from pyro_vae.distributions.discrete_variables import Bernoullis as Bernoullis
 from pyro_vae.distributions.discrete_variables import Categoricals as Categoricals
+from pyro_vae.estimator import VAE as VAE
 from pyro_vae.evaluate import (
     Annealing as Annealing,
 )

@@ -1,0 +1,82 @@
+"""log p(x) and posterior means of rows, with the same noise for every row, in double precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.baselines._gaussian import Array
+from pyro_vae.estimator.shared_noise import shared_draws
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models.generative import GenerativeModel
+
+__all__ = ["log_prob_of_rows", "posterior_means"]
+
+ENTRIES = 2**21
+"""Entries of one layer, over rows and samples, that are computed at once: 16 MiB."""
+
+
+def log_prob_of_rows(
+    model: GenerativeModel, guide: AmortizedGuide, rows: Array, num_samples: int, seed: int
+) -> Array:
+    """Estimate log p(x) of each row as log((1 / K) sum_k w_k) (Burda et al. 2016, eq. 8).
+
+    With w_k = p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x). The K draws of the noise behind z are the same for all
+    rows: the estimate is a function of the row and the seed alone, continuous where the densities are.
+
+    Args:
+        model: With a site "z" and a likelihood.
+        guide: Of that site.
+        rows: Shape (N, D).
+        num_samples: K.
+        seed: Of the noise; the random state is put back.
+
+    Returns:
+        Shape (N,), nats.
+    """
+
+    def estimate(x: Tensor) -> Tensor:
+        posterior = guide.posterior(x)
+        z = shared_draws(posterior, num_samples)
+        likelihood = model.likelihood(model.decoder(z)).log_prob(x)
+        log_weights = likelihood + model.prior().log_prob(z) - posterior.log_prob(z)
+        return log_weights.logsumexp(0) - math.log(num_samples)
+
+    return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
+
+
+def posterior_means(guide: AmortizedGuide, rows: Array, num_samples: int, seed: int) -> Array:
+    """Return E_q[z] of rows (N, D), shape (N, latent_dim): exact where the family has a formula for it.
+
+    Otherwise the mean of `num_samples` draws, whose noise is the same for all rows.
+    """
+
+    def estimate(x: Tensor) -> Tensor:
+        posterior = guide.posterior(x)
+        try:
+            mean: Tensor = posterior.mean
+        except NotImplementedError:
+            mean = shared_draws(posterior, num_samples).mean(0)
+        return mean
+
+    return _in_blocks(estimate, rows, num_samples * _widest(guide), seed)
+
+
+def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, seed: int) -> Array:
+    """Return the function of each row, block by block, each under the same noise."""
+    parts = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+        for block in torch.from_numpy(np.array(rows)).split(max(1, ENTRIES // entries)):
+            torch.manual_seed(seed)
+            parts.append(function(block))
+    return np.asarray(torch.cat(parts).numpy())
+
+
+def _widest(*programs: nn.Module) -> int:
+    """Return the largest number of outputs of a layer of the programs."""
+    return max((max(p.shape) for program in programs for p in program.parameters() if p.ndim), default=1)

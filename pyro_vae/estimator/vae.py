@@ -1,0 +1,272 @@
+"""`VAE`: a variational autoencoder as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
+from pyro_vae.baselines._base import read_rows
+from pyro_vae.baselines._gaussian import Array
+from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
+from pyro_vae.estimator.densities import log_prob_of_rows, posterior_means
+from pyro_vae.estimator.training import Training, as_double, train
+from pyro_vae.settings.part import PARTS
+
+__all__ = ["VAE"]
+
+LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs)  # type: ignore[attr-defined]
+GUIDES = tuple(
+    name
+    for name, part in PARTS["guide"].items()
+    if "gaussian" in part.latents and not part.is_point  # type: ignore[attr-defined]
+)
+PRIORS = ("standard-normal", "diagonal-normal", "mixture", "vampprior", "flow")
+OBJECTIVES = ("elbo", "analytic-elbo", "stl", "iwae", "dreg")
+
+
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
+    """A variational autoencoder with the interface of scikit-learn: density, embedding and outlier detector.
+
+        z ~ p(z),   x | z ~ p(x | decoder(z)),   q(z | x) = guide(encoder(x))       (Kingma & Welling 2014)
+
+    Trained by stochastic variational inference with early stopping on a share of the rows. Evaluation is in double
+    precision, and its noise is a function of `random_state` alone: the same draws serve every row, so that a row has
+    the same score in any batch and order. Errors of rows' scores are therefore not independent of one another.
+
+    Args:
+        n_components: Size of z; None takes half the number of features, at least 1 and at most 16.
+        likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
+            numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
+            `--likelihood` of the scripts.
+        guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
+        prior: p(z), as `--prior`.
+        objective: What is maximised, as `--objective`: "elbo", "iwae", ....
+        num_particles: Samples of z for each row in a step.
+        hidden: Widths of the hidden layers; None chooses them by the number of rows and features.
+        epochs: Largest number of passes over the training rows; None takes about 3000 steps, and ends early.
+        batch_size: Rows a step.
+        learning_rate: Of Adam; None takes 0.005 below 1000 training rows and 0.002 above.
+        validation_fraction: Share of the rows that are kept for early stopping and for the comparison with PPCA; 0
+            trains on all rows to the last epoch.
+        patience: Epochs without a better one after which training ends; None takes an eighth of `epochs`.
+        num_samples: Samples of z for each row in `score_samples`.
+        contamination: Share of the training rows that `predict` calls outliers, in (0, 0.5].
+        compile: "auto" compiles the steps of long fits only; "on" or "off".
+        device: "auto" (CUDA where there is one), "cpu" or "cuda", for training; evaluation is on the CPU.
+        random_state: Of the split, first weights, noise; None, a seed or a generator.
+
+    Attributes:
+        model_, guide_: The Pyro programs, in double precision, on the CPU.
+        n_components_: The latent size.
+        hidden_: Widths of the hidden layers.
+        history_: A dict an epoch, as `FitResult.history`.
+        n_iter_: Epochs that were run.
+        best_epoch_: Of the kept weights.
+        ppca_comparison_: Mean log p(x) of the validation rows by this model and by PPCA of standardized columns, nats,
+            with the standard error of the difference; None without validation rows or where x is not real.
+        offset_: Score below which a row is an outlier, nats.
+        n_features_in_, feature_names_in_: As in scikit-learn.
+
+    References:
+        Kingma & Welling (2014), Auto-encoding variational Bayes. Burda et al. (2016), Importance weighted autoencoders.
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        likelihood: str = "gaussian",
+        guide: str = "diagonal",
+        prior: str = "standard-normal",
+        objective: str = "elbo",
+        num_particles: int = 1,
+        hidden: Sequence[int] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 128,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.15,
+        patience: int | None = None,
+        num_samples: int = 100,
+        contamination: float = 0.1,
+        compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
+        device: str = "auto",
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.likelihood = likelihood
+        self.guide = guide
+        self.prior = prior
+        self.objective = objective
+        self.num_particles = num_particles
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.num_samples = num_samples
+        self.contamination = contamination
+        self.compile = compile
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: Any = None) -> VAE:
+        """Train on rows X of shape (N, D); y is ignored.
+
+        Raises:
+            InputError: If a parameter is out of range, or X has no two rows, or values that the likelihood is not for.
+
+        Warns:
+            UserWarning: If PPCA has the higher log p(x) of the validation rows, by more than two standard errors.
+        """
+        self._check_parameters()
+        rows = _finite_rows(self, X, reset=True)
+        check(
+            len(rows) >= 2,
+            f"Expected X of at least 2 rows; got n_samples={len(rows)} (1 sample). Give more rows.",
+        )
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        trained = train(self._training(rows.shape[1], len(rows)), rows, self.seed_)
+        self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
+        self.hidden_, self.history_ = trained.hidden, trained.result.history
+        self.n_iter_, self.best_epoch_ = len(self.history_), trained.result.best_epoch
+        scores = self._log_prob(rows)
+        self.offset_ = float(np.quantile(scores, self.contamination))
+        self.ppca_comparison_: PPCAComparison | None = compare_with_ppca(
+            rows, trained.validation, scores, self.n_components_, self.model_.likelihood.kind
+        )
+        return self
+
+    @property
+    def n_components_(self) -> int:
+        """The latent size."""
+        return int(self.model_.latent_dim)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def transform(self, X: ArrayLike) -> Array:
+        """The posterior means E_q[z] of rows X of shape (N, D), shape (N, n_components)."""
+        check_is_fitted(self, "model_")
+        return posterior_means(self.guide_, _finite_rows(self, X), self.num_samples, self.seed_)
+
+    def inverse_transform(self, Z: ArrayLike) -> Array:
+        """The mean of p(x | z) at Z of shape (N, n_components), shape (N, D)."""
+        check_is_fitted(self, "model_")
+        latents = np.array(Z, dtype=np.float64)
+        check(
+            latents.ndim == 2 and latents.shape[1] == self.n_components_,
+            f"Expected Z of shape (N, {self.n_components_}); got {latents.shape}. Give latents as `transform` does.",
+        )
+        with torch.no_grad():
+            mean = self.model_.likelihood(self.model_.decoder(torch.from_numpy(latents))).mean
+        return cast(Array, mean.numpy())
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Log p(x) of each row by importance sampling (Burda et al. 2016, eq. 8), a lower bound in expectation.
+
+        Args:
+            X: Rows, shape (N, D).
+
+        Returns:
+            Shape (N,), nats in the units of X.
+        """
+        check_is_fitted(self, "model_")
+        return self._log_prob(_finite_rows(self, X))
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """The mean of `score_samples(X)` over rows X of shape (N, D), nats per example; y is ignored."""
+        return float(self.score_samples(X).mean())
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """`score_samples(X) - offset_` of rows X of shape (N, D), shape (N,), nats; below 0 for outliers."""
+        check_is_fitted(self, "model_")
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> Any:
+        """-1 for outliers and 1 for inliers among rows X of shape (N, D), shape (N,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
+        """Draw `n_samples` rows from p(x), shape (n_samples, D); `random_state` as in scikit-learn."""
+        check_is_fitted(self, "model_")
+        count = check_integer(n_samples, "n_samples")
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cast(Array, self.model_.sample(count).double().numpy())
+
+    def _log_prob(self, rows: Array) -> Array:
+        return log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+
+    def _training(self, num_columns: int, num_rows: int) -> Training:
+        size = min(16, max(1, num_columns // 2)) if self.n_components is None else self.n_components
+        return Training(
+            latent_dim=size,
+            likelihood=self.likelihood,
+            guide=self.guide,
+            prior=self.prior,
+            objective=self.objective,
+            num_particles=self.num_particles,
+            hidden=None if self.hidden is None else tuple(self.hidden),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.learning_rate,
+            validation_fraction=self.validation_fraction,
+            patience=self.patience,
+            compile=self.compile,
+            device=self.device,
+        )
+
+    def _check_parameters(self) -> None:
+        for name in ("n_components", "epochs", "patience"):
+            if getattr(self, name) is not None:
+                check_integer(getattr(self, name), name)
+        for name in ("num_particles", "batch_size", "num_samples"):
+            check_integer(getattr(self, name), name)
+        if self.learning_rate is not None:
+            check_positive(self.learning_rate, "learning_rate")
+        chosen = {
+            "likelihood": LIKELIHOODS,
+            "guide": GUIDES,
+            "prior": PRIORS,
+            "objective": OBJECTIVES,
+        }
+        for name, choices in chosen.items():
+            check_choice(getattr(self, name), choices, name)
+        check(
+            self.objective not in ("iwae", "dreg") or self.num_particles > 1,
+            f"Expected num_particles of at least 2 with objective {self.objective!r}; got 1. Give 5.",
+        )
+        check(
+            self.n_components != 1 or not {self.guide, self.prior} & {"iaf", "spline", "flow"},
+            f"Expected n_components of at least 2 with guide {self.guide!r} and prior {self.prior!r}; got 1.",
+        )
+        check(
+            0 < self.contamination <= 0.5,
+            f"Expected contamination in (0, 0.5]; got {self.contamination}. Give the share of outliers.",
+        )
+        check(
+            0 <= self.validation_fraction < 1,
+            f"Expected validation_fraction in [0, 1); got {self.validation_fraction}. Give 0.15, or 0 for none.",
+        )
+
+
+def _finite_rows(estimator: VAE, X: Any, *, reset: bool = False) -> Array:
+    """Return X as float64 of shape (N, D), checked against the fit unless `reset`."""
+    rows = read_rows(estimator, X, reset=reset)
+    bad = np.count_nonzero(~np.isfinite(rows))
+    if bad:
+        raise InputError(
+            f"Expected X without NaN or infinity; got {bad} such values. Drop or impute those rows first."
+        )
+    return rows

@@ -1,0 +1,198 @@
+"""`VAE` as a scikit-learn estimator: its contract, its scores against closed forms, and bad input."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from pyro_vae import VAE
+from pyro_vae.baselines import PPCA
+from pyro_vae.estimator.comparison import compare_with_ppca
+from pyro_vae.estimator.densities import log_prob_of_rows
+from pyro_vae.estimator.shared_noise import shared_draws
+from pyro_vae.estimator.training import as_double, default_epochs, default_hidden
+from pyro_vae.guides import ExactLinearGuide
+from pyro_vae.models import LinearGaussianModel
+
+ROWS = np.random.default_rng(0).normal(size=(60, 4)) @ np.array(
+    [[1.0, 0.5, 0, 0], [0, 1, 0, 2], [0, 0, 0.3, 0], [0.5, 0, 0, 1]]
+)
+FAST = {"epochs": 2, "num_samples": 5, "hidden": (8,), "random_state": 0, "validation_fraction": 0}
+FITTED = VAE(2, **FAST).fit(ROWS)
+
+
+@pytest.mark.slow
+def test_scikit_learns_checks_pass():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_estimator(VAE(epochs=1, num_samples=2, hidden=(4,)), on_skip=None)
+
+
+def test_log_prob_is_exact_where_the_guide_is_the_posterior():
+    ppca = PPCA(2).fit(ROWS)
+    model = LinearGaussianModel.from_baseline(ppca)
+    guide = ExactLinearGuide(model)
+    found = log_prob_of_rows(as_double(model), as_double(guide), ROWS, 3, seed=0)
+    np.testing.assert_allclose(found, ppca.score_samples(ROWS), atol=1e-5)
+
+
+@pytest.mark.parametrize("guide", ["diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline"])
+def test_a_row_has_the_same_score_in_any_batch_and_order(guide):
+    fitted = VAE(2, guide=guide, **FAST | {"epochs": 1}).fit(ROWS)
+    scores, means = fitted.score_samples(ROWS), fitted.transform(ROWS)
+    order = np.random.default_rng(1).permutation(60)[:7]
+    np.testing.assert_allclose(fitted.score_samples(ROWS[order]), scores[order], atol=1e-7, rtol=0)
+    np.testing.assert_allclose(fitted.transform(ROWS[order[:1]]), means[order[:1]], atol=1e-7, rtol=0)
+    assert np.isfinite(scores).all()
+
+
+FAMILIES = {
+    "normal": torch.distributions.Normal(torch.tensor([[1.0, -1.0]]), torch.tensor([[0.5, 2.0]])),
+    "full": torch.distributions.MultivariateNormal(
+        torch.ones(1, 2), torch.tensor([[[2.0, 0.9], [0.9, 1.0]]])
+    ),
+    "low rank": torch.distributions.LowRankMultivariateNormal(
+        torch.ones(1, 2), torch.tensor([[[1.0], [-0.5]]]), torch.tensor([[0.3, 0.7]])
+    ),
+    "mixture": torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.tensor([[0.2, 0.8]])),
+        torch.distributions.Independent(
+            torch.distributions.Normal(torch.tensor([[[-2.0, 0.0], [1.0, 3.0]]]), torch.ones(1, 2, 2)), 1
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_draws_have_the_moments_of_their_family(family):
+    posterior = FAMILIES[family]
+    torch.manual_seed(0)
+    draws = shared_draws(posterior, 20_000)[:, 0]
+    error = posterior.variance[0].sqrt() / 20_000**0.5
+    assert ((draws.mean(0) - posterior.mean[0]).abs() < 4 * error).all()
+    assert draws.var(0).numpy() == pytest.approx(posterior.variance[0].numpy(), rel=0.06)
+    if family == "full":
+        assert float(torch.cov(draws.T)[0, 1]) == pytest.approx(0.9, abs=0.06)
+
+
+def test_predicts_the_contaminated_share_of_training_rows_as_outliers():
+    assert (FITTED.predict(ROWS) == -1).sum() == 6
+    np.testing.assert_allclose(FITTED.decision_function(ROWS), FITTED.score_samples(ROWS) - FITTED.offset_)
+    assert FITTED.predict(ROWS + 100).tolist() == [-1] * 60
+    np.testing.assert_array_equal(clone(FITTED).fit_predict(ROWS), FITTED.predict(ROWS))
+
+
+def test_same_seed_same_model_and_the_random_states_stay():
+    before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    again = clone(FITTED).fit(ROWS)
+    np.testing.assert_array_equal(again.score_samples(ROWS), FITTED.score_samples(ROWS))
+    np.testing.assert_array_equal(FITTED.sample(5, 1), FITTED.sample(5, 1))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), torch_before)
+
+
+def test_pickles():
+    again = pickle.loads(pickle.dumps(FITTED))
+    np.testing.assert_array_equal(again.score_samples(ROWS), FITTED.score_samples(ROWS))
+
+
+def test_names_outputs_and_takes_frames():
+    frame = pd.DataFrame(ROWS, columns=list("abcd"))
+    fitted = VAE(2, **FAST).set_output(transform="pandas").fit(frame)
+    assert list(fitted.transform(frame).columns) == ["vae0", "vae1"]
+    assert list(fitted.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names"):
+        fitted.transform(frame[list("dcba")])
+    assert fitted.inverse_transform(np.zeros((3, 2))).shape == (3, 4)
+
+
+def test_stands_in_pipelines_and_column_transformers():
+    pipeline = make_pipeline(StandardScaler(), VAE(2, **FAST)).fit(ROWS)
+    assert pipeline.score_samples(ROWS).shape == (60,)
+    columns = ColumnTransformer([("vae", VAE(1, **FAST), [0, 1, 2])], remainder="passthrough")
+    assert columns.fit_transform(ROWS).shape == (60, 2)
+
+
+@pytest.mark.slow
+def test_grid_search_over_sizes_likelihoods_and_guides():
+    grid = {"n_components": [1, 2], "likelihood": ["gaussian", "student-t"], "guide": ["diagonal"]}
+    search = GridSearchCV(VAE(**FAST | {"epochs": 1}), grid, cv=2).fit(ROWS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_zeros_and_ones_by_bernoulli():
+    binary = (ROWS > 0).astype(float)
+    fitted = VAE(1, likelihood="bernoulli", **FAST).fit(binary)
+    every = np.array([[(n >> j) & 1 for j in range(4)] for n in range(16)], dtype=float)
+    total = np.exp(VAE.score_samples(fitted.set_params(num_samples=2000), every)).sum()
+    assert total == pytest.approx(1, abs=0.02)
+    assert fitted.ppca_comparison_ is None
+
+
+def test_says_where_ppca_is_better():
+    validation = np.arange(60) % 3 == 0
+    exact = _standardized_ppca(validation)
+    with pytest.warns(
+        UserWarning, match=r"PPCA of 2 components has a higher log p\(x\) of the 20 validation"
+    ):
+        worse = compare_with_ppca(ROWS, validation, exact - stats.uniform.rvs(1, size=60), 2, "continuous")
+    assert worse.difference < 0 < worse.difference_se
+    better = compare_with_ppca(ROWS, validation, exact + 1, 2, "continuous")
+    assert better.difference == pytest.approx(1)
+
+
+def _standardized_ppca(validation):
+    mean, std = ROWS[~validation].mean(0), ROWS[~validation].std(0)
+    scaled = (ROWS - mean) / std
+    return PPCA(2).fit(scaled[~validation]).score_samples(scaled) - np.log(std).sum()
+
+
+@pytest.mark.slow
+def test_is_better_than_ppca_on_rows_of_a_curve():
+    t = np.random.default_rng(0).uniform(-2, 2, size=(400, 1))
+    rows = np.hstack([t, t**2, np.sin(2 * t)]) + 0.1 * np.random.default_rng(1).normal(size=(400, 3))
+    compared = VAE(1, epochs=100, num_samples=20, random_state=0).fit(rows).ppca_comparison_
+    assert compared.num_rows == 60
+    assert compared.difference > 3 * compared.difference_se
+
+
+def test_sizes_grow_with_the_table():
+    assert default_hidden(151, 13) == (32,)
+    assert default_hidden(100_000, 50) == (256, 256)
+    assert (default_epochs(151, 128), default_epochs(100_000, 128)) == (300, 20)
+
+
+BAD_CALLS = [
+    (lambda: VAE(0).fit(ROWS), "n_components to be a whole number of at least 1; got 0"),
+    (lambda: VAE(likelihood="poison").fit(ROWS), "likelihood to be one of gaussian, .*; got 'poison'"),
+    (lambda: VAE(guide="point").fit(ROWS), "guide to be one of .*; got 'point'"),
+    (lambda: VAE(contamination=0.7).fit(ROWS), r"contamination in \(0, 0.5\]; got 0.7"),
+    (lambda: VAE(validation_fraction=1).fit(ROWS), r"validation_fraction in \[0, 1\); got 1"),
+    (lambda: VAE(objective="iwae").fit(ROWS), "num_particles of at least 2 with objective 'iwae'; got 1"),
+    (
+        lambda: VAE(1, guide="iaf").fit(ROWS),
+        "n_components of at least 2 with guide 'iaf' and prior .*; got 1",
+    ),
+    (lambda: VAE(likelihood="bernoulli", **FAST).fit(ROWS), r"0 and 1|\[0, 1\]|0 or 1"),
+    (lambda: VAE().fit(ROWS[:1]), "at least 2 rows; got n_samples=1"),
+    (lambda: VAE().fit(np.where(ROWS > 1, np.nan, ROWS)), "without NaN or infinity; got"),
+    (lambda: FITTED.score(ROWS[:, :3]), "3 features, but .* 4 features"),
+    (lambda: FITTED.inverse_transform(ROWS), r"Z of shape \(N, 2\); got \(60, 4\)"),
+    (lambda: FITTED.sample(0), "n_samples to be a whole number of at least 1"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS)
+def test_bad_input_is_one_sentence(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
