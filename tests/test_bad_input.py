@@ -157,7 +157,7 @@ BAD_CALLS = {
         ["--dataset", "mnist", "--data-root", "."],
         r"9408 entries of shape \(12, 28, 28\).*got 100\. The file is cut off",
     ),
-    "an unknown ending": (text("x.parquet", "x"), ["--dataset", "x.parquet"], r"ending in \.npy, \.npz"),
+    "an unknown ending": (text("x.feather", "x"), ["--dataset", "x.parquet"], r"ending in \.npy, \.npz"),
     "an unknown data set": (
         nothing,
         ["--dataset", "mnits"],

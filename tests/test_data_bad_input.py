@@ -154,7 +154,7 @@ BAD_FILES = {
     "image modes": (modes, "", {}, r"1 of 4 x 4 L .*1 of 4 x 4 I;16 .*2\.png"),
     "images twice": (both, "", {}, "either all in sub-folders"),
     "an empty folder": (lambda folder: None, "", {}, "Expected images"),
-    "an unknown ending": (text("x.parquet", "x"), "x.parquet", {}, r"ending in \.npy, \.npz, \.csv, \.amat"),
+    "an unknown ending": (text("x.feather", "x"), "x.parquet", {}, r"ending in \.npy, \.npz, \.csv, \.amat"),
     "grey pixels": (npy(ROWS), "x.npy", BINARY, "do not sum to one.*--binarize"),
     "floats to binarize": (npy(FLOATS), "x.npy", STATIC, r"in \[0, 1\] to binarize"),
     "binary twice": (npy(ROWS % 2), "x.npy", STATIC, "zeros and ones already"),

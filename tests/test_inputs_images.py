@@ -253,7 +253,7 @@ REFUSED = {
     "complex": (npy(GREY[:, 0] * 1j), r"concatenate\(\[x.real, x.imag\], 1\)"),
     "dates": (npy(GREY[:, 0].astype("M8[s]")), "Store seconds"),
     "a number": (npy(np.float32(3)), "One number is no data set"),
-    "missing": (npy(np.where(GREY > 9, GREY, np.nan)), "Missing values are not modelled yet"),
+    "missing": (npy(np.where(GREY > 9, GREY, np.nan)), "Missing values are not modelled in arrays"),
     "beyond int64": (npy(GREY.astype(np.uint64) + 2**63), "up to 9.22e"),
 }  # fmt: skip
 

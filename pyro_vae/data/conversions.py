@@ -166,11 +166,11 @@ def cell_hint(value: Any, name: str, different: int) -> str:
     """Return what to do about a column `name` in which `value` is no number, one of `different` values."""
     text = str(value).strip()
     if not isinstance(value, str):
-        return "Missing values are not modelled yet: drop those rows or columns, or fill the gaps first (frame.fillna)."
+        return "Choose --likelihood table for missing values, or fill the gaps first (frame.fillna)."
     if text.lower() in MISSING:
         return (
-            f"If {value!r} stands for a missing value: those are not modelled yet; read with na_values={text!r} and "
-            "drop or fill them first."
+            f"If {value!r} stands for a missing value choose --likelihood table (--missing {text!r}), or read with "
+            f"na_values={text!r} and fill the gaps first."
         )
     if DECIMAL_COMMA.fullmatch(text):
         return "If that is a decimal comma, read it with pandas.read_csv(..., decimal=',') and save it again."
@@ -182,9 +182,9 @@ def cell_hint(value: Any, name: str, different: int) -> str:
     if len(text) > 1 and (_numeric(text.strip("%$€£ ")) or _numeric(text.replace(",", ""))):
         return "Take units, signs and separators of thousands out of its numbers first."
     if different > MANY:
-        return f"Columns of text are not modelled yet: drop it ({different} different values, no classes)."
+        return f"Drop it ({different} different values, no classes), or choose --likelihood table."
     return (
-        f"Columns of text ({different} different values here) are not modelled yet: drop it, name it 'label' if it "
+        f"Choose --likelihood table for columns of text ({different} different values here), name it 'label' if it "
         f"holds the classes, or encode it: pandas.get_dummies(frame, columns=[{name!r}], dtype=int)."
     )
 

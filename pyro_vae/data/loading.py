@@ -6,16 +6,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.fixed_draws import draw_splits
 from pyro_vae.data.image_options import ImageOptions
+from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.named_datasets import DATASETS, read_named
-from pyro_vae.data.noticing import notes_on
+from pyro_vae.data.noticing import FEW_ROWS, notes_on
 from pyro_vae.data.packed_bits import check_not_packed, packed_hint
 from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (
@@ -30,8 +32,13 @@ from pyro_vae.data.preprocessing import (
 )
 from pyro_vae.data.readers import READERS, read
 from pyro_vae.data.splits import DataSet, Split
-from pyro_vae.data.stored import Stored, Survey, rows_of, survey
+from pyro_vae.data.stored import Stored, Survey, listed, rows_of, survey
+from pyro_vae.data.table_files import TABLE_ENDINGS, is_table_file
+from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.units import LIKELIHOOD_KINDS, LikelihoodKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["load_dataset"]
 
@@ -41,7 +48,7 @@ EXACT = 2**24  # integers below are exact in float32
 
 
 def load_dataset(
-    name_or_path: str | Path,
+    name_or_path: str | Path | pd.DataFrame,
     *,
     data_root: Path | None = None,
     likelihood_kind: LikelihoodKind = "continuous",
@@ -52,6 +59,7 @@ def load_dataset(
     grey: bool = False,
     packed_bits: int | Sequence[int] | None = None,
     flip: Literal["none", "horizontal"] = "none",
+    table: TableOptions = AS_FOUND,
 ) -> DataSet:
     """Load a data set with fixed splits, prepared for a likelihood.
 
@@ -66,7 +74,7 @@ def load_dataset(
     must hold zeros and ones, or be binarized.
 
     Args:
-        name_or_path: A name of `DATASETS`, or a path: see `pyro_vae.data.readers`.
+        name_or_path: A name of `DATASETS`, a path (see `pyro_vae.data.readers`), or a DataFrame.
         data_root: Folder of the named data sets (`pyro_vae.data.named_datasets`); by default the environment variable
             PYRO_VAE_DATA, else ./data.
         likelihood_kind: What x is for: a density on the reals or on [0, 1], or a probability of zeros and ones or of
@@ -82,6 +90,8 @@ def load_dataset(
         packed_bits: Height and width, or one number for both, of images of zeros and ones that a `.npy` or `.npz`
             file holds eight pixels a byte, as `numpy.packbits` writes them.
         flip: "horizontal" mirrors each training image left to right with probability 1/2, drawn anew each epoch.
+        table: How a file or a DataFrame becomes a table of mixed columns, for `likelihood_kind="table"`; and how a file
+            of another format than comma-separated numbers is read under the others.
 
     Raises:
         InputError: Where the data cannot be read, is no finite table or does not fit the likelihood, or an option does
@@ -93,6 +103,8 @@ def load_dataset(
     check_choice(dequantize, ("auto", "none"), "dequantize")
     check_choice(flip, ("none", "horizontal"), "flip")
     options = ImageOptions.of(image_size, crop, grey, packed_bits)
+    if _is_table(name_or_path, likelihood_kind, table):
+        return _table(name_or_path, likelihood_kind, table)
     stored = _read(str(name_or_path), data_root, options)
     found = survey(stored)
     if str(name_or_path) not in DATASETS:
@@ -121,6 +133,71 @@ def load_dataset(
         sha256=found.sha256,
         notes=stored.notes + notes + notes_on(stored, found, preprocessing, splits[0]),
         image_options=stored.image_options,
+    )
+
+
+def _is_table(source: Any, kind: LikelihoodKind, options: TableOptions) -> bool:
+    """Return whether the data is read as a table of mixed columns."""
+    if not isinstance(source, str | Path) or kind == "table":
+        return True
+    if str(source) in DATASETS:
+        return False
+    path = _expanded(str(source))
+    return (
+        _exists(path)
+        and path.is_file()
+        and is_table_file(path)
+        and (options != AS_FOUND or path.suffix.lower() != ".csv")
+    )
+
+
+def _table(source: Any, kind: LikelihoodKind, options: TableOptions) -> DataSet:
+    if isinstance(source, str | Path):
+        path = _expanded(str(source))
+        check(
+            str(source) != "" and _exists(path) and path.is_file() and is_table_file(path),
+            f"Expected a table under --likelihood table: a file ending in {', '.join(TABLE_ENDINGS)}, or one of these "
+            f"with .gz; got {str(source)!r}. Choose another likelihood.",
+        )
+        source = path
+    stored = read_table(source, options)
+    check(
+        kind in ("table", "continuous"),
+        f"Expected --likelihood table for {stored.name}, a table of mixed columns; got another kind of likelihood.",
+    )
+    if kind == "continuous":
+        _check_plain(stored)
+    found = survey(stored)
+    preprocessing = AsFloat("as in the table, NaN where not observed")
+    splits = _splits(stored, found, preprocessing, None)
+    few = f"There are only {len(splits[0])} training rows."
+    return DataSet(
+        stored.name,
+        *splits,
+        data_shape=stored.array.shape[1:],
+        preprocessing=preprocessing,
+        class_names=stored.class_names,
+        column_names=stored.column_names,
+        sha256=found.sha256,
+        notes=stored.notes + ((few,) if len(splits[0]) < FEW_ROWS else ()),
+        columns=stored.columns,
+        table_options=stored.table_options,
+        kinds=stored.kinds,
+    )
+
+
+def _check_plain(stored: Stored) -> None:
+    """Raise where a table has columns or entries that a density of real numbers does not take."""
+    levels = [column.name for column in stored.columns or () if column.levels]
+    check(
+        not levels,
+        f"Expected columns of real numbers in {stored.name} under this likelihood; got levels in "
+        f"{listed(map(repr, levels))}. Choose --likelihood table, or leave them out by --drop.",
+    )
+    holes = int(np.isnan(stored.array).sum())
+    check(
+        holes == 0,
+        f"Expected no missing values in {stored.name} under this likelihood; got {holes}. Choose --likelihood table.",
     )
 
 

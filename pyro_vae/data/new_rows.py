@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.context_like import with_context_like
+from pyro_vae.data.mixed_tables import read_table_like
 from pyro_vae.data.packed_bits import unpacked
 from pyro_vae.data.preprocessing import AsFloat, Centre, Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.readers import read
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, rows_of, survey
+from pyro_vae.data.table_options import AS_FOUND
 from pyro_vae.data.units import LikelihoodKind
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["rows_like", "stored_like"]
 
@@ -27,14 +33,14 @@ SHOWN_NAMES = 8
 
 
 def rows_like(
-    path: Path, expected: RowFormat, likelihood_kind: LikelihoodKind = "continuous"
+    path: Path | pd.DataFrame, expected: RowFormat, likelihood_kind: LikelihoodKind = "continuous"
 ) -> tuple[Split, tuple[str, ...]]:
     """Read all rows of a file, as a split named after it, under the preprocessing of the training rows.
 
     Columns are matched by name where both have names, in any order; by place otherwise.
 
     Args:
-        path: What `load_dataset` reads.
+        path: What `load_dataset` reads; also a DataFrame, for a run on a table.
         expected: What the training rows were.
         likelihood_kind: What x is for; see `load_dataset`.
 
@@ -47,16 +53,19 @@ def rows_like(
     stored = stored_like(path, expected)
     found = survey(stored)
     preprocessing = expected.preprocessing
-    _check_range(stored, found, preprocessing, likelihood_kind)
+    if expected.columns is None:
+        _check_range(stored, found, preprocessing, likelihood_kind)
     rows = rows_of(stored.array, found.low, found.high, exact=isinstance(preprocessing, Centre))
-    split = Split(path.stem, rows, np.arange(len(rows)), preprocessing)
+    name = path.stem if isinstance(path, Path) else stored.name
+    split = Split(name, rows, np.arange(len(rows)), preprocessing)
     split = with_context_like(split, stored, expected)
-    if isinstance(preprocessing, AsFloat | Centre) and likelihood_kind != "binary":
+    measured = isinstance(preprocessing, AsFloat | Centre) and expected.columns is None
+    if measured and likelihood_kind != "binary":
         _check_unit(split, expected)
     return split, stored.notes
 
 
-def stored_like(path: Path, expected: RowFormat) -> Stored:
+def stored_like(path: Path | pd.DataFrame, expected: RowFormat) -> Stored:
     """Read all rows of a file as they are stored, with the columns in the order of the training rows.
 
     Args:
@@ -66,6 +75,12 @@ def stored_like(path: Path, expected: RowFormat) -> Stored:
     Raises:
         InputError: If the file cannot be read, or its rows are of another shape.
     """
+    if expected.columns is not None:
+        return read_table_like(path, expected.columns, expected.table_options or AS_FOUND)
+    if not isinstance(path, Path):
+        raise InputError(
+            f"Expected the path of a file, as the run was not trained on a table; got {type(path).__name__}."
+        )
     stored = _in_order(_read(path, expected), expected)
     _check_shape(stored, expected)
     return stored

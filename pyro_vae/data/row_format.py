@@ -16,6 +16,7 @@ from pyro_vae.data.contexts import Context, context_from_json, context_to_json
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
 from pyro_vae.data.splits import DataSet
+from pyro_vae.data.table_options import TableOptions
 
 __all__ = ["RowFormat"]
 
@@ -40,6 +41,7 @@ class RowFormat:
         image_options: How files become images.
         context: What is conditioned on beside x, or None.
         columns: Kinds and levels of the D columns of a table, or None.
+        table_options: How a file became that table, or None.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RowFormat:
     image_options: ImageOptions = AS_THEY_ARE
     context: Context | None = None
     columns: tuple[Column, ...] | None = None
+    table_options: TableOptions | None = None
 
     @classmethod
     def of(cls, dataset: DataSet) -> RowFormat:
@@ -69,6 +72,7 @@ class RowFormat:
             whole.image_options,
             dataset.context,
             whole.columns,
+            whole.table_options,
         )
 
     @property
@@ -94,6 +98,7 @@ class RowFormat:
             "images": dataclasses.asdict(self.image_options),
             "context": context_to_json(self.context),
             "columns": columns_to_json(self.columns),
+            "table_options": self.table_options and dataclasses.asdict(self.table_options),
         }
 
     @classmethod
@@ -116,6 +121,7 @@ class RowFormat:
                 ImageOptions.from_json(values.get("images", {})),
                 context_from_json(values.get("context")),
                 columns_from_json(values.get("columns")),
+                TableOptions.from_json(values.get("table_options")),
             )
             if not made.mean.shape == made.std.shape == (made.data_dim,):
                 raise ValueError("statistics of another size than the rows")

@@ -21,6 +21,7 @@ from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, chunks
+from pyro_vae.data.table_options import TableOptions
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import ALONE, Processes
 
@@ -219,6 +220,8 @@ class Split:
     def stored_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance (divided by N) of the stored rows, float64 (D,), in one pass over chunks.
 
+        Where entries are missing (NaN) they are those of the observed ones; 0 for a column without any.
+
         Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1, counted from the first row, which keeps
         the digits of columns far from 0; a constant column has variance 0 to the bit.
         """
@@ -233,8 +236,16 @@ class Split:
             apart = block_mean - mean
             scatter += (block - block_mean).square().sum(0) + apart.square() * weight * part.start
             mean += apart * weight
+        if mean.isnan().any():
+            return self._observed_moments()
         variance = torch.where(low == high, 0.0, scatter / len(self))
         return first[0] + torch.where(low == high, 0.0, mean), variance
+
+    def _observed_moments(self) -> tuple[Tensor, Tensor]:
+        rows = self.rows.take(torch.from_numpy(self.index)).double()
+        mean = rows.nanmean(0)
+        variance = (rows - mean).square().nanmean(0)
+        return mean.nan_to_num(0.0), variance.nan_to_num(0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +267,8 @@ class DataSet:
         context: What the context of the splits is; None where they have none, or one of a user's own.
         whole: The data set before entries of its rows became context; None where none did.
         columns: Kinds and levels of the D columns of a table; None where they were not determined.
+        table_options: How a file became that table, or None.
+        kinds: The columns of that table and those left out, as lines of text.
     """
 
     name: str
@@ -272,6 +285,8 @@ class DataSet:
     context: Context | None = None
     whole: DataSet | None = None
     columns: tuple[Column, ...] | None = None
+    table_options: TableOptions | None = None
+    kinds: tuple[str, ...] = ()
 
     @property
     def data_dim(self) -> int:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.columns import Column
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
+from pyro_vae.data.table_options import TableOptions
 
 __all__ = [
     "MappedRows",
@@ -58,6 +60,9 @@ class Stored:
         notes: Sentences on what was noticed.
         image_options: How files became images.
         row_shape: Shape of a row in the file, where that is another than in `array`: channels last, or one channel.
+        columns: Kinds and levels of the columns of a table, whose entries may be NaN (not observed).
+        table_options: How the file became that table.
+        kinds: The columns of that table and those left out, as lines of text.
     """
 
     name: str
@@ -72,6 +77,9 @@ class Stored:
     notes: tuple[str, ...] = ()
     image_options: ImageOptions = AS_THEY_ARE
     row_shape: tuple[int, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    table_options: TableOptions | None = None
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_array(self.array, self.name)
@@ -158,10 +166,12 @@ def survey(stored: Stored) -> Survey:
     low, high, whole = np.inf, -np.inf, True
     for part in chunks(len(array), array[0].size):
         block = np.ascontiguousarray(array[part])
-        if floats and not np.isfinite(block).all():
+        seen = block if stored.columns is None else block[~np.isnan(block)]
+        if floats and not np.isfinite(seen).all():
             raise InputError(_not_finite(stored))
-        low, high = min(low, block.min().item()), max(high, block.max().item())
-        whole = whole and (not floats or bool((block == np.floor(block)).all()))
+        if seen.size:
+            low, high = min(low, seen.min().item()), max(high, seen.max().item())
+        whole = whole and (not floats or bool((seen == np.floor(seen)).all()))
         digest.update(block.data)
     limit = float(np.finfo(np.float32).max) if floats else np.iinfo(np.int64).max
     largest = max(-low, high)
@@ -187,7 +197,7 @@ def _not_finite(stored: Stored) -> str:
         count += len(broken)
     return (
         f"Expected finite values in {stored.name}; got {first} (counted from 0), {count} such in all. "
-        "Missing values are not modelled yet: drop those rows, or fill the gaps first."
+        "Missing values are not modelled in arrays: save a table as .csv for --likelihood table, or fill the gaps."
     )
 
 

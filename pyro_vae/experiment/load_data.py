@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyro_vae.data import DataSet, load_dataset
+from pyro_vae.data.table_options import TableOptions
 from pyro_vae.experiment.config import Config
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 
@@ -24,6 +25,22 @@ def load_data(config: Config) -> DataSet:
         grey=data.grey,
         packed_bits=data.packed_bits,
         flip=data.flip,
+        table=_table_options(config),
     )
     with_context: DataSet = config.model.part("context").of(dataset, config.training.seed)
     return with_context
+
+
+def _table_options(config: Config) -> TableOptions:
+    data = config.data
+    return TableOptions(
+        separator=data.separator,
+        encoding=data.encoding,
+        header=data.header,
+        decimal=data.decimal,
+        missing=data.missing,
+        drop=data.drop,
+        label_column=data.label_column,
+        id_column=data.id_column,
+        kinds=data.columns,
+    )

@@ -33,6 +33,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.description}",
         *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
+        *(f"{'' if k else 'columns':<10} {line}" for k, line in enumerate(dataset.kinds)),
         f"likelihood {_likelihood(model)}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",
         f"programs   guide {model.guide_line}" + ("" if guide.is_point else f"; prior {_prior(model)}"),

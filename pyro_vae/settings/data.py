@@ -19,7 +19,7 @@ class DataConfig(Group):
     dataset: str = setting(
         "digits",
         "digits, mnist, fashion-mnist, binarized-mnist, frey-face, cifar-10, celeba, or a path to your own: a .npy, "
-        ".npz, .csv (with a header) or .amat file, or a folder of images.",
+        ".npz, .amat, .csv, .tsv, .txt, .data, .parquet or .xlsx file (tables also .gz), or a folder of images.",
     )
     data_root: Path | None = setting(
         None,
@@ -56,4 +56,26 @@ class DataConfig(Group):
         "none",
         "Data augmentation: mirror each training image left to right with probability 1/2, drawn anew each epoch; "
         "validation and test images stay as they are.",
+    )
+    separator: str = setting(
+        "auto",
+        "Of a table: comma, semicolon, tab, bar, blank or one character; auto: determined from the file.",
+    )
+    encoding: str = setting("auto", "Of a table, such as utf-8 or cp1252; auto: determined from the file.")
+    header: Literal["auto", "yes", "no"] = setting(
+        "auto", "Whether the first line of a table holds names; without, columns are called c0, c1, ..."
+    )
+    decimal: Literal["auto", "point", "comma"] = setting("auto", "Decimal mark of the numbers of a table.")
+    missing: tuple[str, ...] = setting(
+        (), "Marks of missing values in a table, such as -200, beside empty, NA, NaN, null and ?."
+    )
+    drop: tuple[str, ...] = setting((), "Columns of a table to leave out.")
+    label_column: str = setting(
+        "", "Column of classes, left out of x; where not given one of the name label, class or target."
+    )
+    id_column: str = setting("", "Column that identifies rows, left out of x.")
+    columns: tuple[str, ...] = setting(
+        (),
+        "Kinds of columns of a table, each COLUMN:KIND with real, positive, count, binary, ordinal or categorical; the "
+        "others are inferred and printed.",
     )

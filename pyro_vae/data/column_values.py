@@ -1,0 +1,116 @@
+"""The values of one column: missing marks, numbers, dates and times of day."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyro_vae.data.table_files import MISSING
+from pyro_vae.data.table_options import TableOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_dates", "as_numbers", "as_text", "observed_text"]
+
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?)?")
+TIME = re.compile(r"(\d{1,2})[:.](\d{2})[:.](\d{2})")
+CODE = re.compile(r"0\d+")
+DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y")
+
+
+def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
+    """Return the values as stripped text of dtype object, None where missing."""
+    import pandas as pd
+
+    entries = [None if missing else _written(v) for v, missing in zip(values, values.isna(), strict=True)]
+    text = pd.Series(entries, dtype=object)
+    marks = set(MISSING) | set(options.missing)
+    numbers = {value for mark in options.missing if (value := _number(mark)) is not None}
+    known: dict[Any, Any] = {}
+    for value in set(text.dropna()):
+        known[value] = None if value in marks or (numbers and _number(value) in numbers) else value
+    return text.map(lambda v: known.get(v) if v is not None and v == v else None).astype(object)
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and value != value)
+        or type(value).__name__ in ("NaTType", "NAType")
+    )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", ".")) if text.count(",") <= 1 else None
+    except ValueError:
+        return None
+
+
+def as_text(values: NDArray[Any]) -> list[str]:
+    """Return the sorted different values: by number where all are numbers, else by name."""
+    different = sorted({str(value) for value in values})
+    numbers = [_number(value) for value in different]
+    if any(number is None for number in numbers):
+        return different
+    return [text for _, text in sorted(zip(numbers, different, strict=True))]
+
+
+def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
+    """Return float64 (N,), NaN where missing; None where an observed value is no number, or codes such as 007."""
+    observed = text.notna().to_numpy()
+    entries = text[observed].tolist()
+    if decimal == "comma":
+        entries = [entry.replace(",", ".") for entry in entries]
+    elif decimal == "auto" and any("," in entry for entry in entries):
+        entries = [entry.replace(",", ".") if entry.count(",") == 1 else entry for entry in entries]
+    if any(CODE.fullmatch(entry) for entry in entries):
+        return None
+    numbers = np.full(len(text), np.nan)
+    try:
+        numbers[observed] = np.array(entries, dtype=object).astype(np.float64)
+    except ValueError:
+        return None
+    return numbers if np.isfinite(numbers[observed]).all() else None
+
+
+def as_dates(text: pd.Series) -> tuple[NDArray[np.float64], str] | None:
+    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None where it is neither."""
+    import pandas as pd
+
+    observed = text.notna().to_numpy()
+    entries = text[observed].tolist()
+    numbers = np.full(len(text), np.nan)
+    if all(TIME.fullmatch(entry) for entry in entries):
+        parts = np.array([re.split(r"[:.]", entry) for entry in entries]).astype(np.float64)
+        numbers[observed] = parts @ np.array([1, 1 / 60, 1 / 3600])
+        return numbers, "time, as hours"
+    if not all(DATE.fullmatch(entry) for entry in entries):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for form in _forms(entries):
+            try:
+                dates = pd.to_datetime(pd.Series(entries), format=form)
+            except ValueError:
+                continue
+            numbers[observed] = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            return numbers, f"date {form}, as days since 1970-01-01"
+    return None
+
+
+def _forms(entries: Sequence[str]) -> list[str]:
+    times = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H.%M.%S", " %H:%M:%S.%f")
+    return [date + time for date in DATE_FORMATS for time in times]

@@ -1,0 +1,172 @@
+"""Files of tables to pandas frames: text with any separator, Parquet, Excel. No value is converted here."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_vae._checks import InputError, check
+from pyro_vae.data.table_options import SEPARATORS, TableOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TABLE_ENDINGS", "is_table_file", "read_frame"]
+
+TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".data")
+BINARY_ENDINGS = {".parquet": "read_parquet", ".xlsx": "read_excel", ".xls": "read_excel"}
+TABLE_ENDINGS = (*TEXT_ENDINGS, *BINARY_ENDINGS)
+LINES = 100
+"""Lines from which the separator is determined."""
+MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A")
+"""Marks of missing values in every table."""
+
+
+def is_table_file(path: Path) -> bool:
+    """Return whether the ending of a file, before .gz, is that of a table."""
+    return _ending(path) in TABLE_ENDINGS
+
+
+def read_frame(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOptions, tuple[str, ...]]:
+    """Return the table of a file with its column names, the options that were determined, and notes on them.
+
+    Raises:
+        InputError: If the file cannot be read, its rows differ in length, or two columns have one name.
+    """
+    try:
+        if _ending(path) in BINARY_ENDINGS:
+            return _read_binary(path), options, ()
+        return _read_text(path, options)
+    except OSError as error:
+        raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
+
+
+def _ending(path: Path) -> str:
+    return (Path(path.stem) if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def _read_binary(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    reader = BINARY_ENDINGS[_ending(path)]
+    try:
+        frame: pd.DataFrame = getattr(pd, reader)(path)
+    except ImportError as error:
+        package = "pyarrow" if reader == "read_parquet" else "openpyxl"
+        raise InputError(
+            f"Reading {path} needs the package {package}, which is not installed. Install it (pip install {package}), "
+            "or save the table as CSV."
+        ) from error
+    except Exception as error:  # what the engines raise has no common class
+        raise InputError(f"Expected {path} to be a table; got {' '.join(str(error).split())}.") from error
+    return frame
+
+
+def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOptions, tuple[str, ...]]:
+    import pandas as pd
+
+    text, encoding = _decoded(path, options)
+    lines = [line for line in text.splitlines() if line.strip()]
+    check(bool(lines), f"Expected rows in {path}; the file holds no text.")
+    mark = options.mark or _separator(lines[:LINES])
+    rows = _rows(path, lines, mark)
+    named = options.header == "yes" or (options.header == "auto" and _has_header(rows))
+    names = [name.strip() for name in rows[0]] if named else [f"c{j}" for j in range(len(rows[0]))]
+    names[0] = names[0].lstrip("# ") if named else names[0]
+    rows = rows[named:]
+    check(bool(rows), f"Expected rows below the header of {path}; got none.")
+    empty = [not any(field.strip() for field in row) for row in rows]
+    frame = pd.DataFrame(
+        [row for row, none in zip(rows, empty, strict=True) if not none], columns=names, dtype=object
+    )
+    check(len(frame) > 0, f"Expected rows with values in {path}; all are empty.")
+    word = next((word for word, sign in SEPARATORS.items() if sign == mark), mark)
+    found = replace(options, separator=word, encoding=encoding, header="yes" if named else "no")
+    first = "a header" if named else "no header: columns are called c0, c1, ... (name them so in options)"
+    notes = [
+        f"{path.name} was read with separator {word}, encoding {encoding.removesuffix('-sig')} and {first}."
+    ]
+    if any(empty):
+        notes.append(f"{sum(empty)} empty lines of {path.name} were left out.")
+    return frame, found, tuple(notes)
+
+
+def _decoded(path: Path, options: TableOptions) -> tuple[str, str]:
+    raw = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        try:
+            raw = gzip.decompress(raw)
+        except (OSError, EOFError) as error:
+            raise InputError(f"Expected {path} to be compressed by gzip; got {error}.") from error
+    if options.encoding != "auto":
+        encodings: tuple[str, ...] = (options.encoding,)
+    elif raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ("utf-16",)
+    else:
+        encodings = ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in encodings:
+        try:
+            return raw.decode(encoding), encoding
+        except UnicodeDecodeError:
+            continue
+        except LookupError:
+            raise InputError(f"Expected an encoding that Python knows; got {encoding!r}.") from None
+    raise InputError(
+        f"Expected {path} to be text in the encoding {encodings[0]}. Give another by --encoding."
+    )
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """Return the mark that cuts all lines into equally many fields, and into most."""
+    counts = {mark: {len(row) for row in _split(lines, mark)} for mark in (",", ";", "\t", "|", " ")}
+    even = {mark: next(iter(found)) for mark, found in counts.items() if len(found) == 1}
+    best = max((m for m in even if m != " "), key=lambda m: even[m], default=" ")
+    return best if even.get(best, 0) > 1 or even.get(" ", 0) < 2 else " "
+
+
+def _split(lines: Sequence[str], mark: str) -> list[list[str]]:
+    if mark == " ":
+        return [next(csv.reader([" ".join(line.split())], delimiter=" "), []) for line in lines]
+    return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, skipinitialspace=mark != "\t"))
+
+
+def _rows(path: Path, lines: Sequence[str], mark: str) -> list[list[str]]:
+    try:
+        rows = [row for row in _split(lines, mark) if row]
+    except csv.Error as error:
+        raise InputError(f"Expected {path} to be a text table; got {error}.") from error
+    for number, row in enumerate(rows):
+        check(
+            len(row) == len(rows[0]),
+            f"Expected {len(rows[0])} fields in every line of {path}, as the first has; got {len(row)} in line "
+            f"{number + 1} of those that are not empty. Give the separator by --separator, or mend that line.",
+        )
+    return rows
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row holds names: no number, no missing mark but empty at the end, none twice below."""
+    first = [field.strip() for field in rows[0]]
+    while first and not first[-1]:
+        first.pop()
+    return bool(first) and not any(_is_number(f) or f in MISSING[1:] for f in first) and _differs(rows)
+
+
+def _differs(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first row is unlike those below: its fields hardly occur there."""
+    below = rows[1 : 1 + 1000]
+    repeated = sum(any(row[j] == name for row in below) for j, name in enumerate(rows[0]) if name.strip())
+    return 2 * repeated <= len(rows[0])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

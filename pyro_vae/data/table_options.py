@@ -1,0 +1,93 @@
+"""How a file becomes a table: separator, encoding, header, missing marks, and which columns are what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_vae._checks import check, check_choice
+from pyro_vae.data.columns import COLUMN_KINDS
+
+__all__ = ["AS_FOUND", "TableOptions"]
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a file becomes a table; "auto" is determined from the file.
+
+    Attributes:
+        separator: "auto", a name of `SEPARATORS`, or the character itself.
+        encoding: "auto" (UTF-8, UTF-16 by its mark, else Windows-1252), or a name that Python knows.
+        header: Whether the first line holds names: "auto", "yes" or "no".
+        decimal: "auto", "point" or "comma".
+        missing: Marks of missing values beside empty, NA, NaN, null and ?; numbers are compared as numbers.
+        drop: Names of columns to leave out.
+        label_column: Name of the column of classes, left out of x; "" for a column of the name label, class or target.
+        id_column: Name of a column that identifies rows, left out of x; "" for none.
+        kinds: Kinds of columns, each as "COLUMN:KIND".
+    """
+
+    separator: str = "auto"
+    encoding: str = "auto"
+    header: str = "auto"
+    decimal: str = "auto"
+    missing: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    label_column: str = ""
+    id_column: str = ""
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(
+            self.separator in ("auto", *SEPARATORS) or len(self.separator) == 1,
+            f"Expected separator auto, {', '.join(SEPARATORS)} or one character; got {self.separator!r}.",
+        )
+        check_choice(self.header, ("auto", "yes", "no"), "header")
+        check_choice(self.decimal, ("auto", "point", "comma"), "decimal")
+        self.kind_of_columns()
+
+    @property
+    def mark(self) -> str | None:
+        """The separating character; None where it is to be determined."""
+        return None if self.separator == "auto" else SEPARATORS.get(self.separator, self.separator)
+
+    def kind_of_columns(self) -> dict[str, str]:
+        """Return the kinds that were given, by the names of columns.
+
+        Raises:
+            InputError: If an entry is not COLUMN:KIND.
+        """
+        given = {}
+        for text in self.kinds:
+            name, colon, kind = text.rpartition(":")
+            check(
+                bool(colon and name) and kind in COLUMN_KINDS,
+                f"Expected --columns as COLUMN:KIND with a kind of {', '.join(COLUMN_KINDS)}; got {text!r}.",
+            )
+            given[name] = kind
+        return given
+
+    def check_names(self, names: Sequence[str], table: str) -> None:
+        """Raise where an option names a column that the table does not have."""
+        wanted = [*self.drop, *filter(None, (self.label_column, self.id_column)), *self.kind_of_columns()]
+        unknown = [name for name in wanted if name not in names]
+        shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+        check(
+            not unknown,
+            f"Expected names of columns of {table}; got {', '.join(map(repr, unknown))}, but it has {shown}.",
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any] | None) -> TableOptions | None:
+        """Return the options from `dataclasses.asdict` by way of JSON, where tuples are lists."""
+        if values is None:
+            return None
+        plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**plain)
+
+
+AS_FOUND = TableOptions()
+"""Everything is determined from the file."""
