@@ -83,7 +83,7 @@ def test_columns_are_found_by_name_in_any_order_or_by_place(tmp_path):
     assert places_of(named, ["c", "a"], 1) == [2, 0]
     assert len(named) == 1
     unnamed = cells(tmp_path, b"1,2,3\n4,5,6\n")
-    assert places_of(unnamed, ["column 0", "column 2"], 2) == [0, 2]
+    assert places_of(unnamed, ["c0", "c2"], 2) == [0, 2]
     assert len(unnamed) == 2
     with pytest.raises(InputError, match=r"Expected the columns .*, x, y; the table has a, b, c\."):
         places_of(cells(tmp_path, b"a,b,c\n1,2,3\n"), ["x", "y"], 1)

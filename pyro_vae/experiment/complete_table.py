@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,13 +32,14 @@ MOST_DECIMALS = 10
 def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int]:
     """Return where in a table of `num_rows` rows the named columns stand, and go past its header where it has one.
 
-    Without a header columns are named by their number, as in "3" or "column 3", or the table has as many as there are
+    Without a header columns are named by their number, as in "c3" or "column 3", or the table has as many as there are
     names.
 
     Raises:
         InputError: If a column cannot be found, or there are other rows.
     """
     header = cells.first_row
+    header[0] = header[0].lstrip("# ")
     if len(cells) == num_rows + 1:
         cells.skip_header()
     check(
@@ -46,16 +48,16 @@ def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int
     )
     if set(names) <= set(header):
         return [header.index(name) for name in names]
-    if len(names) == cells.width:
-        return list(range(cells.width))
-    numbers = [re.search(r"(\d+)$", name) for name in names]
+    numbers = [re.fullmatch(r"(?:c|column )?(\d+)", name) for name in names]
     places = [int(number[1]) for number in numbers if number]
+    if len(places) == len(names) and max(places) < cells.width:
+        return places
     check(
-        len(places) == len(names) and max(places) < cells.width,
+        len(names) == cells.width,
         f"Expected the columns that the run was trained on, {', '.join(names[:8])}; the table has "
         f"{', '.join(header[:8])}.",
     )
-    return places
+    return list(range(cells.width))
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class CompletedTable:
         levels: Of each column of x, in order; empty where it has none.
         missing: Which entries were, shape (N, D).
         imputation: Of the same rows.
-        marks: Numbers that mark a missing value.
+        marks: What else marks a missing value; numbers are compared as numbers.
     """
 
     path: Path
@@ -76,7 +78,7 @@ class CompletedTable:
     levels: Sequence[tuple[str, ...]]
     missing: Tensor
     imputation: Imputation
-    marks: Sequence[float] = ()
+    marks: Sequence[str] = ()
 
     def write(self, out: Path) -> list[Path]:
         """Write the completed table to `out`, its draws beside it, and what is known of each imputed cell.
@@ -123,10 +125,8 @@ class CompletedTable:
         return lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else ".")
 
     def _is_mark(self, text: str) -> bool:
-        try:
-            return text.lower() in MISSING_MARKS or float(text) in self.marks
-        except ValueError:
-            return False
+        numbers = map(_number, self.marks)
+        return text.lower() in MISSING_MARKS or text in self.marks or _number(text) in numbers
 
     def _cells(self) -> str:
         text = io.StringIO()
@@ -141,6 +141,14 @@ class CompletedTable:
             )
             lines.writerow([row, self.names[j], shown, *spread, float(found.ess[row])])
         return text.getvalue()
+
+
+def _number(text: str) -> float:
+    """Return a number as such, and NaN, which equals nothing, for another text."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _decimals(text: str) -> int:
