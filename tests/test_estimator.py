@@ -32,10 +32,11 @@ FITTED = VAE(2, **FAST).fit(ROWS)
 
 
 @pytest.mark.slow
-def test_scikit_learns_checks_pass():
+@pytest.mark.parametrize("likelihood", ["gaussian", "table"])
+def test_scikit_learns_checks_pass(likelihood):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        check_estimator(VAE(epochs=1, num_samples=2, hidden=(4,)), on_skip=None)
+        check_estimator(VAE(likelihood=likelihood, epochs=1, num_samples=2, hidden=(4,)), on_skip=None)
 
 
 def test_log_prob_is_exact_where_the_guide_is_the_posterior():
@@ -54,6 +55,18 @@ def test_a_row_has_the_same_score_in_any_batch_and_order(guide):
     np.testing.assert_allclose(fitted.score_samples(ROWS[order]), scores[order], atol=1e-7, rtol=0)
     np.testing.assert_allclose(fitted.transform(ROWS[order[:1]]), means[order[:1]], atol=1e-7, rtol=0)
     assert np.isfinite(scores).all()
+
+
+def test_missing_entries_are_left_out_and_imputed_row_by_row():
+    rows = np.where(np.random.default_rng(2).random(ROWS.shape) < 0.3, np.nan, ROWS)
+    rows[0] = np.nan
+    fitted = VAE(2, likelihood="table", **FAST).fit(rows)
+    scores, completed = fitted.score_samples(rows), fitted.impute(rows)
+    assert scores[0] == pytest.approx(0, abs=5)  # log of a mean of p(z) / q(z), no term of x
+    np.testing.assert_array_equal(completed[~np.isnan(rows)], rows[~np.isnan(rows)])
+    assert np.isfinite(completed).all()
+    np.testing.assert_allclose(fitted.impute(rows[7:9]), completed[7:9], atol=1e-7)
+    np.testing.assert_allclose(fitted.score_samples(rows[7:9]), scores[7:9], atol=1e-7)
 
 
 FAMILIES = {

@@ -48,7 +48,7 @@ def compare_with_ppca(
         validation: Which of them were kept back, boolean, shape (N,).
         log_prob: Of all rows by the VAE, shape (N,), nats.
         n_components: Size of z.
-        kind: Of the likelihood; only "continuous" ones can be compared.
+        kind: Of the likelihood; "continuous", or "table" of real columns, can be compared.
 
     Returns:
         None where there is nothing to compare.
@@ -56,7 +56,7 @@ def compare_with_ppca(
     Warns:
         UserWarning: If PPCA is better by more than two standard errors.
     """
-    if kind != "continuous" or not validation.any():
+    if kind not in ("continuous", "table") or not validation.any():
         return None
     by_ppca = _ppca(rows[~validation], rows[validation], n_components)
     if by_ppca is None:
@@ -79,13 +79,14 @@ def compare_with_ppca(
 
 def _ppca(train: Array, rows: Array, n_components: int) -> tuple[Array, int] | None:
     """Return log p of the rows by the largest PPCA of at most `n_components` that can be fitted, and its size."""
-    mean, std = train.mean(axis=0), train.std(axis=0)
+    mean, std = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     if not (std > 0).all():
         return None
-    rank = np.linalg.matrix_rank((train - mean) / std)
+    rank = np.linalg.matrix_rank(np.nan_to_num((train - mean) / std))
     size = min(n_components, int(rank) - 1)
     try:
         ppca = PPCA(size).fit((train - mean) / std)
     except InputError:
         return None
-    return ppca.score_samples((rows - mean) / std) - np.log(std).sum(), size
+    units = np.where(np.isnan(rows), 0.0, np.log(std)).sum(axis=1)
+    return ppca.score_samples((rows - mean) / std) - units, size

@@ -15,7 +15,7 @@ from pyro_vae.estimator.shared_noise import shared_draws
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 
-__all__ = ["log_prob_of_rows", "posterior_means"]
+__all__ = ["expectations", "log_prob_of_rows", "posterior_means"]
 
 ENTRIES = 2**21
 """Entries of one layer, over rows and samples, that are computed at once: 16 MiB."""
@@ -41,11 +41,23 @@ def log_prob_of_rows(
     """
 
     def estimate(x: Tensor) -> Tensor:
-        posterior = guide.posterior(x)
-        z = shared_draws(posterior, num_samples)
-        likelihood = model.likelihood(model.decoder(z)).log_prob(x)
-        log_weights = likelihood + model.prior().log_prob(z) - posterior.log_prob(z)
+        log_weights, _ = _weighted(model, guide, x, num_samples)
         return log_weights.logsumexp(0) - math.log(num_samples)
+
+    return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
+
+
+def expectations(
+    model: GenerativeModel, guide: AmortizedGuide, rows: Array, num_samples: int, seed: int
+) -> Array:
+    """Estimate E[x | observed entries of x] (Mattei & Frellsen 2019, eq. 10-12), shape (N, D); arguments as above.
+
+    The mean of p(x | z_k), weighted by w_k / sum_k w_k. NaN marks what is not observed.
+    """
+
+    def estimate(x: Tensor) -> Tensor:
+        log_weights, means = _weighted(model, guide, x, num_samples)
+        return (log_weights.softmax(0).unsqueeze(-1) * means).sum(0)
 
     return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
 
@@ -65,6 +77,17 @@ def posterior_means(guide: AmortizedGuide, rows: Array, num_samples: int, seed: 
         return mean
 
     return _in_blocks(estimate, rows, num_samples * _widest(guide), seed)
+
+
+def _weighted(
+    model: GenerativeModel, guide: AmortizedGuide, x: Tensor, num_samples: int
+) -> tuple[Tensor, Tensor]:
+    """Return log w_k, shape (K, N), and the means of p(x | z_k), shape (K, N, D)."""
+    posterior = guide.posterior(x)
+    z = shared_draws(posterior, num_samples)
+    likelihood = model.likelihood(model.decoder(z))
+    log_joint = likelihood.log_prob(x) + model.prior().log_prob(z)
+    return log_joint - posterior.log_prob(z), likelihood.mean
 
 
 def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, seed: int) -> Array:

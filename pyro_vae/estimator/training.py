@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pyro_vae._checks import check
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.experiment.build import build, num_components
 from pyro_vae.experiment.config import ModelConfig, TrainingConfig
@@ -66,11 +67,11 @@ class Trained:
 
 
 def train(settings: Training, rows: Array, seed: int) -> Trained:
-    """Train on rows of shape (N, D), finite, without those kept for validation."""
+    """Train on rows of shape (N, D), NaN where not observed, without those kept for validation."""
     validation = _split(len(rows), settings.validation_fraction, seed)
     kept = rows[~validation]
     hidden = settings.hidden or default_hidden(*kept.shape)
-    mean, std = torch.from_numpy(kept.mean(axis=0)), torch.from_numpy(kept.std(axis=0))
+    mean, std = _moments(kept)
     config = _model_config(settings, hidden, std, len(kept))
     start = torch.from_numpy(kept[np.linspace(0, len(kept) - 1, num_components(config)).astype(np.int64)])
     model, guide = build(config, mean, std, seed=derive_seed(seed, 1), rows=start)
@@ -97,6 +98,17 @@ def train(settings: Training, rows: Array, seed: int) -> Trained:
         progress=False,
     )
     return Trained(model, guide, hidden, result, validation)
+
+
+def _moments(rows: Array) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the observed entries of each column."""
+    empty = np.flatnonzero(np.isnan(rows).all(axis=0))
+    check(
+        len(empty) == 0,
+        f"Expected an observed value in each column of the training rows; got none in columns {empty[:5].tolist()}. "
+        "Drop them.",
+    )
+    return torch.from_numpy(np.nanmean(rows, axis=0)), torch.from_numpy(np.nanstd(rows, axis=0))
 
 
 def default_hidden(num_rows: int, num_columns: int) -> tuple[int, ...]:

@@ -16,13 +16,13 @@ from pyro_vae._checks import InputError, check, check_choice, check_integer, che
 from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
-from pyro_vae.estimator.densities import log_prob_of_rows, posterior_means
+from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
 from pyro_vae.estimator.training import Training, as_double, train
 from pyro_vae.settings.part import PARTS
 
 __all__ = ["VAE"]
 
-LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs)  # type: ignore[attr-defined]
+LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs or name == "table")  # type: ignore[attr-defined]
 GUIDES = tuple(
     name
     for name, part in PARTS["guide"].items()
@@ -45,7 +45,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         n_components: Size of z; None takes half the number of features, at least 1 and at most 16.
         likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
             numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
-            `--likelihood` of the scripts.
+            `--likelihood` of the scripts; "table" of real numbers, NaN where not observed.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
         objective: What is maximised, as `--objective`: "elbo", "iwae", ....
@@ -118,6 +118,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         self.device = device
         self.random_state = random_state
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.likelihood == "table"
+        return tags
+
     def fit(self, X: ArrayLike, y: Any = None) -> VAE:
         """Train on rows X of shape (N, D); y is ignored.
 
@@ -175,7 +180,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """Log p(x) of each row by importance sampling (Burda et al. 2016, eq. 8), a lower bound in expectation.
 
         Args:
-            X: Rows, shape (N, D).
+            X: Rows, shape (N, D); with likelihood="table" NaN entries are left out.
 
         Returns:
             Shape (N,), nats in the units of X.
@@ -204,6 +209,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cast(Array, self.model_.sample(count).double().numpy())
+
+    def impute(self, X: ArrayLike) -> Array:
+        """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row.
+
+        By importance sampling (Mattei & Frellsen 2019, eq. 10-12), of entries that are missing at random. NaN needs
+        likelihood="table".
+        """
+        check_is_fitted(self, "model_")
+        rows = _finite_rows(self, X)
+        expected = expectations(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+        return np.where(np.isnan(rows), expected, rows)
 
     def _log_prob(self, rows: Array) -> Array:
         return log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
@@ -252,6 +268,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             f"Expected n_components of at least 2 with guide {self.guide!r} and prior {self.prior!r}; got 1.",
         )
         check(
+            self.likelihood != "table" or self.prior != "vampprior",
+            "Expected another prior than 'vampprior' with likelihood='table', whose rows may have missing values.",
+        )
+        check(
             0 < self.contamination <= 0.5,
             f"Expected contamination in (0, 0.5]; got {self.contamination}. Give the share of outliers.",
         )
@@ -264,9 +284,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 def _finite_rows(estimator: VAE, X: Any, *, reset: bool = False) -> Array:
     """Return X as float64 of shape (N, D), checked against the fit unless `reset`."""
     rows = read_rows(estimator, X, reset=reset)
-    bad = np.count_nonzero(~np.isfinite(rows))
+    takes_missing = estimator.likelihood == "table"
+    bad = np.count_nonzero(np.isinf(rows) if takes_missing else ~np.isfinite(rows))
     if bad:
         raise InputError(
-            f"Expected X without NaN or infinity; got {bad} such values. Drop or impute those rows first."
+            f"Expected X without {'' if takes_missing else 'NaN or '}infinity; got {bad} such values. Drop or impute "
+            "those rows first; likelihood='table' takes NaN as not observed."
         )
     return rows
