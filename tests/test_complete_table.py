@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pyro_vae._checks import InputError
+from pyro_vae.data.column_kinds import encoded
+from pyro_vae.data.columns import Column
 from pyro_vae.data.text_cells import TextCells
 from pyro_vae.evaluate import Imputation
 from pyro_vae.experiment.complete_table import CompletedTable, places_of
@@ -121,3 +125,11 @@ def test_other_rows_than_were_read_are_refused(tmp_path):
     found = Imputation(x, x, x, x[:, 0], torch.zeros(0, 3, 1))
     with pytest.raises(InputError, match="Expected 3 rows in the table, as were read; got 2"):
         CompletedTable(path, ["a"], [()], x.isnan(), found).write(tmp_path / "out.csv")
+
+
+def test_missing_cells_of_a_column_with_levels_are_read_as_missing():
+    # pandas gives NaN in place of None where a column has both
+    column = Column("port", "categorical", ("S", "C"))
+    values, unseen = encoded(column, pd.Series(["C", None, np.nan, "S"], dtype=object), "point")
+    np.testing.assert_array_equal(values, [1, np.nan, np.nan, 0])
+    assert list(unseen) == []

@@ -87,7 +87,10 @@ def encoded(column: Column, text: pd.Series, decimal: str) -> tuple[NDArray[np.f
         codes = {level: float(k) for k, level in enumerate(column.levels)}
         numeric = {_canonical(level): k for level, k in codes.items()}
         entries = np.array(
-            [np.nan if v is None else codes.get(v, numeric.get(_canonical(v), -1.0)) for v in text],
+            [
+                np.nan if not isinstance(v, str) else codes.get(v, numeric.get(_canonical(v), -1.0))
+                for v in text
+            ],
             np.float64,
         )
         unseen = as_text(text[entries == -1.0].to_numpy()) if (entries == -1.0).any() else []
