@@ -105,6 +105,11 @@ def load_dataset(
     options = ImageOptions.of(image_size, crop, grey, packed_bits)
     if _is_table(name_or_path, likelihood_kind, table):
         return _table(name_or_path, likelihood_kind, table)
+    check(
+        table == AS_FOUND,
+        f"Expected no options of tables (--drop, --missing, --columns, ...) for {name_or_path}, which is not read as a "
+        "table; leave them out.",
+    )
     stored = _read(str(name_or_path), data_root, options)
     found = survey(stored)
     if str(name_or_path) not in DATASETS:
