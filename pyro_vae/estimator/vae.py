@@ -12,24 +12,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Outlier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from pyro_vae._checks import InputError, check, check_choice, check_integer, check_positive
+from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
+from pyro_vae.estimator.parameters import check_parameters
 from pyro_vae.estimator.training import Training, as_double, train
-from pyro_vae.settings.part import PARTS
 
 __all__ = ["VAE"]
-
-LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs or name == "table")  # type: ignore[attr-defined]
-GUIDES = tuple(
-    name
-    for name, part in PARTS["guide"].items()
-    if "gaussian" in part.latents and not part.is_point  # type: ignore[attr-defined]
-)
-PRIORS = ("standard-normal", "diagonal-normal", "mixture", "vampprior", "flow")
-OBJECTIVES = ("elbo", "analytic-elbo", "stl", "iwae", "dreg")
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
@@ -132,7 +123,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         Warns:
             UserWarning: If PPCA has the higher log p(x) of the validation rows, by more than two standard errors.
         """
-        self._check_parameters()
+        check_parameters(self)
         rows = _finite_rows(self, X, reset=True)
         check(
             len(rows) >= 2,
@@ -241,43 +232,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             patience=self.patience,
             compile=self.compile,
             device=self.device,
-        )
-
-    def _check_parameters(self) -> None:
-        for name in ("n_components", "epochs", "patience"):
-            if getattr(self, name) is not None:
-                check_integer(getattr(self, name), name)
-        for name in ("num_particles", "batch_size", "num_samples"):
-            check_integer(getattr(self, name), name)
-        if self.learning_rate is not None:
-            check_positive(self.learning_rate, "learning_rate")
-        chosen = {
-            "likelihood": LIKELIHOODS,
-            "guide": GUIDES,
-            "prior": PRIORS,
-            "objective": OBJECTIVES,
-        }
-        for name, choices in chosen.items():
-            check_choice(getattr(self, name), choices, name)
-        check(
-            self.objective not in ("iwae", "dreg") or self.num_particles > 1,
-            f"Expected num_particles of at least 2 with objective {self.objective!r}; got 1. Give 5.",
-        )
-        check(
-            self.n_components != 1 or not {self.guide, self.prior} & {"iaf", "spline", "flow"},
-            f"Expected n_components of at least 2 with guide {self.guide!r} and prior {self.prior!r}; got 1.",
-        )
-        check(
-            self.likelihood != "table" or self.prior != "vampprior",
-            "Expected another prior than 'vampprior' with likelihood='table', whose rows may have missing values.",
-        )
-        check(
-            0 < self.contamination <= 0.5,
-            f"Expected contamination in (0, 0.5]; got {self.contamination}. Give the share of outliers.",
-        )
-        check(
-            0 <= self.validation_fraction < 1,
-            f"Expected validation_fraction in [0, 1); got {self.validation_fraction}. Give 0.15, or 0 for none.",
         )
 
 

@@ -1,0 +1,58 @@
+"""Which values the parameters of `VAE` can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyro_vae._checks import check, check_choice, check_integer, check_positive
+from pyro_vae.settings.part import PARTS
+
+__all__ = ["check_parameters"]
+
+LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs or name == "table")  # type: ignore[attr-defined]
+GUIDES = tuple(
+    name
+    for name, part in PARTS["guide"].items()
+    if "gaussian" in part.latents and not part.is_point  # type: ignore[attr-defined]
+)
+PRIORS = ("standard-normal", "diagonal-normal", "mixture", "vampprior", "flow")
+OBJECTIVES = ("elbo", "analytic-elbo", "stl", "iwae", "dreg")
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise `InputError` where a parameter of the estimator `VAE` is out of range or does not go with another."""
+    for name in ("n_components", "epochs", "patience"):
+        if getattr(estimator, name) is not None:
+            check_integer(getattr(estimator, name), name)
+    for name in ("num_particles", "batch_size", "num_samples"):
+        check_integer(getattr(estimator, name), name)
+    if estimator.learning_rate is not None:
+        check_positive(estimator.learning_rate, "learning_rate")
+    chosen = {
+        "likelihood": LIKELIHOODS,
+        "guide": GUIDES,
+        "prior": PRIORS,
+        "objective": OBJECTIVES,
+    }
+    for name, choices in chosen.items():
+        check_choice(getattr(estimator, name), choices, name)
+    check(
+        estimator.objective not in ("iwae", "dreg") or estimator.num_particles > 1,
+        f"Expected num_particles of at least 2 with objective {estimator.objective!r}; got 1. Give 5.",
+    )
+    check(
+        estimator.n_components != 1 or not {estimator.guide, estimator.prior} & {"iaf", "spline", "flow"},
+        f"Expected n_components of at least 2 with guide {estimator.guide!r} and prior {estimator.prior!r}; got 1.",
+    )
+    check(
+        estimator.likelihood != "table" or estimator.prior != "vampprior",
+        "Expected another prior than 'vampprior' with likelihood='table', whose rows may have missing values.",
+    )
+    check(
+        0 < estimator.contamination <= 0.5,
+        f"Expected contamination in (0, 0.5]; got {estimator.contamination}. Give the share of outliers.",
+    )
+    check(
+        0 <= estimator.validation_fraction < 1,
+        f"Expected validation_fraction in [0, 1); got {estimator.validation_fraction}. Give 0.15, or 0 for none.",
+    )
