@@ -22,6 +22,7 @@ from pyro_vae.experiment.comparison import (
     SCORED_SAMPLES,
     Entry,
     linear_baselines,
+    no_density,
     score_rows,
     told_scores,
 )
@@ -214,10 +215,14 @@ def evaluate(
             raise  # the others wait for this one's rows
         notes.append(f"log p(x) could not be estimated: {error}")
     has_linear = LIKELIHOODS[config.model.likelihood].kind != "binary"
+    baselines: dict[str, Entry | str] = {}
     if has_linear and extent.kind == "full":
-        baselines = linear_baselines(dataset, config.model.sizes[0], processes, progress=shown)
-    else:
-        baselines = {}
+        reason = no_density(dataset)
+        baselines = (
+            {"ppca": reason}
+            if reason
+            else dict(linear_baselines(dataset, config.model.sizes[0], processes, progress=shown))
+        )
     samples = _samples(extent, model, guide, processes, quality, notes)
     accuracy = accuracy_of(guide, dataset)
     layers = measure_layers(model, guide, dataset.test) if config.model.layers and shown else None

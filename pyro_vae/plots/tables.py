@@ -23,7 +23,7 @@ def marginals(
     """Draw each column's histogram, data filled and model samples as a line; the first twelve columns.
 
     Args:
-        data: Shape (N, D), in data units.
+        data: Shape (N, D), in data units; NaN where an entry is missing, which is left out of its column.
         samples: Drawn from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
         figure: Where to draw; a new figure by default.
@@ -55,7 +55,8 @@ def pair_plot(
     """Draw each pair of columns, data and model samples over each other; the first five columns.
 
     Args:
-        data: Shape (N, D), in data units; at most 250 rows of either are drawn, equally many.
+        data: Shape (N, D), in data units, NaN where an entry is missing; at most 250 rows of either are drawn, equally
+            many.
         samples: Drawn from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
         figure: Where to draw; a new figure by default.
@@ -95,8 +96,10 @@ def _check_table(
 
 def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     """Return a range that holds the data and all but the outermost samples: one wild sample hides nothing."""
-    low = min(data.min(), np.quantile(samples, 0.01))
-    high = max(data.max(), np.quantile(samples, 0.99))
+    data = data[~np.isnan(data)]
+    low, high = np.quantile(samples, [0.01, 0.99])
+    if data.size:
+        low, high = min(data.min(), low), max(data.max(), high)
     margin = 0.04 * (high - low) or 0.5 * max(1.0, abs(high))
     return float(low - margin), float(high + margin)
 
@@ -105,7 +108,8 @@ def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:
     low, high = _limits(data, samples)
     edges = np.linspace(low, high, BINS + 1)
     # Divided here rather than by density=True, so that samples outside the range still count in the whole.
-    shares = [np.histogram(x, edges)[0] * BINS / (high - low) / len(x) for x in (data, samples)]
+    observed = [x[~np.isnan(x)] for x in (data, samples)]
+    shares = [np.histogram(x, edges)[0] * BINS / (high - low) / max(len(x), 1) for x in observed]
     ax.stairs(shares[0], edges, fill=True, color=BLUE, alpha=0.45)
     ax.stairs(shares[1], edges, color=VERMILION, linewidth=1.6)
     ax.set(xlim=(low, high), ylim=(0, None), yticks=[])

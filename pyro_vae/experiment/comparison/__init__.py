@@ -1,6 +1,6 @@
 """Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
 
-from pyro_vae.experiment.comparison.baseline_entries import NAMES, exact_baselines, linear_baselines
+from pyro_vae.experiment.comparison.baseline_entries import NAMES, exact_baselines, linear_baselines, no_density
 from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
 from pyro_vae.experiment.comparison.entries import BOUND, Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
@@ -31,6 +31,7 @@ __all__ = [
     "fit_vae",
     "linear_baselines",
     "mean_and_se",
+    "no_density",
     "pooled_moments",
     "score_rows",
     "score_some",

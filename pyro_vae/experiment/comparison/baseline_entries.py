@@ -19,7 +19,7 @@ from pyro_vae.experiment.comparison.residuals import residuals
 from pyro_vae.processes import ALONE, Processes
 from pyro_vae.progress import progress_bar
 
-__all__ = ["NAMES", "exact_baselines", "linear_baselines"]
+__all__ = ["NAMES", "exact_baselines", "linear_baselines", "no_density"]
 
 BASELINE_BYTES = 2**32
 """Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
@@ -48,6 +48,22 @@ def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, 
             MixtureOfPPCA(latent_dim, n_clusters=num_clusters, random_state=seed),
         ),
     }
+
+
+def no_density(dataset: DataSet) -> str:
+    """Return why no density of x can stand beside a data set's log p(x); empty where it can.
+
+    Entries of real and positive columns have a density, missing ones are marginalised exactly; levels and counts have
+    probabilities, and log p(x) of a row that has both is in no unit that a density shares.
+    """
+    others = [c.name for c in dataset.columns or () if c.kind not in ("real", "positive")]
+    if not others:
+        return ""
+    named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+    return (
+        f"not compared: a density of all columns is in another unit than the probabilities of {len(others)} of the "
+        f"{dataset.data_dim} columns ({named})"
+    )
 
 
 def linear_baselines(
