@@ -1,6 +1,11 @@
 """Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
 
-from pyro_vae.experiment.comparison.baseline_entries import NAMES, exact_baselines, linear_baselines, no_density
+from pyro_vae.experiment.comparison.baseline_entries import (
+    NAMES,
+    exact_baselines,
+    linear_baselines,
+    no_density,
+)
 from pyro_vae.experiment.comparison.compare import MODELS, Comparison, compare
 from pyro_vae.experiment.comparison.entries import BOUND, Entry, density_shift, fit_baseline, fit_vae
 from pyro_vae.experiment.comparison.linear_vae import LinearVAE, fit_linear_vae
