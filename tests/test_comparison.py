@@ -191,3 +191,14 @@ def test_elbo_of_the_linear_vae_is_below_its_own_log_likelihood_row_by_row_in_ex
     exact = estimate_elbo(vae.model, ExactLinearGuide(vae.model), [(train.double(),)])
     assert exact.mean == pytest.approx(vae.reached, abs=1e-9)
     assert vae.entry.train < exact.mean
+
+
+@pytest.mark.parametrize(("kind", "compared"), [("real", True), ("positive", True), ("count", False)])
+def test_densities_are_compared_with_densities_only(kind, compared):
+    from types import SimpleNamespace
+
+    from pyro_vae.data.columns import Column
+    from pyro_vae.experiment.comparison import no_density
+
+    reason = no_density(SimpleNamespace(columns=(Column("a", "real"), Column("b", kind)), data_dim=2))
+    assert (reason == "") is compared

@@ -467,3 +467,13 @@ BAD_CALLS = {
 def test_bad_calls_end_in_one_sentence(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_histograms_leave_missing_entries_out():
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    holes = np.concatenate([rows, np.full((10, 2), np.nan)])
+    drawn = [
+        plots.marginals(data, rows, ["a", "b"]).axes[0].patches[0].get_data().values for data in (rows, holes)
+    ]
+    np.testing.assert_array_equal(*drawn)
+    assert plots.pair_plot(holes, rows, ["a", "b"]).axes

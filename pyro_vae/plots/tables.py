@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from pyro_vae._checks import check
 from pyro_vae.evenly_spaced import evenly_spaced_rows
-from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, to_rows
+from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, to_array, to_rows
 
 MAX_MARGINALS, MAX_PAIRS, MAX_POINTS, BINS = 12, 5, 250, 30
 
@@ -84,7 +84,7 @@ def _check_table(
     data: Any, samples: Any, names: Sequence[str] | None, limit: int
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the first `limit` columns of both tables, and their names."""
-    data, samples = to_rows(data, "data"), to_rows(samples, "samples")
+    data, samples = _observed_rows(data), to_rows(samples, "samples")
     names = [f"x[{j}]" for j in range(data.shape[1])] if names is None else list(map(str, names))
     check(
         data.shape[1] == samples.shape[1] == len(names),
@@ -92,6 +92,15 @@ def _check_table(
         f"got {data.shape[1]}, {samples.shape[1]} and {len(names)}.",
     )
     return data[:, :limit], samples[:, :limit], names[:limit]
+
+
+def _observed_rows(data: Any) -> np.ndarray:
+    """Return data as floats of shape (N, D), with NaN where an entry is missing; infinite entries are refused."""
+    values = to_array(data)
+    missing = np.isnan(values) if values.dtype.kind == "f" and values.ndim == 2 else np.zeros(1, dtype=bool)
+    if not missing.any():
+        return to_rows(data, "data")
+    return np.where(missing, np.nan, to_rows(np.where(missing, 0, values), "data"))
 
 
 def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
