@@ -27,6 +27,7 @@ def test_detection_is_the_share_of_pairs_in_order():
     assert (perfect.auroc, perfect.auroc_se, perfect.average_precision) == (1, 0, 1)
 
 
+@pytest.mark.slow
 def test_the_error_of_auroc_is_its_spread_over_samples():
     rng = np.random.default_rng(1)
     strange = np.repeat([True, False], [40, 80])

@@ -194,6 +194,7 @@ def test_names_that_there_are_not_end_in_a_sentence(arguments, names, capsys):
     assert re.fullmatch(f"error: Expected one of {names}\\.\n", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_path, capsys):
     options = ["--datasets", "breast-cancer", "--methods", "mean", "--masks", 2, "--out", tmp_path]
     assert script("imputation", *options, name="benchmark.py") == 0

@@ -120,8 +120,8 @@ def test_every_name_of_the_package_is_found():
         value = getattr(pyro_vae, name)
         assert name.isupper() or value.__name__ == name
     assert set(pyro_vae.__all__) <= set(dir(pyro_vae))
-    with pytest.raises(AttributeError, match="no attribute 'VAE'"):
-        _ = pyro_vae.VAE
+    with pytest.raises(AttributeError, match="no attribute 'Vae'"):
+        _ = pyro_vae.Vae
 
 
 @pytest.mark.slow

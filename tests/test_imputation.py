@@ -43,6 +43,7 @@ def programs(fitted, widen=1.0):
     return both.model, both.guide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widen", [1.0, 1.3])
 def test_means_and_spread_are_the_exact_conditionals(problem, widen):
     fitted, rows, mean, sd = problem
