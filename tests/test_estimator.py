@@ -209,3 +209,22 @@ BAD_CALLS = [
 def test_bad_input_is_one_sentence(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("likelihood", "bad", "expected"),
+    [("bernoulli", 0.3, "zeros and ones"), ("continuous-bernoulli", 1.5, "values from 0 to 1")],
+)
+def test_values_without_a_probability_are_refused_in_fit_and_impossible_in_scores(likelihood, bad, expected):
+    rows = (np.random.default_rng(0).random((60, 4)) < 0.5).astype(float)
+    others = rows.copy()
+    others[3, 1] = bad
+    vae = VAE(2, likelihood=likelihood, epochs=2, random_state=0)
+    with pytest.raises(ValueError, match=f"Expected {expected} in X"):
+        vae.fit(others)
+    scores, whole = vae.fit(rows).score_samples(others), vae.score_samples(rows)
+    assert scores[3] == -np.inf
+    assert np.isfinite(whole).all()
+    np.testing.assert_array_equal(np.delete(scores, 3), np.delete(whole, 3))
+    assert vae.predict(others)[3] == -1

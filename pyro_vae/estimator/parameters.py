@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pyro_vae._checks import check, check_choice, check_integer, check_positive
+from pyro_vae.baselines._gaussian import Array
+from pyro_vae.likelihoods.registry import LIKELIHOODS as MADE
 from pyro_vae.settings.part import PARTS
 
-__all__ = ["check_parameters"]
+__all__ = ["check_parameters", "check_values", "outside_support"]
 
 LIKELIHOODS = tuple(name for name, part in PARTS["likelihood"].items() if not part.needs or name == "table")  # type: ignore[attr-defined]
 GUIDES = tuple(
@@ -56,3 +61,24 @@ def check_parameters(estimator: Any) -> None:
         0 <= estimator.validation_fraction < 1,
         f"Expected validation_fraction in [0, 1); got {estimator.validation_fraction}. Give 0.15, or 0 for none.",
     )
+
+
+def check_values(likelihood: str, rows: Array) -> None:
+    """Raise `InputError` where rows of shape (N, D) hold values that a likelihood gives no probability."""
+    outside = outside_support(likelihood, rows)
+    expected = "zeros and ones" if MADE[likelihood].kind == "binary" else "values from 0 to 1"
+    check(
+        not outside.any(),
+        f"Expected {expected} in X with likelihood {likelihood!r}; got others in {outside.sum()} of {len(rows)} rows. "
+        "Binarize or scale them, or take another likelihood.",
+    )
+
+
+def outside_support(likelihood: str, rows: Array) -> NDArray[np.bool_]:
+    """Return which rows hold values that a likelihood gives no probability, shape (N,), for rows (N, D)."""
+    kind = MADE[likelihood].kind
+    if kind == "binary":
+        return np.asarray(~np.isin(rows, (0.0, 1.0)).all(axis=1))
+    if kind == "unit-interval":
+        return np.asarray(((rows < 0) | (rows > 1)).any(axis=1))
+    return np.zeros(len(rows), dtype=bool)

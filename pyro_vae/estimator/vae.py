@@ -17,7 +17,7 @@ from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
-from pyro_vae.estimator.parameters import check_parameters
+from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
 from pyro_vae.estimator.training import Training, as_double, train
 
 __all__ = ["VAE"]
@@ -129,6 +129,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             len(rows) >= 2,
             f"Expected X of at least 2 rows; got n_samples={len(rows)} (1 sample). Give more rows.",
         )
+        check_values(self.likelihood, rows)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         trained = train(self._training(rows.shape[1], len(rows)), rows, self.seed_)
         self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
@@ -174,7 +175,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             X: Rows, shape (N, D); with likelihood="table" NaN entries are left out.
 
         Returns:
-            Shape (N,), nats in the units of X.
+            Shape (N,), nats in the units of X; minus infinity for values that the likelihood gives no probability.
         """
         check_is_fitted(self, "model_")
         return self._log_prob(_finite_rows(self, X))
@@ -213,7 +214,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         return np.where(np.isnan(rows), expected, rows)
 
     def _log_prob(self, rows: Array) -> Array:
-        return log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+        scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+        return np.where(outside_support(self.likelihood, rows), -np.inf, scores)
 
     def _training(self, num_columns: int, num_rows: int) -> Training:
         size = min(16, max(1, num_columns // 2)) if self.n_components is None else self.n_components

@@ -61,6 +61,21 @@ def _baseline(name: str, **settings: Any) -> Callable[[Array], Array]:
     return _of_best_size(lambda q: getattr(baselines, name)(q, random_state=0, **settings))
 
 
+def _vae(x: Array) -> Array:
+    """Return the mean of three autoencoders' imputations: 10 dimensions of z, 128 hidden units and K = 20."""
+    from pyro_vae import VAE
+
+    settings: dict[str, Any] = {
+        "likelihood": "table",
+        "objective": "iwae",
+        "num_particles": 20,
+        "num_samples": 500,
+    }
+    size = min(10, x.shape[1])
+    fitted = [VAE(size, hidden=(128,), random_state=seed, **settings).fit(x) for seed in range(3)]
+    return np.asarray(np.mean([vae.impute(x) for vae in fitted], axis=0))
+
+
 METHODS: ByName[Callable[[], Callable[[Array], Array]]] = ByName(
     {
         "mean": lambda: _mean,
@@ -70,6 +85,7 @@ METHODS: ByName[Callable[[], Callable[[Array], Array]]] = ByName(
         "ppca": lambda: _baseline("PPCAEM"),
         "factor-analysis": lambda: _baseline("FactorAnalysis", n_init=1),
         "mixture": lambda: _baseline("MixtureOfPPCA", n_clusters=5),
+        "vae": lambda: _vae,
     }
 )
 """By name, what makes a function from rows with NaN to completed rows."""
@@ -92,7 +108,7 @@ class Imputation(Options):
 
     datasets: tuple[str, ...] = tuple(COMPLETE)
     """Tables without missing values."""
-    methods: tuple[str, ...] = ("mean", "knn", "iterative", "ppca", "factor-analysis", "mixture")
+    methods: tuple[str, ...] = ("mean", "knn", "iterative", "ppca", "factor-analysis", "mixture", "vae")
     """What completes them; forest too."""
     masks: int = 5
     """Masks, of seeds from 1234 on."""
