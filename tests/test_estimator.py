@@ -196,7 +196,7 @@ BAD_CALLS = [
         lambda: VAE(1, guide="iaf").fit(ROWS),
         "n_components of at least 2 with guide 'iaf' and prior .*; got 1",
     ),
-    (lambda: VAE(likelihood="bernoulli", **FAST).fit(ROWS), r"0 and 1|\[0, 1\]|0 or 1"),
+    (lambda: VAE(likelihood="bernoulli", **FAST).fit(ROWS), "zeros and ones"),
     (lambda: VAE().fit(ROWS[:1]), "at least 2 rows; got n_samples=1"),
     (lambda: VAE().fit(np.where(ROWS > 1, np.nan, ROWS)), "without NaN or infinity; got"),
     (lambda: FITTED.score(ROWS[:, :3]), "3 features, but .* 4 features"),
