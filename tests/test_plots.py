@@ -477,3 +477,16 @@ def test_histograms_leave_missing_entries_out():
     ]
     np.testing.assert_array_equal(*drawn)
     assert plots.pair_plot(holes, rows, ["a", "b"]).axes
+
+
+def test_levels_of_columns_are_named_and_have_a_bar_each():
+    rng = np.random.default_rng(0)
+    data = np.stack([rng.normal(size=40), rng.integers(0, 3, 40)], axis=1)
+    data[0, 1] = np.nan
+    levels = ((), ("red", "green", "a very long name of a colour"))
+    figure = plots.marginals(data, data[1:], ["length", "colour"], levels=levels)
+    bars = [patch.get_height() for patch in figure.axes[1].patches[:3]]
+    np.testing.assert_allclose(bars, [np.mean(data[1:, 1] == k) for k in range(3)])
+    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["red", "green", "a very lo…"]
+    pairs = plots.pair_plot(data, data[1:], ["length", "colour"], levels=levels)
+    assert "red" in [t.get_text() for ax in pairs.axes for t in ax.get_xticklabels()]

@@ -146,6 +146,8 @@ def _latent_space(shown: Shown, draw: Callable[..., Any], count: int) -> Figure:
 
 def _columns(shown: Shown, draw: Callable[..., Figure]) -> Figure:
     """Draw columns of test rows and of samples."""
-    figure = draw(shown.x, shown.sampled_rows, shown.dataset.column_names)
+    columns = getattr(shown.model.likelihood, "columns", None)
+    levels = None if columns is None else [column.levels for column in columns]
+    figure = draw(shown.x, shown.sampled_rows, shown.dataset.column_names, levels=levels)
     figure.legends[0].set_title(f"{shown.name}: test rows and samples", FontProperties(size="large"))
     return figure

@@ -15,10 +15,23 @@ from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, to_array, to_rows
 
 MAX_MARGINALS, MAX_PAIRS, MAX_POINTS, BINS = 12, 5, 250, 30
+MAX_NAMED, LONGEST, MAX_LETTERS = 8, 10, 24
+"""Names of levels at an axis, letters of a name, and letters of all beyond which they are slanted."""
+SPREAD = 0.3
+"""How far points of a level are spread, in levels."""
+
+
+Levels = Sequence[Sequence[str]]
+"""By column the names of its levels 0, 1, ...; empty for a column of numbers."""
 
 
 def marginals(
-    data: Any, samples: Any, column_names: Sequence[str] | None = None, *, figure: Figure | None = None
+    data: Any,
+    samples: Any,
+    column_names: Sequence[str] | None = None,
+    *,
+    levels: Levels | None = None,
+    figure: Figure | None = None,
 ) -> Figure:
     """Draw each column's histogram, data filled and model samples as a line; the first twelve columns.
 
@@ -26,6 +39,7 @@ def marginals(
         data: Shape (N, D), in data units; NaN where an entry is missing, which is left out of its column.
         samples: Drawn from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
+        levels: Names of the levels of each column, whose entries are their numbers; none by default.
         figure: Where to draw; a new figure by default.
 
     Returns:
@@ -40,25 +54,33 @@ def marginals(
     figure = new_figure(max(4.5, 2.6 * columns), 2.1 * rows + 0.5) if figure is None else figure
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for j, (ax, name) in enumerate(zip(panels, names, strict=False)):
-        _histograms(ax, data[:, j], samples[:, j])
+        _histograms(ax, data[:, j], samples[:, j], _of_column(levels, j))
         ax.set_xlabel(name)
     for ax in panels[len(names) :]:
         ax.remove()
-    figure.supylabel("density")
+    figure.supylabel("density" if levels is None else "density, or share of a level")
     _legend(figure)
     return figure
 
 
 def pair_plot(
-    data: Any, samples: Any, column_names: Sequence[str] | None = None, *, figure: Figure | None = None
+    data: Any,
+    samples: Any,
+    column_names: Sequence[str] | None = None,
+    *,
+    levels: Levels | None = None,
+    figure: Figure | None = None,
 ) -> Figure:
     """Draw each pair of columns, data and model samples over each other; the first five columns.
+
+    Points of a column with levels are spread a little, at random, so that those of one level can be told apart.
 
     Args:
         data: Shape (N, D), in data units, NaN where an entry is missing; at most 250 rows of either are drawn, equally
             many.
         samples: Drawn from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
+        levels: Names of the levels of each column, whose entries are their numbers; none by default.
         figure: Where to draw; a new figure by default.
 
     Returns:
@@ -73,9 +95,10 @@ def pair_plot(
     panels = figure.subplots(size, size, sharex="col", squeeze=False)
     for i in range(size):
         for j in range(size):
-            _pair(panels[i, j], data, samples, i, j)
+            _pair(panels[i, j], data, samples, i, j, levels)
         panels[i, 0].set_ylabel(names[i], fontsize="small")
         panels[-1, i].set_xlabel(names[i], fontsize="small")
+        _name_levels(panels[-1, i].xaxis, _of_column(levels, i), MAX_LETTERS // 2)
     _legend(figure)
     return figure
 
@@ -103,6 +126,10 @@ def _observed_rows(data: Any) -> np.ndarray:
     return np.where(missing, np.nan, to_rows(np.where(missing, 0, values), "data"))
 
 
+def _of_column(levels: Levels | None, column: int) -> Sequence[str]:
+    return () if levels is None else levels[column]
+
+
 def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     """Return a range that holds the data and all but the outermost samples: one wild sample hides nothing."""
     data = data[~np.isnan(data)]
@@ -113,29 +140,58 @@ def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray) -> None:
-    low, high = _limits(data, samples)
-    edges = np.linspace(low, high, BINS + 1)
+def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray, levels: Sequence[str] = ()) -> None:
+    low, high = (-0.5, len(levels) - 0.5) if levels else _limits(data, samples)
+    edges = np.linspace(low, high, (len(levels) or BINS) + 1)
     # Divided here rather than by density=True, so that samples outside the range still count in the whole.
     observed = [x[~np.isnan(x)] for x in (data, samples)]
-    shares = [np.histogram(x, edges)[0] * BINS / (high - low) / max(len(x), 1) for x in observed]
-    ax.stairs(shares[0], edges, fill=True, color=BLUE, alpha=0.45)
-    ax.stairs(shares[1], edges, color=VERMILION, linewidth=1.6)
+    shares = [np.histogram(x, edges)[0] / np.diff(edges) / max(len(x), 1) for x in observed]
+    if levels:
+        places = np.arange(len(levels))
+        ax.bar(places, shares[0], 0.8, color=BLUE, alpha=0.45)
+        ax.bar(places, shares[1], 0.8, fill=False, edgecolor=VERMILION, linewidth=1.6)
+    else:
+        ax.stairs(shares[0], edges, fill=True, color=BLUE, alpha=0.45)
+        ax.stairs(shares[1], edges, color=VERMILION, linewidth=1.6)
     ax.set(xlim=(low, high), ylim=(0, None), yticks=[])
+    _name_levels(ax.xaxis, levels)
 
 
-def _pair(ax: Axes, data: np.ndarray, samples: np.ndarray, i: int, j: int) -> None:
+def _name_levels(axis: Any, levels: Sequence[str], most_letters: int = MAX_LETTERS) -> None:
+    """Write the names of levels at an axis, shortened; of more than eight only some, slanted where they are long."""
+    if levels:
+        shown = range(0, len(levels), -(-len(levels) // MAX_NAMED))
+        names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in levels]
+        crowded = sum(len(names[k]) for k in shown) > most_letters
+        axis.set_ticks(list(shown), [names[k] for k in shown], fontsize="small")
+        if crowded and axis.axis_name == "x":
+            for label in axis.get_ticklabels():
+                label.set(rotation=30, ha="right", rotation_mode="anchor")
+
+
+def _pair(
+    ax: Axes, data: np.ndarray, samples: np.ndarray, i: int, j: int, levels: Levels | None = None
+) -> None:
     if i < j:
         ax.remove()
         return
     if i == j:
-        _histograms(ax, data[:, i], samples[:, i])
+        _histograms(ax, data[:, i], samples[:, i], _of_column(levels, i))
         return
     count = min(len(data), len(samples), MAX_POINTS)  # equally many of both, or one would seem the denser
     points = np.concatenate([x[evenly_spaced_rows(len(x), count)][:, [j, i]] for x in (data, samples)])
+    rng = np.random.default_rng(0)
+    for axis, column in enumerate((j, i)):
+        if _of_column(levels, column):
+            points[:, axis] += rng.uniform(-SPREAD, SPREAD, len(points))
     order, colors = shuffle(np.arange(2 * count)), np.repeat([BLUE, VERMILION], count)
     ax.scatter(points[order, 0], points[order, 1], c=colors[order], s=5, linewidths=0)
-    ax.set(xlim=_limits(data[:, j], samples[:, j]), ylim=_limits(data[:, i], samples[:, i]))
+    limits = [
+        (-0.5, len(names) - 0.5) if (names := _of_column(levels, k)) else _limits(data[:, k], samples[:, k])
+        for k in (j, i)
+    ]
+    ax.set(xlim=limits[0], ylim=limits[1])
+    _name_levels(ax.yaxis, _of_column(levels, i))
     ax.tick_params(labelleft=j == 0)
 
 
