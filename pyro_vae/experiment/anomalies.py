@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -176,16 +177,24 @@ class Anomalies:
         chosen = drops.argsort(descending=True)[:SHOWN_CELLS].tolist()
         return [(j, float(drops[j])) for j in chosen if drops[j] > 0]
 
+    def _entry(self, rank: int, column: int, value: float) -> str:
+        """Return an entry beside its mean given the others, or a level beside its probability given the others."""
+        columns = getattr(self.scoring.run.model.likelihood, "columns", None)
+        levels = columns[column].levels if columns else ()
+        if levels:
+            return f"{levels[int(value)]}, probability {math.exp(float(self.cells.value[rank, column])):.2g}"
+        return f"{value:.4g}, {float(self.cells.expected[rank, column]):.4g}"
+
     def table(self) -> str:
         """Return the strangest rows as a table, and sentences beside it."""
         split, model = self.scoring.split, self.scoring.run.config.model
         header = ["rank", "row", "log p(x)", "± se", "k-hat", "typicality"]
         header += ["label"] * (self.is_anomaly is not None)
-        rows = [[*header, "cells (drop in nats; value, expected given the others)"]]
+        rows = [[*header, "cells (drop in nats; value, what is expected given the others)"]]
         x = split.select(np.array(self.order[: self.top])).tensor()
         for rank, row in enumerate(self.order[: self.top]):
             told = [
-                f"{self.names[j]} ({drop:.1f}; {float(x[rank, j]):.4g}, {float(self.cells.expected[rank, j]):.4g})"
+                f"{self.names[j]} ({drop:.1f}; {self._entry(rank, j, float(x[rank, j]))})"
                 for j, drop in self._strange_cells(rank)
             ]
             far = "" if self.typicality is None else f"{float(self.typicality[row]):.1f}"
