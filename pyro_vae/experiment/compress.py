@@ -232,9 +232,12 @@ class _Rows:
 
     def _check(self, values: NDArray[Any], path: Path) -> None:
         highest = self.low + self.levels - 1
-        whole = values.dtype.kind in "biu" or bool((values == np.round(values)).all())
+        # Minus zero is no level: it would come back as zero, which has other bits.
+        whole = values.dtype.kind in "biu" or bool(
+            (values == np.round(values)).all() and not (np.signbit(values) & (values == 0)).any()
+        )
         if not (whole and values.min() >= self.low and values.max() <= highest):
             raise InputError(
                 f"Expected whole numbers from {self.low} to {highest} in {path}, to which the run gives probabilities; "
-                f"got {'' if whole else 'fractions, '}{values.min():g} to {values.max():g}."
+                f"got {'' if whole else 'fractions or minus zero, '}{values.min():g} to {values.max():g}."
             )
