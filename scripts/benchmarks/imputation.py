@@ -103,7 +103,7 @@ def with_holes(x: Array, seed: int, share: float) -> Array:
 class Imputation(Options):
     """Mean squared error of imputed entries, rows fitted and completed at once, standardized by all of their values.
 
-    The masks of the first seed are those of the notebook of Mattei & Frellsen (2019).
+    The first seed gives the mask that the MIWAE notebook uses (Mattei & Frellsen 2019).
     """
 
     datasets: tuple[str, ...] = tuple(COMPLETE)
