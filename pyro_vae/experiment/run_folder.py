@@ -28,6 +28,8 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.features = path / "features.safetensors"
         self.figures = path / "figures"
+        self.csv_log = path / "log.csv"
+        self.tensorboard = path / "tensorboard"
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunFolder:

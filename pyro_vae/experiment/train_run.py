@@ -18,6 +18,7 @@ from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation, Extent, evaluate, extent_of
 from pyro_vae.experiment.interruption import Interrupted, interruptible
 from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.logs import check_logs, logs
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.prepare import Prepared, prepare
 from pyro_vae.experiment.resuming import open_folder, restore, resume_notes, start_from
@@ -70,6 +71,7 @@ def _train(config: Config, processes: Processes) -> int:
         return _take_part(prepared, trainer)
 
     # Nothing is written until all that can be refused has been looked at.
+    check_logs(config.run.log)
     notes = resume_notes(config, processes)
     if processes.count > 1:
         notes.append(f"{processes.count} processes share the rows of every batch")
@@ -122,7 +124,7 @@ def _fill(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> int:
     """Train and write all that a run leaves behind; return the exit status."""
     config, dataset = prepared.config, prepared.dataset
     signals, checkpoints = StopOnSignal(trainer.processes), Checkpoints(folder, config.run.checkpoint_seconds)
-    trainer.callbacks = (ProgressBar(), signals, checkpoints)
+    trainer.callbacks = (ProgressBar(), signals, checkpoints, *logs(config.run.log, folder))
     result = _run(trainer, checkpoints)
     if signals.received is not None:
         return _interrupted(signals.received, folder)

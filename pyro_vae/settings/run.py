@@ -60,4 +60,11 @@ class RunConfig(Group):
         check=choices("prior", "mixture"),
         resume=True,
     )
+    log: tuple[str, ...] = setting(
+        (),
+        "Logs of the numbers of each epoch in the run's folder, beside metrics.jsonl: csv (log.csv), or tensorboard "
+        "(the folder tensorboard; needs pyro_vae[tensorboard]), or both.",
+        check=choices("csv", "tensorboard"),
+        resume=True,
+    )
     quiet: bool = setting(False, "Show no progress bars.", resume=True)

@@ -6,6 +6,7 @@ from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
 from pyro_vae.training.callbacks import Callback, ProgressBar, TrainerState
 from pyro_vae.training.fit import fit, make_trainer, resolve_device
 from pyro_vae.training.learning_rate import Schedule
+from pyro_vae.training.logs import CSVLog, EpochLog, TensorBoardLog
 from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.reconstruction_error import ReconstructionError
@@ -20,7 +21,9 @@ __all__ = [
     "Accuracy",
     "AveragedGradients",
     "BestEpoch",
+    "CSVLog",
     "Callback",
+    "EpochLog",
     "FitResult",
     "FusedAdamW",
     "Measurement",
@@ -30,6 +33,7 @@ __all__ = [
     "ReconstructionError",
     "Schedule",
     "Stepper",
+    "TensorBoardLog",
     "Trainer",
     "TrainerState",
     "Validation",
