@@ -24,6 +24,7 @@ SMOKE = {
     "decompress.py": "{discrete} {discrete}/rows.bits --out {place}/rows.npy",
     "impute.py": "{run} {place}/digits.csv -o {place}/full.csv --num-samples 10",
     "make_sprites.py": "{place}/sprites",
+    "report.py": "{run} -o {place}/report.html",
     "check_stability.py": "--quick --datasets digits one-hot --likelihoods gaussian bernoulli",
     "write_settings.py": "--root {place}",
 }
@@ -40,6 +41,7 @@ TOLD = {
     "compress.py": "minus the ELBO of these rows",
     "decompress.py": "rows of shape (250, 8, 8)",
     "impute.py": "0 of 1920 cells imputed",
+    "report.py": "report in",
     "make_sprites.py": "6144 images of 32 x 32 pixels",
     "check_stability.py": "failed:\n  none",
     "write_settings.py": "settings.md",

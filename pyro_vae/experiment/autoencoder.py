@@ -14,7 +14,6 @@ from pyro_vae.data.row_format import RowFormat
 from pyro_vae.evaluate.reconstruction import RowErrors, reconstruction_errors
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.resolve import objective
-from pyro_vae.experiment.text_table import format_table
 from pyro_vae.likelihoods.noiseless import has_one_unit
 from pyro_vae.objectives import Reconstruction
 from pyro_vae.processes import Processes
@@ -48,8 +47,8 @@ class Errors:
         principal = {} if mean is None else {"principal_components": {"mean": mean, "se": se}}
         return {"unit": self.unit} | self.by_split["test"].summary() | principal
 
-    def table(self) -> str:
-        """Return the table that stands in place of that of the ELBO."""
+    def cells(self) -> list[list[str]]:
+        """Return the table that stands in place of that of the ELBO, its header first."""
         header = ["split", "rows", "error", "± se", "squared norm of z"]
         rows = [
             [
@@ -61,7 +60,7 @@ class Errors:
             ]
             for name, found in self.by_split.items()
         ]
-        return format_table([header, *rows])
+        return [header, *rows]
 
     def line(self, latent_dim: int) -> str:
         """Return what is said beside the table."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.autoencoder import unit_of_error
@@ -16,7 +18,30 @@ from pyro_vae.experiment.provenance import noticed
 from pyro_vae.experiment.text_table import bits_cells, format_table, likelihood_line, nats
 from pyro_vae.training import FitResult
 
-__all__ = ["closing_table"]
+__all__ = ["Closing", "closing", "closing_table"]
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is said at the end of a run.
+
+    Args:
+        title: Data, preprocessing, model and unit.
+        cells: A table of the splits as text, its header first; empty where nothing was evaluated.
+        lines: Sentences that follow it.
+    """
+
+    title: str
+    cells: list[list[str]]
+    lines: list[str]
+
+    def text(self) -> str:
+        """Return it as a text."""
+        return "\n".join(["", self.title, *([format_table(self.cells)] if self.cells else []), *self.lines])
+
+    def summary(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
 
 
 def closing_table(
@@ -35,6 +60,11 @@ def closing_table(
         result: What `fit` returned.
         folder: Where the run lies.
     """
+    return f"{closing(config, dataset, evaluation, result).text()}\nrun in {folder}"
+
+
+def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> Closing:
+    """Return what is said at the end of a run; arguments as for `closing_table`."""
     errors = evaluation.errors
     in_bits = dataset.preprocessing.levels is not None
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
@@ -57,7 +87,6 @@ def closing_table(
         result.metrics_note,
     )
     lines = [
-        format_table([header, *rows]) if rows else errors.table() if errors else "",
         f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
         f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
         f"{result.seconds:.1f} s" + _compiling(result),
@@ -73,9 +102,9 @@ def closing_table(
         *_baseline_lines(evaluation.baselines, config.model.sizes[0], dataset),
         _extent_sentence(evaluation),
         *(f"note: {note}" for note in notes if note),
-        f"run in {folder}",
     ]
-    return "\n".join(["", _title(config, dataset), *filter(None, lines)])
+    cells = [header, *rows] if rows else errors.cells() if errors else []
+    return Closing(_title(config, dataset), cells, list(filter(None, lines)))
 
 
 def _title(config: Config, dataset: DataSet) -> str:

@@ -14,7 +14,14 @@ from pyro_vae.data import DataSet, Split
 from pyro_vae.data.contexts import ClassContext, EntryContext
 from pyro_vae.experiment.shown import Shown
 
-__all__ = ["classes", "completions", "has_classes", "has_completions", "with_classes_filled"]
+__all__ = [
+    "classes",
+    "completions",
+    "has_classes",
+    "has_completions",
+    "rows_with_classes",
+    "with_classes_filled",
+]
 
 CLASSES = 10
 """Columns of a grid at most."""
@@ -29,13 +36,14 @@ def with_classes_filled(dataset: DataSet, guide: Any) -> DataSet:
 
     Pictures of a model with a class need one for each row.
     """
+    return replace(dataset, test=rows_with_classes(dataset.test, dataset, guide))
+
+
+def rows_with_classes(rows: Split, dataset: DataSet, guide: Any) -> Split:
+    """Return rows of a data set with the most probable class as context where labels are partly missing."""
     if not (isinstance(dataset.context, ClassContext) and dataset.context.partial):
-        return dataset
-
-    def filled(split: Split) -> Split:
-        return split.with_context(guide.fill(split.tensor().to(next(guide.parameters()))).cpu())
-
-    return replace(dataset, test=filled(dataset.test))
+        return rows
+    return rows.with_context(guide.fill(rows.tensor().to(next(guide.parameters()))).cpu())
 
 
 def has_classes(dataset: DataSet) -> bool:

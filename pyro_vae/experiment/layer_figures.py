@@ -14,7 +14,7 @@ from pyro_vae import plots
 from pyro_vae.experiment.shown import Shown
 from pyro_vae.models.hierarchical import HierarchicalModel
 
-__all__ = ["latent_pictures", "layer_pictures"]
+__all__ = ["decode_layer", "latent_pictures", "layer_pictures", "split_layers"]
 
 ROWS, DRAWS = 8, 4
 """Test rows of the figure of layers, and draws of each."""
@@ -40,13 +40,14 @@ def _prior(shown: Shown) -> Any:
     return shown.model.prior
 
 
-def _split(shown: Shown, z: Tensor) -> dict[str, Tensor]:
+def split_layers(shown: Shown, z: Tensor) -> dict[str, Tensor]:
+    """Return codes by the names of the layers."""
     parts: dict[str, Tensor] = _prior(shown)().split(z)
     return parts
 
 
 def _latent_space(shown: Shown, name: str) -> Figure:
-    means = _split(shown, shown.means)[name]
+    means = split_layers(shown, shown.means)[name]
     dims = plots.widest_dimensions(means, 2)
     ax = plots.latent_space(means, shown.rows.labels, shown.dataset.class_names, dims=dims, site=name)
     ax.set_title(f"{shown.name}: mean codes of {name}, test rows")
@@ -80,20 +81,13 @@ def _layers(shown: Shown) -> Figure:
 def _traversal(shown: Shown, number: int) -> Figure:
     """Draw what the model decodes as one dimension of a layer changes, the layers below at their means."""
     name = list(_prior(shown).sizes)[number - 1]
-    codes = _split(shown, shown.codes)[name]
-    means = _split(shown, shown.means)[name]
+    codes = split_layers(shown, shown.codes)[name]
+    means = split_layers(shown, shown.means)[name]
     use = means.var(0, correction=0)
     dims = use.argsort(descending=True, stable=True)[:DIMENSIONS].tolist()
-    start = shown.means[:1]
-
-    def decode(values: Any) -> Tensor:
-        parts = _split(shown, start.expand(len(values), -1))
-        parts[name] = torch.as_tensor(values).to(start)
-        z = _prior(shown).redrawn(torch.cat(list(parts.values()), -1), number, lambda _, p: p.mean)
-        return _means(shown, z, *shown.context_of_first_row(len(z)))
 
     ax = plots.traversal_rows(
-        decode,
+        lambda values: decode_layer(shown, number, values),
         means[0],
         codes,
         shown.dataset.data_shape,
@@ -104,6 +98,21 @@ def _traversal(shown: Shown, number: int) -> Figure:
     ax.set_title(_traversal_title(shown, number, len(dims)))
     figure: Figure = ax.figure  # type: ignore[assignment]
     return figure
+
+
+def decode_layer(shown: Shown, number: int, values: Any) -> Tensor:
+    """Return E[x | z] at codes of one layer, the layers above at the first row's means and those below at the model's.
+
+    Args:
+        shown: The run.
+        number: The layer, 1 being nearest to x.
+        values: Its codes, shape (n, size of the layer).
+    """
+    start = shown.means[:1]
+    parts = split_layers(shown, start.expand(len(values), -1))
+    parts[list(parts)[number - 1]] = torch.as_tensor(values).to(start)
+    z = _prior(shown).redrawn(torch.cat(list(parts.values()), -1), number, lambda _, p: p.mean)
+    return _means(shown, z, *shown.context_of_first_row(len(z)))
 
 
 def _traversal_title(shown: Shown, number: int, count: int) -> str:

@@ -29,6 +29,7 @@ class RunFolder:
         self.features = path / "features.safetensors"
         self.figures = path / "figures"
         self.csv_log = path / "log.csv"
+        self.report = path / "report.html"
         self.tensorboard = path / "tensorboard"
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import Any
 from pyro_vae.data import DataSet
 from pyro_vae.data.units import bits_per_dim
 from pyro_vae.experiment.autoencoder import unit_of_error
+from pyro_vae.experiment.closing_table import closing
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
 from pyro_vae.experiment.provenance import test_facts
@@ -64,7 +65,8 @@ def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
     facts = test_facts(dataset)
     if config.model.part("guide").is_point:
         facts["unit"] = unit_of_error(config, dataset)
-    return facts | settings | measured | training
+    said = {"closing": closing(config, dataset, evaluation, result).summary()}
+    return facts | settings | measured | training | said
 
 
 def _in_bits(log_prob: float, dataset: DataSet) -> dict[str, float]:

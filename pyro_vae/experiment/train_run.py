@@ -21,6 +21,7 @@ from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.logs import check_logs, logs
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.prepare import Prepared, prepare
+from pyro_vae.experiment.report.packages import check_packages
 from pyro_vae.experiment.resuming import open_folder, restore, resume_notes, start_from
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.sample_quality import quality_note, write_quality_figure
@@ -72,6 +73,8 @@ def _train(config: Config, processes: Processes) -> int:
 
     # Nothing is written until all that can be refused has been looked at.
     check_logs(config.run.log)
+    if config.run.report:
+        check_packages()
     notes = resume_notes(config, processes)
     if processes.count > 1:
         notes.append(f"{processes.count} processes share the rows of every batch")
@@ -150,9 +153,28 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
     print(closing_table(config, dataset, evaluation, result, folder.path), flush=True)
     if evaluation.extent.kind == "none":
         print(_how_to_evaluate(folder))
-        return
-    if evaluation.extent.kind == "quick":
-        print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
+    else:
+        if evaluation.extent.kind == "quick":
+            print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
+        _draw(folder, prepared, result, evaluation)
+    if config.run.report:
+        print(_report(folder, prepared, evaluation), flush=True)
+
+
+def _report(folder: RunFolder, prepared: Prepared, evaluation: Evaluation) -> str:
+    """Write the report and return a sentence on it; one that cannot be written stops nothing."""
+    from pyro_vae.experiment.report.open_run import report_of_programs  # with matplotlib and Bokeh
+
+    try:
+        programs = prepared.model, prepared.guide
+        path = report_of_programs(folder, *programs, prepared.config, prepared.dataset, evaluation.scores)
+    except Exception as error:
+        return f"note: {folder.report.name} could not be written: {' '.join(str(error).split()).rstrip('.')}."
+    return f"report in {path}"
+
+
+def _draw(folder: RunFolder, prepared: Prepared, result: FitResult, evaluation: Evaluation) -> None:
+    config, dataset = prepared.config, prepared.dataset
     from pyro_vae.experiment.figures import write_figures  # with matplotlib
 
     programs = prepared.model, prepared.guide

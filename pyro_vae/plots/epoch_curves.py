@@ -145,7 +145,7 @@ def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) 
     if any(curve.part == "metrics" and curve.label for curve in panel.curves):
         ax.legend(loc="best")
     ax.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
-    ax.set_ylim(_settled_limits(history, best, panel.curves))
+    ax.set_ylim(settled_limits(history, best, panel.curves))
     ax.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.axvline(best["epoch"], color="0.5", linewidth=1, linestyle=":", zorder=0)
@@ -155,10 +155,10 @@ def best_record(history: Sequence[Record], split: str) -> Record:
     """Return the record of the largest finite ELBO (smallest error) on `split`, or the first one without any."""
     key = main_key(history)
     sign = -1 if key == "error" else 1
-    return max(history, key=lambda record: np.nan_to_num(sign * _value(record, split, key), nan=-math.inf))
+    return max(history, key=lambda record: np.nan_to_num(sign * value_of(record, split, key), nan=-math.inf))
 
 
-def _value(record: Record, split: str, key: str) -> float:
+def value_of(record: Record, split: str, key: str) -> float:
     """Return one number of a record, NaN where it was not measured or is not finite."""
     value = (record.get(split) or {}).get(key)
     return float(value) if value is not None and math.isfinite(value) else math.nan
@@ -168,7 +168,7 @@ def _curve(ax: Axes, history: Sequence[Record], curve: Curve) -> None:
     part, key, label = curve
     style = STYLES.get(label, {"color": VERMILION})
     points = [
-        (r["epoch"], _value(r, part, key), _value(r, part, f"{key}_se"))
+        (r["epoch"], value_of(r, part, key), value_of(r, part, f"{key}_se"))
         for r in history
         if key in (r.get(part) or {})
     ]
@@ -182,19 +182,19 @@ def _curve(ax: Axes, history: Sequence[Record], curve: Curve) -> None:
 def mark_epoch(ax: Axes, best: Record, split: str, word: str) -> None:
     """Mark the ELBO of an epoch, or its error, by a star, and draw the legend."""
     key = main_key([best])
-    value = _value(best, split, key)
+    value = value_of(best, split, key)
     label = f"{word}: {value:.{1 if key == 'elbo' else 3}f} at epoch {best['epoch']}"
     ax.plot(best["epoch"], value, "*", color="black", markersize=11, linestyle="none", label=label)
     ax.legend(loc="best")
 
 
-def _settled_limits(
+def settled_limits(
     history: Sequence[Record], best: Record, curves: Sequence[Curve]
 ) -> tuple[float, float] | None:
     """Return limits from what follows the first tenth of the epochs (and from the best epoch on)."""
     skipped = math.ceil(len(history) / 10) if len(history) >= 4 else 0
     settled = history[min(skipped, history.index(best)) :]
-    values = np.array([_value(record, curve.part, curve.key) for record in settled for curve in curves])
+    values = np.array([value_of(record, curve.part, curve.key) for record in settled for curve in curves])
     values = values[np.isfinite(values)]
     if not values.size or np.ptp(values) == 0:
         return None

@@ -60,6 +60,11 @@ class RunConfig(Group):
         check=choices("prior", "mixture"),
         resume=True,
     )
+    report: bool = setting(
+        False,
+        "Write report.html at the end: the run in one file that opens without a network (needs pyro_vae[report]).",
+        resume=True,
+    )
     log: tuple[str, ...] = setting(
         (),
         "Logs of the numbers of each epoch in the run's folder, beside metrics.jsonl: csv (log.csv), or tensorboard "

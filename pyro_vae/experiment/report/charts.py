@@ -1,0 +1,137 @@
+"""The charts of a report, as Bokeh's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import bokeh
+import numpy as np
+from bokeh.embed import json_item
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, Range1d, Span, TapTool
+from bokeh.plotting import figure
+from numpy.typing import NDArray
+
+from pyro_vae.plots._canvas import BLUE, VERMILION
+from pyro_vae.plots.epoch_curves import (
+    ERROR_PANELS,
+    PANELS,
+    Curve,
+    Panel,
+    best_record,
+    elbo_panel,
+    main_key,
+    metric_panels,
+    settled_limits,
+    splits_of,
+    value_of,
+)
+
+__all__ = ["bokeh_script", "curves", "latent_chart"]
+
+COLORS = {"train": BLUE, "validation": VERMILION, "prior": VERMILION, "mixture": BLUE}
+
+
+def bokeh_script() -> str:
+    """Return Bokeh's script, without its parts for tables, widgets and WebGL."""
+    path = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
+    return path.read_text(encoding="utf-8")
+
+
+def curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> list[dict[str, Any]]:
+    """Return a chart for each number that training measured, with the kept epoch as a dotted line.
+
+    Args:
+        history: Of training, a line an epoch; empty where there is none.
+        best_epoch: The epoch whose weights were kept.
+    """
+    if not history:
+        return []
+    names = ERROR_PANELS if main_key(history) == "error" else PANELS
+    panels = [elbo_panel(history, key) for key in names] + metric_panels(history)
+    kept = next((line for line in history if line["epoch"] == best_epoch), None)
+    best = kept or best_record(history, splits_of(history)[-1])
+    return [json_item(_curve_chart(panel, history, best)) for panel in panels]
+
+
+def _curve_chart(panel: Panel, history: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Any:
+    chart = _chart(panel.title.replace("\n", " "), 260, tools="box_zoom,pan,reset,save", name="curve")
+    chart.xaxis.axis_label, chart.yaxis.axis_label = "epoch", panel.unit
+    limits = settled_limits(history, best, panel.curves)
+    if limits is not None:
+        chart.y_range = Range1d(*limits)
+    for curve in panel.curves:
+        _draw(chart, history, curve)
+    chart.add_layout(Span(location=best["epoch"], dimension="height", line_dash="dotted", line_color="gray"))
+    chart.add_tools(HoverTool(tooltips=[("epoch", "@epoch"), ("value", "@value{0.000}")]))
+    if chart.legend:
+        chart.legend.label_text_font_size = "9pt"
+        chart.legend.background_fill_alpha = 0
+        chart.legend.border_line_color = None
+        chart.add_layout(chart.legend[0], "above")
+        chart.legend.orientation = "horizontal"
+    return chart
+
+
+def _draw(chart: Any, history: Sequence[Mapping[str, Any]], curve: Curve) -> None:
+    lines = [line for line in history if curve.key in (line.get(curve.part) or {})]
+    data = {
+        "epoch": [line["epoch"] for line in lines],
+        "value": [value_of(line, curve.part, curve.key) for line in lines],
+    }
+    style = {"color": COLORS.get(curve.label, VERMILION), "source": ColumnDataSource(data)}
+    if curve.label:
+        style["legend_label"] = curve.label
+    chart.line("epoch", "value", line_width=2, **style)
+    if len(lines) <= 20:
+        chart.scatter("epoch", "value", size=5, **style)
+
+
+def latent_chart(x: NDArray[np.float64], y: NDArray[np.float64], names: tuple[str, str]) -> dict[str, Any]:
+    """Return the scatter of latent space; the page's script gives colours, other axes and the details of a row.
+
+    Args:
+        x: Shape (N,).
+        y: Shape (N,).
+        names: Of the axes.
+    """
+    source = ColumnDataSource({"x": x, "y": y, "colour": [BLUE] * len(x)}, name="points")
+    chart = _chart("", 460, tools="box_zoom,wheel_zoom,pan,reset,save", name="latent")
+    chart.xaxis.axis_label, chart.yaxis.axis_label = names
+    drawn = chart.scatter(
+        "x",
+        "y",
+        source=source,
+        size=7,
+        fill_color="colour",
+        fill_alpha=0.8,
+        line_color=None,
+        nonselection_fill_alpha=0.8,
+        nonselection_line_color=None,
+        selection_fill_alpha=1.0,
+        selection_line_color="black",
+        selection_line_width=2,
+    )
+    show = CustomJS(code="const i = cb_data.index.indices; if (i.length) window.showRow(i[0])")
+    chart.add_tools(HoverTool(renderers=[drawn], tooltips=None, callback=show), TapTool(renderers=[drawn]))
+    chosen = CustomJS(code="const i = cb_obj.indices; if (i.length) window.showRow(i[0])")
+    source.selected.js_on_change("indices", chosen)
+    return json_item(chart)
+
+
+def _chart(title: str, height: int, **more: Any) -> Any:
+    """Return an empty chart as wide as its place, on the page's own background."""
+    chart = figure(
+        title=title or None,
+        height=height,
+        sizing_mode="stretch_width",
+        background_fill_color=None,
+        border_fill_color=None,
+        outline_line_color=None,
+        toolbar_location="above",
+        **more,
+    )
+    chart.toolbar.logo = None
+    chart.grid.grid_line_alpha = 0.25
+    return chart

@@ -1,0 +1,109 @@
+"""The report of a finished run, from its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pyro_vae._checks import check
+from pyro_vae.data import DataSet
+from pyro_vae.evaluate import LogLikelihood, log_likelihood
+from pyro_vae.evenly_spaced import evenly_spaced_rows
+from pyro_vae.experiment.autoencoder import trained_error
+from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.context_figures import with_classes_filled
+from pyro_vae.experiment.load_data import load_data
+from pyro_vae.experiment.load_run import load_run
+from pyro_vae.experiment.num_products import num_products
+from pyro_vae.experiment.report.write import write_report
+from pyro_vae.experiment.run_folder import RunFolder
+from pyro_vae.experiment.scoring.scores_csv import ScoreFile
+from pyro_vae.experiment.shown import Shown
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.models.generative import GenerativeModel
+
+__all__ = ["report_of_programs", "report_of_run"]
+
+NUM_SAMPLES = 100
+"""Samples of z for each row whose log p(x) is not stored."""
+LEAST_ROWS, MOST_ROWS = 50, 500
+"""Rows that are then scored: as many as cost `LARGEST_COST`."""
+LARGEST_COST = 1e11
+"""Products of weights: about a minute on one core."""
+
+
+def report_of_run(path: Path, out: Path | None = None) -> Path:
+    """Write the report of a finished run and return its path.
+
+    log p(x) of the test rows is that of `scripts/evaluate.py` where it has scored them with these weights; it is
+    estimated for fewer rows where not.
+
+    Args:
+        path: The run's folder.
+        out: The file; `report.html` in the folder where None.
+
+    Raises:
+        InputError: If the folder holds no run, its data cannot be read or has changed, or the file cannot be written.
+    """
+    run, folder = load_run(path), RunFolder(path)
+    dataset = load_data(run.config)
+    was = run.info["data"]["sha256"]
+    check(
+        was == dataset.sha256,
+        f"Expected the data that {path} was trained on; {dataset.name} has changed since (SHA-256 "
+        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back.",
+    )
+    scores = None if trained_error(run.config) is not None else _stored(folder, dataset)
+    return report_of_programs(folder, run.model, run.guide, run.config, dataset, scores, out)
+
+
+def report_of_programs(
+    folder: RunFolder,
+    model: GenerativeModel,
+    guide: AmortizedGuide,
+    config: Config,
+    dataset: DataSet,
+    scores: LogLikelihood | None,
+    out: Path | None = None,
+) -> Path:
+    """Write the report of trained programs and return its path.
+
+    Args:
+        folder: Of the run.
+        model: The generative program, in evaluation mode.
+        guide: The inference program.
+        config: Resolved.
+        dataset: What they were trained on.
+        scores: log p(x) of evenly spaced test rows; estimated for some of them where None.
+        out: The file; `report.html` in the folder where None.
+    """
+    error = trained_error(config)
+    if error is None and scores is None:
+        scores = _estimated(model, guide, dataset)
+    filled = with_classes_filled(dataset, guide)
+    return write_report(
+        folder, Shown(model, guide, filled, scores, config.run.sample_from, error), config, out
+    )
+
+
+def _stored(folder: RunFolder, dataset: DataSet) -> LogLikelihood | None:
+    """Return what `scripts/evaluate.py` has written of all test rows; None where it has not, or of other weights."""
+    try:
+        facts = json.loads((folder.path / "evaluation.json").read_text(encoding="utf-8"))["facts"]
+        same = facts["weights_sha256"] == hashlib.sha256(folder.weights.read_bytes()).hexdigest()
+        num_samples = int(facts["settings"]["num_samples"])
+        same = same and facts["split"] == dataset.test.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    columns = ScoreFile(folder.path / "scores.csv", dataset.data_dim, dataset.preprocessing).read()
+    if not same or columns is None or columns.shape[1] != len(dataset.test):
+        return None
+    return LogLikelihood.from_columns(columns, num_samples)
+
+
+def _estimated(model: GenerativeModel, guide: AmortizedGuide, dataset: DataSet) -> LogLikelihood:
+    cost = NUM_SAMPLES * num_products(dataset, model, guide)
+    count = int(min(max(LARGEST_COST / cost, LEAST_ROWS), MOST_ROWS))
+    rows = dataset.test.select(evenly_spaced_rows(len(dataset.test), count))
+    return log_likelihood(model, guide, rows, NUM_SAMPLES)

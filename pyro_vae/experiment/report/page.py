@@ -1,0 +1,33 @@
+"""The page: what a report shows as plain values, put into its template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pyro_vae.experiment.report.charts import bokeh_script
+
+__all__ = ["render"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(values: dict[str, Any]) -> str:
+    """Return the page as HTML; every text among the values is escaped.
+
+    Args:
+        values: By the names that `report.html.j2` uses.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    files = {
+        "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        "script": (TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        "bokeh": bokeh_script(),
+    }
+    own = {name: Markup(text) for name, text in files.items()}  # files of packages, no text of a user's
+    return environment.get_template("report.html.j2").render(**values, **own)
