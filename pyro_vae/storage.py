@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 
 from pyro_vae._checks import InputError
 
-__all__ = ["StorageError", "write_atomically", "write_json"]
+__all__ = ["StorageError", "write_atomically", "write_folder", "write_json"]
 
 PARTIAL = ".partial"
 """Ending of what a killed process may leave behind; no file of this name is ever read."""
@@ -48,6 +49,32 @@ def write_atomically(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; at the end move it there in one step.
+
+    Args:
+        path: A folder that is not there yet, or is empty.
+
+    Raises:
+        StorageError: If the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        yield temporary
+        temporary.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"Could not write the folder {path}: {_reason(error)}. Free some space, or give an empty folder that can "
+            "be written."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -11,6 +11,7 @@ from pyro_vae.plots.conditions import classes_by_style, completions
 from pyro_vae.plots.denoising import denoising
 from pyro_vae.plots.epoch_curves import training_curves
 from pyro_vae.plots.gaps import guide_gaps
+from pyro_vae.plots.image_files import write_images
 from pyro_vae.plots.images import (
     best_and_worst,
     ranked,
@@ -50,4 +51,5 @@ __all__ = [
     "traversal_grid",
     "traversal_rows",
     "widest_dimensions",
+    "write_images",
 ]

@@ -1,0 +1,163 @@
+"""Where rows that a run makes are written: a file or folder whose ending says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.data.contexts import ClassContext, EntryContext
+from pyro_vae.data.row_format import RowFormat
+from pyro_vae.data.stored_units import in_stored_units
+from pyro_vae.storage import write_atomically, write_folder
+
+__all__ = ["Output", "is_image", "range_of", "whole_rows"]
+
+ENDINGS = {".npy": "array", ".csv": "table", ".png": "picture", "": "folder"}
+KINDS = {"array": ".npy", "table": ".csv", "picture": ".png", "folder": "a folder"}
+
+
+def is_image(row_format: RowFormat) -> bool:
+    """Return whether a row is a grey or coloured image."""
+    shape = row_format.data_shape
+    return len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4))
+
+
+def whole_rows(row_format: RowFormat, x: Tensor, context: tuple[Tensor, ...]) -> Tensor:
+    """Return whole rows, shape (N, D): x, beside the entries that are context where some are."""
+    divided = row_format.context
+    return divided.joined(x, context[0]) if isinstance(divided, EntryContext) else x
+
+
+def range_of(x: Tensor) -> tuple[float, float]:
+    """Return what is black and what is full brightness: 0 and 1, or for rows that lie outside what they span."""
+    low, high = float(x.min()), float(x.max())
+    return (0.0, 1.0) if (low >= 0 and high <= 1) or low == high else (low, high)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder to write rows to.
+
+    Attributes:
+        path: Where.
+        kind: "array", "table", "picture" or "folder".
+    """
+
+    path: Path
+    kind: str
+
+    @classmethod
+    def at(cls, path: Path, row_format: RowFormat, kinds: tuple[str, ...] = tuple(KINDS)) -> Output:
+        """Return the output that a path names by its ending.
+
+        Args:
+            path: It ends in .npy, .csv or .png; a folder has no ending.
+            row_format: Of the rows: pictures and folders are for images.
+            kinds: Those that there are here.
+
+        Raises:
+            InputError: If the ending is another, rows are no images, or the place cannot be written to.
+        """
+        images = is_image(row_format)
+        possible = [kind for kind in kinds if images or kind not in ("picture", "folder")]
+        kind = ENDINGS.get(path.suffix.lower())
+        named = " or ".join(KINDS[one] for one in possible)
+        about = "" if images or len(possible) == len(kinds) else ", as rows are no images"
+        check(kind in possible, f"Expected -o to end in {named}{about}; got {path}.")
+        assert kind is not None
+        check(
+            path.parent.is_dir(),
+            f"Expected the folder {path.parent} of -o {path} to be there; it is not. Make it, or give another.",
+        )
+        if kind == "folder":
+            empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
+            check(empty, f"Expected a new or empty folder for -o; {path} holds files, or is one.")
+        else:
+            check(not path.is_dir(), f"Expected a file for -o; {path} is a folder.")
+        return cls(path, kind)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is to be looked at: pictures, in a file or a folder."""
+        return self.kind in ("picture", "folder")
+
+    def write_rows(
+        self,
+        rows: Tensor,
+        row_format: RowFormat,
+        picture: Callable[[], Figure],
+        *,
+        drawn: bool,
+        classes: Tensor | None = None,
+    ) -> None:
+        """Write rows, arrays and tables in the units of the training file, or a picture of them.
+
+        Args:
+            rows: Whole rows, shape (N, D), in data units.
+            row_format: What the training rows were.
+            picture: Draws them.
+            drawn: Whether they are draws, which are whole numbers where the training rows are; not means.
+            classes: Numbers of their classes, shape (N,), which a table gets a column of, where the run has classes.
+
+        Raises:
+            StorageError: If it cannot be written; what stood there before is unchanged.
+        """
+        if self.kind == "array":
+            stored = in_stored_units(rows, row_format.preprocessing, drawn=drawn)
+            self.write_array(stored.reshape(-1, *row_format.data_shape))
+        elif self.kind == "table":
+            self.write_table(_columns(rows, row_format, drawn, classes), row_format)
+        elif self.kind == "picture":
+            from pyro_vae.plots import save
+
+            save(picture(), self.path)
+        else:
+            from pyro_vae.plots import write_images
+
+            with write_folder(self.path) as folder:
+                write_images(folder, rows, row_format.data_shape, value_range=range_of(rows))
+
+    def write_array(self, array: NDArray[Any], path: Path | None = None) -> None:
+        """Write an array as .npy, to a path beside the output's where given."""
+        with write_atomically(path or self.path) as temporary, temporary.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def write_table(self, columns: Mapping[str, Any], row_format: RowFormat | None = None) -> None:
+        """Write columns by name as text, with the separator and decimal mark that the training file was given with."""
+        import pandas as pd
+
+        options = row_format and row_format.table_options
+        decimal = "," if options and options.decimal == "comma" else "."
+        separator = (options and options.mark) or (";" if decimal == "," else ",")
+        with write_atomically(self.path) as temporary:
+            pd.DataFrame(columns).to_csv(
+                temporary, index=False, sep=separator, decimal=decimal, float_format="%.7g", encoding="utf-8"
+            )
+
+
+def _columns(rows: Tensor, row_format: RowFormat, drawn: bool, classes: Tensor | None) -> dict[str, Any]:
+    """Return the columns of a table by name: levels as text, counts as whole numbers where they are draws."""
+    stored = in_stored_units(rows, row_format.preprocessing, drawn=drawn)
+    names = row_format.column_names or tuple(f"x{number}" for number in range(stored.shape[1]))
+    columns: dict[str, Any] = {}
+    for number, name in enumerate(names):
+        values = stored[:, number]
+        column = row_format.columns[number] if row_format.columns else None
+        if column is not None and column.levels:
+            columns[name] = np.array(column.levels, dtype=object)[values.round().astype(int)]
+        elif column is not None and column.kind == "count" and drawn:
+            columns[name] = values.round().astype(np.int64)
+        else:
+            columns[name] = values
+    if classes is not None and isinstance(row_format.context, ClassContext):
+        given = row_format.table_options.label_column if row_format.table_options else ""
+        columns[given or "label"] = np.array(row_format.context.classes, dtype=object)[classes.cpu().numpy()]
+    return columns

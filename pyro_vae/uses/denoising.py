@@ -1,0 +1,96 @@
+"""Denoised rows with their standard deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae._context import taken_context
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.networks.corruption import rows_as_given
+from pyro_vae.objectives.supports import is_point_mass
+from pyro_vae.progress import progress_bar
+
+__all__ = ["DenoisedRows", "denoise_rows"]
+
+ROWS = 100
+"""Rows that are denoised together, all their particles at once."""
+
+
+@dataclass(frozen=True)
+class DenoisedRows:
+    """Denoised rows, in data units.
+
+    Attributes:
+        mean: Mean of E[x | z] over z ~ q(z | x~), shape (N, data_dim).
+        sd: Standard deviation of E[x | z] over z ~ q(z | x~), of that shape: what of the row is left open by the
+            corrupted one, as the guide sees it, without the noise of p(x | z). None for an autoencoder.
+    """
+
+    mean: Tensor
+    sd: Tensor | None
+
+
+def denoise_rows(
+    model: Callable[..., Any],
+    guide: Any,
+    x: Any,
+    *,
+    num_particles: int = 16,
+    seed: int = 0,
+    progress: bool = False,
+) -> DenoisedRows:
+    """Return mean and standard deviation over particles of E[x | z], z ~ q(z | x~), for corrupted rows x~.
+
+    Rows are taken as they are given: a guide that corrupts what it sees in training does not here. The error of the
+    mean is about sd / sqrt(num_particles). Columns of levels without order have the most probable level of each
+    particle averaged, which has no meaning: take `impute` for tables. Modules are in evaluation mode meanwhile.
+
+    Args:
+        model: With `decode(z, *context)`, as `GenerativeModel`.
+        guide: With `encode(x, *context)`, as `AmortizedGuide`; trained on corrupted rows as a rule.
+        x: The corrupted rows, in any container that `fit` takes, in data units; with context in a tuple.
+        num_particles: Draws of z for each row, at least 2; an autoencoder has one code a row.
+        seed: Of the draws; the random state is put back.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: If a number is out of range, or the guide has no `encode`.
+    """
+    check_integer(num_particles, "num_particles", minimum=2)
+    check_integer(seed, "seed", minimum=0)
+    check(hasattr(guide, "encode"), f"Expected a guide with `encode`; {type(guide).__name__} has none.")
+    data = entry_for(model, guide).rows(x)
+    parts = []
+    bar = progress_bar(len(data[0]), "rows", "denoising", shown=progress)
+    with undisturbed(data), evaluation_mode(model, guide), rows_as_given(guide), bar:
+        torch.manual_seed(seed)
+        for start in range(0, len(data[0]), ROWS):
+            block = tuple(part[start : start + ROWS] for part in data)
+            parts.append(_denoised(model, guide, num_particles, *block))
+            bar.update(len(block[0]))
+    sds = [part.sd for part in parts if part.sd is not None]
+    return DenoisedRows(torch.cat([part.mean for part in parts]), torch.cat(sds) if sds else None)
+
+
+def _denoised(model: Any, guide: Any, num_particles: int, x: Tensor, *context: Tensor) -> DenoisedRows:
+    context = guide_context(guide, x, context)
+    posterior = guide.encode(x, *taken_context(guide.encode, context))
+    if is_point_mass(posterior):
+        return DenoisedRows(model.decode(posterior.mean, *context).mean, None)
+    z = posterior.sample((num_particles,))
+    repeated = (part.repeat(num_particles, *[1] * (part.ndim - 1)) for part in context)
+    means = model.decode(z.flatten(0, 1), *repeated).mean.unflatten(0, z.shape[:2]).double()
+    return DenoisedRows(means.mean(0).to(x.dtype), means.std(0).to(x.dtype))
+
+
+def guide_context(guide: Any, x: Tensor, context: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the context of rows, with the most probable class where a guide with `fill` finds none."""
+    return (guide.fill(x, *context),) if hasattr(guide, "fill") else context

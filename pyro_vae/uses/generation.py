@@ -1,0 +1,63 @@
+"""New rows of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check_integer
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.progress import progress_bar
+
+__all__ = ["generate_rows"]
+
+ROWS = 500
+"""Rows that are decoded together."""
+
+
+@torch.no_grad()
+def generate_rows(
+    model: GenerativeModel,
+    num_rows: int,
+    *context: Any,
+    means: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> Tensor:
+    """Draw z ~ p(z | context) and return x ~ p(x | z, context), or E[x | z, context].
+
+    Modules are in evaluation mode meanwhile. See `with_code_mixture` for a model whose z is drawn from a mixture
+    fitted to codes.
+
+    Args:
+        model: The generative program.
+        num_rows: How many rows.
+        context: Arrays or tensors with one entry for each of these rows.
+        means: Whether to return the means of p(x | z) in place of draws; those of a column of levels without order are
+            its most probable level.
+        seed: Of all draws; the random state is put back.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Shape (num_rows, data_dim), in data units.
+
+    Raises:
+        InputError: If a number is out of range, or the context has other rows.
+    """
+    check_integer(num_rows, "num_rows")
+    check_integer(seed, "seed", minimum=0)
+    given = entry_for(model).context(context, num_rows)
+    parts = []
+    bar = progress_bar(num_rows, "rows", "generating", shown=progress)
+    with evaluation_mode(model), torch.random.fork_rng(), bar:
+        torch.manual_seed(seed)
+        for start in range(0, num_rows, ROWS):
+            size, own = min(ROWS, num_rows - start), [part[start : start + ROWS] for part in given]
+            likelihood = model.decode(model.sample_prior(size, *own), *own)
+            parts.append(likelihood.mean if means else likelihood.sample())
+            bar.update(size)
+    return torch.cat(parts)
