@@ -12,7 +12,9 @@ from helpers import script, without_figures
 
 from pyro_vae._checks import MissingPackageError
 from pyro_vae.experiment.report import pictures
+from pyro_vae.experiment.report.colours import first_colouring
 from pyro_vae.experiment.report.packages import check_packages
+from pyro_vae.experiment.report.values import texts
 from pyro_vae.experiment.report.write import LARGEST
 
 SMALL = ["--epochs", 1, "--hidden", 8, "--compile", "off", "--quiet", "--report"]
@@ -204,3 +206,31 @@ def test_a_browser_shows_the_report_without_errors(table, tmp_path):
     assert 'data-ready="yes"' in done.stdout
     assert 'id="card"' in done.stdout
     assert "test row 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "mean", "text"),
+    [
+        (3603.4, True, "3603"),
+        (0.00012346, True, "0.0001235"),
+        (1234567.0, False, "1234567"),
+        (0.0, False, "0"),
+    ],
+)
+def test_numbers_are_written_without_exponents_where_they_can(value, mean, text):
+    assert texts(np.array([[value]]), [()], means=mean) == [[text]]
+
+
+def test_means_of_levels_stand_for_the_nearest():
+    assert texts(np.array([[0.6], [-1.0], [np.nan]]), [("a", "b")], means=True) == [
+        ["b"],
+        ["a"],
+        ["not observed"],
+    ]
+
+
+def test_points_are_coloured_at_first_by_what_most_rows_have():
+    some, most = {"name": "log p(x)", "codes": [1, -1, -1]}, {"name": "size", "codes": [0, 1, 2]}
+    split = {"name": "split", "codes": [0, 0, 1]}
+    assert first_colouring([some, split, most]) == 2
+    assert first_colouring([split, some]) == 0

@@ -9,7 +9,7 @@ from typing import Any
 import bokeh
 import numpy as np
 from bokeh.embed import json_item
-from bokeh.models import ColumnDataSource, CustomJS, HoverTool, Range1d, Span, TapTool
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, Legend, LegendItem, Range1d, Span, TapTool
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
@@ -61,31 +61,28 @@ def _curve_chart(panel: Panel, history: Sequence[Mapping[str, Any]], best: Mappi
     limits = settled_limits(history, best, panel.curves)
     if limits is not None:
         chart.y_range = Range1d(*limits)
-    for curve in panel.curves:
-        _draw(chart, history, curve)
+    drawn = [(curve.label, _draw(chart, history, curve)) for curve in panel.curves]
+    if all(label for label, _ in drawn):
+        legend = Legend(items=[LegendItem(label=label, renderers=found) for label, found in drawn])
+        legend.update(orientation="horizontal", background_fill_alpha=0, border_line_color=None, padding=0)
+        chart.add_layout(legend, "above")
     chart.add_layout(Span(location=best["epoch"], dimension="height", line_dash="dotted", line_color="gray"))
     chart.add_tools(HoverTool(tooltips=[("epoch", "@epoch"), ("value", "@value{0.000}")]))
-    if chart.legend:
-        chart.legend.label_text_font_size = "9pt"
-        chart.legend.background_fill_alpha = 0
-        chart.legend.border_line_color = None
-        chart.add_layout(chart.legend[0], "above")
-        chart.legend.orientation = "horizontal"
     return chart
 
 
-def _draw(chart: Any, history: Sequence[Mapping[str, Any]], curve: Curve) -> None:
+def _draw(chart: Any, history: Sequence[Mapping[str, Any]], curve: Curve) -> list[Any]:
+    """Draw a curve, with points where there are few; return what was drawn."""
     lines = [line for line in history if curve.key in (line.get(curve.part) or {})]
     data = {
         "epoch": [line["epoch"] for line in lines],
         "value": [value_of(line, curve.part, curve.key) for line in lines],
     }
     style = {"color": COLORS.get(curve.label, VERMILION), "source": ColumnDataSource(data)}
-    if curve.label:
-        style["legend_label"] = curve.label
-    chart.line("epoch", "value", line_width=2, **style)
+    drawn = [chart.line("epoch", "value", line_width=2, **style)]
     if len(lines) <= 20:
-        chart.scatter("epoch", "value", size=5, **style)
+        drawn.append(chart.scatter("epoch", "value", size=5, **style))
+    return drawn
 
 
 def latent_chart(x: NDArray[np.float64], y: NDArray[np.float64], names: tuple[str, str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pyro_vae.experiment.report.rows import ShownRows
 from pyro_vae.experiment.report.values import column_levels, column_names
 from pyro_vae.plots._canvas import CLASS_COLORS
 
-__all__ = ["LEVEL_COLOURS", "SCALE", "colourings"]
+__all__ = ["LEVEL_COLOURS", "SCALE", "colourings", "first_colouring"]
 
 LEVEL_COLOURS = list(CLASS_COLORS)
 SHADES = 64
@@ -25,12 +25,21 @@ MOST_COLUMNS = 30
 
 
 def colourings(rows: ShownRows, dataset: DataSet) -> list[dict[str, Any]]:
-    """Return what points can be coloured by, the first one at the start: class, score, error, split, columns.
+    """Return what points can be coloured by: class, score, error, split, columns.
 
     Each holds "name", "codes" (a number a row into the levels or into `SCALE`, -1 where there is none) and "levels", or
     "low" and "high", the values at the ends of the scale.
     """
     return list(_colourings(rows, dataset))
+
+
+def first_colouring(found: Sequence[dict[str, Any]]) -> int:
+    """Return the number of the colouring at the start: the first that most rows have, but for the split."""
+    for number, one in enumerate(found):
+        known = sum(code >= 0 for code in one["codes"])
+        if one["name"] != "split" and known >= 0.9 * len(one["codes"]):
+            return number
+    return 0
 
 
 def _colourings(rows: ShownRows, dataset: DataSet) -> Iterator[dict[str, Any]]:

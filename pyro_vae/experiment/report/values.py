@@ -48,5 +48,12 @@ def _text(value: float, names: Sequence[str], mean: bool) -> str:
     if np.isnan(value):
         return "not observed"
     if not names:
-        return f"{value:.3g}" if mean else f"{value:.6g}"
+        return _number(value, 4 if mean else 7)
     return names[min(max(round(value), 0), len(names) - 1)]
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a number with some digits, without an exponent unless it is very large or small."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.{digits}g}"
+    return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae.experiment.comparison import told_scores
 from pyro_vae.experiment.config import Config, to_json
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.report import numbers
 from pyro_vae.experiment.report.charts import curves, latent_chart
-from pyro_vae.experiment.report.colours import LEVEL_COLOURS, SCALE, colourings
+from pyro_vae.experiment.report.colours import LEVEL_COLOURS, SCALE, colourings, first_colouring
 from pyro_vae.experiment.report.page import render
 from pyro_vae.experiment.report.pictures import data_uris
 from pyro_vae.experiment.report.rows import ShownRows, shown_rows, whole_images
@@ -34,8 +35,8 @@ LARGEST = 5_000_000
 """Bytes that a report takes at most."""
 PICTURES = 2_000_000
 """Bytes of the pictures of the scatter's rows at most."""
-SMALL, LARGE = 48, 96
-"""Pixels of the longer side of a picture of the scatter's, and of the others."""
+SMALLEST, SMALL, LARGE = 32, 48, 96
+"""Pixels of the longer side of a picture of the scatter's (where they take too much, and else), and of the others."""
 RANKED = 10
 
 
@@ -70,6 +71,8 @@ def _values(folder: RunFolder, shown: Shown, config: Config) -> dict[str, Any]:
         points, chart = _points(shown, rows)
         slider = _slider(shown, rows)
         groups = _ranked(shown, rows)
+    if shown.given_scores is not None and not summary.get("log_likelihood"):
+        summary["log_likelihood"] = told_scores(shown.given_scores)
     closing = summary.get("closing") or {"title": "", "cells": [], "lines": []}
     opened = opening_lines(config, replace(shown.dataset, kinds=()), folder.path)
     values = {
@@ -127,9 +130,11 @@ def _points(shown: Shown, rows: ShownRows) -> tuple[dict[str, Any], dict[str, An
     if len(axes) == 1:
         axes["row"] = np.arange(len(rows), dtype=float)
     first, second = list(axes)[:2]
+    colours = colourings(rows, shown.dataset)
     points: dict[str, Any] = {
         "axes": {name: [_short(value) for value in values] for name, values in axes.items()},
-        "colourings": colourings(rows, shown.dataset),
+        "colourings": colours,
+        "first": first_colouring(colours),
         "scale": SCALE,
         "levels": LEVEL_COLOURS,
         "heads": _heads(shown, rows),
@@ -145,14 +150,18 @@ def _points(shown: Shown, rows: ShownRows) -> tuple[dict[str, Any], dict[str, An
             texts(rows.means.numpy(), levels, means=True),
         ]
     else:
-        points["images"] = _within(PICTURES, [_pictures(shown, part, SMALL) for part in rows.images])
+        points["images"] = _small_pictures(shown, rows.images)
     return points, latent_chart(axes[first], axes[second], (first, second))
 
 
-def _within(most: int, pictures: list[list[str]]) -> list[list[str]]:
-    """Return pictures of the rows, empty for as many evenly spaced rows as are too many."""
-    total = sum(len(one) for part in pictures for one in part)
-    share = min(1.0, most / max(total, 1))
+def _small_pictures(shown: Shown, images: Sequence[Tensor]) -> list[list[str]]:
+    """Return small pictures of rows and of their reconstructions, smaller where they take too much."""
+    for longest in (SMALL, SMALLEST):
+        pictures = [_pictures(shown, part, longest) for part in images]
+        size = sum(len(one) for part in pictures for one in part)
+        if size <= PICTURES:
+            return pictures
+    share = PICTURES / size
     kept = [int(share * (number + 1)) > int(share * number) for number in range(len(pictures[0]))]
     return [[one if keep else "" for one, keep in zip(part, kept, strict=True)] for part in pictures]
 

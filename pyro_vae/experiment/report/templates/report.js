@@ -122,9 +122,7 @@
         }
       }
     }
-    const source = model("points");
-    const drawn = model("latent").renderers[0].selection_glyph;
-    if (source && drawn && drawn.line_color !== undefined) drawn.line_color = text;
+    model("latent").renderers[0].selection_glyph.line_color = { value: text };
   }
 
   if (slider.dims.length) {
@@ -136,7 +134,7 @@
   Promise.all(charts.map(([chart, id]) => Bokeh.embed.embed_item(chart, id))).then(() => {
     fill(at("across"), axes, 0, move);
     fill(at("up"), axes, Math.min(1, axes.length - 1), move);
-    fill(at("colour"), points.colourings.map((one) => one.name), 0, colour);
+    fill(at("colour"), points.colourings.map((one) => one.name), points.first, colour);
     colour();
     theme();
     dark.addEventListener("change", theme);
