@@ -69,6 +69,59 @@ def test_missing_entries_are_left_out_and_imputed_row_by_row():
     np.testing.assert_allclose(fitted.score_samples(rows[7:9]), scores[7:9], atol=1e-7)
 
 
+def coded_table():
+    """Return rows of the kinds real, binary, ordinal and count, the second and third alike, some entries missing."""
+    rng = np.random.default_rng(3)
+    level = rng.integers(0, 2, 300)
+    rows = np.stack([rng.normal(3.0 * level), level, 2 * level, rng.poisson(2, 300)], axis=1)
+    rows[rng.random(rows.shape) < 0.05] = np.nan
+    return rows
+
+
+def test_a_column_that_is_constant_in_training_is_not_divided_by_a_rounding_error():
+    rows = np.column_stack([ROWS, np.full(60, -0.061)])
+    assert rows.std(axis=0)[-1] > 0  # by rounding
+    fitted = VAE(2, likelihood="gaussian-fixed", **FAST).fit(rows)
+    rows[0, -1] = 0.0
+    assert (fitted.score_samples(rows) > -1000).all()
+
+
+KINDS = ["real", "binary", "ordinal", "count"]
+
+
+@pytest.mark.slow
+def test_columns_are_modelled_by_their_kind():
+    rows = coded_table()
+    settings = {"epochs": 60, "hidden": (8,), "random_state": 0, "compile": "off"}
+    fitted = VAE(1, likelihood="table", kinds=KINDS, **settings).fit(rows)
+    assert [len(column.levels) for column in fitted.columns_] == [0, 2, 3, 0]
+    assert fitted.ppca_comparison_ is None  # probabilities beside densities
+    # A cell alone has the marginal probability of its column: of a binary one the share of its level.
+    alone = np.full((2, 4), np.nan)
+    alone[:, 1] = [0, 1]
+    chances = np.exp(fitted.score_samples(alone))
+    assert chances.sum() == pytest.approx(1, abs=0.02)
+    assert chances[1] == pytest.approx(np.nanmean(rows[:, 1]), abs=0.1)
+    # The level given the other column's, which it is a function of.
+    alone[:, 2] = [0, 2]
+    alone[:, 1] = np.nan
+    np.testing.assert_array_equal(fitted.impute(alone)[:, 1], [0, 1])
+    assert set(np.unique(fitted.sample(50)[:, 2])) <= {0, 1, 2}
+
+
+def test_values_that_a_kind_does_not_take_are_refused_in_fit_and_impossible_in_scores():
+    rows = coded_table()
+    for column, value in [(1, 2.0), (2, 0.5), (3, -1.0)]:
+        other = rows.copy()
+        other[4, column] = value
+        with pytest.raises(
+            ValueError, match=f"in column {column} of X, of kind '{KINDS[column]}'; got others"
+        ):
+            VAE(1, likelihood="table", kinds=KINDS, **FAST).fit(other)
+        scores = VAE(1, likelihood="table", kinds=KINDS, **FAST).fit(rows).score_samples(other)
+        np.testing.assert_array_equal(np.isneginf(scores), np.arange(300) == 4)
+
+
 FAMILIES = {
     "normal": torch.distributions.Normal(torch.tensor([[1.0, -1.0]]), torch.tensor([[0.5, 2.0]])),
     "full": torch.distributions.MultivariateNormal(
@@ -158,9 +211,9 @@ def test_says_where_ppca_is_better():
     with pytest.warns(
         UserWarning, match=r"PPCA of 2 components has a higher log p\(x\) of the 20 validation"
     ):
-        worse = compare_with_ppca(ROWS, validation, exact - stats.uniform.rvs(1, size=60), 2, "continuous")
+        worse = compare_with_ppca(ROWS, validation, exact - stats.uniform.rvs(1, size=60), 2, True)
     assert worse.difference < 0 < worse.difference_se
-    better = compare_with_ppca(ROWS, validation, exact + 1, 2, "continuous")
+    better = compare_with_ppca(ROWS, validation, exact + 1, 2, True)
     assert better.difference == pytest.approx(1)
 
 
@@ -197,6 +250,15 @@ BAD_CALLS = [
         "n_components of at least 2 with guide 'iaf' and prior .*; got 1",
     ),
     (lambda: VAE(likelihood="bernoulli", **FAST).fit(ROWS), "zeros and ones"),
+    (lambda: VAE(kinds=KINDS).fit(ROWS), "no kinds with likelihood 'gaussian'"),
+    (
+        lambda: VAE(likelihood="table", kinds=KINDS[:3]).fit(ROWS),
+        r"for each of 4 columns of X; got .*, 3 in number",
+    ),
+    (
+        lambda: VAE(likelihood="table", kinds=[*KINDS[:3], "text"]).fit(ROWS),
+        "kinds to have one of real, positive",
+    ),
     (lambda: VAE().fit(ROWS[:1]), "at least 2 rows; got n_samples=1"),
     (lambda: VAE().fit(np.where(ROWS > 1, np.nan, ROWS)), "without NaN or infinity; got"),
     (lambda: FITTED.score(ROWS[:, :3]), "3 features, but .* 4 features"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.estimator.moments import moments
 
 __all__ = ["PPCAComparison", "compare_with_ppca"]
 
@@ -37,7 +38,7 @@ def compare_with_ppca(
     validation: NDArray[np.bool_],
     log_prob: Array,
     n_components: int,
-    kind: str,
+    is_continuous: bool,
 ) -> PPCAComparison | None:
     """Compare on the validation rows with PPCA of the training rows' standardized columns.
 
@@ -48,7 +49,7 @@ def compare_with_ppca(
         validation: Which of them were kept back, boolean, shape (N,).
         log_prob: Of all rows by the VAE, shape (N,), nats.
         n_components: Size of z.
-        kind: Of the likelihood; "continuous", or "table" of real columns, can be compared.
+        is_continuous: Whether p(x) is a density of all columns; probabilities cannot be compared with one.
 
     Returns:
         None where there is nothing to compare.
@@ -56,7 +57,7 @@ def compare_with_ppca(
     Warns:
         UserWarning: If PPCA is better by more than two standard errors.
     """
-    if kind not in ("continuous", "table") or not validation.any():
+    if not is_continuous or not validation.any():
         return None
     by_ppca = _ppca(rows[~validation], rows[validation], n_components)
     if by_ppca is None:
@@ -79,7 +80,7 @@ def compare_with_ppca(
 
 def _ppca(train: Array, rows: Array, n_components: int) -> tuple[Array, int] | None:
     """Return log p of the rows by the largest PPCA of at most `n_components` that can be fitted, and its size."""
-    mean, std = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    mean, std = moments(train)
     if not (std > 0).all():
         return None
     rank = np.linalg.matrix_rank(np.nan_to_num((train - mean) / std))

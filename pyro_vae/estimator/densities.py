@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyro
@@ -52,12 +53,18 @@ def expectations(
 ) -> Array:
     """Estimate E[x | observed entries of x] (Mattei & Frellsen 2019, eq. 10-12), shape (N, D); arguments as above.
 
-    The mean of p(x | z_k), weighted by w_k / sum_k w_k. NaN marks what is not observed.
+    The mean of p(x | z_k), weighted by w_k / sum_k w_k; of a column with levels the number of the most probable one,
+    whose probabilities are weighted likewise. NaN marks what is not observed.
     """
 
     def estimate(x: Tensor) -> Tensor:
-        log_weights, means = _weighted(model, guide, x, num_samples)
-        return (log_weights.softmax(0).unsqueeze(-1) * means).sum(0)
+        log_weights, likelihood = _weighted(model, guide, x, num_samples)
+        weights = log_weights.softmax(0).unsqueeze(-1)
+        expected = (weights * likelihood.mean).sum(0)
+        for j, column in enumerate(getattr(model.likelihood, "columns", ())):
+            if column.levels:
+                expected[:, j] = _most_probable(likelihood, weights, x, j, len(column.levels))
+        return expected
 
     return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
 
@@ -79,15 +86,25 @@ def posterior_means(guide: AmortizedGuide, rows: Array, num_samples: int, seed: 
     return _in_blocks(estimate, rows, num_samples * _widest(guide), seed)
 
 
+def _most_probable(likelihood: Any, weights: Tensor, x: Tensor, place: int, count: int) -> Tensor:
+    """Return the number of the most probable of the levels of one column, shape (N,), for weights (K, N, 1)."""
+    chances = []
+    for level in range(count):
+        value = x.clone()
+        value[:, place] = level
+        chances.append((weights[..., 0] * likelihood.cell_log_prob(value)[..., place].exp()).sum(0))
+    return torch.stack(chances).argmax(0).to(x.dtype)
+
+
 def _weighted(
     model: GenerativeModel, guide: AmortizedGuide, x: Tensor, num_samples: int
-) -> tuple[Tensor, Tensor]:
-    """Return log w_k, shape (K, N), and the means of p(x | z_k), shape (K, N, D)."""
+) -> tuple[Tensor, Any]:
+    """Return log w_k, shape (K, N), and p(x | z_k), of batch shape (K, N)."""
     posterior = guide.posterior(x)
     z = shared_draws(posterior, num_samples)
     likelihood = model.likelihood(model.decoder(z))
     log_joint = likelihood.log_prob(x) + model.prior().log_prob(z)
-    return log_joint - posterior.log_prob(z), likelihood.mean
+    return log_joint - posterior.log_prob(z), likelihood
 
 
 def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, seed: int) -> Array:

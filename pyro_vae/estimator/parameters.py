@@ -54,6 +54,10 @@ def check_parameters(estimator: Any) -> None:
         "Expected another prior than 'vampprior' with likelihood='table', whose rows may have missing values.",
     )
     check(
+        estimator.kinds is None or estimator.likelihood == "table",
+        f"Expected no kinds with likelihood {estimator.likelihood!r}; got {estimator.kinds}. Give likelihood='table'.",
+    )
+    check(
         0 < estimator.contamination <= 0.5,
         f"Expected contamination in (0, 0.5]; got {estimator.contamination}. Give the share of outliers.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from torch import nn
 
 from pyro_vae._checks import check
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.data.columns import Column
+from pyro_vae.estimator.moments import moments
 from pyro_vae.experiment.build import build, num_components
 from pyro_vae.experiment.config import ModelConfig, TrainingConfig
 from pyro_vae.experiment.resolve import default_patience
@@ -66,15 +69,22 @@ class Trained:
     validation: NDArray[np.bool_]
 
 
-def train(settings: Training, rows: Array, seed: int) -> Trained:
-    """Train on rows of shape (N, D), NaN where not observed, without those kept for validation."""
+def train(settings: Training, rows: Array, seed: int, columns: Sequence[Column] | None = None) -> Trained:
+    """Train on rows of shape (N, D), NaN where not observed, without those kept for validation.
+
+    Args:
+        settings: What is trained and how.
+        rows: Shape (N, D).
+        seed: Of the split, first weights and noise.
+        columns: Kinds of the columns, for the likelihood of tables.
+    """
     validation = _split(len(rows), settings.validation_fraction, seed)
     kept = rows[~validation]
     hidden = settings.hidden or default_hidden(*kept.shape)
     mean, std = _moments(kept)
     config = _model_config(settings, hidden, std, len(kept))
     start = torch.from_numpy(kept[np.linspace(0, len(kept) - 1, num_components(config)).astype(np.int64)])
-    model, guide = build(config, mean, std, seed=derive_seed(seed, 1), rows=start)
+    model, guide = build(config, mean, std, seed=derive_seed(seed, 1), rows=start, columns=columns)
     epochs = settings.epochs or default_epochs(len(kept), settings.batch_size)
     training = TrainingConfig(
         objective=settings.objective,
@@ -108,7 +118,8 @@ def _moments(rows: Array) -> tuple[torch.Tensor, torch.Tensor]:
         f"Expected an observed value in each column of the training rows; got none in columns {empty[:5].tolist()}. "
         "Drop them.",
     )
-    return torch.from_numpy(np.nanmean(rows, axis=0)), torch.from_numpy(np.nanstd(rows, axis=0))
+    mean, std = moments(rows)
+    return torch.from_numpy(mean), torch.from_numpy(std)
 
 
 def default_hidden(num_rows: int, num_columns: int) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
 from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
@@ -36,7 +37,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         n_components: Size of z; None takes half the number of features, at least 1 and at most 16.
         likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
             numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
-            `--likelihood` of the scripts; "table" of real numbers, NaN where not observed.
+            `--likelihood` of the scripts; "table" of columns of different kinds, NaN where not observed.
+        kinds: Of the columns, with likelihood "table": "real", "positive", "count", "binary", "ordinal" or
+            "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of the last three
+            are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
         objective: What is maximised, as `--objective`: "elbo", "iwae", ....
@@ -56,6 +60,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     Attributes:
         model_, guide_: The Pyro programs, in double precision, on the CPU.
+        columns_: Kinds and levels of the columns with likelihood "table", else None.
         n_components_: The latent size.
         hidden_: Widths of the hidden layers.
         history_: A dict an epoch, as `FitResult.history`.
@@ -75,6 +80,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         n_components: int | None = None,
         *,
         likelihood: str = "gaussian",
+        kinds: Sequence[str] | None = None,
         guide: str = "diagonal",
         prior: str = "standard-normal",
         objective: str = "elbo",
@@ -93,6 +99,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
     ) -> None:
         self.n_components = n_components
         self.likelihood = likelihood
+        self.kinds = kinds
         self.guide = guide
         self.prior = prior
         self.objective = objective
@@ -130,15 +137,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             f"Expected X of at least 2 rows; got n_samples={len(rows)} (1 sample). Give more rows.",
         )
         check_values(self.likelihood, rows)
+        self.columns_ = columns_of(self.kinds, rows) if self.likelihood == "table" else None
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        trained = train(self._training(rows.shape[1], len(rows)), rows, self.seed_)
+        trained = train(self._training(rows.shape[1]), rows, self.seed_, self.columns_)
         self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
         self.hidden_, self.history_ = trained.hidden, trained.result.history
         self.n_iter_, self.best_epoch_ = len(self.history_), trained.result.best_epoch
         scores = self._log_prob(rows)
         self.offset_ = float(np.quantile(scores, self.contamination))
         self.ppca_comparison_: PPCAComparison | None = compare_with_ppca(
-            rows, trained.validation, scores, self.n_components_, self.model_.likelihood.kind
+            rows, trained.validation, scores, self.n_components_, self._is_continuous()
         )
         return self
 
@@ -157,7 +165,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         return posterior_means(self.guide_, _finite_rows(self, X), self.num_samples, self.seed_)
 
     def inverse_transform(self, Z: ArrayLike) -> Array:
-        """The mean of p(x | z) at Z of shape (N, n_components), shape (N, D)."""
+        """The mean of p(x | z) at Z of shape (N, n_components), shape (N, D).
+
+        Of an ordinal column the mean code, of a categorical one the code of the most probable level.
+        """
         check_is_fitted(self, "model_")
         latents = np.array(Z, dtype=np.float64)
         check(
@@ -205,8 +216,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
     def impute(self, X: ArrayLike) -> Array:
         """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row.
 
-        By importance sampling (Mattei & Frellsen 2019, eq. 10-12), of entries that are missing at random. NaN needs
-        likelihood="table".
+        In columns with levels it is the code of the most probable level. By importance sampling (Mattei & Frellsen
+        2019, eq. 10-12), of entries that are missing at random. NaN needs likelihood="table".
         """
         check_is_fitted(self, "model_")
         rows = _finite_rows(self, X)
@@ -215,9 +226,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     def _log_prob(self, rows: Array) -> Array:
         scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
-        return np.where(outside_support(self.likelihood, rows), -np.inf, scores)
+        return np.where(self._is_outside(rows), -np.inf, scores)
 
-    def _training(self, num_columns: int, num_rows: int) -> Training:
+    def _is_outside(self, rows: Array) -> Any:
+        if self.columns_ is not None:
+            return outside_columns(self.columns_, rows)
+        return outside_support(self.likelihood, rows)
+
+    def _is_continuous(self) -> bool:
+        """Whether p(x) is a density of all columns, as that of PPCA is."""
+        if self.columns_ is None:
+            return bool(self.model_.likelihood.kind == "continuous")
+        return all(column.kind in ("real", "positive") for column in self.columns_)
+
+    def _training(self, num_columns: int) -> Training:
         size = min(16, max(1, num_columns // 2)) if self.n_components is None else self.n_components
         return Training(
             latent_dim=size,
