@@ -1,0 +1,183 @@
+"""Missing entries of rows under a model whose encoder was not trained with missing ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae._context import taken_context
+from pyro_vae._inputs import entry_for
+from pyro_vae._programs import evaluation_mode
+from pyro_vae.evaluate import Imputation, LogLikelihood, impute, log_likelihood
+from pyro_vae.evaluate._densities import Densities
+from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._unbounded import unbounded_sites
+from pyro_vae.evaluate._weighted_runs import cell_log_prob
+from pyro_vae.evaluate.gaps import RowFit
+from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.objectives.supports import is_point_mass
+from pyro_vae.progress import Bar, progress_bar
+from pyro_vae.seeds import derive_seeds
+from pyro_vae.uses.observed_entries import ObservedEntries
+from pyro_vae.uses.pseudo_gibbs import PseudoGibbs
+from pyro_vae.uses.row_gaussians import RowGaussians, gaussian_near
+
+__all__ = ["FittedProposals", "fit_proposals", "inpaint_rows"]
+
+ROWS = 64
+"""Rows whose proposals are fitted together."""
+FIT = RowFit(num_steps=100, num_particles=8, learning_rate=0.05)
+
+
+class FittedProposals:
+    """A Gaussian q_n(z) near p(z | x_obs) of each row n, to draw from in its place.
+
+    Attributes:
+        model: The model of the observed entries.
+        guide: Takes `data`.
+        data: Rows (N, data_dim), NaN where missing, their context, and the parameters of the Gaussians.
+    """
+
+    def __init__(self, model: ObservedEntries, guide: RowGaussians, data: tuple[Tensor, ...]) -> None:
+        self.model, self.guide, self.data = model, guide, data
+
+    def log_likelihood(self, num_samples: int = 1000, seed: int = 0) -> LogLikelihood:
+        """Return log p(x_obs) of each row by importance sampling, nats."""
+        return log_likelihood(self.model, self.guide, self.data, num_samples, seed=seed)
+
+    def impute(self, num_samples: int = 1000, num_draws: int = 0, seed: int = 0) -> Imputation:
+        """Return mean and spread of x_mis given x_obs, and draws, by importance resampling."""
+        return impute(self.model, self.guide, self.data, num_samples, num_draws=num_draws, seed=seed)
+
+
+def fit_proposals(
+    model: GenerativeModel,
+    guide: Any,
+    x: Any,
+    *,
+    chains: PseudoGibbs | None = None,
+    fit: RowFit | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> FittedProposals:
+    """Fit a Gaussian with all covariances to p(z | x_obs) of each row.
+
+    It starts at mean and covariance of pseudo-Gibbs chains, and climbs the bound of the observed entries
+
+        E_q[log p(x_obs, z) - log q(z)] <= log p(x_obs),
+
+    as semi-amortized inference does (Kim et al. 2018). The encoder need not have been trained with missing entries.
+
+    Args:
+        model: The generative program, of continuous latents and a likelihood of independent entries.
+        guide: With `encode(x, *context)`, as `AmortizedGuide`, and a density.
+        x: Rows of shape (N, data_dim), NaN where missing, in any container that `fit` takes; with context in a tuple.
+        chains: Where each Gaussian starts.
+        fit: How each climbs.
+        seed: Of all noise; the random state is put back.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InputError: If a latent is discrete, the guide has no density, or entries are not independent given z.
+    """
+    check_integer(seed, "seed", minimum=0)
+    check(
+        isinstance(model, GenerativeModel) and hasattr(guide, "encode"),
+        f"Expected a GenerativeModel and a guide with `encode`; got {type(model).__name__} and {type(guide).__name__}.",
+    )
+    chains, fit = chains or PseudoGibbs(), fit or FIT
+    data = entry_for(model, guide).rows(x)
+    _check_densities(model, guide, *(part[:1] for part in data))
+    observed = ObservedEntries(model, left_out=2)
+    bar = progress_bar(len(data[0]) * fit.num_steps, "steps", "fitting proposals", shown=progress)
+    parts = []
+    with undisturbed(data), evaluation_mode(model, guide), bar:
+        sizes = {
+            site["name"]: site["fn"].event_shape.numel()
+            for site in unbounded_sites(model, tuple(part[:1] for part in data))
+        }
+        for start in range(0, len(data[0]), ROWS):
+            block = tuple(part[start : start + ROWS] for part in data)
+            (own_seed,) = derive_seeds(seed, start, count=1)
+            torch.manual_seed(own_seed)
+            near = _in_order(guide, chains.draw(model, guide, *block), sizes, *block)
+            parts.append(_fitted(observed, RowGaussians(sizes), near, block, fit, bar))
+    parameters = tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    return FittedProposals(observed, RowGaussians(sizes), (*data, *parameters))
+
+
+def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Tensor) -> None:
+    """Raise where the guide is a point, or entries are not independent given z; seen at one row."""
+    with torch.no_grad(), torch.random.fork_rng(), evaluation_mode(model, guide):
+        filled = x.nan_to_num(0.0)
+        posterior = guide.encode(filled, *taken_context(guide.encode, context))
+        check(
+            not is_point_mass(posterior),
+            "Expected a guide with a density, as p(z | x) has one; got a point, as of an autoencoder, whose model has "
+            "no likelihood.",
+        )
+        cell_log_prob(model.decode(posterior.sample(), *context), filled)
+
+
+def _in_order(guide: Any, z: Tensor, sizes: dict[str, int], x: Tensor, *context: Tensor) -> Tensor:
+    """Return codes, shape (S, N, D), with their sites joined in the order of `sizes`."""
+    if len(sizes) == 1:
+        return z
+    given = taken_context(guide.encode, tuple(part[:1] for part in context))
+    split = guide.encode(x[:1].nan_to_num(0.0), *given).split(z)
+    return torch.cat([split[name] for name in sizes], dim=-1)
+
+
+def _fitted(
+    model: ObservedEntries,
+    guide: RowGaussians,
+    near: Tensor,
+    block: tuple[Tensor, ...],
+    fit: RowFit,
+    bar: Bar,
+) -> tuple[Tensor, Tensor]:
+    """Return loc, shape (n, D), and lower triangular factor, shape (n, D, D), of the best Gaussians."""
+    family = gaussian_near(near)
+    start: Any = family.member(family.start)
+    densities = Densities(model, guide, (*block, start.loc, start.scale_tril))
+    best: Any = fit(family, densities, bar)
+    return best.loc, best.scale_tril
+
+
+def inpaint_rows(
+    model: GenerativeModel,
+    guide: Any,
+    x: Any,
+    num_samples: int = 1000,
+    *,
+    num_draws: int = 0,
+    chains: PseudoGibbs | None = None,
+    fit: RowFit | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Imputation:
+    """Fill in missing entries under p(x_mis | x_obs) by importance resampling from proposals fitted to each row.
+
+    Args:
+        model: As for `fit_proposals`.
+        guide: As for `fit_proposals`.
+        x: As for `fit_proposals`.
+        num_samples: Samples of z for each row, at least 2.
+        num_draws: Completed rows to draw.
+        chains: As for `fit_proposals`.
+        fit: As for `fit_proposals`.
+        seed: Of all noise; the random state is put back.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Means, standard deviations and draws of the missing entries, and the effective number of samples of each row.
+
+    Raises:
+        InputError: As `fit_proposals` and `impute`.
+    """
+    to_fit, to_draw = derive_seeds(seed, count=2)
+    proposals = fit_proposals(model, guide, x, chains=chains, fit=fit, seed=to_fit, progress=progress)
+    return proposals.impute(num_samples, num_draws, to_draw)

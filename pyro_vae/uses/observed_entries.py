@@ -1,0 +1,97 @@
+"""A model of the observed entries of rows: the missing ones, NaN, are left out of its likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from pyro.distributions import TorchDistribution
+from pyro.poutine.messenger import Messenger
+from torch import Size, Tensor
+
+from pyro_vae._context import ContextRange, context_range_of
+from pyro_vae._programs import Program
+from pyro_vae.evaluate._weighted_runs import cell_log_prob
+
+__all__ = ["ObservedEntries"]
+
+
+class ObservedEntries(Program):
+    """A program with `p(x_obs | z) = prod_j p(x_j | z)` over the observed entries j in place of p(x | z).
+
+    As entries are independent given z this is exactly the marginal of the missing ones, which are NaN. Models whose
+    likelihood takes missing entries itself need none of it.
+
+    Args:
+        model: A Pyro program with one observed site, whose entries are independent given z and may be 0.
+        left_out: How many context tensors at the end are the guide's, and not the model's.
+
+    Raises:
+        InputError: In a run, if entries are not independent given z.
+    """
+
+    def __init__(self, model: Callable[..., Any], left_out: int = 0) -> None:
+        super().__init__()
+        self.model = model
+        self.left_out = left_out
+
+    @property
+    def context_range(self) -> ContextRange:
+        """How much context the model takes, and what is the guide's."""
+        own = context_range_of(self.model)
+        return ContextRange(own.least + self.left_out, own.most + self.left_out, own.ignores_more)
+
+    def forward(self, x: Tensor, *context: Tensor) -> Any:
+        """Run the model on rows x, shape (N, data_dim), NaN where missing; return what it returns."""
+        with _ObservedAlone():
+            return self.model(x, *context[: len(context) - self.left_out])
+
+
+class _ObservedAlone(Messenger):
+    """Leaves NaN out of the log-probability of the observed site."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"]:
+            msg["fn"] = _Observed(msg["fn"])
+
+
+class _Observed(TorchDistribution):
+    """A distribution of whole rows, scored by their entries that are not NaN."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, whole: Any) -> None:
+        self.whole = whole
+        super().__init__(whole.batch_shape, whole.event_shape, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        """That of the whole rows."""
+        return self.whole.support
+
+    @property
+    def mean(self) -> Tensor:
+        """Of all entries, shape (..., D)."""
+        mean: Tensor = self.whole.mean
+        return mean
+
+    @property
+    def variance(self) -> Tensor:
+        """Of all entries, shape (..., D)."""
+        variance: Tensor = self.whole.variance
+        return variance
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> _Observed:
+        """Return the distribution with another batch shape."""
+        return _Observed(self.whole.expand(batch_shape))
+
+    def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch has it)
+        """Draw whole rows."""
+        drawn: Tensor = self.whole.sample(sample_shape)
+        return drawn
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-density of the entries that are not NaN, shape (...), nats."""
+        # 0 in their place: with NaN the gradient would be NaN too.
+        cells = cell_log_prob(self.whole, value.nan_to_num(0.0))
+        return (cells * ~value.isnan()).sum(-1)
