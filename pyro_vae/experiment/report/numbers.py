@@ -41,10 +41,11 @@ READINGS = {
 """What each number means, by the name it has in the page."""
 SIGNS = {
     "FID": ("Fréchet", "FID", "Kernel", "KID"),
-    "accuracy": ("accuracy",),
-    "principal components": ("principal components",),
+    "KL": ('"KL"',),
+    "error": ('"error"',),
+    "reconstruction": ('"reconstruction"',),
 }
-"""Words of the page by which a number is found in it, where its name alone is not enough."""
+"""Words by which a number is found where they are not its name: a quoted one is a whole cell."""
 
 
 def readings(page: str) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ LARGEST_COST = 1e11
 """Products of weights: about a minute on one core."""
 
 
-def report_of_run(path: Path, out: Path | None = None) -> Path:
+def report_of_run(path: str | Path, out: Path | None = None) -> Path:
     """Write the report of a finished run and return its path.
 
     log p(x) of the test rows is that of `scripts/evaluate.py` where it has scored them with these weights; it is
@@ -46,7 +46,7 @@ def report_of_run(path: Path, out: Path | None = None) -> Path:
     Raises:
         InputError: If the folder holds no run, its data cannot be read or has changed, or the file cannot be written.
     """
-    run, folder = load_run(path), RunFolder(path)
+    run, folder = load_run(path), RunFolder(Path(path).expanduser())
     dataset = load_data(run.config)
     was = run.info["data"]["sha256"]
     check(

@@ -93,7 +93,9 @@ def _values(folder: RunFolder, shown: Shown, config: Config) -> dict[str, Any]:
         "scored": _scored(shown, rows),
         "columns": points["columns"],
     }
-    return values | {"readings": numbers.readings(json.dumps(values, ensure_ascii=False, default=str))}
+    said = [values[name] for name in ("closing", "tiles", "baselines", "ranked_by", "scored")]
+    said.append([one["name"] for one in points["colourings"]])
+    return values | {"readings": numbers.readings(json.dumps(said, ensure_ascii=False))}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,10 +16,12 @@
 
   function table(parent, header, rows) {
     const made = add(parent, "table");
-    for (const [tag, cells] of [["th", header], ...rows.map((row) => ["td", row])]) {
-      const line = add(made, "tr");
-      for (const cell of cells) add(line, tag, cell);
-    }
+    const line = (tag, cells) => {
+      const one = add(made, "tr");
+      cells.forEach((cell) => add(one, tag, cell));
+    };
+    if (header.length) line("th", header);
+    rows.forEach((row) => line("td", row));
   }
 
   function picture(parent, source, caption) {
@@ -46,7 +48,7 @@
       picture(both, points.images[0][number], "row");
       picture(both, points.images[1][number], "reconstruction");
     }
-    table(card, ["", ""], points.heads[number]);
+    table(card, [], points.heads[number]);
     if (points.cells.length) {
       const [own, mean] = points.cells;
       table(card, ["", "row", "reconstruction"], points.columns.map((name, k) => [name, own[number][k], mean[number][k]]));
