@@ -76,6 +76,18 @@ def check_self_contained(page):
             assert value.startswith("data:"), value
 
 
+def check_models_stand_before_their_references(value, known):
+    """Bokeh's script reads values in their order, and fails at a reference to a model that it has not seen."""
+    if isinstance(value, dict):
+        if "id" in value and "type" not in value:
+            assert value["id"] in known
+        elif value.get("type") == "object":
+            known.add(value["id"])
+        value = list(value.values())
+    for part in value if isinstance(value, list) else []:
+        check_models_stand_before_their_references(part, known)
+
+
 @pytest.mark.slow
 def test_the_report_of_a_table_holds_its_numbers_and_runs_no_text_of_a_users(table):
     page, summary = Page(table / "report.html"), json.loads((table / "summary.json").read_text())
@@ -85,6 +97,10 @@ def test_the_report_of_a_table_holds_its_numbers_and_runs_no_text_of_a_users(tab
             assert cell in page.text
     for line in summary["closing"]["lines"]:
         assert line in page.text
+    for chart in [page.data["latent"], *page.data["curves"]]:
+        known = set()
+        check_models_stand_before_their_references(chart["doc"]["roots"], known)
+        assert chart["root_id"] in known
     assert f"{summary['elbo']['mean']:.2f} ± {summary['elbo']['se']:.2f}" in page.text
     assert COLUMN in page.text  # as words, not as a tag
     assert page.data["points"]["columns"][0] == COLUMN

@@ -24,6 +24,8 @@ def render(values: dict[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    # Bokeh's JSON defines a model where it first stands: sorted keys put references before their models.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     files = {
         "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
         "script": (TEMPLATES / "report.js").read_text(encoding="utf-8"),
