@@ -114,3 +114,19 @@ def test_a_run_repeats_resumes_and_is_scored(tmp_path, no_figures):
         assert script(tmp_path / "one", *checks, "--device", device, name="evaluate.py") == 0
         found = json.loads((tmp_path / "one" / "evaluation.json").read_text())
         assert all(map(math.isfinite, (found["elbo"]["mean"], found["log_likelihood"]["mean"])))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--layers 4 2 --objective iwae --num-particles 3",
+        "--layers 4 2 --objective dreg --num-particles 3 --inference ladder",
+        "--context label --labelled-rows 100 --binarize dynamic --likelihood bernoulli",
+        "--latent categorical --states 3 --latent-dim 4",
+    ],
+)
+def test_compiled_programs_of_several_sites_draw_their_noise_in_order(flags, tmp_path, no_figures, capsys):
+    # The compiler may change the order of operations, but not of those that draw: the check would not hold.
+    common = ["--epochs", "1", "--hidden", "16", "--device", "cuda", "--compile", "on", "--evaluate", "none"]
+    assert script(*common, *flags.split(), "--quiet", "--out", tmp_path / "run") == 0
+    assert "handlers" not in capsys.readouterr().out

@@ -42,10 +42,12 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
     # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
     # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves. On a
     # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster; where
-    # two threads meet they wait for each other, so only large tensors are shared among them.
+    # two threads meet they wait for each other, so only large tensors are shared among them. On a GPU the operations
+    # would be put into another order to need less memory, those that draw noise among them.
     on_gpu = any(tensor.is_cuda for tensor in inputs)
     settings = {
         "fallback_random": True,
+        "reorder_for_peak_memory": not on_gpu,
         "compile_threads": 1,
         "triton.cudagraphs": on_gpu,
         "cpp_wrapper": not on_gpu,

@@ -11,6 +11,7 @@ from pyro_vae._programs import evaluation_mode
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate.samples import SampleQuality, feature_network, metric_title, split_key
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.shown import name_in_title
 from pyro_vae.settings.metrics import SampleMetricPart
 from pyro_vae.training.random_state import fixed_random_state
 
@@ -150,9 +151,7 @@ def write_quality_figure(
     path = folder / FIGURE
     try:
         if any(split_key(key)[1] for line in history for key in line.get("metrics") or {}):
-            about = (
-                f"{name}: {quality.num_samples} means of p(x | z) against {len(quality.images)} training rows"
-            )
+            about = f"{name_in_title(name)}: {quality.num_samples} means of p(x | z) against {len(quality.images)} training rows"
             figure = plots.sample_quality_curves(history, quality.floor(), best_epoch=best_epoch, title=about)
             plots.save(figure, path)
     except Exception as error:

@@ -31,6 +31,17 @@ LONGEST_NAME = 30
 """Characters of a data set's name in a title."""
 
 
+def name_in_title(name: str) -> str:
+    """Return a data set's name, or the last part of its path, as titles show it.
+
+    Args:
+        name: Of the data set, or its path.
+    """
+    last = Path(name).stem
+    short = last if len(last) <= LONGEST_NAME else f"{last[: LONGEST_NAME - 3]}..."
+    return short.replace("$", r"\$")
+
+
 @dataclass(frozen=True)
 class Shown:
     """A trained run to be drawn; what several figures need is computed once.
@@ -54,9 +65,7 @@ class Shown:
     @cached_property
     def name(self) -> str:
         """The data set's name, or the last part of its path, as titles show it."""
-        name = Path(self.dataset.name).stem
-        short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..."
-        return short.replace("$", r"\$")
+        return name_in_title(self.dataset.name)
 
     @cached_property
     def rows(self) -> Split:
