@@ -151,7 +151,8 @@ def write_quality_figure(
     path = folder / FIGURE
     try:
         if any(split_key(key)[1] for line in history for key in line.get("metrics") or {}):
-            about = f"{name_in_title(name)}: {quality.num_samples} means of p(x | z) against {len(quality.images)} training rows"
+            sizes = f"{quality.num_samples} means of p(x | z) against {len(quality.images)} training rows"
+            about = f"{name_in_title(name)}: {sizes}"
             figure = plots.sample_quality_curves(history, quality.floor(), best_epoch=best_epoch, title=about)
             plots.save(figure, path)
     except Exception as error:
