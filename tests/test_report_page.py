@@ -218,10 +218,11 @@ def test_a_browser_shows_the_report_without_errors(table, tmp_path):
     url = (table / "report.html").resolve().as_uri()
     command = [BROWSER, *flags.split(), f"--user-data-dir={tmp_path}", "--dump-dom", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not [line for line in console if "error" in line.lower()]  # Bokeh also reports that it is idle
     assert 'data-ready="yes"' in done.stdout
-    assert 'id="card"' in done.stdout
-    assert "test row 0" in done.stdout
+    card = done.stdout.partition('id="card"')[2].partition("</aside>")[0]
+    assert "test row 0" in card
 
 
 @pytest.mark.parametrize(
