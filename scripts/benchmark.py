@@ -18,6 +18,7 @@ from benchmarks.baselines import Baselines
 from benchmarks.detection import Detection
 from benchmarks.epoch import Epoch
 from benchmarks.imputation import Imputation
+from benchmarks.inpainting import Inpainting
 from benchmarks.likelihood import Likelihood
 from benchmarks.neighbour import Neighbour
 from benchmarks.processes import Processes
@@ -38,6 +39,7 @@ def main() -> int:
         | Quality
         | Imputation
         | Detection
+        | Inpainting
     )
     benchmark = parse(kinds, prefixes=True)
     benchmark.run()

@@ -14,6 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 from benchmarks._scoring import Curve, Score, programs_of, score
 from benchmarks._snapshots import Snapshots, learning_rates
+from benchmarks.inpainting import METHODS, Halves
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.ours import trainer_of
 from benchmarks.pytorch import networks
@@ -202,3 +203,26 @@ def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_pa
     # Of standardized columns the mean is wrong by one standard deviation; 8500 entries, of heavy tails.
     assert np.mean(errors) == pytest.approx(1.0, abs=0.1)
     assert "| breast-cancer | " in capsys.readouterr().out
+
+
+def test_hidden_halves_are_scored_by_independent_pixels():
+    rng = np.random.default_rng(0)
+    # The hidden half repeats the visible one, with one pixel in ten changed.
+    visible = (rng.random((600, 8)) < np.linspace(0.2, 0.8, 8)).astype(float)
+    flips = rng.random((600, 8)) < 0.1
+    x, hidden = np.hstack([visible, np.abs(visible - flips)]), np.arange(16) >= 8
+    train, validation, test = (
+        Halves(x[rows], hidden) for rows in (slice(400), slice(400, 500), slice(500, 600))
+    )
+    scores = {name: method(train, validation, test) for name, method in METHODS.items()}
+    changed = flips[500:]
+    found = scores["nearest neighbour by the visible half"]
+    assert found.error.mean() == pytest.approx(2 * 0.9 * 0.1, abs=0.08)  # two rows, each with its own changes
+    mean = scores["mean image"]
+    np.testing.assert_allclose(mean.error, ((train.wanted.mean(0) - test.wanted) ** 2).mean(1))
+    probs = train.wanted.mean(0)
+    expected = (test.wanted * np.log(probs) + (1 - test.wanted) * np.log1p(-probs)).sum(1)
+    np.testing.assert_allclose(mean.log_prob, expected)
+    best = scores["PPCA's conditional mean"]
+    assert changed.mean() * 0.9 < best.error.mean() < 1.6 * changed.mean()
+    assert best.log_prob.mean() > mean.log_prob.mean()

@@ -9,23 +9,28 @@ import pyro
 import pytest
 import torch
 from helpers import assert_within_sigma
-from programs import small_vae
+from programs import LEVELS, rows, small_vae
 
 from pyro_vae import (
+    Bernoullis,
+    Categoricals,
     DiagonalNormalGuide,
+    DiscreteGuide,
     GenerativeModel,
     LinearGaussianModel,
     PointGuide,
     RowFit,
     StandardNormal,
+    UniformStates,
 )
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
+from pyro_vae.distributions.logistic_mixture import LogisticMixture
 from pyro_vae.experiment.uses.inpaint import hidden_entries
 from pyro_vae.likelihoods.normal import GaussianWithIsotropicScale
 from pyro_vae.objectives import row_log_probs
 from pyro_vae.uses import PseudoGibbs, fit_proposals, inpaint_rows
-from pyro_vae.uses.observed_entries import ObservedEntries
+from pyro_vae.uses.observed_entries import ObservedEntries, _Observed
 from pyro_vae.uses.row_gaussians import RowGaussians
 
 QUICK = {"chains": PseudoGibbs(4, 15), "fit": RowFit(60, 8, 0.05)}
@@ -147,12 +152,64 @@ class Both(torch.nn.Module):
         return torch.cat([self.sign(z, labels), z], dim=-1)
 
 
+@pytest.mark.parametrize("likelihood", ["categorical", "discretized-logistic", "logistic-mixture"])
+def test_levels_that_are_hidden_are_left_out(likelihood):
+    """The hidden entry summed out over its levels: the densities of the others are what is left."""
+    model, _ = small_vae(likelihood)
+    x = rows(likelihood, 4)
+    with torch.no_grad():
+        p = model.decode(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)))
+    every = [x.index_fill(1, torch.tensor([2]), level / (LEVELS - 1)) for level in range(LEVELS)]
+    expected = torch.stack([p.log_prob(one) for one in every]).logsumexp(0)
+    found = _Observed(p).log_prob(x.index_fill(1, torch.tensor([2]), torch.nan))
+    torch.testing.assert_close(found, expected)
+
+
+def test_channels_that_depend_on_one_another_are_hidden_together():
+    generator = torch.Generator().manual_seed(0)
+    logits, loc = torch.randn(2, 4, generator=generator), torch.randn(2, 3, 4, generator=generator)
+    p = LogisticMixture(logits, loc, torch.ones(2, 3, 4), 0.5 * torch.ones(2, 3, 4), torch.zeros(3, 4), 3)
+    x = torch.randint(3, (3, 4), generator=generator) / 2
+    pixels = torch.cartesian_prod(*[torch.tensor([0.0, 0.5, 1.0])] * 3)
+    every = x.repeat(len(pixels), 1, 1)
+    every[:, :, 1] = pixels
+    hidden = x.clone()
+    hidden[:, 1] = torch.nan
+    expected = p.log_prob(every.flatten(1)).logsumexp(0)
+    torch.testing.assert_close(_Observed(p).log_prob(hidden.flatten()), expected)
+    hidden[0, 1] = 0.0
+    with pytest.raises(InputError, match="Hide whole pixels"):
+        _Observed(p).log_prob(hidden.flatten())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variables", [Bernoullis(4), Categoricals(2, 3)], ids=repr)
+def test_discrete_latents_are_summed_out_as_by_enumeration(variables):
+    torch.manual_seed(0)
+    likelihood = GaussianWithIsotropicScale(torch.zeros(5), torch.ones(5), 0.01)
+    decoder, encoder = torch.nn.Linear(variables.width, 5), torch.nn.Linear(5, variables.width)
+    model = GenerativeModel(UniformStates(variables), decoder, likelihood)
+    x = model.sample(6)
+    holes = x.index_fill(1, torch.tensor([1, 3]), torch.nan)
+    num_samples = 4000
+    found = inpaint_rows(model, DiscreteGuide(encoder, variables), holes, num_samples, **QUICK)
+    codes = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4)
+    if isinstance(variables, Categoricals):
+        pairs = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+        codes = torch.nn.functional.one_hot(pairs, 3).flatten(1).float()
+    with torch.no_grad():
+        p = model.decode(codes)
+        cells = p.base_dist.log_prob(x.unsqueeze(1))[..., [0, 2, 4]].sum(-1)
+        expected = cells.softmax(1) @ p.mean
+    se = found.sd / found.ess.clamp_max(num_samples).sqrt().unsqueeze(1)
+    assert_within_sigma(found.value[:, [1, 3]], expected[:, [1, 3]], se[:, [1, 3]])
+
+
 @pytest.mark.parametrize(
     ("programs", "message"),
     [
         (lambda: (small_vae()[0], PointGuide(torch.nn.Linear(6, 2))), "a guide with a density"),
         (lambda: (lambda x: x, small_vae()[1]), "Expected a GenerativeModel"),
-        (lambda: small_vae("logistic-mixture"), "independent entries"),
     ],
 )
 def test_programs_without_the_densities_are_refused(programs, message):

@@ -47,11 +47,15 @@ class CategoricalLevels(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of rows, summed over their columns: shape (...,) for values (..., columns)."""
         validate_sample(self, value)
+        return self.cell_log_prob(value).sum(-1)
+
+    def cell_log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of each column, shape (..., columns)."""
         level = level_number(value, self.levels)
         shape = torch.broadcast_shapes(level.shape, self.logits.select(-2, 0).shape)
         logits = self.logits.expand(*shape[:-1], *self.logits.shape[-2:])
         chosen = logits.gather(-2, level.expand(shape).unsqueeze(-2)).squeeze(-2)
-        return (chosen - logits.logsumexp(-2)).sum(-1)
+        return chosen - logits.logsumexp(-2)
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as torch has it)

@@ -68,11 +68,15 @@ class LogisticMixture(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-probability of rows, shape (...,) for values (..., channels * positions)."""
         validate_sample(self, value)
+        return self.position_log_prob(value).sum(-1)
+
+    def position_log_prob(self, value: Tensor) -> Tensor:
+        """Return the log-probability of each pixel, all channels together, shape (..., positions)."""
         channels = value.unflatten(-1, self.centre.shape).unsqueeze(-3).unbind(-2)  # each (..., 1, positions)
         joint = self.logits.log_softmax(-2)
         for x, loc, scale in zip(channels, self.locations(channels), self.scale.unbind(-2), strict=True):
             joint = joint + level_log_prob(x, loc, scale, self.levels)
-        return joint.logsumexp(-2).sum(-1)
+        return joint.logsumexp(-2)
 
     def locations(self, channels: Sequence[Tensor]) -> Iterator[Tensor]:
         """Yield the location of each channel, shape (..., K, positions), given those before it.

@@ -15,15 +15,16 @@ from pyro_vae.evaluate import Imputation, LogLikelihood, impute, log_likelihood
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.evaluate._unbounded import unbounded_sites
-from pyro_vae.evaluate._weighted_runs import cell_log_prob
 from pyro_vae.evaluate.gaps import RowFit
+from pyro_vae.guides import DiscreteGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.objectives.supports import is_point_mass
 from pyro_vae.progress import Bar, progress_bar
-from pyro_vae.seeds import derive_seeds
-from pyro_vae.uses.observed_entries import ObservedEntries
+from pyro_vae.seeds import derive_seed, derive_seeds
+from pyro_vae.uses.observed_entries import ObservedEntries, parts_log_prob
 from pyro_vae.uses.pseudo_gibbs import PseudoGibbs
 from pyro_vae.uses.row_gaussians import RowGaussians, gaussian_near
+from pyro_vae.uses.row_states import RowStates, states_near
 
 __all__ = ["FittedProposals", "fit_proposals", "inpaint_rows"]
 
@@ -33,15 +34,17 @@ FIT = RowFit(num_steps=100, num_particles=8, learning_rate=0.05)
 
 
 class FittedProposals:
-    """A Gaussian q_n(z) near p(z | x_obs) of each row n, to draw from in its place.
+    """A q_n(z) near p(z | x_obs) of each row n, to draw from in its place.
 
     Attributes:
         model: The model of the observed entries.
         guide: Takes `data`.
-        data: Rows (N, data_dim), NaN where missing, their context, and the parameters of the Gaussians.
+        data: Rows (N, data_dim), NaN where missing, their context, and the parameters of each q_n.
     """
 
-    def __init__(self, model: ObservedEntries, guide: RowGaussians, data: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, model: ObservedEntries, guide: RowGaussians | RowStates, data: tuple[Tensor, ...]
+    ) -> None:
         self.model, self.guide, self.data = model, guide, data
 
     def log_likelihood(self, num_samples: int = 1000, seed: int = 0) -> LogLikelihood:
@@ -69,10 +72,11 @@ def fit_proposals(
 
         E_q[log p(x_obs, z) - log q(z)] <= log p(x_obs),
 
-    as semi-amortized inference does (Kim et al. 2018). The encoder need not have been trained with missing entries.
+    as semi-amortized inference does (Kim et al. 2018). The encoder need not have been trained with missing entries. For
+    discrete latents the shares of the chains' states are the proposal, without a climb.
 
     Args:
-        model: The generative program, of continuous latents and a likelihood of independent entries.
+        model: The generative program, with a likelihood of independent entries or pixels.
         guide: With `encode(x, *context)`, as `AmortizedGuide`, and a density.
         x: Rows of shape (N, data_dim), NaN where missing, in any container that `fit` takes; with context in a tuple.
         chains: Where each Gaussian starts.
@@ -81,7 +85,7 @@ def fit_proposals(
         progress: Whether to show a progress bar.
 
     Raises:
-        InputError: If a latent is discrete, the guide has no density, or entries are not independent given z.
+        InputError: If the guide has no density, entries are not independent given z, or a class is a latent too.
     """
     check_integer(seed, "seed", minimum=0)
     check(
@@ -91,22 +95,34 @@ def fit_proposals(
     chains, fit = chains or PseudoGibbs(), fit or FIT
     data = entry_for(model, guide).rows(x)
     _check_densities(model, guide, *(part[:1] for part in data))
-    observed = ObservedEntries(model, left_out=2)
-    bar = progress_bar(len(data[0]) * fit.num_steps, "steps", "fitting proposals", shown=progress)
-    parts = []
+    proposal = _proposal(model, guide, *(part[:1] for part in data))
+    observed = ObservedEntries(model, left_out=proposal.num_parameters)
+    steps = len(data[0]) * (1 if isinstance(proposal, RowStates) else fit.num_steps)
+    bar = progress_bar(steps, "steps", "fitting proposals", shown=progress)
+    parts: list[tuple[Tensor, ...]] = []
     with undisturbed(data), evaluation_mode(model, guide), bar:
-        sizes = {
-            site["name"]: site["fn"].event_shape.numel()
-            for site in unbounded_sites(model, tuple(part[:1] for part in data))
-        }
         for start in range(0, len(data[0]), ROWS):
             block = tuple(part[start : start + ROWS] for part in data)
-            (own_seed,) = derive_seeds(seed, start, count=1)
-            torch.manual_seed(own_seed)
-            near = _in_order(guide, chains.draw(model, guide, *block), sizes, *block)
-            parts.append(_fitted(observed, RowGaussians(sizes), near, block, fit, bar))
+            torch.manual_seed(derive_seed(seed, start))
+            near = chains.draw(model, guide, *block)
+            if isinstance(proposal, RowStates):
+                prior = model.prior(*taken_context(model.prior, block[1:], beside=0))
+                parts.append((states_near(near, prior.mean, proposal.variables),))
+                bar.update(len(near[0]))
+            else:
+                near = _in_order(guide, near, proposal.sizes, *block)
+                parts.append(_fitted(observed, proposal, near, block, fit, bar))
     parameters = tuple(torch.cat(column) for column in zip(*parts, strict=True))
-    return FittedProposals(observed, RowGaussians(sizes), (*data, *parameters))
+    return FittedProposals(observed, proposal, (*data, *parameters))
+
+
+def _proposal(model: GenerativeModel, guide: Any, *row: Tensor) -> RowGaussians | RowStates:
+    """Return the family of proposals, from a run on one row."""
+    if isinstance(guide, DiscreteGuide):
+        return RowStates(guide.variables)
+    with undisturbed(row), evaluation_mode(model, guide):
+        sites = unbounded_sites(model, row)
+    return RowGaussians({site["name"]: site["fn"].event_shape.numel() for site in sites})
 
 
 def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Tensor) -> None:
@@ -119,7 +135,7 @@ def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Te
             "Expected a guide with a density, as p(z | x) has one; got a point, as of an autoencoder, whose model has "
             "no likelihood.",
         )
-        cell_log_prob(model.decode(posterior.sample(), *context), filled)
+        parts_log_prob(model.decode(posterior.sample(), *context), filled)
 
 
 def _in_order(guide: Any, z: Tensor, sizes: dict[str, int], x: Tensor, *context: Tensor) -> Tensor:

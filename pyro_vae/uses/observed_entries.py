@@ -9,25 +9,26 @@ from pyro.distributions import TorchDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Size, Tensor
 
+from pyro_vae._checks import check
 from pyro_vae._context import ContextRange, context_range_of
 from pyro_vae._programs import Program
 from pyro_vae.evaluate._weighted_runs import cell_log_prob
 
-__all__ = ["ObservedEntries"]
+__all__ = ["ObservedEntries", "parts_log_prob"]
 
 
 class ObservedEntries(Program):
     """A program with `p(x_obs | z) = prod_j p(x_j | z)` over the observed entries j in place of p(x | z).
 
-    As entries are independent given z this is exactly the marginal of the missing ones, which are NaN. Models whose
-    likelihood takes missing entries itself need none of it.
+    As entries, or pixels of several channels, are independent given z this is exactly the marginal of the missing ones,
+    which are NaN. Models whose likelihood takes missing entries itself need none of it.
 
     Args:
         model: A Pyro program with one observed site, whose entries are independent given z and may be 0.
         left_out: How many context tensors at the end are the guide's, and not the model's.
 
     Raises:
-        InputError: In a run, if entries are not independent given z.
+        InputError: In a run, if neither entries nor pixels are independent given z.
     """
 
     def __init__(self, model: Callable[..., Any], left_out: int = 0) -> None:
@@ -93,5 +94,34 @@ class _Observed(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of the entries that are not NaN, shape (...), nats."""
         # 0 in their place: with NaN the gradient would be NaN too.
-        cells = cell_log_prob(self.whole, value.nan_to_num(0.0))
-        return (cells * ~value.isnan()).sum(-1)
+        cells = parts_log_prob(self.whole, value.nan_to_num(0.0))
+        observed = ~value.isnan()
+        if cells.shape[-1] != value.shape[-1]:
+            observed = _observed_pixels(observed, cells.shape[-1])
+        return (cells * observed).sum(-1)
+
+
+def parts_log_prob(whole: Any, value: Tensor) -> Tensor:
+    """Return the log-density of the parts of a row that are independent given z: entries, or pixels of all channels.
+
+    Raises:
+        InputError: If no such parts are known.
+    """
+    wrapped: Any
+    for wrapped in (whole, getattr(whole, "base_dist", None)):  # a plate may have wrapped it
+        if hasattr(wrapped, "position_log_prob"):
+            pixels: Tensor = wrapped.position_log_prob(value)
+            return pixels
+    return cell_log_prob(whole, value)
+
+
+def _observed_pixels(observed: Tensor, num_positions: int) -> Tensor:
+    """Return which pixels are observed, shape (..., positions), from the entries (..., channels * positions)."""
+    channels = observed.unflatten(-1, (-1, num_positions))
+    some, every = channels.any(-2), channels.all(-2)
+    check(
+        bool((some == every).all()),
+        "Expected pixels missing in all channels or in none, as the channels of this likelihood depend on one another; "
+        "got others. Hide whole pixels.",
+    )
+    return every

@@ -29,6 +29,8 @@ class RowGaussians(Program):
         sizes: Of the latent sites, in the order in which loc and L join them.
     """
 
+    num_parameters = 2
+
     def __init__(self, sizes: Mapping[str, int]) -> None:
         super().__init__()
         self.sizes = dict(sizes)
@@ -36,7 +38,7 @@ class RowGaussians(Program):
     @property
     def context_range(self) -> ContextRange:
         """At least loc and L."""
-        return ContextRange(2, math.inf)
+        return ContextRange(self.num_parameters, math.inf)
 
     def forward(self, x: Tensor, *context: Tensor) -> None:
         """Run the program on rows x, shape (N, data_dim), with loc (N, D) and L (N, D, D) last in the context."""

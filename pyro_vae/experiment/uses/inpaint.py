@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae import plots
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.contexts import ClassContext, EntryContext
+from pyro_vae.data.preprocessing import Dequantize, Preprocessing
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.stored_units import in_stored_units, stored_scale
 from pyro_vae.evaluate import Imputation
@@ -123,9 +124,19 @@ def inpaint_to(
         return _picture(used, x.cpu(), given.cpu(), found, hide)
 
     classes = context[0] if isinstance(row_format.context, ClassContext) else None
-    output.write_rows(found.value, row_format, picture, drawn=False, classes=classes)
+    visible = _without_noise(x.cpu().double(), row_format.preprocessing)
+    output.write_rows(
+        torch.where(hidden, found.value, visible), row_format, picture, drawn=False, classes=classes
+    )
     written = [out, *(_write_beside(output, used, found) if output.kind == "array" else [])]
     return "\n".join([*_told(used, x.cpu(), hidden, found, num_samples), *(f"written: {p}" for p in written)])
+
+
+def _without_noise(x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return rows with each entry in the middle of its level, where dequantization has put it anywhere on it."""
+    if not isinstance(preprocessing, Dequantize):
+        return x
+    return ((preprocessing.levels * x).floor() + 0.5) / preprocessing.levels
 
 
 def _check_images(folder: Path, row_format: RowFormat) -> None:
