@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import SCRIPTS, assert_within_sigma, script
+from scipy.stats import multivariate_normal, norm
 
 sys.path.insert(0, str(SCRIPTS))
 
 from benchmarks._scoring import Curve, Score, programs_of, score
 from benchmarks._snapshots import Snapshots, learning_rates
+from benchmarks.imputation import Completed, measured
 from benchmarks.inpainting import METHODS, Halves
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.ours import trainer_of
@@ -197,11 +199,24 @@ def test_names_that_there_are_not_end_in_a_sentence(arguments, names, capsys):
 
 @pytest.mark.slow
 def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_path, capsys):
-    options = ["--datasets", "breast-cancer", "--methods", "mean", "--masks", 2, "--out", tmp_path]
+    options = [
+        "--datasets",
+        "breast-cancer",
+        "--methods",
+        "mean",
+        "factor-analysis",
+        "--masks",
+        2,
+        "--out",
+        tmp_path,
+    ]
     assert script("imputation", *options, name="benchmark.py") == 0
-    errors = json.loads((tmp_path / "imputation.json").read_text())["errors"]["breast-cancer"]["mean"]
+    found = json.loads((tmp_path / "imputation.json").read_text())["measures"]["breast-cancer"]
     # Of standardized columns the mean is wrong by one standard deviation; 8500 entries, of heavy tails.
-    assert np.mean(errors) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(found["squared_error"]["mean"]) == pytest.approx(1.0, abs=0.1)
+    # A standard normal has -1.42 nats an entry, the correlations of this table are worth more than half of a nat.
+    assert -0.9 < np.mean(found["log_p"]["factor-analysis"]) < 0
+    assert found["log_p"]["mean"] == []
     assert "| breast-cancer | " in capsys.readouterr().out
 
 
@@ -226,3 +241,19 @@ def test_hidden_halves_are_scored_by_independent_pixels():
     best = scores["PPCA's conditional mean"]
     assert changed.mean() * 0.9 < best.error.mean() < 1.6 * changed.mean()
     assert best.log_prob.mean() > mean.log_prob.mean()
+
+
+def test_log_p_of_missing_entries_is_that_of_a_conditional_normal():
+    joint = multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]])
+    x = joint.rvs(50, random_state=0)
+    holes = x.copy()
+    holes[::2, 1] = np.nan
+
+    def score(rows):
+        both = ~np.isnan(rows[:, 1])
+        return np.where(both, joint.logpdf(np.nan_to_num(rows)), norm.logpdf(rows[:, 0]))
+
+    truth = norm.logpdf(x[::2, 1], 0.8 * x[::2, 0], 0.6).mean()
+    found = measured(Completed(np.where(np.isnan(holes), 0.8 * x[:, :1], holes), score), x, holes)
+    assert found["log_p"] == pytest.approx(truth)
+    assert found["squared_error"] == pytest.approx(np.mean((x[::2, 1] - 0.8 * x[::2, 0]) ** 2))

@@ -1,4 +1,4 @@
-"""Imputation of values missing completely at random: squared error of each method on the same masks."""
+"""Imputation of values missing completely at random: squared error and log p of each method on the same masks."""
 
 from __future__ import annotations
 
@@ -17,52 +17,69 @@ NOTEBOOK_SEED = 1234
 """Of the first mask, as in the notebook of Mattei & Frellsen (2019)."""
 
 
-def _iterative(estimator: Any = None, **settings: Any) -> Callable[[Array], Array]:
-    def complete(x: Array) -> Array:
+@dataclass(frozen=True)
+class Completed:
+    """What a method makes of rows with NaN.
+
+    Args:
+        values: The rows with all entries, shape (N, D).
+        score: log p of the observed entries of each of N rows, in nats; None of a method without a density.
+    """
+
+    values: Array
+    score: Callable[[Array], Array] | None = None
+
+
+Method = Callable[[Array], Completed]
+
+
+def _iterative(estimator: Any = None, **settings: Any) -> Method:
+    def complete(x: Array) -> Completed:
         from sklearn.experimental import enable_iterative_imputer  # noqa: F401
         from sklearn.impute import IterativeImputer
 
-        return np.asarray(IterativeImputer(estimator, random_state=0, **settings).fit_transform(x))
+        return Completed(IterativeImputer(estimator, random_state=0, **settings).fit_transform(x))
 
     return complete
 
 
-def _forest(x: Array) -> Array:
+def _forest(x: Array) -> Completed:
     from sklearn.ensemble import RandomForestRegressor
 
     return _iterative(RandomForestRegressor(n_estimators=100, random_state=0), max_iter=10)(x)
 
 
-def _neighbours(x: Array) -> Array:
+def _neighbours(x: Array) -> Completed:
     from sklearn.impute import KNNImputer
 
-    return np.asarray(KNNImputer().fit_transform(x))
+    return Completed(KNNImputer().fit_transform(x))
 
 
-def _mean(x: Array) -> Array:
-    return np.where(np.isnan(x), np.nanmean(x, axis=0), x)
+def _mean(x: Array) -> Completed:
+    return Completed(np.where(np.isnan(x), np.nanmean(x, axis=0), x))
 
 
-def _of_best_size(make: Callable[[int], Any]) -> Callable[[Array], Array]:
+def _of_best_size(make: Callable[[int], Any]) -> Method:
     """Return imputation by the latent size with the highest log p of a fifth of the rows, held out."""
 
-    def complete(x: Array) -> Array:
+    def complete(x: Array) -> Completed:
         held = np.random.default_rng(0).random(len(x)) < 0.2
         sizes = [q for q in (1, 2, 3, 5, 8) if q < x.shape[1] - 1]
         best = max(sizes, key=lambda q: make(q).fit(x[~held]).score(x[held]))
-        return np.asarray(make(best).fit(x).impute(x))
+        fitted = make(best).fit(x)
+        return Completed(fitted.impute(x), fitted.score_samples)
 
     return complete
 
 
-def _baseline(name: str, **settings: Any) -> Callable[[Array], Array]:
+def _baseline(name: str, **settings: Any) -> Method:
     from pyro_vae import baselines
 
     return _of_best_size(lambda q: getattr(baselines, name)(q, random_state=0, **settings))
 
 
-def _vae(x: Array) -> Array:
-    """Return the mean of three autoencoders' imputations: 10 dimensions of z, 128 hidden units and K = 20."""
+def _vae(x: Array) -> Completed:
+    """Return the mean of three autoencoders, of 10 dimensions of z, 128 hidden units and K = 20."""
     from pyro_vae import VAE
 
     settings: dict[str, Any] = {
@@ -73,10 +90,18 @@ def _vae(x: Array) -> Array:
     }
     size = min(10, x.shape[1])
     fitted = [VAE(size, hidden=(128,), random_state=seed, **settings).fit(x) for seed in range(3)]
-    return np.asarray(np.mean([vae.impute(x) for vae in fitted], axis=0))
+
+    def score(rows: Array) -> Array:
+        from scipy.special import logsumexp
+
+        return np.asarray(
+            logsumexp([vae.score_samples(rows) for vae in fitted], axis=0) - np.log(len(fitted))
+        )
+
+    return Completed(np.mean([vae.impute(x) for vae in fitted], axis=0), score)
 
 
-METHODS: ByName[Callable[[], Callable[[Array], Array]]] = ByName(
+METHODS: ByName[Callable[[], Method]] = ByName(
     {
         "mean": lambda: _mean,
         "knn": lambda: _neighbours,
@@ -101,7 +126,7 @@ def with_holes(x: Array, seed: int, share: float) -> Array:
 
 @dataclass(frozen=True)
 class Imputation(Options):
-    """Mean squared error of imputed entries, rows fitted and completed at once, standardized by all of their values.
+    """Squared error and log p of imputed entries, rows fitted and completed at once, standardized by all their values.
 
     The first seed gives the mask that the MIWAE notebook uses (Mattei & Frellsen 2019).
     """
@@ -117,32 +142,54 @@ class Imputation(Options):
 
     def run(self) -> None:
         """Impute, print, write."""
-        errors = {name: self._errors(COMPLETE[name]()) for name in self.datasets}
-        rows = [[name, *(_told(errors[name][method]) for method in self.methods)] for name in self.datasets]
-        told = (
-            f"Mean squared error of entries in standard deviations, {self.share:.0%} missing completely at random; "
-            f"mean and standard error over {self.masks} masks; {machine(self)}\n\n"
-            + markdown(["table", *self.methods], rows)
+        found = {name: self._measures(COMPLETE[name]()) for name in self.datasets}
+        about = (
+            f"{self.share:.0%} missing completely at random; mean and standard error over {self.masks} masks; "
+            f"{machine(self)}"
         )
-        write(self.out, "imputation", told, {"share": self.share, "errors": errors})
+        parts = []
+        for kind, title in MEASURES.items():
+            rows = [[name, *(_told(found[name][kind][method]) for method in self.methods)] for name in found]
+            parts.append(f"{title}; {about}\n\n{markdown(['table', *self.methods], rows)}")
+        write(self.out, "imputation", "\n\n".join(parts), {"share": self.share, "measures": found})
 
-    def _errors(self, x: Array) -> dict[str, list[float]]:
+    def _measures(self, x: Array) -> dict[str, dict[str, list[float]]]:
         x = (x - x.mean(axis=0)) / x.std(axis=0)
-        errors: dict[str, list[float]] = {method: [] for method in self.methods}
+        measures: dict[str, dict[str, list[float]]] = {
+            kind: {method: [] for method in self.methods} for kind in MEASURES
+        }
         for mask in range(self.masks):
             holes = with_holes(x, NOTEBOOK_SEED + mask, self.share)
-            missing = np.isnan(holes)
             for method in self.methods:
                 with warnings.catch_warnings():
-                    warnings.simplefilter(
-                        "ignore"
-                    )  # of convergence, which rivals may not reach at their defaults
+                    warnings.simplefilter("ignore")  # of convergence, which rivals may not reach
                     completed = METHODS[method]()(holes)
-                errors[method].append(float(np.mean((completed - x)[missing] ** 2)))
-        return errors
+                    for kind, value in measured(completed, x, holes).items():
+                        measures[kind][method].append(value)
+        return measures
 
 
-def _told(errors: list[float]) -> str:
-    if len(errors) < 2:
-        return f"{errors[0]:.4f}"
-    return f"{np.mean(errors):.4f} ± {np.std(errors, ddof=1) / np.sqrt(len(errors)):.4f}"
+MEASURES = {
+    "squared_error": "Mean squared error of missing entries in standard deviations",
+    "log_p": "log p(missing entries given the observed ones of their rows) in nats per missing entry, of "
+    "standardized columns",
+}
+"""By name in the JSON file, what is measured."""
+
+
+def measured(completed: Completed, x: Array, holes: Array) -> dict[str, float]:
+    """Return the measures of one mask that a method has.
+
+    `log p(x_mis | x_obs) = log p(x) - log p(x_obs)`, with an estimate of each where log p is estimated.
+    """
+    missing = np.isnan(holes)
+    found = {"squared_error": float(np.mean((completed.values - x)[missing] ** 2))}
+    if completed.score is not None:
+        found["log_p"] = float(np.sum(completed.score(x) - completed.score(holes)) / missing.sum())
+    return found
+
+
+def _told(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.4f}" if values else ""
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}"
