@@ -10,17 +10,18 @@ calm_threads()
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from pyro_vae._checks import check, check_integer
 from pyro_vae._command_line import parse
 from pyro_vae.progress import quiet
+from pyro_vae.settings.scoring import ScoringOptions
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ScoringOptions):
     """Rank rows by log p(x) with its error, name their strange cells, and measure detection where there are labels."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -35,18 +36,8 @@ class Arguments:
     """Rows that are shown, and looked at cell by cell."""
     num_samples: int = 1000
     """Samples of z for each row."""
-    widen: float = 1.0
-    """Draw from the guide made so many times as wide, where its weights have heavy tails."""
-    defensive: float = 0.0
-    """Share of the samples that are drawn from the prior."""
-    seed: int = 0
-    """Of the noise."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
     out: Path | None = None
     """Folder for anomalies.csv and anomalies.json; one within the run's where not given."""
-    quiet: bool = False
-    """Show no progress bars."""
 
 
 def main() -> int:
@@ -71,7 +62,7 @@ def rank(arguments: Arguments) -> int:
     labels, named = None, ""
     if arguments.label is not None:
         labels, named = anomaly_labels(arguments.data, arguments.label, arguments.anomaly)
-    settings = ScoreSettings(arguments.num_samples, arguments.seed, arguments.widen, arguments.defensive)
+    settings = ScoreSettings.of(arguments)
     scoring = open_scoring(arguments.run, arguments.data, settings, arguments.out, arguments.device)
     check(
         not scoring.run.config.model.part("guide").is_point,

@@ -10,17 +10,18 @@ calm_threads()
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae._command_line import parse
 from pyro_vae.progress import quiet
+from pyro_vae.settings.scoring import ScoringOptions
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ScoringOptions):
     """Estimate log p(x) of each row by importance sampling; write evaluation.json and scores.csv.
 
     Rows of an autoencoder, which has no likelihood, are scored by the error of their reconstructions.
@@ -30,29 +31,17 @@ class Arguments:
     """Folder of a finished run."""
     data: Path | None = None
     """Rows to score instead of the run's test split: a file or folder as for --dataset."""
-    num_samples: int = 5000
-    """Samples of z for each row."""
     ais: bool = False
     """Also by annealed importance sampling, with a check on rows that the model draws."""
     gaps: bool = False
     """Also take the gap between ELBO and log p(x) apart: what the guide's family lacks, and what its encoder."""
     check_rows: int = 200
     """Rows for --ais and --gaps, which cost more, from all over the split."""
-    widen: float = 1.0
-    """Draw from the guide made so many times as wide, where its weights have heavy tails."""
-    defensive: float = 0.0
-    """Share of the samples that are drawn from the prior."""
-    seed: int = 0
-    """Of the noise."""
     max_memory: float | None = None
     """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU, more where samples share
     much."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
     out: Path | None = None
     """Folder for evaluation.json and scores.csv; that of the run where not given."""
-    quiet: bool = False
-    """Show no progress bars."""
 
 
 def main() -> int:
@@ -72,7 +61,7 @@ def score(arguments: Arguments) -> int:
     from pyro_vae.processes import started_processes
 
     processes = started_processes()
-    settings = ScoreSettings(arguments.num_samples, arguments.seed, arguments.widen, arguments.defensive)
+    settings = ScoreSettings.of(arguments)
     scoring = open_scoring(
         arguments.run, arguments.data, settings, arguments.out, arguments.device, processes
     )

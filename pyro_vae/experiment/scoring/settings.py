@@ -8,6 +8,7 @@ from typing import Any
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.evaluate import DefensiveGuide, JointDefensiveGuide, WidenedGuide
 from pyro_vae.experiment.load_run import Run
+from pyro_vae.settings.scoring import ScoringOptions
 
 __all__ = ["ScoreSettings"]
 
@@ -36,6 +37,11 @@ class ScoreSettings:
         check_integer(self.seed, "--seed", minimum=0, maximum=2**31 - 1)
         check_positive(self.widen, "--widen")
         check(0 <= self.defensive < 1, f"Expected --defensive in [0, 1), a share; got {self.defensive}.")
+
+    @classmethod
+    def of(cls, options: ScoringOptions) -> ScoreSettings:
+        """Return the settings that a command line gives."""
+        return cls(options.num_samples, options.seed, options.widen, options.defensive)
 
     def proposal(self, run: Run) -> Any:
         """Return the program that z is drawn from."""
