@@ -122,3 +122,45 @@ def test_bad_arguments_end_in_one_sentence(table, tmp_path, capsys):
     ]:
         assert script(*arguments, name="anomalies.py") == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_auroc_printed_is_that_of_the_ranking(tmp_path, capsys):
+    rng = np.random.default_rng(5)
+    level = rng.integers(0, 3, 300)
+    value = level + 0.3 * rng.standard_normal(300)
+    strange = rng.random(300) < 0.1
+    level = np.where(strange, (level + rng.integers(1, 3, 300)) % 3, level)  # at odds with the value
+    lines = [
+        f"{v:.3f},{'abc'[k]},{rng.poisson(2)},{'odd' if bad else 'usual'}"
+        for v, k, bad in zip(value, level, strange, strict=True)
+    ]
+    normal = [line for line in lines if line.endswith("usual")]
+    train, new = tmp_path / "train.csv", tmp_path / "new.csv"
+    train.write_text("\n".join(["value,level,visits", *(line.rsplit(",", 1)[0] for line in normal)]))
+    new.write_text("\n".join(["level,state,value,visits", *(_reordered(line) for line in lines)]))
+    options = (
+        "--likelihood table --hidden 16 --latent-dim 1 --epochs 20 --lr 0.04 --batch-size 64 --evaluate none"
+    )
+    with without_figures():
+        run = tmp_path / "run"
+        assert script("--dataset", train, *options.split(), "--compile", "off", "--out", run) == 0
+    capsys.readouterr()
+    words = [run, new, "--label", "state", "--num-samples", 100, "--out", tmp_path]
+    assert script(*words, name="anomalies.py") == 0
+    told = capsys.readouterr().out
+    found = list(csv.DictReader((tmp_path / "anomalies.csv").read_text().splitlines()))
+    score = {int(line["row"]): -float(line["log_likelihood"]) for line in found}
+    assert sorted(score) == list(range(300))
+    assert {int(line["row"]) for line in found if line["is_anomaly"] == "1"} == set(np.flatnonzero(strange))
+    pairs = itertools.product(np.flatnonzero(strange), np.flatnonzero(~strange))
+    truth = np.mean([(score[a] > score[b]) + 0.5 * (score[a] == score[b]) for a, b in pairs])
+    (line,) = [line for line in told.splitlines() if line.strip().startswith("-log p(x)")]
+    assert line.split()[2] == f"{truth:.3f}"
+    assert truth > 0.8
+    assert "anomalies are rows with state = odd" in told
+
+
+def _reordered(line):
+    value, level, visits, state = line.split(",")
+    return f"{level},{state},{value},{visits}"
