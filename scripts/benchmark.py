@@ -21,6 +21,7 @@ from benchmarks.imputation import Imputation
 from benchmarks.inpainting import Inpainting
 from benchmarks.likelihood import Likelihood
 from benchmarks.neighbour import Neighbour
+from benchmarks.novelty import Novelty
 from benchmarks.processes import Processes
 from benchmarks.quality import Quality
 from benchmarks.step import Startup, Step
@@ -40,6 +41,7 @@ def main() -> int:
         | Imputation
         | Detection
         | Inpainting
+        | Novelty
     )
     benchmark = parse(kinds, prefixes=True)
     benchmark.run()

@@ -257,3 +257,47 @@ def test_log_p_of_missing_entries_is_that_of_a_conditional_normal():
     found = measured(Completed(np.where(np.isnan(holes), 0.8 * x[:, :1], holes), score), x, holes)
     assert found["log_p"] == pytest.approx(truth)
     assert found["squared_error"] == pytest.approx(np.mean((x[::2, 1] - 0.8 * x[::2, 0]) ** 2))
+
+
+@pytest.mark.slow
+def test_detection_by_autoencoders_is_measured(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    strange = rng.random(200) < 0.1
+    rows = np.column_stack([rng.standard_normal((200, 3)), rng.random(200) < 0.3])
+    rows[strange, 1] += 8
+    (tmp_path / "tables").mkdir()
+    table = np.column_stack([rows, strange])
+    np.savetxt(
+        tmp_path / "tables" / "mammography.csv", table, delimiter=",", header="a,b,c,d,label", comments=""
+    )
+    monkeypatch.setenv("PYRO_VAE_DATA", str(tmp_path))
+    options = ["--datasets", "mammography", "--methods", "vae", "--seeds", 1, "--out", tmp_path]
+    assert script("detection", *options, name="benchmark.py") == 0
+    found = json.loads((tmp_path / "detection.json").read_text())["auroc_and_average_precision"]
+    assert found["mammography"]["vae"][0][0] > 0.99
+    assert "| mammography | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_novelty_of_a_digit_left_out_is_measured(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 6000), ("t10k", 200)):
+        labels = rng.integers(0, 2, count).astype(np.uint8)
+        # A one is bright below, a zero above.
+        images = np.zeros((count, 28, 28), np.uint8)
+        images[labels == 0, :14] = 255
+        images[labels == 1, 14:] = 255
+        images = np.where(rng.random(images.shape) < 0.1, 255 - images, images)
+        for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = b"\0\0\x08" + bytes([values.ndim]) + np.array(values.shape, ">u4").tobytes()
+            (raw / f"{part}-{kind}-ubyte").write_bytes(head + values.tobytes())
+    monkeypatch.setenv("PYRO_VAE_DATA", str(tmp_path))
+    words = "novelty --sets 1 --methods vae ppca --epochs 2 --num-samples 5 --max-rows 300"
+    assert script(*words.split(), "--out", tmp_path, name="benchmark.py") == 0
+    areas = json.loads((tmp_path / "novelty.json").read_text())["auroc"]["1"]
+    assert areas["vae, -log p(x)"] == areas["vae, -ELBO"] == areas["PPCA, -log p(x)"] == 1
+    assert "| 1 | 1.000 |" in capsys.readouterr().out
+    assert script("novelty", "--sets", "10", name="benchmark.py") == 2
+    assert "Expected one of 0, 1, " in capsys.readouterr().err
