@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from helpers import script
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from pyro_vae import load_run
 from pyro_vae.data.new_rows import rows_like
@@ -110,6 +111,19 @@ def test_paths_and_inpainted_halves_are_written(digits, tmp_path):
     assert draws.shape == (2, 3, 8, 8)
     np.testing.assert_array_equal(full[:, 4:], draws[0, :, 4:])  # visible pixels are those of the rows
     assert len(pd.read_csv(tmp_path / "full.rows.csv")) == 3
+
+
+def test_entries_that_are_context_stay(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "clean.npy"
+    assert script(*SMALL, "--context", "quadrants", "--out", run) == 0
+    assert script(run, "digits", "-o", out, name="denoise.py") == 0
+    clean, sd = np.load(out), np.load(tmp_path / "clean.sd.npy")
+    given = (sd == 0).all(0)
+    assert given.sum() == 16
+    x = load_digits().images[open_rows(run, None).split.index]
+    assert np.abs(clean - x)[:, given].max() <= 0.5 + 1e-4  # of the noise of dequantization
+    assert script(run, "-n", 5, "-o", tmp_path / "new.npy", name="generate.py") == 0
+    assert np.load(tmp_path / "new.npy").shape == (5, 8, 8)
 
 
 @pytest.mark.parametrize(

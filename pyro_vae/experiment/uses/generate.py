@@ -70,7 +70,9 @@ def generate_to(
 
     def picture() -> Figure:
         columns = min(COLUMNS, math.ceil(math.sqrt(len(rows))))
-        ax = plots.samples(rows, row_format.data_shape, columns=columns, value_range=range_of(rows))
+        ax = plots.samples(
+            rows, row_format.data_shape, columns=columns, value_range=range_of(row_format, rows)
+        )
         ax.set_title(f"{what}, {drawn_from}", fontsize="medium")
         return ax.figure  # type: ignore[return-value]
 

@@ -153,7 +153,7 @@ def _check_images(folder: Path, row_format: RowFormat) -> None:
 
 
 def _picture(used: UsedRows, x: Tensor, given: Tensor, found: Imputation, hide: str) -> Figure:
-    low, high = range_of(x)
+    low, high = range_of(used.row_format, x)
     images: dict[str, Any] = {"data": x, "given": given.nan_to_num((low + high) / 2), "mean": found.value}
     images |= {f"draw {number + 1}": draw for number, draw in enumerate(found.draws)}
     shape = used.row_format.data_shape

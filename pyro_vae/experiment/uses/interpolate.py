@@ -70,7 +70,9 @@ def interpolate_to(
     means = whole_rows(used.row_format, used.run.model.decode(codes, *context).mean, context)
 
     def picture() -> Figure:
-        ax = plots.samples(means, used.row_format.data_shape, columns=num_steps, value_range=range_of(means))
+        ax = plots.samples(
+            means, used.row_format.data_shape, columns=num_steps, value_range=range_of(used.row_format, means)
+        )
         ax.set_title(f"{ends.title}: means E[x|z], z on a {_NAMES[path]}", fontsize="medium")
         return ax.figure  # type: ignore[return-value]
 

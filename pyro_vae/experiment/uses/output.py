@@ -14,11 +14,12 @@ from torch import Tensor
 
 from pyro_vae._checks import check
 from pyro_vae.data.contexts import ClassContext, EntryContext
+from pyro_vae.data.preprocessing import AsFloat, Centre
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.stored_units import in_stored_units
 from pyro_vae.storage import write_atomically, write_folder
 
-__all__ = ["Output", "is_image", "range_of", "whole_rows"]
+__all__ = ["Output", "is_image", "range_of", "whole_rows", "whole_spread"]
 
 ENDINGS = {".npy": "array", ".csv": "table", ".png": "picture", "": "folder"}
 KINDS = {"array": ".npy", "table": ".csv", "picture": ".png", "folder": "a folder"}
@@ -36,8 +37,20 @@ def whole_rows(row_format: RowFormat, x: Tensor, context: tuple[Tensor, ...]) ->
     return divided.joined(x, context[0]) if isinstance(divided, EntryContext) else x
 
 
-def range_of(x: Tensor) -> tuple[float, float]:
-    """Return what is black and what is full brightness: 0 and 1, or for rows that lie outside what they span."""
+def whole_spread(row_format: RowFormat, sd: Tensor) -> Tensor:
+    """Return standard deviations of whole rows, shape (N, D), from those of x: 0 for entries that are context."""
+    divided = row_format.context
+    if not isinstance(divided, EntryContext):
+        return sd
+    whole = sd.new_zeros(len(sd), row_format.data_dim)
+    whole[:, list(divided.rest(row_format.data_dim))] = sd
+    return whole
+
+
+def range_of(row_format: RowFormat, x: Tensor) -> tuple[float, float]:
+    """Return what is black and what is full brightness: 0 and 1, or what floats outside of these span."""
+    if not isinstance(row_format.preprocessing, AsFloat | Centre):
+        return (0.0, 1.0)
     low, high = float(x.min()), float(x.max())
     return (0.0, 1.0) if (low >= 0 and high <= 1) or low == high else (low, high)
 
@@ -123,7 +136,7 @@ class Output:
             from pyro_vae.plots import write_images
 
             with write_folder(self.path) as folder:
-                write_images(folder, rows, row_format.data_shape, value_range=range_of(rows))
+                write_images(folder, rows, row_format.data_shape, value_range=range_of(row_format, rows))
 
     def write_array(self, array: NDArray[Any], path: Path | None = None) -> None:
         """Write an array as .npy, to a path beside the output's where given."""
