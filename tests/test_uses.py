@@ -11,9 +11,10 @@ import torch
 from helpers import assert_within_sigma
 from programs import small_vae
 
-from pyro_vae import LinearGaussianModel
+from pyro_vae import DiagonalNormalGuide, GenerativeModel, LinearGaussianModel, StandardNormal
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
+from pyro_vae.data.columns import Column
 from pyro_vae.data.preprocessing import (
     AsFloat,
     BinarizeDynamic,
@@ -25,6 +26,7 @@ from pyro_vae.data.preprocessing import (
 from pyro_vae.data.stored_units import in_stored_units, stored_scale
 from pyro_vae.guides import AmortizedGuide, PointGuide
 from pyro_vae.guides.exact_linear import ExactLinearGuide
+from pyro_vae.likelihoods.table import TableLikelihood
 from pyro_vae.uses import denoise_rows, encode_rows, generate_rows, great_circle, straight_line
 
 
@@ -105,6 +107,22 @@ def test_denoising_of_a_linear_model_is_its_closed_form(linear):
     sd = np.sqrt(np.diag(ppca.components_.T @ covariance @ ppca.components_))
     assert_within_sigma(found.mean, ppca.inverse_transform(mean), sd / math.sqrt(particles))
     assert_within_sigma(found.sd, np.tile(sd, (20, 1)), sd / math.sqrt(2 * particles), sigmas=5)
+
+
+def test_levels_without_order_are_not_averaged():
+    """Level 0 for z > 0.2 and 2 below: their mean, level 1, is never probable."""
+    columns = (Column("kind", "categorical", ("a", "b", "c")), Column("size", "real"))
+    likelihood = TableLikelihood(torch.zeros(2), torch.ones(2), columns)
+    decoder, encoder = torch.nn.Linear(1, likelihood.num_outputs), torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        decoder.weight[:], decoder.bias[:] = 0.0, 0.0
+        decoder.weight[-3:, 0], decoder.bias[-3:] = torch.tensor([9.0, 0, -9]), torch.tensor([-1.8, -1, 1.8])
+        encoder.weight[:], encoder.bias[:] = 0.0, 0.0
+    model = GenerativeModel(StandardNormal(1), decoder, likelihood)
+    found = denoise_rows(model, DiagonalNormalGuide(encoder), torch.zeros(5, 2), num_particles=200)
+    assert found.mean[:, 0].tolist() == [2.0] * 5
+    assert found.sd[:, 0].isnan().all()
+    assert found.sd[:, 1].isfinite().all()
 
 
 def test_an_autoencoder_denoises_to_its_reconstruction():

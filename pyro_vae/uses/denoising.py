@@ -13,6 +13,7 @@ from pyro_vae._checks import check, check_integer
 from pyro_vae._context import taken_context
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
+from pyro_vae.distributions.table import Levels
 from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.networks.corruption import rows_as_given
 from pyro_vae.objectives.supports import is_point_mass
@@ -50,8 +51,8 @@ def denoise_rows(
     """Return mean and standard deviation over particles of E[x | z], z ~ q(z | x~), for corrupted rows x~.
 
     Rows are taken as they are given: a guide that corrupts what it sees in training does not here. The error of the
-    mean is about sd / sqrt(num_particles). Columns of levels without order have the most probable level of each
-    particle averaged, which has no meaning: take `impute` for tables. Modules are in evaluation mode meanwhile.
+    mean is about sd / sqrt(num_particles). Columns of levels without order get the level that is most probable on
+    average over the particles, and no standard deviation (NaN). Modules are in evaluation mode meanwhile.
 
     Args:
         model: With `decode(z, *context)`, as `GenerativeModel`.
@@ -87,8 +88,15 @@ def _denoised(model: Any, guide: Any, num_particles: int, x: Tensor, *context: T
         return DenoisedRows(model.decode(posterior.mean, *context).mean, None)
     z = posterior.sample((num_particles,))
     repeated = (part.repeat(num_particles, *[1] * (part.ndim - 1)) for part in context)
-    means = model.decode(z.flatten(0, 1), *repeated).mean.unflatten(0, z.shape[:2]).double()
-    return DenoisedRows(means.mean(0).to(x.dtype), means.std(0).to(x.dtype))
+    likelihood = model.decode(z.flatten(0, 1), *repeated)
+    means = likelihood.mean.unflatten(0, z.shape[:2]).double()
+    mean, sd = means.mean(0), means.std(0)
+    for block in getattr(likelihood, "blocks", ()):  # of a table
+        if isinstance(block.p, Levels) and not block.p.ordered:
+            probs = block.p.probs.unflatten(0, z.shape[:2]).mean(0)
+            mean[:, list(block.columns)] = probs.argmax(-1).to(mean)
+            sd[:, list(block.columns)] = torch.nan
+    return DenoisedRows(mean.to(x.dtype), sd.to(x.dtype))
 
 
 def guide_context(guide: Any, x: Tensor, context: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -47,13 +47,18 @@ class FittedProposals:
     ) -> None:
         self.model, self.guide, self.data = model, guide, data
 
-    def log_likelihood(self, num_samples: int = 1000, seed: int = 0) -> LogLikelihood:
+    def log_likelihood(self, num_samples: int = 1000, seed: int = 0, progress: bool = False) -> LogLikelihood:
         """Return log p(x_obs) of each row by importance sampling, nats."""
-        return log_likelihood(self.model, self.guide, self.data, num_samples, seed=seed)
+        return log_likelihood(self.model, self.guide, self.data, num_samples, seed=seed, progress=progress)
 
-    def impute(self, num_samples: int = 1000, num_draws: int = 0, seed: int = 0) -> Imputation:
+    def impute(
+        self, num_samples: int = 1000, num_draws: int = 0, seed: int = 0, progress: bool = False
+    ) -> Imputation:
         """Return mean and spread of x_mis given x_obs, and draws, by importance resampling."""
-        return impute(self.model, self.guide, self.data, num_samples, num_draws=num_draws, seed=seed)
+        return impute(
+            self.model, self.guide, self.data, num_samples,
+            num_draws=num_draws, seed=seed, progress=progress,
+        )  # fmt: skip
 
 
 def fit_proposals(
@@ -186,7 +191,7 @@ def inpaint_rows(
         chains: As for `fit_proposals`.
         fit: As for `fit_proposals`.
         seed: Of all noise; the random state is put back.
-        progress: Whether to show a progress bar.
+        progress: Whether to show progress bars.
 
     Returns:
         Means, standard deviations and draws of the missing entries, and the effective number of samples of each row.
@@ -196,4 +201,4 @@ def inpaint_rows(
     """
     to_fit, to_draw = derive_seeds(seed, count=2)
     proposals = fit_proposals(model, guide, x, chains=chains, fit=fit, seed=to_fit, progress=progress)
-    return proposals.impute(num_samples, num_draws, to_draw)
+    return proposals.impute(num_samples, num_draws, to_draw, progress)
