@@ -28,6 +28,7 @@ from pyro_vae.guides import AmortizedGuide, PointGuide
 from pyro_vae.guides.exact_linear import ExactLinearGuide
 from pyro_vae.likelihoods.table import TableLikelihood
 from pyro_vae.uses import denoise_rows, encode_rows, generate_rows, great_circle, straight_line
+from pyro_vae.uses._blocks import rows_at_once
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +201,11 @@ def test_rows_go_back_to_the_units_of_the_file(preprocessing, stored):
     assert stored_scale(preprocessing) == pytest.approx(
         float((stored[0, 1] - stored[0, 0]) / (x[0, 1] - x[0, 0])), rel=1e-5
     )
+
+
+def test_fewer_rows_are_decoded_together_where_rows_are_large():
+    model, _ = small_vae()
+    outputs = model.likelihood.num_outputs
+    assert rows_at_once(model, 1, 500) == 500
+    assert rows_at_once(model, 2**25 // (7 * outputs), 500) == 7
+    assert rows_at_once(model, 2**30, 500) == 1

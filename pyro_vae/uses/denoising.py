@@ -18,11 +18,12 @@ from pyro_vae.evaluate._streaming import undisturbed
 from pyro_vae.networks.corruption import rows_as_given
 from pyro_vae.objectives.supports import is_point_mass
 from pyro_vae.progress import progress_bar
+from pyro_vae.uses._blocks import rows_at_once
 
 __all__ = ["DenoisedRows", "denoise_rows"]
 
 ROWS = 100
-"""Rows that are denoised together, all their particles at once."""
+"""Rows that are denoised together at most, all their particles at once."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def denoise_rows(
     bar = progress_bar(len(data[0]), "rows", "denoising", shown=progress)
     with undisturbed(data), evaluation_mode(model, guide), rows_as_given(guide), bar:
         torch.manual_seed(seed)
-        for start in range(0, len(data[0]), ROWS):
-            block = tuple(part[start : start + ROWS] for part in data)
+        size = rows_at_once(model, num_particles, ROWS)
+        for start in range(0, len(data[0]), size):
+            block = tuple(part[start : start + size] for part in data)
             parts.append(_denoised(model, guide, num_particles, *block))
             bar.update(len(block[0]))
     sds = [part.sd for part in parts if part.sd is not None]

@@ -12,11 +12,12 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.progress import progress_bar
+from pyro_vae.uses._blocks import rows_at_once
 
 __all__ = ["generate_rows"]
 
 ROWS = 500
-"""Rows that are decoded together."""
+"""Rows that are decoded together at most."""
 
 
 @torch.no_grad()
@@ -55,8 +56,9 @@ def generate_rows(
     bar = progress_bar(num_rows, "rows", "generating", shown=progress)
     with evaluation_mode(model), torch.random.fork_rng(), bar:
         torch.manual_seed(seed)
-        for start in range(0, num_rows, ROWS):
-            size, own = min(ROWS, num_rows - start), [part[start : start + ROWS] for part in given]
+        most = rows_at_once(model, 1, ROWS)
+        for start in range(0, num_rows, most):
+            size, own = min(most, num_rows - start), [part[start : start + most] for part in given]
             likelihood = model.decode(model.sample_prior(size, *own), *own)
             parts.append(likelihood.mean if means else likelihood.sample())
             bar.update(size)

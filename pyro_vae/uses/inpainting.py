@@ -21,6 +21,7 @@ from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.objectives.supports import is_point_mass
 from pyro_vae.progress import Bar, progress_bar
 from pyro_vae.seeds import derive_seed, derive_seeds
+from pyro_vae.uses._blocks import rows_at_once
 from pyro_vae.uses.observed_entries import ObservedEntries, parts_log_prob
 from pyro_vae.uses.pseudo_gibbs import PseudoGibbs
 from pyro_vae.uses.row_gaussians import RowGaussians, gaussian_near
@@ -29,7 +30,7 @@ from pyro_vae.uses.row_states import RowStates, states_near
 __all__ = ["FittedProposals", "fit_proposals", "inpaint_rows"]
 
 ROWS = 64
-"""Rows whose proposals are fitted together."""
+"""Rows whose proposals are fitted together at most."""
 FIT = RowFit(num_steps=100, num_particles=8, learning_rate=0.05)
 
 
@@ -106,8 +107,9 @@ def fit_proposals(
     bar = progress_bar(steps, "steps", "fitting proposals", shown=progress)
     parts: list[tuple[Tensor, ...]] = []
     with undisturbed(data), evaluation_mode(model, guide), bar:
-        for start in range(0, len(data[0]), ROWS):
-            block = tuple(part[start : start + ROWS] for part in data)
+        size = rows_at_once(model, max(chains.num_chains, fit.num_particles), ROWS)
+        for start in range(0, len(data[0]), size):
+            block = tuple(part[start : start + size] for part in data)
             torch.manual_seed(derive_seed(seed, start))
             near = chains.draw(model, guide, *block)
             if isinstance(proposal, RowStates):
