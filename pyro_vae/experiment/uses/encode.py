@@ -10,6 +10,8 @@ import numpy as np
 from pyro_vae.data.table_files import is_table_file, read_frame
 from pyro_vae.experiment.uses.open_use import UsedRows, open_rows
 from pyro_vae.experiment.uses.output import Output
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.networks import CorruptedInput
 from pyro_vae.uses import Codes, encode_rows
 
 __all__ = ["encode_to"]
@@ -45,8 +47,14 @@ def encode_to(folder: Path, data: Path | None, out: Path, *, seed: int = 0, devi
             output.write_array(codes.sd.cpu().numpy(), written[-1])
     lines = [f"{len(codes.mean)} rows of {used.split.name}: {codes.mean.shape[1]} dimensions of z"]
     lines += ["moments without a formula were estimated from 1000 draws a row"] if codes.drawn else []
-    lines += [f"note: {note}" for note in used.notes]
+    lines += [f"note: {note}" for note in (*used.notes, *_corrupted(used.run.guide))]
     return "\n".join([*lines, *(f"written: {path}" for path in written)])
+
+
+def _corrupted(guide: AmortizedGuide) -> list[str]:
+    inputs = [module for module in guide.modules() if isinstance(module, CorruptedInput)]
+    told = "the guide saw corrupted rows, as in evaluation; --evaluation-input clean in training changes that"
+    return [told] if any(module.evaluation != "clean" for module in inputs) else []
 
 
 def _columns(used: UsedRows, data: Path | None, codes: Codes) -> dict[str, Any]:
