@@ -13,7 +13,7 @@ from benchmarks._report import Options, machine, markdown, write
 from pyro_vae._checks import check
 
 Array = NDArray[np.float64]
-SIZES = (10, 20, 40, 80)
+SIZES = (10, 20, 40, 80, 160, 320)
 """Latent sizes of PPCA, of which validation rows choose."""
 FLOORS = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Smallest probabilities that PPCA's means are cut to, of which validation rows choose."""
