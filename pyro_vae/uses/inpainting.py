@@ -29,7 +29,7 @@ from pyro_vae.uses.row_states import RowStates, states_near
 
 __all__ = ["FittedProposals", "fit_proposals", "inpaint_rows"]
 
-ROWS = 64
+ROWS = 256
 """Rows whose proposals are fitted together at most."""
 FIT = RowFit(num_steps=100, num_particles=8, learning_rate=0.05)
 
