@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,14 +10,16 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.data.columns import Column
 from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
+from pyro_vae.estimator.frames import FrameColumns, is_frame_of_kinds
 from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
 from pyro_vae.estimator.training import Training, as_double, train
 
@@ -40,7 +42,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             `--likelihood` of the scripts; "table" of columns of different kinds, NaN where not observed.
         kinds: Of the columns, with likelihood "table": "real", "positive", "count", "binary", "ordinal" or
             "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of the last three
-            are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives.
+            are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives. Of a DataFrame with text, dates or
+            truth values kinds are inferred, as `--likelihood table` of the scripts does, and {name: kind} says
+            otherwise; {} infers those of a DataFrame of numbers too. Levels are then what the columns hold.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
         objective: What is maximised, as `--objective`: "elbo", "iwae", ....
@@ -61,6 +65,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
     Attributes:
         model_, guide_: The Pyro programs, in double precision, on the CPU.
         columns_: Kinds and levels of the columns with likelihood "table", else None.
+        frame_: Of a DataFrame of mixed columns, what is modelled and what is left out; else None.
         n_components_: The latent size.
         hidden_: Widths of the hidden layers.
         history_: A dict an epoch, as `FitResult.history`.
@@ -80,7 +85,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         n_components: int | None = None,
         *,
         likelihood: str = "gaussian",
-        kinds: Sequence[str] | None = None,
+        kinds: Sequence[str] | Mapping[str, str] | None = None,
         guide: str = "diagonal",
         prior: str = "standard-normal",
         objective: str = "elbo",
@@ -131,13 +136,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             UserWarning: If PPCA has the higher log p(x) of the validation rows, by more than two standard errors.
         """
         check_parameters(self)
-        rows = _finite_rows(self, X, reset=True)
+        self.frame_, rows = self._read_training_rows(X)
         check(
             len(rows) >= 2,
             f"Expected X of at least 2 rows; got n_samples={len(rows)} (1 sample). Give more rows.",
         )
         check_values(self.likelihood, rows)
-        self.columns_ = columns_of(self.kinds, rows) if self.likelihood == "table" else None
+        self.columns_ = self._columns(rows)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         trained = train(self._training(rows.shape[1]), rows, self.seed_, self.columns_)
         self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
@@ -162,9 +167,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
     def transform(self, X: ArrayLike) -> Array:
         """The posterior means E_q[z] of rows X of shape (N, D), shape (N, n_components)."""
         check_is_fitted(self, "model_")
-        return posterior_means(self.guide_, _finite_rows(self, X), self.num_samples, self.seed_)
+        return posterior_means(self.guide_, self._rows(X), self.num_samples, self.seed_)
 
-    def inverse_transform(self, Z: ArrayLike) -> Array:
+    def inverse_transform(self, Z: ArrayLike) -> Any:
         """The mean of p(x | z) at Z of shape (N, n_components), shape (N, D).
 
         Of an ordinal column the mean code, of a categorical one the code of the most probable level.
@@ -177,7 +182,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         )
         with torch.no_grad():
             mean = self.model_.likelihood(self.model_.decoder(torch.from_numpy(latents))).mean
-        return cast(Array, mean.numpy())
+        return mean.numpy() if self.frame_ is None else self.frame_.decode(mean.numpy())
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Log p(x) of each row by importance sampling (Burda et al. 2016, eq. 8), a lower bound in expectation.
@@ -189,7 +194,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             Shape (N,), nats in the units of X; minus infinity for values that the likelihood gives no probability.
         """
         check_is_fitted(self, "model_")
-        return self._log_prob(_finite_rows(self, X))
+        return self._log_prob(self._rows(X))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples(X)` over rows X of shape (N, D), nats per example; y is ignored."""
@@ -204,29 +209,56 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """-1 for outliers and 1 for inliers among rows X of shape (N, D), shape (N,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
-        """Draw `n_samples` rows from p(x), shape (n_samples, D); `random_state` as in scikit-learn."""
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """Draw `n_samples` rows from p(x), shape (n_samples, D); `random_state` as in scikit-learn.
+
+        After a fit to a DataFrame of mixed columns they are one, of the columns that are modelled.
+        """
         check_is_fitted(self, "model_")
         count = check_integer(n_samples, "n_samples")
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cast(Array, self.model_.sample(count).double().numpy())
+            rows = self.model_.sample(count).double().numpy()
+        return rows if self.frame_ is None else self.frame_.decode(rows)
 
-    def impute(self, X: ArrayLike) -> Array:
+    def impute(self, X: ArrayLike) -> Any:
         """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row.
 
         In columns with levels it is the code of the most probable level. By importance sampling (Mattei & Frellsen
-        2019, eq. 10-12), of entries that are missing at random. NaN needs likelihood="table".
+        2019, eq. 10-12), of entries that are missing at random. NaN needs likelihood="table". A DataFrame of mixed
+        columns comes back as one, with its levels; columns that are not modelled stay as they are.
         """
         check_is_fitted(self, "model_")
-        rows = _finite_rows(self, X)
+        rows = self._rows(X)
         expected = expectations(self.model_, self.guide_, rows, self.num_samples, self.seed_)
-        return np.where(np.isnan(rows), expected, rows)
+        completed = np.where(np.isnan(rows), expected, rows)
+        return completed if self.frame_ is None else self.frame_.complete(cast(Any, X), completed)
 
     def _log_prob(self, rows: Array) -> Array:
         scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+        scores = np.where(np.isnan(rows).all(axis=1), 0.0, scores)  # nothing observed, probability 1
         return np.where(self._is_outside(rows), -np.inf, scores)
+
+    def _read_training_rows(self, X: Any) -> tuple[FrameColumns | None, Array]:
+        if self.likelihood == "table" and is_frame_of_kinds(X, self.kinds):
+            validate_data(self, X, skip_check_array=True)
+            return FrameColumns.of(X, cast(Any, self.kinds))
+        return None, _finite_rows(self, X, reset=True)
+
+    def _rows(self, X: Any) -> Array:
+        if self.frame_ is None:
+            return _finite_rows(self, X)
+        try:
+            validate_data(self, X, reset=False, skip_check_array=True)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return self.frame_.encode(X)
+
+    def _columns(self, rows: Array) -> tuple[Column, ...] | None:
+        if self.frame_ is not None:
+            return self.frame_.columns
+        return columns_of(cast(Any, self.kinds), rows) if self.likelihood == "table" else None
 
     def _is_outside(self, rows: Array) -> Any:
         if self.columns_ is not None:
