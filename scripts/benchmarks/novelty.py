@@ -59,9 +59,8 @@ class Novelty(Options):
         told = (
             "AUROC of test images that are unlike those of training: MNIST's digit that is left out, or MNIST beside "
             f"Fashion-MNIST; {self.likelihood} likelihood, K = {self.num_samples}, at most {self.epochs} epochs, "
-            f"{'all' if self.max_rows is None else f'at most {self.max_rows}'} rows, "
-            f"outlier factor of {NEIGHBOUR_ROWS} rows; {machine(self)}\n\n"
-            + markdown(["strange", *scores], rows)
+            f"{'all' if self.max_rows is None else f'at most {self.max_rows}'} rows; "
+            f"{machine(self)}\n\n" + markdown(["strange", *scores], rows)
         )
         write(self.out, "novelty", told, {"seed": self.seed, "auroc": areas})
 
@@ -160,7 +159,9 @@ METHODS: ByName[Callable[[Images, Novelty], Scores]] = ByName(
         "vae": _autoencoder,
         "ppca": _of_scikit_learn("PPCA, -log p(x)", _ppca),
         "isolation-forest": _of_scikit_learn("isolation forest", _forest),
-        "outlier-factor": _of_scikit_learn("outlier factor", _outlier_factor, NEIGHBOUR_ROWS),
+        "outlier-factor": _of_scikit_learn(
+            f"outlier factor of {NEIGHBOUR_ROWS} rows", _outlier_factor, NEIGHBOUR_ROWS
+        ),
     }
 )
 """By name, what fits the training rows and scores the test rows."""
