@@ -209,3 +209,43 @@ def test_other_likelihoods_name_the_table_likelihood():
     with pytest.raises(InputError, match=r"missing values.*--likelihood table"):
         load_dataset(FRAME[["height", "income"]])
     assert load_dataset(FRAME[["visits", "income"]]).data_dim == 2
+
+
+def test_levels_are_those_of_training_rows():
+    train = load_dataset(FRAME, likelihood_kind="table").train.index
+    outside = np.setdiff1d(np.arange(N), train)
+    frame = FRAME.copy()
+    frame.loc[outside[:3], "town"] = "Delft"
+    frame.loc[outside[3], "stars"] = 6
+    frame["rare"] = np.where(np.arange(N) == outside[0], "yes", "no")
+    data = load_dataset(frame, likelihood_kind="table")
+    columns = {column.name: column for column in data.columns}
+    assert columns["town"].levels == ("Aarhus", "Bonn", "Cork")
+    assert columns["stars"].levels == ("1", "2", "3", "4", "5")
+    assert "rare" not in columns
+    assert "fewer than two levels in the training rows" in "\n".join(data.kinds)
+    assert "'town' has levels that no training row has: 'Delft', in 3 validation and test rows." in "\n".join(
+        data.notes
+    )
+    whole, before = read_table(frame), read_table(FRAME)
+    place = whole.column_names.index("town")
+    assert np.isnan(whole.array[outside[:3], place]).all()
+    np.testing.assert_array_equal(whole.array[outside[4:], place], before.array[outside[4:], place])
+    np.testing.assert_array_equal(whole.array[train], before.array[train])
+
+
+NUMBERS = {
+    "a rare species": (np.where(np.arange(N) < 3, [91, 107, 575] * 66 + [0, 0], 0), "count"),
+    "a rare event": (np.arange(N) % 70 == 0, "binary"),
+    "a percentage": (rng.normal(60, 20, N).round().clip(1, 100), "real"),
+    "hours a week": (np.append(rng.normal(40, 8, N - 1).round(), 1), "real"),
+    "a Poisson variable of mean 4": (np.append(rng.poisson(4, N - 2), [0, 17]), "count"),
+    "numbers of subjects": (1 + np.arange(N) % 20, "categorical"),
+    "doses": (np.repeat([0, 10, 20, 40], N // 4), "ordinal"),
+}
+
+
+@pytest.mark.parametrize(("values", "kind"), NUMBERS.values(), ids=NUMBERS)
+def test_kinds_of_whole_numbers(values, kind):
+    frame = pd.DataFrame({"x": np.asarray(values, int), "y": rng.normal(size=N)})
+    assert kinds(read_table(frame))["x"] == kind

@@ -22,6 +22,10 @@ MOST_LEVELS = 1000
 """Levels of a categorical column at most."""
 FEW = 16
 """Different whole numbers, with hardly a gap, that are taken as levels at most."""
+RARE = 0.05
+"""Share of entries above 0 of a column that counts something rare at most."""
+COUNTED = 0.03
+"""Share of zeros and ones in a column of counts at least, unless half of the entries lie in the lowest quarter."""
 ID_NAME = re.compile(
     r"(unnamed: \d+|(row[ _]?)?(id|idx|index|nr|no\.?|number|uuid|key)|.*[_ .-]id|.*[a-z]Id)"
 )
@@ -173,8 +177,11 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
     whole = bool((values == np.floor(values)).all())
     if whole and _is_id(name, seen, values):
         return Found(None, np.full(len(numbers), np.nan), "id, nearly all values different")
-    if len(values) == 2 or (len(values) <= 4 and len(seen) >= 50 * len(values)):
+    few = len(values) == 2 or (len(values) <= 4 and len(seen) >= 50 * len(values))
+    if few and not (whole and _is_rarely_counted(seen, values)):
         return _numeric_levels(name, numbers, values)
+    if whole and _is_numbering(seen, values):
+        return _levels(name, "categorical", _respelled(text, numbers))
     low, high = values[0], values[-1]
     gapless = (
         whole
@@ -187,8 +194,28 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
         return _numeric_levels(name, numbers, values)
     if low > 0 and _spans_orders(seen):
         return Found(Column(name, "positive"), numbers)
-    kind = "count" if whole and low in (0, 1) else "real"
+    kind = "count" if whole and low in (0, 1) and _reaches_down(seen, low, high) else "real"
     return Found(Column(name, kind), numbers)
+
+
+def _is_numbering(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    """Return whether 1, ..., K number groups, such as subjects: more than are in order, each about equally often."""
+    running = FEW < len(values) <= MOST_LEVELS and values[0] == 1 and values[-1] == len(values)
+    if not running:
+        return False
+    times = np.bincount(seen.astype(int))[1:]
+    return bool(times.min() >= max(5, times.mean() / 4) and times.max() <= 4 * times.mean())
+
+
+def _is_rarely_counted(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    """Return whether few different whole numbers are counts of something rare: nearly all 0, the others anywhere."""
+    spread = values[0] == 0 and values[-1] >= 5 and len(values) < 0.5 * (values[-1] + 1)
+    return bool(spread and (seen > 0).mean() < RARE)
+
+
+def _reaches_down(seen: NDArray[np.float64], low: float, high: float) -> bool:
+    """Return whether whole numbers lie near their smallest as counts do, not about a middle as scores and hours do."""
+    return bool((seen <= 1).mean() >= COUNTED or np.median(seen) <= low + (high - low) / 4)
 
 
 def _numeric_levels(name: str, numbers: NDArray[np.float64], values: NDArray[np.float64]) -> Found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.stored import Stored
 
-__all__ = ["DATA_SEED", "draw_splits", "fixed_noise"]
+__all__ = ["DATA_SEED", "draw_rows", "draw_splits", "fixed_noise"]
 
 DATA_SEED = 0  # of splits and fixed draws: never the run's seed, so that all runs are compared on the same x
 
@@ -40,21 +42,36 @@ def draw_splits(stored: Stored) -> dict[str, NDArray[np.int64]]:
     Raises:
         InputError: Where fewer rows than splits are left.
     """
-    train = stored.given["train"]
+    return draw_rows(stored.name, stored.given, stored.drawn)
+
+
+def draw_rows(
+    name: str, given: Mapping[str, NDArray[np.int64]], drawn: Mapping[str, int]
+) -> dict[str, NDArray[np.int64]]:
+    """Return the row numbers of the splits of `draw_splits`.
+
+    Args:
+        name: Of the data, for messages.
+        given: Row numbers of the splits that the data makes, "train" among them.
+        drawn: Numbers of rows to draw, by the name of the split.
+
+    Raises:
+        InputError: Where fewer rows than splits are left.
+    """
+    train = given["train"]
     tenth = max(1, len(train) // 10)
-    names = [name for name in ("test", "validation") if name not in stored.given]
-    missing = {name: stored.drawn.get(name, tenth) for name in names}
+    names = [split for split in ("test", "validation") if split not in given]
+    missing = {split: drawn.get(split, tenth) for split in names}
     if len(train) <= sum(missing.values()):
-        drawn = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
+        told = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
         raise InputError(
-            f"Expected at least {1 + sum(missing.values())} training rows in {stored.name}{drawn}; "
-            f"got {len(train)}."
+            f"Expected at least {1 + sum(missing.values())} training rows in {name}{told}; got {len(train)}."
         )
     order = np.random.default_rng(DATA_SEED).permutation(train)
-    splits = dict(stored.given)
-    for name, size in missing.items():
-        splits[name], order = np.sort(order[:size]), order[size:]
+    splits = dict(given)
+    for split, size in missing.items():
+        splits[split], order = np.sort(order[:size]), order[size:]
     splits["train"] = np.sort(order)
-    for name, index in splits.items():
-        check(len(index) > 0, f"Expected at least one {name} row in {stored.name}; got none.")
+    for split, index in splits.items():
+        check(len(index) > 0, f"Expected at least one {split} row in {name}; got none.")
     return splits

@@ -15,10 +15,12 @@ from pyro_vae._checks import InputError, check
 from pyro_vae.data.column_kinds import Found, encoded, infer_column
 from pyro_vae.data.column_values import as_numbers, observed_text
 from pyro_vae.data.columns import Column
+from pyro_vae.data.fixed_draws import draw_rows
 from pyro_vae.data.labels import encode_labels
 from pyro_vae.data.stored import Stored, listed
 from pyro_vae.data.table_files import read_frame
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
+from pyro_vae.data.training_levels import in_training_levels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +33,8 @@ SHOWN_LEVELS = 6
 
 def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> Stored:
     """Read a table of mixed columns: determine their kinds and store float64 rows, NaN where not observed.
+
+    Levels are those of the training rows that `load_dataset` draws; see `in_training_levels`.
 
     Args:
         table: A file, or a DataFrame.
@@ -53,6 +57,10 @@ def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> 
         else infer_column(column, observed_text(frame[column], options), options.decimal, given.get(column))
         for column in frame.columns
     }
+    train = draw_rows(name, {"train": np.arange(len(frame))}, {})["train"]
+    limited = {column: in_training_levels(one, train) for column, one in found.items()}
+    found = {column: one for column, (one, _) in limited.items()}
+    notes += tuple(note for _, note in limited.values() if note)
     columns = tuple(one.column for one in found.values() if one.column is not None)
     reasons = listed(f"{name!r} ({one.why})" for name, one in found.items() if one.column is None)
     check(
