@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._names import ByName
+from pyro_vae._checks import check
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,15 @@ LABELLED = ("mammography", "cardio_odds", "shuttle_odds", "annthyroid_21feat_nor
 
 
 def labelled(name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Return rows (N, D) and which of them are anomalies, shape (N,)."""
+    """Return rows (N, D) and which of them are anomalies, shape (N,).
+
+    Raises:
+        InputError: If there is no such table.
+    """
+    check(name in LABELLED, f"Expected one of {', '.join(LABELLED)}; got {name!r}.")
+    path = _root() / f"{name}.csv"
+    check(
+        path.is_file(), f"Expected {path}; there is none. Set PYRO_VAE_DATA to the folder that has tables/."
+    )
     table = _text(f"{name}.csv", slice(None))
     return table[:, :-1], table[:, -1] == 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from benchmarks._names import ByName
@@ -105,7 +106,7 @@ class Detection(Options):
         )
 
     def _areas(self, x: Array, strange: NDArray[np.bool_]) -> dict[str, list[tuple[float, float]]]:
-        from sklearn.metrics import average_precision_score, roc_auc_score
+        from pyro_vae.evaluate.anomalies import detection
 
         found: dict[str, list[tuple[float, float]]] = {method: [] for method in self.methods}
         for seed in range(self.seeds):
@@ -119,8 +120,8 @@ class Detection(Options):
                     warnings.simplefilter("ignore")
                     estimator = METHODS[method](seed).fit((x[train] - mean) / std)
                 score = -np.asarray(estimator.score_samples((x[test] - mean) / std))
-                area = float(roc_auc_score(strange[test], score))
-                found[method].append((area, float(average_precision_score(strange[test], score))))
+                each = detection(torch.from_numpy(score), strange[test])
+                found[method].append((each.auroc, each.average_precision))
         return found
 
 
