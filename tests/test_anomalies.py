@@ -140,7 +140,7 @@ def test_the_auroc_printed_is_that_of_the_ranking(tmp_path, capsys):
     train.write_text("\n".join(["value,level,visits", *(line.rsplit(",", 1)[0] for line in normal)]))
     new.write_text("\n".join(["level,state,value,visits", *(_reordered(line) for line in lines)]))
     options = (
-        "--likelihood table --hidden 16 --latent-dim 1 --epochs 20 --lr 0.04 --batch-size 64 --evaluate none"
+        "--likelihood table --hidden 16 --latent-dim 1 --epochs 40 --lr 0.02 --batch-size 64 --evaluate none"
     )
     with without_figures():
         run = tmp_path / "run"
