@@ -26,7 +26,7 @@ class Arguments:
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run; one with --likelihood table takes missing cells."""
     data: Annotated[Path, tyro.conf.Positional]
-    """Text table with missing cells, of the columns that the run was trained on."""
+    """Table with missing cells (text, Parquet or Excel), of the columns that the run was trained on."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """The completed table. What is known of each imputed cell goes beside it, as NAME.cells.csv."""
     draws: int = 0

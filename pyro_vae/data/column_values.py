@@ -16,7 +16,7 @@ from pyro_vae.data.table_options import TableOptions
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_dates", "as_numbers", "as_text", "observed_text"]
+__all__ = ["as_date", "as_dates", "as_numbers", "as_text", "date_format", "observed_text", "written"]
 
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?)?")
 TIME = re.compile(r"(\d{1,2})[:.](\d{2})[:.](\d{2})")
@@ -28,7 +28,7 @@ def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
     """Return the values as stripped text of dtype object, None where missing."""
     import pandas as pd
 
-    entries = [None if missing else _written(v) for v, missing in zip(values, values.isna(), strict=True)]
+    entries = [None if missing else written(v) for v, missing in zip(values, values.isna(), strict=True)]
     text = pd.Series(entries, dtype=object)
     marks = set(MISSING) | set(options.missing)
     numbers = {value for mark in options.missing if (value := _number(mark)) is not None}
@@ -38,15 +38,8 @@ def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
     return text.map(lambda v: known.get(v) if v is not None and v == v else None).astype(object)
 
 
-def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, float) and value != value)
-        or type(value).__name__ in ("NaTType", "NAType")
-    )
-
-
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Return a value as text; a whole number without decimals."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
@@ -109,6 +102,30 @@ def as_dates(text: pd.Series) -> tuple[NDArray[np.float64], str] | None:
             numbers[observed] = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
             return numbers, f"date {form}, as days since 1970-01-01"
     return None
+
+
+def date_format(entries: Sequence[str]) -> str | None:
+    """Return the format, as of `strftime`, of dates or times of day; None where they are neither."""
+    import pandas as pd
+
+    seen = [entry for entry in entries if entry]
+    found = as_dates(pd.Series(seen, dtype=object)) if seen else None
+    if found is None:
+        return None
+    _, unit = found
+    if unit.startswith("date "):
+        return unit.removeprefix("date ").split(",")[0]
+    mark = ":" if ":" in seen[0] else "."
+    return mark.join(("%H", "%M", "%S"))
+
+
+def as_date(value: float, form: str) -> str:
+    """Return days since 1970-01-01, or hours of a time of day, in a format of `date_format`."""
+    import pandas as pd
+
+    unit = "D" if "%Y" in form else "h"
+    moment = pd.Timestamp(0) + pd.Timedelta(value, unit)
+    return moment.round("D" if "%H" not in form else "s").strftime(form)
 
 
 def _forms(entries: Sequence[str]) -> list[str]:

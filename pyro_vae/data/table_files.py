@@ -16,10 +16,12 @@ from pyro_vae.data.table_options import SEPARATORS, TableOptions
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TABLE_ENDINGS", "is_table_file", "read_frame"]
+__all__ = ["BINARY_ENDINGS", "TABLE_ENDINGS", "is_table_file", "read_frame"]
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 BINARY_ENDINGS = {".parquet": "read_parquet", ".xlsx": "read_excel", ".xls": "read_excel"}
+ENGINES = {".parquet": "pyarrow", ".xlsx": "openpyxl", ".xls": "xlrd"}
+"""Packages by which pandas reads them."""
 TABLE_ENDINGS = (*TEXT_ENDINGS, *BINARY_ENDINGS)
 LINES = 100
 """Lines from which the separator is determined."""
@@ -57,7 +59,7 @@ def _read_binary(path: Path) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = getattr(pd, reader)(path)
     except ImportError as error:
-        package = "pyarrow" if reader == "read_parquet" else "openpyxl"
+        package = ENGINES[_ending(path)]
         raise InputError(
             f"Reading {path} needs the package {package}, which is not installed. Install it (pip install {package}), "
             "or save the table as CSV."

@@ -14,10 +14,13 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.column_values import as_date, date_format
 from pyro_vae.data.columns import Column
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
+from pyro_vae.data.table_files import BINARY_ENDINGS
 from pyro_vae.data.text_cells import MISSING_MARKS, TextCells
+from pyro_vae.data.value_cells import ExcelCells, ParquetCells
 from pyro_vae.evaluate.imputation import Imputation, impute
 from pyro_vae.experiment.load_run import load_run
 from pyro_vae.likelihoods.registry import LIKELIHOODS
@@ -29,7 +32,10 @@ __all__ = ["CompletedTable", "impute_table", "places_of"]
 MOST_DECIMALS = 10
 
 
-def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int]:
+Cells = TextCells | ParquetCells | ExcelCells
+
+
+def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
     """Return where in a table of `num_rows` rows the named columns stand, and go past its header where it has one.
 
     Without a header columns are named by their number, as in "c3" or "column 3", or the table has as many as there are
@@ -40,7 +46,7 @@ def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int
     """
     header = cells.first_row
     header[0] = header[0].lstrip("# ")
-    if len(cells) == num_rows + 1:
+    if isinstance(cells, TextCells) and len(cells) == num_rows + 1:
         cells.skip_header()
     check(
         len(cells) == num_rows,
@@ -60,12 +66,24 @@ def places_of(cells: TextCells, names: Sequence[str], num_rows: int) -> list[int
     return list(range(cells.width))
 
 
+def cells_of(path: Path) -> Cells:
+    """Return the cells of a table of any format.
+
+    Raises:
+        InputError: If the file cannot be read, or not written in its format.
+    """
+    reader = BINARY_ENDINGS.get(path.suffix.lower())
+    if reader is None:
+        return TextCells(path)
+    return ParquetCells(path) if reader == "read_parquet" else ExcelCells(path)
+
+
 @dataclass(frozen=True)
 class CompletedTable:
-    """A text table and what is imputed for the entries of its rows that are missing.
+    """A table and what is imputed for the entries of its rows that are missing.
 
     Args:
-        path: The table.
+        path: The table: text, Parquet or Excel.
         names: Names of the D columns of x.
         levels: Of each column of x, in order; empty where it has none.
         missing: Which entries were, shape (N, D).
@@ -102,8 +120,8 @@ class CompletedTable:
             place.write_text(self._cells(), encoding="utf-8")
         return [*(path for path, _ in completed), told]
 
-    def _filled(self, x: Tensor) -> TextCells:
-        cells = TextCells(self.path)
+    def _filled(self, x: Tensor) -> Cells:
+        cells = cells_of(self.path)
         places = places_of(cells, self.names, len(x))
         for j, place in enumerate(places):
             rows = self.missing[:, j].nonzero().flatten().tolist()
@@ -114,12 +132,14 @@ class CompletedTable:
                 cells.put(row, place, written(float(x[row, j])))
         return cells
 
-    def _writer(self, j: int, cells: TextCells, place: int) -> Callable[[float], str]:
-        """Return how values of a column are written: its levels, or as many decimals as it has."""
+    def _writer(self, j: int, cells: Cells, place: int) -> Callable[[float], str]:
+        """Return how values of a column are written: its levels, its format of dates, or with its decimals."""
         levels = self.levels[j]
         if levels:
             return lambda value: levels[round(value)]
         seen = [text for row, text in enumerate(cells.column(place)) if not self.missing[row, j]]
+        if (dates := date_format(seen)) is not None:
+            return lambda value: as_date(value, dates)
         comma = cells.separator != "," and any("," in text for text in seen)
         decimals = min(max((_decimals(text) for text in seen), default=MOST_DECIMALS), MOST_DECIMALS)
         return lambda value: f"{value:.{decimals}f}".replace(".", "," if comma else ".")
@@ -178,7 +198,7 @@ def impute_table(
 
     Args:
         run_folder: Of a finished run with the likelihood `table`.
-        data: Text table.
+        data: Table.
         out: The completed table.
         num_draws: Tables drawn beside it.
         num_samples: Samples of z for each row.
@@ -193,6 +213,11 @@ def impute_table(
     if row_format is None:
         raise InputError(
             f"Expected a run that says what its rows were; {run_folder} is of version 0.1.0. Train it again."
+        )
+    if data.suffix.lower() in BINARY_ENDINGS:
+        check(
+            out.suffix.lower() == data.suffix.lower(),
+            f"Expected -o to end in {data.suffix}, as the completed table has the format of {data}; got {out}.",
         )
     columns = row_format.columns or _real_columns(row_format)
     split, notes = rows_like(data, row_format, LIKELIHOODS[run.config.model.likelihood].kind)
