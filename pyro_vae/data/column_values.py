@@ -123,8 +123,8 @@ def as_date(value: float, form: str) -> str:
     """Return days since 1970-01-01, or hours of a time of day, in a format of `date_format`."""
     import pandas as pd
 
-    unit = "D" if "%Y" in form else "h"
-    moment = pd.Timestamp(0) + pd.Timedelta(value, unit)
+    hours = 24 * value if "%Y" in form else value
+    moment = pd.Timestamp(0) + pd.Timedelta(hours, "h")
     return moment.round("D" if "%H" not in form else "s").strftime(form)
 
 
