@@ -19,6 +19,7 @@ from benchmarks.detection import Detection
 from benchmarks.epoch import Epoch
 from benchmarks.imputation import Imputation
 from benchmarks.inpainting import Inpainting
+from benchmarks.levels import Levels
 from benchmarks.likelihood import Likelihood
 from benchmarks.neighbour import Neighbour
 from benchmarks.novelty import Novelty
@@ -39,6 +40,7 @@ def main() -> int:
         | Processes
         | Quality
         | Imputation
+        | Levels
         | Detection
         | Inpainting
         | Novelty

@@ -17,12 +17,14 @@ from benchmarks._scoring import Curve, Score, programs_of, score
 from benchmarks._snapshots import Snapshots, learning_rates
 from benchmarks.imputation import Completed, measured
 from benchmarks.inpainting import METHODS, Halves
+from benchmarks.levels import METHODS as COMPLETIONS
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.ours import trainer_of
 from benchmarks.pytorch import networks
 from benchmarks.quality_ours import plain_layers
 from benchmarks.quality_pytorch import linear_layers, start
 
+from pyro_vae.data.columns import Column
 from pyro_vae.evaluate import log_likelihood
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
@@ -301,3 +303,14 @@ def test_novelty_of_a_digit_left_out_is_measured(tmp_path, monkeypatch, capsys):
     assert "| 1 | 1.000 |" in capsys.readouterr().out
     assert script("novelty", "--sets", "10", name="benchmark.py") == 2
     assert "Expected one of 0, 1, " in capsys.readouterr().err
+
+
+def test_levels_are_completed_from_the_other_columns():
+    rng = np.random.default_rng(0)
+    level = rng.choice(3, 200, p=[0.5, 0.3, 0.2]).astype(float)
+    rows = np.column_stack([level, 10 * level + rng.normal(size=200)])
+    columns = (Column("level", "categorical", ("a", "b", "c")), Column("size", "real"))
+    hidden = rows.copy()
+    hidden[:60, 0] = np.nan
+    assert (COMPLETIONS["most-frequent"](hidden, columns)[:60, 0] == 0).all()
+    np.testing.assert_array_equal(COMPLETIONS["forest"](hidden, columns)[:, 0], level)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks._names import ByName
 from pyro_vae._checks import check
+from pyro_vae.data.columns import Column
+from pyro_vae.data.mixed_tables import read_table
 
 Array = NDArray[np.float64]
 
@@ -20,10 +22,18 @@ def _root() -> Path:
     return Path(os.environ.get("PYRO_VAE_DATA", "data")) / "tables"
 
 
+def _file(name: str) -> Path:
+    path = _root() / name
+    check(
+        path.is_file(), f"Expected {path}; there is none. Set PYRO_VAE_DATA to the folder that has tables/."
+    )
+    return path
+
+
 def _text(name: str, columns: slice, **how: Any) -> Array:
     import pandas as pd
 
-    frame = pd.read_csv(_root() / name, **how)
+    frame = pd.read_csv(_file(name), **how)
     return frame.iloc[:, columns].to_numpy(np.float64)
 
 
@@ -56,9 +66,26 @@ def labelled(name: str) -> tuple[Array, NDArray[np.bool_]]:
         InputError: If there is no such table.
     """
     check(name in LABELLED, f"Expected one of {', '.join(LABELLED)}; got {name!r}.")
-    path = _root() / f"{name}.csv"
-    check(
-        path.is_file(), f"Expected {path}; there is none. Set PYRO_VAE_DATA to the folder that has tables/."
-    )
     table = _text(f"{name}.csv", slice(None))
     return table[:, :-1], table[:, -1] == 1
+
+
+MIXED: ByName[str] = ByName(
+    {
+        "penguins": "penguins.csv",
+        "titanic": "titanic.csv",
+        "hepatitis": "hepatitis.data",
+        "cleveland": "processed.cleveland.data",
+        "german": "german.data",
+        "adult": "adult.data",
+    }
+)
+"""Tables of mixed columns by name."""
+
+
+def mixed(name: str, max_rows: int) -> tuple[Array, tuple[Column, ...]]:
+    """Return evenly spaced stored rows of a table of mixed columns, NaN where missing, and its columns."""
+    stored = read_table(_file(MIXED[name]))
+    rows = np.asarray(stored.array, np.float64)
+    assert stored.columns is not None
+    return rows[np.linspace(0, len(rows) - 1, min(max_rows, len(rows))).astype(int)], stored.columns
