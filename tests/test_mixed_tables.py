@@ -108,10 +108,19 @@ def test_a_table_without_header_and_with_blanks(tmp_path):
 
 def test_options(tmp_path):
     options = TableOptions(
-        drop=("day",), label_column="town", id_column="name", kinds=("stars:real", "code:ordinal", "id:count")
+        drop=("day",),
+        label_column="town",
+        id_column="name",
+        kinds=("stars:real", "code:ordinal", "id:count", "visits:poisson", "height:student-t"),
     )
     stored = read_table(FRAME, options)
-    expected = KINDS | {"stars": "real", "code": "ordinal", "id": "count"}
+    expected = KINDS | {
+        "stars": "real",
+        "code": "ordinal",
+        "id": "count",
+        "visits": "poisson",
+        "height": "student-t",
+    }
     assert kinds(stored) == {name: kind for name, kind in expected.items() if name not in ("day", "town")}
     assert stored.class_names == ("Aarhus", "Bonn", "Cork")
 
@@ -157,6 +166,11 @@ REFUSED = {
     ),
     "no numbers": (FRAME, {"kinds": ("town:real",)}, "Expected numbers in column 'town' of kind real; got '"),
     "no counts": (FRAME, {"kinds": ("height:count",)}, "whole numbers of at least 0 in column 'height'"),
+    "no Poisson counts": (
+        FRAME,
+        {"kinds": ("height:poisson",)},
+        "whole numbers of at least 0 in column 'height'",
+    ),
     "not positive": (FRAME, {"kinds": ("visits:positive",)}, "numbers above 0 in column 'visits'.*got 0"),
     "not two levels": (
         FRAME,

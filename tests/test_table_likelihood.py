@@ -67,6 +67,42 @@ def test_each_kind_is_scipys():
         assert cells[n, 1] == pytest.approx(np.log(weights / weights.sum())[int(row[1])])
 
 
+OTHER_KINDS = (
+    Column("a", "poisson"),
+    Column("b", "student-t"),
+    Column("c", "real"),
+    Column("d", "student-t"),
+)
+
+
+def test_poisson_and_student_t_columns_are_scipys():
+    mean, std = torch.tensor([4.0, 1.0, 0.0, -2.0]), torch.tensor([3.0, 2.0, 1.0, 5.0])
+    likelihood = TableLikelihood(mean, std, OTHER_KINDS).double()
+    with torch.no_grad():
+        likelihood.raw_degrees[1].fill_(2.0)
+    torch.manual_seed(0)
+    outputs = torch.randn(1, likelihood.num_outputs, dtype=torch.float64)
+    rows = torch.tensor([[7.0, 40.0, 0.3, -9.0]], dtype=torch.float64)
+    p = likelihood(outputs)
+    cells, out = p.cell_log_prob(rows).detach().numpy()[0], outputs.numpy()[0]
+    softplus = lambda v: np.logaddexp(0, v + math.log(math.e - 1))  # noqa: E731
+    df = 2 + 8 * softplus(np.array([0.0, 2.0]))
+    loc, scale = (
+        np.array([1, -2]) + np.array([2, 5]) * out[2:4],
+        np.array([2, 5]) * (0.01 + softplus(out[4:6])),
+    )
+    np.testing.assert_allclose(cells[[1, 3]], stats.t(df, loc, scale).logpdf(rows[0, [1, 3]]), rtol=1e-6)
+    rate = 4 * (1 + 3 / 4) ** out[6]
+    assert cells[0] == pytest.approx(stats.poisson(rate).logpmf(7), rel=1e-6)
+    exact = [rate, loc[0], out[0], loc[1]]
+    np.testing.assert_allclose(p.mean.detach().numpy()[0], exact, rtol=1e-6)
+    wide = p.expand((3, 1)).log_prob(rows)
+    torch.testing.assert_close(wide, p.log_prob(rows).expand(3, 1))
+    wide.sum().backward()
+    assert all(degrees.grad.isfinite() for degrees in likelihood.raw_degrees)
+    assert p.support.check(p.sample((50,))).all()
+
+
 def test_probabilities_and_densities_sum_to_one():
     likelihood, outputs = table(rows=1)
     p = likelihood(outputs)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.column_values import as_dates, as_numbers, as_text
-from pyro_vae.data.columns import WITH_LEVELS, Column
+from pyro_vae.data.columns import COUNTS, WITH_LEVELS, Column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,11 +129,11 @@ def _no_numbers(name: str, kind: str, text: pd.Series) -> str:
 def _check_range(name: str, kind: str, numbers: NDArray[np.float64]) -> None:
     seen = numbers[~np.isnan(numbers)]
     wrong = np.zeros(0)
-    if kind == "count":
+    if kind in COUNTS:
         wrong = seen[(seen < 0) | (seen != np.floor(seen))]
     elif kind == "positive":
         wrong = seen[seen <= 0]
-    expected = {"count": "whole numbers of at least 0", "positive": "numbers above 0"}.get(kind, "")
+    expected = "numbers above 0" if kind == "positive" else "whole numbers of at least 0"
     if len(wrong):
         raise InputError(f"Expected {expected} in column {name!r} of kind {kind}; got {wrong[0]:g}.")
 

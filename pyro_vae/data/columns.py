@@ -8,10 +8,25 @@ from typing import Any
 
 from pyro_vae._checks import check, check_choice
 
-__all__ = ["COLUMN_KINDS", "WITH_LEVELS", "Column", "columns_from_json", "columns_to_json"]
+__all__ = [
+    "COLUMN_KINDS",
+    "COUNTS",
+    "UNBOUNDED",
+    "WITH_DENSITY",
+    "WITH_LEVELS",
+    "Column",
+    "columns_from_json",
+    "columns_to_json",
+]
 
-COLUMN_KINDS = ("real", "positive", "count", "binary", "ordinal", "categorical")
+COLUMN_KINDS = ("real", "student-t", "positive", "count", "poisson", "binary", "ordinal", "categorical")
 """Kinds of columns that are modelled."""
+UNBOUNDED = ("real", "student-t")
+"""Kinds whose entries are any real numbers."""
+WITH_DENSITY = (*UNBOUNDED, "positive")
+"""Kinds whose entries have a density; those of the others have probabilities."""
+COUNTS = ("count", "poisson")
+"""Kinds whose entries are whole numbers of at least 0."""
 WITH_LEVELS = ("binary", "ordinal", "categorical")
 """Kinds whose entries are numbers of levels 0, ..., K - 1."""
 
@@ -20,7 +35,7 @@ WITH_LEVELS = ("binary", "ordinal", "categorical")
 class Column:
     """One column of a table.
 
-    A stored entry is the value as read (real, positive, count) or the number of its level (binary, ordinal,
+    A stored entry is the value as read (real, student-t, positive, count, poisson) or the number of its level (binary, ordinal,
     categorical); NaN where it is not observed.
 
     Attributes:

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.baselines._gaussian import Array
-from pyro_vae.data.columns import COLUMN_KINDS, WITH_LEVELS, Column
+from pyro_vae.data.columns import COLUMN_KINDS, UNBOUNDED, WITH_LEVELS, Column
 
 __all__ = ["columns_of", "outside_columns"]
 
 EXPECTED = {
     "positive": "numbers above 0",
     "count": "whole numbers of at least 0",
+    "poisson": "whole numbers of at least 0",
     "binary": "the codes 0 and 1",
     "ordinal": "the codes 0, 1, ... of levels",
     "categorical": "the codes 0, 1, ... of levels",
@@ -71,7 +72,7 @@ def _outside(columns: Sequence[Column], rows: Array) -> NDArray[np.bool_]:
         values = rows[:, place]
         if column.kind == "positive":
             outside[:, place] = values <= 0
-        elif column.kind != "real":
+        elif column.kind not in UNBOUNDED:
             broken = (values < 0) | (values != np.floor(values)) & ~np.isnan(values)
             outside[:, place] = broken | (values >= len(column.levels) if column.levels else False)
     return outside

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
-from pyro_vae.data.columns import Column
+from pyro_vae.data.columns import WITH_DENSITY, Column
 from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
@@ -40,7 +40,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
             numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
             `--likelihood` of the scripts; "table" of columns of different kinds, NaN where not observed.
-        kinds: Of the columns, with likelihood "table": "real", "positive", "count", "binary", "ordinal" or
+        kinds: Of the columns, with likelihood "table": "real", "student-t", "positive", "count", "poisson", "binary", "ordinal" or
             "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of the last three
             are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives. Of a DataFrame with text, dates or
             truth values kinds are inferred, as `--likelihood table` of the scripts does, and {name: kind} says
@@ -269,7 +269,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """Whether p(x) is a density of all columns, as that of PPCA is."""
         if self.columns_ is None:
             return bool(self.model_.likelihood.kind == "continuous")
-        return all(column.kind in ("real", "positive") for column in self.columns_)
+        return all(column.kind in WITH_DENSITY for column in self.columns_)
 
     def _training(self, num_columns: int) -> Training:
         size = min(16, max(1, num_columns // 2)) if self.n_components is None else self.n_components

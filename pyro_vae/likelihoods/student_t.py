@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from pyro_vae.likelihoods.base import LikelihoodWithFloor
 from pyro_vae.networks.positive import UNIT
 
-__all__ = ["StudentTLikelihood"]
+__all__ = ["StudentTLikelihood", "degrees_of_freedom", "student_t"]
 
 LEAST, START = 2.0, 10.0
 """Degrees of freedom: the smallest, from which on mean and variance exist, and those at the start."""
@@ -44,15 +44,23 @@ class StudentTLikelihood(LikelihoodWithFloor):
     @property
     def degrees_of_freedom(self) -> Tensor:
         """Degrees of freedom of each column, `2 + 8 softplus(raw + log(e - 1))`, shape (data_dim,)."""
-        return LEAST + (START - LEAST) * softplus(self.raw_degrees + UNIT)
+        return degrees_of_freedom(self.raw_degrees)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return p(x | z) from `outputs`, shape (..., 2 data_dim)."""
         loc, raw_scale = outputs.chunk(2, dim=-1)
         loc, scale = self.mean + self.std * loc, self.scale(raw_scale)
-        return _StudentT(
-            self.degrees_of_freedom, loc, scale, _log_normalizer(self.degrees_of_freedom)
-        ).to_event(1)
+        return student_t(self.degrees_of_freedom, loc, scale).to_event(1)
+
+
+def degrees_of_freedom(raw: Tensor) -> Tensor:
+    """Return `2 + 8 softplus(raw + log(e - 1))`: 10 at the start, where `raw` is 0."""
+    return LEAST + (START - LEAST) * softplus(raw + UNIT)
+
+
+def student_t(df: Tensor, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
+    """Return Student-t distributions of degrees of freedom (D,), locations and scales (..., D)."""
+    return _StudentT(df, loc, scale, _log_normalizer(df))
 
 
 def _log_normalizer(df: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from pyro_vae.data.columns import Column
 from pyro_vae.distributions.bernoulli import LogitBernoulli
 from pyro_vae.distributions.table import Block, Levels, TableDistribution
 from pyro_vae.likelihoods.base import Likelihood
+from pyro_vae.likelihoods.student_t import degrees_of_freedom, student_t
 from pyro_vae.networks.positive import UNIT
 
 __all__ = ["TableLikelihood", "log_moments"]
@@ -36,8 +37,10 @@ class TableLikelihood(Likelihood):
     | kind | p_j(x_j given z) |
     | --- | --- |
     | real | N(loc, scale^2) |
+    | student-t | StudentT(df, loc, scale), with learned degrees of freedom of the column |
     | positive | LogNormal(loc, scale) |
     | count | negative binomial with a mean and a number of failures |
+    | poisson | Poisson(rate) |
     | binary | Bernoulli(logit) |
     | ordinal | P(x <= k) = sigmoid(c_k - loc), with learned c_1 < c_2 < ... |
     | categorical | Categorical(softmax(logits)) |
@@ -79,10 +82,11 @@ class TableLikelihood(Likelihood):
         self.cutpoints = nn.ParameterList(
             [torch.full((len(c.levels) - 2,), _inverse_softplus(1.0)) for c in columns if c.kind == "ordinal"]
         )
+        self.raw_degrees = nn.ParameterList([torch.zeros(()) for c in columns if c.kind == "student-t"])
 
     @property
     def num_outputs(self) -> int:
-        """Two for each real, positive and count column, one for a binary or ordinal one, K for a categorical one."""
+        """Two for a real, student-t, positive or count column, one for a poisson, binary or ordinal one, K for levels."""
         return sum(width for _, _, width, _ in self._groups())
 
     def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:
@@ -108,7 +112,7 @@ class TableLikelihood(Likelihood):
         of_kind = {kind: [j for j, c in enumerate(self.columns) if c.kind == kind] for kind in _TOGETHER}
         for kind, places in of_kind.items():
             if places:
-                yield kind, places, _TOGETHER[kind] * len(places), getattr(self, f"_{kind}")
+                yield kind, places, _TOGETHER[kind] * len(places), getattr(self, f"_{kind.replace('-', '_')}")
         for place, column in enumerate(self.columns):
             if column.kind == "ordinal":
                 yield "ordinal", [place], 1, self._ordinal
@@ -126,15 +130,27 @@ class TableLikelihood(Likelihood):
         mean, std = self.mean[places], self.std[places]
         return dist.Normal(mean + std * loc, std * self._scale(raw), validate_args=False)
 
+    def _student_t(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
+        loc, raw = outputs.chunk(2, dim=-1)
+        mean, std = self.mean[places], self.std[places]
+        degrees = degrees_of_freedom(torch.stack(list(self.raw_degrees)))
+        return student_t(degrees, mean + std * loc, std * self._scale(raw))
+
     def _positive(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         loc, raw = outputs.chunk(2, dim=-1)
         mean, std = log_moments(self.mean[places], self.std[places])
         return dist.LogNormal(mean + std * loc, std * self._scale(raw), validate_args=False)
 
+    def _log_mean(self, outputs: Tensor, places: list[int]) -> Tensor:
+        mean = self.mean[places].clamp_min(1e-3)
+        return (mean.log() + outputs * torch.log1p(self.std[places] / mean)).clamp(max=LARGEST_LOG)
+
+    def _poisson(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
+        return dist.Poisson(self._log_mean(outputs, places).exp(), validate_args=False)
+
     def _count(self, outputs: Tensor, places: list[int]) -> dist.TorchDistribution:
         raw_mean, raw = outputs.chunk(2, dim=-1)
-        mean = self.mean[places].clamp_min(1e-3)
-        log_mean = (mean.log() + raw_mean * torch.log1p(self.std[places] / mean)).clamp(max=LARGEST_LOG)
+        log_mean = self._log_mean(raw_mean, places)
         failures = 0.1 + 10 * softplus(raw + UNIT)
         return dist.NegativeBinomial(failures, logits=log_mean - failures.log(), validate_args=False)
 
@@ -159,7 +175,7 @@ class TableLikelihood(Likelihood):
         return Levels(outputs.unflatten(-1, (len(places), -1)), ordered=False)
 
 
-_TOGETHER = {"real": 2, "positive": 2, "count": 2, "binary": 1}
+_TOGETHER = {"real": 2, "positive": 2, "count": 2, "binary": 1, "student-t": 2, "poisson": 1}
 """Kinds whose columns are evaluated together, with their number of outputs a column."""
 
 

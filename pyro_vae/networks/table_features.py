@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check, check_rows
 from pyro_vae.data.as_tensor import as_tensor
-from pyro_vae.data.columns import WITH_LEVELS, Column
+from pyro_vae.data.columns import UNBOUNDED, WITH_LEVELS, Column
 
 __all__ = ["TableFeatures"]
 
@@ -62,7 +62,7 @@ class TableFeatures(nn.Module):
         if column.kind in WITH_LEVELS:
             levels = torch.arange(len(column.levels), device=values.device)
             return (values.unsqueeze(-1) == levels).to(values.dtype)
-        if column.kind == "real":
+        if column.kind in UNBOUNDED:
             return ((values - mean) / std).unsqueeze(-1)
         size = mean.clamp_min(1e-3)
         return (torch.log1p(values.clamp_min(0) / size) / torch.log1p(std / size).clamp_min(0.1)).unsqueeze(

@@ -76,6 +76,7 @@ class DataConfig(Group):
     id_column: str = setting("", "Column that identifies rows, left out of x.")
     columns: tuple[str, ...] = setting(
         (),
-        "Kinds of columns of a table, each COLUMN:KIND with real, positive, count, binary, ordinal or categorical; the "
+        "Kinds of columns of a table, each COLUMN:KIND with real, student-t (heavy tails), positive, count, "
+        "poisson, binary, ordinal or categorical; the "
         "others are inferred and printed.",
     )

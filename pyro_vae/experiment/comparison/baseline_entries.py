@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError
 from pyro_vae.data import DataSet
+from pyro_vae.data.columns import WITH_DENSITY
 from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
 from pyro_vae.experiment.comparison.residuals import residuals
@@ -56,7 +57,7 @@ def no_density(dataset: DataSet) -> str:
     Entries of real and positive columns have a density, missing ones are marginalised exactly; levels and counts have
     probabilities, and log p(x) of a row that has both is in no unit that a density shares.
     """
-    others = [c.name for c in dataset.columns or () if c.kind not in ("real", "positive")]
+    others = [c.name for c in dataset.columns or () if c.kind not in WITH_DENSITY]
     if not others:
         return ""
     named = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae._checks import check
+from pyro_vae.data.columns import COUNTS
 from pyro_vae.data.contexts import ClassContext, EntryContext
 from pyro_vae.data.preprocessing import AsFloat, Centre
 from pyro_vae.data.row_format import RowFormat
@@ -166,7 +167,7 @@ def _columns(rows: Tensor, row_format: RowFormat, drawn: bool, classes: Tensor |
         column = row_format.columns[number] if row_format.columns else None
         if column is not None and column.levels:
             columns[name] = np.array(column.levels, dtype=object)[values.round().astype(int)]
-        elif column is not None and column.kind == "count" and drawn:
+        elif column is not None and column.kind in COUNTS and drawn:
             columns[name] = values.round().astype(np.int64)
         else:
             columns[name] = values
