@@ -106,21 +106,18 @@ def test_a_table_without_header_and_with_blanks(tmp_path):
     assert stored.columns[2].levels == ("u0", "u1")
 
 
+GIVEN = {"stars": "real", "code": "ordinal", "id": "count", "visits": "poisson", "height": "student-t"}
+
+
 def test_options(tmp_path):
     options = TableOptions(
         drop=("day",),
         label_column="town",
         id_column="name",
-        kinds=("stars:real", "code:ordinal", "id:count", "visits:poisson", "height:student-t"),
+        kinds=tuple(f"{name}:{kind}" for name, kind in GIVEN.items()),
     )
     stored = read_table(FRAME, options)
-    expected = KINDS | {
-        "stars": "real",
-        "code": "ordinal",
-        "id": "count",
-        "visits": "poisson",
-        "height": "student-t",
-    }
+    expected = KINDS | GIVEN
     assert kinds(stored) == {name: kind for name, kind in expected.items() if name not in ("day", "town")}
     assert stored.class_names == ("Aarhus", "Bonn", "Cork")
 

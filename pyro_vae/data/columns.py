@@ -35,8 +35,8 @@ WITH_LEVELS = ("binary", "ordinal", "categorical")
 class Column:
     """One column of a table.
 
-    A stored entry is the value as read (real, student-t, positive, count, poisson) or the number of its level (binary, ordinal,
-    categorical); NaN where it is not observed.
+    A stored entry is the value as read (real, student-t, positive, count, poisson) or the number of its level
+    (binary, ordinal, categorical); NaN where it is not observed.
 
     Attributes:
         name: As in the header.

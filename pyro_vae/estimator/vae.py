@@ -40,11 +40,12 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
             numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
             `--likelihood` of the scripts; "table" of columns of different kinds, NaN where not observed.
-        kinds: Of the columns, with likelihood "table": "real", "student-t", "positive", "count", "poisson", "binary", "ordinal" or
-            "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of the last three
-            are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives. Of a DataFrame with text, dates or
-            truth values kinds are inferred, as `--likelihood table` of the scripts does, and {name: kind} says
-            otherwise; {} infers those of a DataFrame of numbers too. Levels are then what the columns hold.
+        kinds: Of the columns, with likelihood "table": "real", "student-t", "positive", "count", "poisson", "binary",
+            "ordinal" or "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of
+            the last three are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives. Of a DataFrame
+            with text, dates or truth values kinds are inferred, as `--likelihood table` of the scripts does, and
+            {name: kind} says otherwise; {} infers those of a DataFrame of numbers too. Levels are then what the
+            columns hold.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
         objective: What is maximised, as `--objective`: "elbo", "iwae", ....

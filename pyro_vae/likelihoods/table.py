@@ -86,7 +86,7 @@ class TableLikelihood(Likelihood):
 
     @property
     def num_outputs(self) -> int:
-        """Two for a real, student-t, positive or count column, one for a poisson, binary or ordinal one, K for levels."""
+        """Two for a real, student-t, positive or count column, K for a categorical one, one for the others."""
         return sum(width for _, _, width, _ in self._groups())
 
     def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:

@@ -200,7 +200,7 @@ class Table(
     LikelihoodPart,
     name="table",
     target="pyro_vae.likelihoods.table:TableLikelihood",
-    formula="Πⱼ pⱼ(xⱼ given z), normal, Student-t, log-normal, negative binomial, Poisson, Bernoulli, ordinal or categorical",
+    formula="Πⱼ pⱼ(xⱼ given z), normal, t, log-normal, negative binomial, Poisson, Bernoulli, ordinal, categorical",
     data="tables of columns of different kinds, with missing entries",
 ):
     """Each column by its kind; missing entries are left out exactly."""
