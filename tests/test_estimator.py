@@ -21,6 +21,7 @@ from pyro_vae.estimator.comparison import compare_with_ppca
 from pyro_vae.estimator.densities import log_prob_of_rows
 from pyro_vae.estimator.shared_noise import shared_draws
 from pyro_vae.estimator.training import as_double, default_epochs, default_hidden
+from pyro_vae.evaluate import impute
 from pyro_vae.guides import ExactLinearGuide
 from pyro_vae.models import LinearGaussianModel
 
@@ -62,11 +63,44 @@ def test_missing_entries_are_left_out_and_imputed_row_by_row():
     rows[0] = np.nan
     fitted = VAE(2, likelihood="table", **FAST).fit(rows)
     scores, completed = fitted.score_samples(rows), fitted.impute(rows)
-    assert scores[0] == pytest.approx(0, abs=5)  # log of a mean of p(z) / q(z), no term of x
+    assert scores[0] == 0
     np.testing.assert_array_equal(completed[~np.isnan(rows)], rows[~np.isnan(rows)])
     assert np.isfinite(completed).all()
     np.testing.assert_allclose(fitted.impute(rows[7:9]), completed[7:9], atol=1e-7)
     np.testing.assert_allclose(fitted.score_samples(rows[7:9]), scores[7:9], atol=1e-7)
+
+
+def test_imputations_and_their_draws_are_those_of_evaluate_impute():
+    rows = coded_table()
+    fitted = VAE(1, likelihood="table", kinds=["real", "binary", "ordinal", "count"], **FAST).fit(rows)
+    fitted.set_params(num_samples=1000)
+    rows = rows[np.isnan(rows).any(axis=1)][:12]
+    expected = impute(fitted.model_, fitted.guide_, torch.tensor(rows), 4000)
+    missing, coded = np.isnan(rows), np.isnan(expected.sd.numpy())
+    real = missing & ~coded
+    value, sd, ess = expected.value.numpy(), expected.sd.numpy(), expected.ess.numpy()
+    error = sd / np.sqrt(np.minimum(ess, 1e6))[:, None] * np.sqrt(1 + 4)
+    completed = fitted.impute(rows)
+    assert (np.abs(completed - value)[real] < 4 * error[real]).all()
+    draws = np.stack(fitted.sample_imputations(rows, 400, random_state=0))
+    assert (draws[:, ~missing] == rows[~missing]).all()
+    assert (np.abs(draws.mean(0) - value)[real] < 4 * np.hypot(error, sd / np.sqrt(400))[real]).all()
+    chance = expected.probability.numpy()[missing & coded]
+    found = (draws == value).mean(0)[missing & coded]
+    assert (np.abs(found - chance) < 4 * np.sqrt(0.25 * (1 / 400 + 5 / ess.min()))).all()
+
+
+def test_draws_of_a_row_depend_on_the_row_and_the_seed_alone():
+    rows = np.where(np.random.default_rng(2).random(ROWS.shape) < 0.3, np.nan, ROWS)
+    fitted = VAE(2, likelihood="table", **FAST).fit(rows)
+    draws = np.stack(fitted.sample_imputations(rows, 3, random_state=1))
+    part = np.stack(fitted.sample_imputations(rows[9:5:-1], 3, random_state=1))
+    np.testing.assert_allclose(part, draws[:, 9:5:-1], atol=1e-7)
+    missing = np.isnan(rows)
+    for draw in draws:
+        assert len(np.unique(draw[missing])) == missing.sum()  # no two rows share their noise
+    assert (draws[0] != draws[1])[missing].any()
+    assert (np.stack(fitted.sample_imputations(rows, 3, random_state=2)) != draws)[:, missing].all()
 
 
 def coded_table():

@@ -73,6 +73,17 @@ def test_imputations_come_back_as_they_were_given(fitted):
     assert completed["written"].str.fullmatch(r"\d\d/\d\d/2021").all()
 
 
+def test_draws_of_missing_entries_come_back_as_they_were_given(fitted):
+    drawn = fitted.sample_imputations(TABLE, 3, random_state=0)
+    assert len(drawn) == 3
+    for completed in drawn:
+        assert completed.notna().all().all()
+        pd.testing.assert_series_equal(completed.dtypes, TABLE.dtypes)
+        assert completed.index.equals(TABLE.index)
+    missing = TABLE["size"].isna()
+    assert (drawn[0]["size"] != drawn[1]["size"])[missing].any()
+
+
 def test_samples_and_means_are_frames_of_the_modelled_columns(fitted):
     for made in (fitted.sample(7, random_state=0), fitted.inverse_transform(fitted.transform(TABLE.head(7)))):
         assert list(made.columns) == [column.name for column in fitted.columns_]

@@ -1,9 +1,11 @@
-"""log p(x) and posterior means of rows, with the same noise for every row, in double precision."""
+"""log p(x), posterior means and imputations of rows, by noise that a row shares with all, in double precision."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,13 @@ from torch import Tensor, nn
 
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.estimator.shared_noise import shared_draws
+from pyro_vae.evaluate._weighted_imputation import Imputation, impute_from_runs
+from pyro_vae.evaluate._weighted_runs import WeightedRun
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
+from pyro_vae.seeds import derive_seed
 
-__all__ = ["expectations", "log_prob_of_rows", "posterior_means"]
+__all__ = ["impute_rows", "log_prob_of_rows", "posterior_means"]
 
 ENTRIES = 2**21
 """Entries of one layer, over rows and samples, that are computed at once: 16 MiB."""
@@ -48,25 +53,38 @@ def log_prob_of_rows(
     return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
 
 
-def expectations(
-    model: GenerativeModel, guide: AmortizedGuide, rows: Array, num_samples: int, seed: int
-) -> Array:
-    """Estimate E[x | observed entries of x] (Mattei & Frellsen 2019, eq. 10-12), shape (N, D); arguments as above.
+def impute_rows(
+    model: GenerativeModel,
+    guide: AmortizedGuide,
+    rows: Array,
+    num_samples: int,
+    seed: int,
+    num_draws: int = 0,
+) -> Imputation:
+    """Impute the missing entries of rows, NaN, as `evaluate.impute` does; arguments as above.
 
-    The mean of p(x | z_k), weighted by w_k / sum_k w_k; of a column with levels the number of the most probable one,
-    whose probabilities are weighted likewise. NaN marks what is not observed.
+    The noise of z is the same for all rows. That of the M draws of a row is a function of its entries and the seed:
+    rows are drawn one by one, and rows that are equal have equal draws.
     """
+    x = torch.from_numpy(np.array(rows))
+    columns = getattr(model.likelihood, "columns", None)
+    levels = torch.tensor([0] * x.shape[1] if columns is None else [len(column.levels) for column in columns])
+    incomplete = x[x.isnan().any(1)]
+    size = 1 if num_draws else max(1, ENTRIES // (num_samples * _widest(model, guide)))
 
-    def estimate(x: Tensor) -> Tensor:
-        log_weights, likelihood = _weighted(model, guide, x, num_samples)
-        weights = log_weights.softmax(0).unsqueeze(-1)
-        expected = (weights * likelihood.mean).sum(0)
-        for j, column in enumerate(getattr(model.likelihood, "columns", ())):
-            if column.levels:
-                expected[:, j] = _most_probable(likelihood, weights, x, j, len(column.levels))
-        return expected
+    def blocks() -> Iterator[tuple[slice, list[WeightedRun]]]:
+        for start in range(0, len(incomplete), size):
+            block = incomplete[start : start + size]
+            torch.manual_seed(seed)
+            log_weights, likelihood = _weighted(model, guide, block, num_samples)
+            # What is no weight counts as none.
+            run = WeightedRun(log_weights.nan_to_num(-torch.inf, -torch.inf, -torch.inf), likelihood)
+            if num_draws:
+                torch.manual_seed(derive_seed(seed, _number_of(block)))
+            yield slice(start, start + size), [run]
 
-    return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
+    with _undisturbed():
+        return impute_from_runs(x, levels, num_draws, blocks())
 
 
 def posterior_means(guide: AmortizedGuide, rows: Array, num_samples: int, seed: int) -> Array:
@@ -86,16 +104,6 @@ def posterior_means(guide: AmortizedGuide, rows: Array, num_samples: int, seed: 
     return _in_blocks(estimate, rows, num_samples * _widest(guide), seed)
 
 
-def _most_probable(likelihood: Any, weights: Tensor, x: Tensor, place: int, count: int) -> Tensor:
-    """Return the number of the most probable of the levels of one column, shape (N,), for weights (K, N, 1)."""
-    chances = []
-    for level in range(count):
-        value = x.clone()
-        value[:, place] = level
-        chances.append((weights[..., 0] * likelihood.cell_log_prob(value)[..., place].exp()).sum(0))
-    return torch.stack(chances).argmax(0).to(x.dtype)
-
-
 def _weighted(
     model: GenerativeModel, guide: AmortizedGuide, x: Tensor, num_samples: int
 ) -> tuple[Tensor, Any]:
@@ -110,11 +118,24 @@ def _weighted(
 def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, seed: int) -> Array:
     """Return the function of each row, block by block, each under the same noise."""
     parts = []
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+    with _undisturbed():
         for block in torch.from_numpy(np.array(rows)).split(max(1, ENTRIES // entries)):
             torch.manual_seed(seed)
             parts.append(function(block))
     return np.asarray(torch.cat(parts).numpy())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Run without gradients and checks of values; the random state is put back."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+        yield
+
+
+def _number_of(block: Tensor) -> int:
+    """Return a hash of the entries of rows, 64 bits; all NaN are one, as are 0 and -0."""
+    entries = np.where(block.isnan(), np.nan, block.numpy() + 0.0)
+    return int.from_bytes(hashlib.blake2b(entries.tobytes(), digest_size=8).digest(), "little")
 
 
 def _widest(*programs: nn.Module) -> int:

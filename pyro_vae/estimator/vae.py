@@ -18,7 +18,7 @@ from pyro_vae.baselines._gaussian import Array
 from pyro_vae.data.columns import WITH_DENSITY, Column
 from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
-from pyro_vae.estimator.densities import expectations, log_prob_of_rows, posterior_means
+from pyro_vae.estimator.densities import impute_rows, log_prob_of_rows, posterior_means
 from pyro_vae.estimator.frames import FrameColumns, is_frame_of_kinds
 from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
 from pyro_vae.estimator.training import Training, as_double, train
@@ -232,9 +232,32 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """
         check_is_fitted(self, "model_")
         rows = self._rows(X)
-        expected = expectations(self.model_, self.guide_, rows, self.num_samples, self.seed_)
-        completed = np.where(np.isnan(rows), expected, rows)
-        return completed if self.frame_ is None else self.frame_.complete(cast(Any, X), completed)
+        return self._completed(
+            X, impute_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_).value
+        )
+
+    def sample_imputations(self, X: ArrayLike, n_draws: int = 5, random_state: Any = None) -> list[Any]:
+        """Draw completed rows from p(x_mis | x_obs), for multiple imputation (Mattei & Frellsen 2019).
+
+        Each draw takes one of `num_samples` samples of z and the missing entries by its importance weight. The
+        draws of a row are a function of its entries and the seed.
+
+        Args:
+            X: Rows, shape (N, D), NaN where missing, as in `impute`.
+            n_draws: How many completed copies to return.
+            random_state: As in scikit-learn.
+
+        Returns:
+            Completed copies of X, each as `impute` returns it.
+        """
+        check_is_fitted(self, "model_")
+        count, rows = check_integer(n_draws, "n_draws"), self._rows(X)
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        draws = impute_rows(self.model_, self.guide_, rows, self.num_samples, seed, count).draws
+        return [self._completed(X, draw) for draw in draws]
+
+    def _completed(self, X: Any, rows: torch.Tensor) -> Any:
+        return rows.numpy() if self.frame_ is None else self.frame_.complete(X, rows.numpy())
 
     def _log_prob(self, rows: Array) -> Array:
         scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
