@@ -291,7 +291,7 @@ BAD_CALLS = [
     ),
     (
         lambda: VAE(likelihood="table", kinds=[*KINDS[:3], "text"]).fit(ROWS),
-        "kinds to have one of real, positive",
+        "kinds to have one of real, student-t, positive",
     ),
     (lambda: VAE().fit(ROWS[:1]), "at least 2 rows; got n_samples=1"),
     (lambda: VAE().fit(np.where(ROWS > 1, np.nan, ROWS)), "without NaN or infinity; got"),
