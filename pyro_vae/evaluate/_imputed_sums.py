@@ -1,0 +1,144 @@
+"""Sums over weighted samples of z from which missing entries are imputed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae._checks import check
+from pyro_vae.evaluate._weighted_runs import WeightedRun, cell_log_prob
+
+__all__ = ["Imputation", "ImputedSums", "nothing_imputed"]
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Completed rows; every tensor float64 and on the CPU.
+
+    Args:
+        value: Shape (N, D): observed entries as given; else the conditional mean, or the most probable level of a
+            column with levels.
+        sd: Standard deviation of each missing entry given the observed ones, in units of its column, shape (N, D);
+            0 where observed, NaN in columns with levels.
+        probability: Of the level in `value`, given the observed entries, shape (N, D); 1 where observed, NaN in
+            columns without levels.
+        ess: Effective number of samples of each row, shape (N,); infinite where nothing is missing.
+        draws: Completed rows drawn from p(x | observed), shape (M, N, D).
+    """
+
+    value: Tensor
+    sd: Tensor
+    probability: Tensor
+    ess: Tensor
+    draws: Tensor
+
+
+def nothing_imputed(x: Tensor, levels: Tensor, num_draws: int) -> Imputation:
+    """Return what is known before anything is imputed."""
+    x = x.detach().double().cpu()
+    ones, coded = torch.ones_like(x), (levels > 0).expand_as(x)
+    return Imputation(
+        value=x.clone(),
+        sd=torch.zeros_like(x).masked_fill(coded, torch.nan),
+        probability=ones.masked_fill(~coded, torch.nan),
+        ess=torch.full((len(x),), torch.inf, dtype=torch.float64),
+        draws=x.repeat(num_draws, 1, 1),
+    )
+
+
+class ImputedSums:
+    """Weighted sums over the samples so far of a block of n rows, relative to the largest weight of each.
+
+    Args:
+        x: The rows, shape (n, D), NaN where missing.
+        levels: How many levels each column has, shape (D,).
+        num_draws: M.
+    """
+
+    def __init__(self, x: Tensor, levels: Tensor, num_draws: int) -> None:
+        self.x, self.missing = x, x.isnan()
+        self.coded = (levels > 0).to(x.device)
+        self.counts = levels.to(x.device)
+        zeros = torch.zeros_like(x, dtype=torch.float64)
+        self.largest = torch.full_like(zeros[:, 0], -torch.inf)
+        self.total, self.squares = zeros[:, 0].clone(), zeros[:, 0].clone()
+        # Moments are taken about a first guess, so that nothing large cancels.
+        self.guess: Tensor | None = None
+        self.first, self.second = zeros.clone(), zeros.clone()
+        self.chances = zeros.repeat(int(levels.max()), 1, 1)
+        self.draws = zeros.repeat(num_draws, 1, 1)
+
+    def add(self, run: WeightedRun) -> None:
+        """Take in one run."""
+        largest = torch.maximum(self.largest, run.log_weights.amax(0))
+        base = largest.masked_fill(largest == -torch.inf, 0.0)
+        weights, decay = (run.log_weights - base).exp(), (self.largest - base).exp()
+        self.largest = largest
+        self.total = self.total * decay + weights.sum(0)
+        self.squares = self.squares * decay**2 + weights.square().sum(0)
+        mean = run.likelihood.mean.double()
+        self.guess = mean.mean(0) if self.guess is None else self.guess
+        shift = mean - self.guess
+        spread = _variance(run.likelihood, mean) + shift.square()
+        self.first = self.first * decay[:, None] + torch.einsum("sn,snd->nd", weights, shift)
+        self.second = self.second * decay[:, None] + torch.einsum("sn,snd->nd", weights, spread)
+        self._add_chances(run, weights, decay)
+        self._draw(run, weights)
+
+    def _add_chances(self, run: WeightedRun, weights: Tensor, decay: Tensor) -> None:
+        self.chances *= decay[:, None]
+        for level in range(len(self.chances)):
+            possible = self.missing & (self.counts > level)
+            if possible.any():
+                x = self.x.masked_fill(possible, float(level))
+                chance = cell_log_prob(run.likelihood, x).double().exp() * possible
+                self.chances[level] += torch.einsum("sn,snd->nd", weights, chance)
+
+    def _draw(self, run: WeightedRun, weights: Tensor) -> None:
+        """Let each draw move to one of these samples, with the share of all weight so far that they have.
+
+        So in the end each draw is each sample's with the probability of its weight, and none needs the others kept.
+        """
+        if len(self.draws) == 0:
+            return
+        fresh = run.likelihood.sample().double()
+        share = (weights.sum(0) / self.total).nan_to_num(0.0)
+        moves = torch.rand(self.draws.shape[:2], dtype=torch.float64, device=share.device) < share
+        probable = torch.where(weights.sum(0) > 0, weights, torch.ones_like(weights))
+        chosen = torch.multinomial(probable.T, len(self.draws), replacement=True).T
+        picked = fresh[chosen, torch.arange(fresh.shape[1], device=fresh.device)]
+        self.draws = torch.where(moves[..., None], picked, self.draws)
+
+    def put_into(self, result: Imputation, rows: Tensor) -> None:
+        """Write the imputed entries of the block, whose places are `rows`, into the result."""
+        check(
+            bool((self.total > 0).all()),
+            "Expected samples of z with a density above zero for each row; row "
+            f"{rows[(self.total == 0).cpu()][:1].tolist()} has none: look for extreme values in it.",
+        )
+        total = self.total[:, None]
+        shift = self.first / total
+        value = (0.0 if self.guess is None else self.guess) + shift
+        sd = (self.second / total - shift.square()).clamp_min(0).sqrt()
+        probability = torch.full_like(value, torch.nan)
+        if len(self.chances):
+            chance, level = (self.chances / total).max(0)
+            value, sd = torch.where(self.coded, level.double(), value), sd.masked_fill(self.coded, torch.nan)
+            probability = torch.where(self.coded, chance, probability)
+        for field, own in ((result.value, value), (result.sd, sd), (result.probability, probability)):
+            field[rows] = torch.where(self.missing.cpu(), own.cpu(), field[rows])
+        result.ess[rows] = (self.total.square() / self.squares).cpu()
+        if len(self.draws):
+            result.draws[:, rows] = torch.where(self.missing.cpu(), self.draws.cpu(), result.draws[:, rows])
+
+
+def _variance(likelihood: Any, mean: Tensor) -> Tensor:
+    """Return the variance of each entry given z, or its estimate from one draw where the family has no formula."""
+    try:
+        variance: Tensor = likelihood.variance.double()
+        return variance
+    except (NotImplementedError, AttributeError):
+        return (likelihood.sample().double() - mean).square()
