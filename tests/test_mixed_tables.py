@@ -206,6 +206,12 @@ def test_files_that_do_not_fit(tmp_path):
     path.write_text("a,b\n1,2\n3\n")
     with pytest.raises(InputError, match=r"2 fields in every line .*got 1 in line 3"):
         read_table(path, TableOptions(separator="comma"))
+    path.write_text("a,b\n\n1,2\n\n3\n")
+    with pytest.raises(InputError, match=r"got 1 in line 5\."):
+        read_table(path, TableOptions(separator="comma"))
+    path.write_text('a,b\n"1\n",2\n3\n')
+    with pytest.raises(InputError, match=r"got 1 in row 3\."):
+        read_table(path, TableOptions(separator="comma"))
     with pytest.raises(InputError, match=r"COLUMN:KIND .*got 'a'"):
         TableOptions(kinds=("a",))
     for name, package in (("t.parquet", "pyarrow"), ("t.xlsx", "openpyxl")):

@@ -73,10 +73,11 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
     import pandas as pd
 
     text, encoding = _decoded(path, options)
-    lines = [line for line in text.splitlines() if line.strip()]
-    check(bool(lines), f"Expected rows in {path}; the file holds no text.")
+    numbered = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    check(bool(numbered), f"Expected rows in {path}; the file holds no text.")
+    numbers, lines = map(list, zip(*numbered, strict=True))
     mark = options.mark or _separator(lines[:LINES])
-    rows = _rows(path, lines, mark)
+    rows = _rows(path, lines, numbers, mark)
     named = options.header == "yes" or (options.header == "auto" and _has_header(rows))
     names = [name.strip() for name in rows[0]] if named else [f"c{j}" for j in range(len(rows[0]))]
     names[0] = names[0].lstrip("# ") if named else names[0]
@@ -137,16 +138,18 @@ def _split(lines: Sequence[str], mark: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, skipinitialspace=mark != "\t"))
 
 
-def _rows(path: Path, lines: Sequence[str], mark: str) -> list[list[str]]:
+def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int], mark: str) -> list[list[str]]:
     try:
         rows = [row for row in _split(lines, mark) if row]
     except csv.Error as error:
         raise InputError(f"Expected {path} to be a text table; got {error}.") from error
-    for number, row in enumerate(rows):
+    for place, row in enumerate(rows):
+        # Quoted fields may hold ends of lines.
+        where = f"line {numbers[place]}" if len(rows) == len(lines) else f"row {place + 1}"
         check(
             len(row) == len(rows[0]),
-            f"Expected {len(rows[0])} fields in every line of {path}, as the first has; got {len(row)} in line "
-            f"{number + 1} of those that are not empty. Give the separator by --separator, or mend that line.",
+            f"Expected {len(rows[0])} fields in every line of {path}, as the first has; got {len(row)} in {where}. "
+            "Give the separator by --separator, or mend that line.",
         )
     return rows
 

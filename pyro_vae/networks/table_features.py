@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -54,17 +55,33 @@ class TableFeatures(nn.Module):
         check_rows(x, len(self.columns))
         observed = ~x.isnan()
         known = x.nan_to_num(0.0)
-        parts = [self._feature(known[..., j], j) * observed[..., j, None] for j in range(len(self.columns))]
+        parts = [
+            self._features(known[..., places], places) * observed[..., places].repeat_interleave(width, -1)
+            for places, width in self._runs()
+        ]
         return torch.cat([*parts, observed.to(x.dtype)], dim=-1)
 
-    def _feature(self, values: Tensor, place: int) -> Tensor:
-        column, mean, std = self.columns[place], self.mean[place], self.std[place]
+    def _runs(self) -> Iterator[tuple[slice, int]]:
+        """Yield neighbouring columns that are computed together, and their features a column."""
+        start = 0
+        for (_, width), run in groupby(self.columns, key=_computed):
+            stop = start + len(list(run))
+            yield slice(start, stop), width
+            start = stop
+
+    def _features(self, values: Tensor, places: slice) -> Tensor:
+        column, mean, std = self.columns[places.start], self.mean[places], self.std[places]
         if column.kind in WITH_LEVELS:
             levels = torch.arange(len(column.levels), device=values.device)
-            return (values.unsqueeze(-1) == levels).to(values.dtype)
+            return (values.unsqueeze(-1) == levels).to(values.dtype).flatten(-2)
         if column.kind in UNBOUNDED:
-            return ((values - mean) / std).unsqueeze(-1)
+            return (values - mean) / std
         size = mean.clamp_min(1e-3)
-        return (torch.log1p(values.clamp_min(0) / size) / torch.log1p(std / size).clamp_min(0.1)).unsqueeze(
-            -1
-        )
+        return torch.log1p(values.clamp_min(0) / size) / torch.log1p(std / size).clamp_min(0.1)
+
+
+def _computed(column: Column) -> tuple[str, int]:
+    """Return by which formula a column becomes features, and how many."""
+    if column.kind in WITH_LEVELS:
+        return "levels", len(column.levels)
+    return "linear" if column.kind in UNBOUNDED else "logarithm", 1
