@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,16 @@ def test_what_is_not_put_stays_to_the_byte(tmp_path, text):
     found = cells(tmp_path, text)
     found.write(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == text
+
+
+def test_compressed_tables_are_read_and_written(tmp_path):
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(TITANIC))
+    found = TextCells(path)
+    found.write(tmp_path / "again.csv.gz")
+    assert gzip.decompress((tmp_path / "again.csv.gz").read_bytes()) == TITANIC
+    found.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_bytes() == TITANIC
 
 
 def test_fields_are_found_and_replaced_one_by_one(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ LOOKED_AT = 200
 class TextCells:
     """A text table, cut into fields and what stands between them.
 
-    Bytes that are no UTF-8 are kept as they are. Lines without any field are no rows.
+    Bytes that are no UTF-8 are kept as they are; a file ending in .gz is compressed by gzip. Lines without any
+    field are no rows.
 
     Args:
         path: The file.
@@ -33,7 +35,8 @@ class TextCells:
 
     def __init__(self, path: Path, separator: str | None = None) -> None:
         try:
-            text = path.read_bytes().decode("utf-8", "surrogateescape")
+            raw = path.read_bytes()
+            text = (gzip.decompress(raw) if _is_packed(path) else raw).decode("utf-8", "surrogateescape")
         except OSError as error:
             raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
         lines = _lines(text)
@@ -84,7 +87,8 @@ class TextCells:
         """Write the table, every byte that was not put as it was."""
         with write_atomically(path) as place:
             text = "".join("".join(parts) for parts in self.parts)
-            place.write_bytes(text.encode("utf-8", "surrogateescape"))
+            raw = text.encode("utf-8", "surrogateescape")
+            place.write_bytes(gzip.compress(raw, mtime=0) if _is_packed(path) else raw)
 
     @staticmethod
     def _plain(field: str) -> str:
@@ -92,6 +96,10 @@ class TextCells:
         if len(text) >= 2 and text[0] == text[-1] == '"':
             text = text[1:-1].replace('""', '"')
         return text
+
+
+def _is_packed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _lines(text: str) -> list[str]:
