@@ -50,6 +50,7 @@ class SampleQuality:
         num_samples: Samples of each source.
         num_reference: Training rows that they are compared with at most, evenly spaced.
         data_shape: Shape of a row; needed for a `Split` and for flat rows.
+        progress: Whether to show a progress bar while the features of the training rows are computed.
 
     Raises:
         InputError: If the rows are no images, or there are fewer samples or rows than a statistic needs.
@@ -66,6 +67,7 @@ class SampleQuality:
         num_samples: int = 2500,
         num_reference: int = 10_000,
         data_shape: Sequence[int] | None = None,
+        progress: bool = True,
     ) -> None:
         self.train, self.network = train, network.eval()
         self.statistics = {
@@ -81,7 +83,7 @@ class SampleQuality:
             "mixture" not in self.sources or not self.images.context,
             "Expected rows without context to draw z from a mixture of their codes; got some. Draw from the prior.",
         )
-        self.reference = Reference(self.images, network)
+        self.reference = Reference(self.images, network, progress)
         self._fitted: dict[str, Callable[[Tensor], dict[str, float]]] = {}
 
     def __call__(self, model: Any, guide: Any) -> dict[str, float]:

@@ -31,6 +31,7 @@ class Reference:
     Args:
         images: The training rows.
         network: From images to features.
+        progress: Whether to show a progress bar while they are computed.
 
     Attributes:
         path: The file, or None.
@@ -39,12 +40,12 @@ class Reference:
         InputError: If the network learns from labels and there are none.
     """
 
-    def __init__(self, images: TrainingImages, network: FeatureNetwork) -> None:
+    def __init__(self, images: TrainingImages, network: FeatureNetwork, progress: bool = True) -> None:
         if network.learns and images.labels is None:
             raise InputError(
                 f"Expected rows with labels for the features of a {network.name}; got none. Take other features."
             )
-        self.images, self.network = images, network
+        self.images, self.network, self.progress = images, network, progress
         self.path: Path | None = None
         self._kept: Tensor | None = None
 
@@ -65,7 +66,8 @@ class Reference:
         self.network.to(device)
         if self.network.learns:
             self.network.prepare(torch.cat(list(self.images.blocks())), self.images.labels)
-        with progress_bar(len(self.images), "rows", "features of training rows", leave=False) as bar:
+        title = "features of training rows"
+        with progress_bar(len(self.images), "rows", title, shown=self.progress, leave=False) as bar:
 
             def blocks() -> Iterator[Tensor]:
                 for block in self.images.blocks():
