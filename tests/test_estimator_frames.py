@@ -122,6 +122,8 @@ def test_unseen_levels_are_said_and_not_observed(fitted):
         (lambda t: t.rename(columns={"kind": "sort"}), "unseen at fit time:\n- sort"),
         (lambda t: t[t.columns[::-1]], "same order"),
         (lambda t: t.assign(size="large"), "'size'"),
+        (lambda t: t.head(0), "at least one row"),
+        (lambda t: t.to_numpy(), "as a DataFrame"),
     ],
 )
 def test_other_columns_are_refused(fitted, change, words):
@@ -133,6 +135,9 @@ def test_kinds_that_do_not_fit_are_refused():
     for kinds, words in (({"colour": "real"}, "from columns of X"), ({"kind": "count"}, "'kind'")):
         with pytest.raises(ValueError, match=words):
             VAE(2, likelihood="table", kinds=kinds, **FAST).fit(TABLE)
+    for names in (range(TABLE.shape[1]), ["kind"] * TABLE.shape[1]):
+        with pytest.raises(ValueError, match="different texts as names"):
+            VAE(2, likelihood="table", **FAST).fit(TABLE.set_axis(list(names), axis=1))
     with pytest.raises(ValueError, match="a column to model"):
         VAE(1, likelihood="table", **FAST).fit(TABLE[["same"]])
 

@@ -19,7 +19,7 @@ from pyro_vae.data.table_options import AS_FOUND
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FrameColumns", "is_frame_of_kinds"]
+__all__ = ["FrameColumns", "check_names", "is_frame_of_kinds"]
 
 DECIMAL = "auto"
 
@@ -32,6 +32,15 @@ def is_frame_of_kinds(X: Any, kinds: Any) -> bool:
     if not (type(X).__module__.startswith("pandas") and hasattr(X, "columns")):
         return False
     return isinstance(kinds, Mapping) or any(getattr(dtype, "kind", "O") not in "iuf" for dtype in X.dtypes)
+
+
+def check_names(frame: pd.DataFrame) -> None:
+    """Raise where names of columns are not different texts, by which columns are found again."""
+    names = list(frame.columns)
+    check(
+        all(isinstance(name, str) for name in names) and len(set(names)) == len(names),
+        f"Expected different texts as names of the columns of X; got {names[:8]}. Rename them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -93,19 +102,24 @@ class FrameColumns:
         }
         return cls(tuple(frame.columns), columns, left_out, dtypes, dates, originals), rows
 
-    def encode(self, frame: Any) -> Array:
+    @staticmethod
+    def check_is_frame(X: Any) -> None:
+        """Raise where X is no DataFrame, or has no rows."""
+        check(
+            hasattr(X, "columns"),
+            f"Expected X as a DataFrame, as in fit; got {type(X).__name__}. Give the same columns.",
+        )
+        check(len(X) > 0, "Expected X of at least one row; got none. Give rows to score.")
+
+    def encode(self, frame: pd.DataFrame) -> Array:
         """Return the stored rows of a frame, shape (N, D), NaN where not observed or where a level is unseen.
 
         Raises:
-            InputError: If it is no frame, or holds values that are not of their column's kind.
+            InputError: If it holds values that are not of their column's kind.
 
         Warns:
             UserWarning: Of levels that the training rows do not have.
         """
-        check(
-            hasattr(frame, "columns"),
-            f"Expected X as a DataFrame, as in fit; got {type(frame).__name__}. Give the same columns.",
-        )
         entries = []
         for column in self.columns:
             values, unseen = encoded(column, _text(frame[column.name]), DECIMAL)

@@ -19,7 +19,7 @@ from pyro_vae.data.columns import WITH_DENSITY, Column
 from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import impute_rows, log_prob_of_rows, posterior_means
-from pyro_vae.estimator.frames import FrameColumns, is_frame_of_kinds
+from pyro_vae.estimator.frames import FrameColumns, check_names, is_frame_of_kinds
 from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
 from pyro_vae.estimator.training import Training, as_double, train
 
@@ -266,6 +266,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     def _read_training_rows(self, X: Any) -> tuple[FrameColumns | None, Array]:
         if self.likelihood == "table" and is_frame_of_kinds(X, self.kinds):
+            check_names(X)
             validate_data(self, X, skip_check_array=True)
             return FrameColumns.of(X, cast(Any, self.kinds))
         return None, _finite_rows(self, X, reset=True)
@@ -273,6 +274,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
     def _rows(self, X: Any) -> Array:
         if self.frame_ is None:
             return _finite_rows(self, X)
+        self.frame_.check_is_frame(X)
         try:
             validate_data(self, X, reset=False, skip_check_array=True)
         except ValueError as error:
