@@ -164,3 +164,16 @@ def test_it_stands_in_compositions():
     codes = make_pipeline(parts).fit_transform(TABLE)
     assert codes.shape == (len(TABLE), 3)
     assert codes.index.equals(TABLE.index)
+
+
+def test_dates_are_read_as_in_training_when_they_do_not_say_which_is_the_month():
+    days = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.arange(80) * 3, unit="D")
+    table = pd.DataFrame({"kind": np.tile(["a", "b"], 40), "day": days.strftime("%m/%d/%Y")})
+    fitted = VAE(2, likelihood="table", **FAST).fit(table)
+    scores = fitted.score_samples(table)
+    early = np.flatnonzero(days.day <= 12)
+    np.testing.assert_allclose(fitted.score_samples(table.iloc[early]), scores[early], atol=1e-7)
+    other = table.assign(day=days.strftime("%Y-%m-%d"))
+    np.testing.assert_allclose(fitted.score_samples(other), scores, atol=1e-7)
+    with pytest.raises(ValueError, match="'day'"):
+        fitted.score_samples(table.assign(day=days.strftime("%d.%m.%Y")))

@@ -73,7 +73,7 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
     if kind is not None:
         return _as_given(name, kind, text, numbers, unit)
     if unit:
-        return Found(Column(name, "real"), numbers, unit)  # type: ignore[arg-type]
+        return Found(Column(name, "real", date_format=_format(unit)), numbers, unit)  # type: ignore[arg-type]
     if numbers is None:
         return _text_column(name, text)
     return _number_column(name, text, numbers)
@@ -100,7 +100,7 @@ def encoded(column: Column, text: pd.Series, decimal: str) -> tuple[NDArray[np.f
         unseen = as_text(text[entries == -1.0].to_numpy()) if (entries == -1.0).any() else []
         return np.where(entries == -1.0, np.nan, entries), unseen
     numbers = as_numbers(text, decimal)
-    if numbers is None and (dates := as_dates(text)) is not None:
+    if numbers is None and (dates := as_dates(text, column.date_format)) is not None:
         numbers = dates[0]
     if numbers is None:
         raise InputError(_no_numbers(column.name, column.kind, text))
@@ -118,7 +118,12 @@ def _as_given(name: str, kind: str, text: pd.Series, numbers: NDArray[np.float64
         bool(np.nanmin(numbers) < np.nanmax(numbers)),
         f"Expected different values in column {name!r}; all are alike.",
     )
-    return Found(Column(name, kind), numbers, unit)
+    return Found(Column(name, kind, date_format=_format(unit)), numbers, unit)
+
+
+def _format(unit: str) -> str:
+    """Return the format of dates from the unit that `as_dates` gives; empty for other units."""
+    return unit.removeprefix("date ").split(", as")[0] if unit.startswith("date ") else ""
 
 
 def _no_numbers(name: str, kind: str, text: pd.Series) -> str:

@@ -79,8 +79,14 @@ def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
     return numbers if np.isfinite(numbers[observed]).all() else None
 
 
-def as_dates(text: pd.Series) -> tuple[NDArray[np.float64], str] | None:
-    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None where it is neither."""
+def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str] | None:
+    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None where it is neither.
+
+    Args:
+        text: Observed values, None where missing.
+        known: The format of dates, where it is known: 03/04/2021 alone does not say which is the month. Dates that
+            begin with the year are read too.
+    """
     import pandas as pd
 
     observed = text.notna().to_numpy()
@@ -94,7 +100,7 @@ def as_dates(text: pd.Series) -> tuple[NDArray[np.float64], str] | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for form in _forms(entries):
+        for form in _forms(known):
             try:
                 dates = pd.to_datetime(pd.Series(entries), format=form)
             except ValueError:
@@ -128,6 +134,7 @@ def as_date(value: float, form: str) -> str:
     return moment.round("D" if "%H" not in form else "s").strftime(form)
 
 
-def _forms(entries: Sequence[str]) -> list[str]:
+def _forms(known: str) -> list[str]:
     times = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H.%M.%S", " %H:%M:%S.%f")
-    return [date + time for date in DATE_FORMATS for time in times]
+    forms = [date + time for date in DATE_FORMATS for time in times]
+    return [known, *(form for form in forms if form.startswith("%Y"))] if known else forms

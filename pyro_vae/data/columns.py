@@ -42,6 +42,7 @@ class Column:
         name: As in the header.
         kind: One of `COLUMN_KINDS`.
         levels: Values as in the file, in order, of a column of a kind with levels; empty for the others.
+        date_format: Of a column of dates, how the training rows write them, as of `strftime`; else empty.
 
     Raises:
         InputError: If kind and levels do not belong together.
@@ -50,6 +51,7 @@ class Column:
     name: str
     kind: str
     levels: tuple[str, ...] = ()
+    date_format: str = ""
 
     def __post_init__(self) -> None:
         check_choice(self.kind, COLUMN_KINDS, f"kind of column {self.name!r}")
@@ -65,11 +67,17 @@ def columns_to_json(columns: Sequence[Column] | None) -> list[dict[str, Any]] | 
     """Return columns as plain values."""
     if columns is None:
         return None
-    return [{"name": c.name, "kind": c.kind, "levels": list(c.levels)} for c in columns]
+    return [
+        {"name": c.name, "kind": c.kind, "levels": list(c.levels), "date_format": c.date_format}
+        for c in columns
+    ]
 
 
 def columns_from_json(values: Sequence[Mapping[str, Any]] | None) -> tuple[Column, ...] | None:
     """Return what `columns_to_json` wrote."""
     if values is None:
         return None
-    return tuple(Column(str(v["name"]), str(v["kind"]), tuple(map(str, v["levels"]))) for v in values)
+    return tuple(
+        Column(str(v["name"]), str(v["kind"]), tuple(map(str, v["levels"])), str(v.get("date_format", "")))
+        for v in values
+    )
