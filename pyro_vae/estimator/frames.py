@@ -52,7 +52,6 @@ class FrameColumns:
         columns: That are modelled.
         left_out: By name, why the others are not: identifiers, constants, columns without values.
         dtypes: Of the modelled columns.
-        dates: By name, how the dates of a column are written.
         originals: By name, the value of each level.
     """
 
@@ -60,7 +59,6 @@ class FrameColumns:
     columns: tuple[Column, ...]
     left_out: dict[str, str]
     dtypes: dict[str, Any]
-    dates: dict[str, str]
     originals: dict[str, tuple[Any, ...]]
 
     @classmethod
@@ -95,12 +93,7 @@ class FrameColumns:
         }
         dtypes = {name: frame[name].dtype for name in kept}
         rows = np.stack([one.values for one in kept.values()], axis=1)
-        dates = {
-            name: one.why.removeprefix("date ").split(", as")[0]
-            for name, one in kept.items()
-            if one.why.startswith("date ")
-        }
-        return cls(tuple(frame.columns), columns, left_out, dtypes, dates, originals), rows
+        return cls(tuple(frame.columns), columns, left_out, dtypes, originals), rows
 
     @staticmethod
     def check_is_frame(X: Any) -> None:
@@ -164,10 +157,10 @@ class FrameColumns:
             codes = np.clip(np.rint(values), 0, len(column.levels) - 1).astype(np.int64)
             originals = self.originals[column.name]
             return _as_dtype(pd.Series([originals[code] for code in codes], dtype=object), dtype)
-        if column.name in self.dates:
+        if column.date_format:
             days = pd.Series(pd.to_datetime(values, unit="D").round("s"))
             if getattr(dtype, "kind", "") != "M":
-                return days.dt.strftime(self.dates[column.name]).astype(object)
+                return days.dt.strftime(column.date_format).astype(object)
             zone = getattr(dtype, "tz", None)
             return (
                 days
