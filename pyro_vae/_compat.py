@@ -22,10 +22,10 @@ __all__ = [
     "linear_pointwise",
     "lower_to_onednn",
     "module_tables",
+    "observe_tensors",
     "record",
     "takes_scale",
     "validate_sample",
-    "watched",
 ]
 
 
@@ -61,17 +61,17 @@ def give_local_state(program: Any) -> None:
 
 
 @contextmanager
-def watched(see: Callable[[Tensor], None]) -> Iterator[None]:
+def observe_tensors(see: Callable[[Tensor], None]) -> Iterator[None]:
     """Call `see` with every tensor that operations make inside, views left out.
 
     Without the name `see` gets the results of torch's Python functions: views too, but no intermediate ones.
     """
-    with _watching()(see):
+    with _tensor_observer()(see):
         yield
 
 
-def _watching() -> type[Any]:
-    """Return the mode that `watched` enters."""
+def _tensor_observer() -> type[Any]:
+    """Return the mode that `observe_tensors` enters."""
     try:
         from torch.utils._python_dispatch import TorchDispatchMode
     except ImportError:

@@ -19,6 +19,7 @@ from pyro_vae._float32 import float32_convolutions
 
 __all__ = [
     "ContextRange",
+    "accepted_context",
     "context_range_of",
     "context_range_of_network",
     "joined_range",
@@ -26,7 +27,6 @@ __all__ = [
     "network_in_chunks",
     "positional_inputs",
     "row_by_row",
-    "taken_context",
 ]
 
 
@@ -73,7 +73,9 @@ def joined_range(*ranges: ContextRange) -> ContextRange:
     )
 
 
-def taken_context(called: Callable[..., Any], context: tuple[Any, ...], beside: int = 1) -> tuple[Any, ...]:
+def accepted_context(
+    called: Callable[..., Any], context: tuple[Any, ...], beside: int = 1
+) -> tuple[Any, ...]:
     """Return the first context tensors, as many as a program or a network takes.
 
     Args:
@@ -106,7 +108,7 @@ def row_by_row(network: nn.Module, inputs: Tensor, *context: Tensor) -> Tensor:
         inputs: Shape (..., N, features).
         context: Rows first, (N, ...), the same for all leading dimensions; what the network does not take is left out.
     """
-    context = taken_context(network, context)
+    context = accepted_context(network, context)
     for number, part in enumerate(context):
         check(
             part.ndim > 0 and len(part) == inputs.shape[-2],
@@ -148,7 +150,7 @@ def network_in_chunks(network: nn.Module, inputs: Tensor, *context: Tensor, batc
     first = next(network.parameters(), None)
     if first is not None:
         inputs = inputs.to(first)
-    columns = (part.split(batch_size) for part in (inputs, *taken_context(network, context)))
+    columns = (part.split(batch_size) for part in (inputs, *accepted_context(network, context)))
     with float32_convolutions():
         return torch.cat([network(*chunk) for chunk in zip(*columns, strict=True)])
 

@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Callable
 
-__all__ = ["calm_threads", "run_script"]
+__all__ = ["limit_thread_spinning", "run_script"]
 
 
-def calm_threads() -> None:
+def limit_thread_spinning() -> None:
     """Let torch's waiting threads sleep after a short spin, unless the user has chosen otherwise.
 
     GNU OpenMP's threads wait by spinning, which a busy neighbour on the same cores makes expensive: who spins

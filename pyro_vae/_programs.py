@@ -24,8 +24,8 @@ __all__ = [
     "Program",
     "evaluation_mode",
     "local_parameters",
-    "moved_back",
     "parameters_of",
+    "restore_devices",
 ]
 
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -132,7 +132,7 @@ def evaluation_mode(*programs: Any) -> Iterator[None]:
 
 
 @contextmanager
-def moved_back(*programs: Callable[..., Any]) -> Iterator[None]:
+def restore_devices(*programs: Callable[..., Any]) -> Iterator[None]:
     """Put modules back on the device that they are on now: rows to score lie there, more often than not."""
     modules = [program for program in programs if isinstance(program, nn.Module)]
     tensors = [next(chain(module.parameters(), module.buffers()), torch.empty(0)) for module in modules]

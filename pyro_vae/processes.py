@@ -16,7 +16,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, LostProcessError, check
 from pyro_vae.seeds import derive_seed
 
-__all__ = ["ALONE", "Processes", "Together", "started_processes"]
+__all__ = ["SINGLE_PROCESS", "ProcessGroup", "Processes", "started_processes"]
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets in the environment of each process, beside WORLD_SIZE."""
@@ -68,10 +68,10 @@ class Processes:
             )
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
-class Together(Processes):
+class ProcessGroup(Processes):
     """A process among several, by `torch.distributed`. All must ask for the same sums in the same order.
 
     Args:
@@ -101,7 +101,7 @@ class Together(Processes):
 
 
 def started_processes() -> Processes:
-    """Return the processes that torchrun has started, joined once; `ALONE` without torchrun or with one process.
+    """Return the processes that torchrun has started, joined once; `SINGLE_PROCESS` if there is only one.
 
     On GPUs each process takes the one of its number on its machine.
 
@@ -109,7 +109,7 @@ def started_processes() -> Processes:
         InputError: If there are several processes that torchrun has not started.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return ALONE
+        return SINGLE_PROCESS
     missing = [name for name in TORCHRUN if name not in os.environ]
     check(
         not missing,
@@ -125,7 +125,7 @@ def started_processes() -> Processes:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(torch.distributed.destroy_process_group)
-    return Together(device)
+    return ProcessGroup(device)
 
 
 def _reason(error: Exception) -> str:

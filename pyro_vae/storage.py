@@ -92,13 +92,15 @@ def _reason(error: Exception) -> str:
 def write_json(path: Path, values: Any) -> None:
     """Write plain values as indented JSON, atomically; numbers that are not finite become null."""
     with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(nulled(values), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(null_non_finite(values), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
-def nulled(values: Any) -> Any:
+def null_non_finite(values: Any) -> Any:
     """Return plain values with None for numbers that are not finite, which JSON does not know."""
     if isinstance(values, dict):
-        return {name: nulled(value) for name, value in values.items()}
+        return {name: null_non_finite(value) for name, value in values.items()}
     if isinstance(values, list | tuple):
-        return [nulled(value) for value in values]
+        return [null_non_finite(value) for value in values]
     return None if isinstance(values, float) and not abs(values) < float("inf") else values

@@ -4,9 +4,9 @@ python scripts/anomalies.py runs/wine new_wines.csv
 python scripts/anomalies.py runs/mammography mammography.csv --label label --anomaly 1
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

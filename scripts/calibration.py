@@ -4,9 +4,9 @@ python scripts/calibration.py
 python scripts/calibration.py --models 10 --out calibration
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 import itertools
 from dataclasses import dataclass

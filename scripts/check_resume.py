@@ -4,9 +4,9 @@ python scripts/check_resume.py
 python scripts/check_resume.py --kills 100 --dataset mnist --epochs 3
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 import json
 import random

@@ -4,9 +4,9 @@ python scripts/check_stability.py
 python scripts/check_stability.py --datasets constant one-hot --seeds 2 --epochs 20
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 import math
 import os

@@ -10,11 +10,11 @@ from typing import Literal, get_args
 
 from pyro_vae._checks import check_integer, check_positive
 from pyro_vae._command_line import parse
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, RunConfig, TrainingConfig
 from pyro_vae.progress import quiet
 
-calm_threads()
+limit_thread_spinning()
 
 ModelName = Literal["ppca", "ppca_em", "factor_analysis", "mixture_of_ppca", "linear_vae", "vae"]
 LikelihoodName = Literal[

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae._command_line import parse
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, TrainingConfig
 from pyro_vae.progress import quiet
 
-calm_threads()
+limit_thread_spinning()
 
 ComparedName = Literal[
     "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline", "semi-amortized"

@@ -4,9 +4,9 @@ python scripts/compress.py runs/mnist-bernoulli-001 rows.npy -o rows.bits
 python scripts/decompress.py runs/mnist-bernoulli-001 rows.bits -o rows_again.npy
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

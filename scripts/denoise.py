@@ -4,9 +4,9 @@ python scripts/denoise.py runs/digits-denoising noisy.npy -o clean.npy
 python scripts/denoise.py runs/digits-denoising -o clean.png --particles 64
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

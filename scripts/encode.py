@@ -4,9 +4,9 @@ python scripts/encode.py runs/mnist-bernoulli-001 -o codes.csv
 python scripts/encode.py runs/mnist-bernoulli-001 rows.npy -o codes.npy
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

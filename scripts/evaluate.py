@@ -4,9 +4,9 @@ python scripts/evaluate.py runs/digits-gaussian-001
 python scripts/evaluate.py runs/digits-gaussian-001 --data new_rows.npy --num-samples 1000 --ais --gaps
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass, fields
 from pathlib import Path

@@ -4,9 +4,9 @@ python scripts/generate.py runs/mnist-bernoulli-001 -n 100 -o samples.png
 python scripts/generate.py runs/titanic -n 1000 -o passengers.csv
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

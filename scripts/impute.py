@@ -4,9 +4,9 @@ python scripts/impute.py runs/titanic titanic.csv -o titanic_complete.csv
 python scripts/impute.py runs/titanic titanic.csv -o titanic_complete.csv --draws 5
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

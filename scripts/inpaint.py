@@ -4,9 +4,9 @@ python scripts/inpaint.py runs/mnist-bernoulli-001 --hide left -o inpainted.png
 python scripts/inpaint.py runs/mnist-bernoulli-001 rows.npy --hide mask.npy -o inpainted.npy --draws 5
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,9 +4,9 @@ python scripts/interpolate.py runs/mnist-bernoulli-001 --rows 3 8 -o path.png
 python scripts/interpolate.py runs/mnist-bernoulli-001 rows.npz --classes 3 8 --path circle -o path.png
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 from dataclasses import dataclass
 from pathlib import Path

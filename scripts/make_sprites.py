@@ -12,9 +12,9 @@ import numpy as np
 from tyro.conf import Positional
 
 from pyro_vae._command_line import parse
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 
-calm_threads()
+limit_thread_spinning()
 
 SIZE = 32
 """Height and width of an image, in pixels."""

@@ -5,10 +5,10 @@ python scripts/svi_train.py --dataset my_table.csv --latent-dim 4
 python scripts/svi_train.py --resume runs/digits-gaussian-001
 """
 
-from pyro_vae._environment import calm_threads, run_script
+from pyro_vae._environment import limit_thread_spinning, run_script
 from pyro_vae.experiment.command_line import from_command_line
 
-calm_threads()
+limit_thread_spinning()
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ if os.environ.get("PYRO_VAE_TEST_DEVICE") != "cuda":  # as `make test-gpu` sets 
         ""  # what trains on "auto" does so on the CPU, whose numbers tests know
     )
 
-from pyro_vae._environment import calm_threads
+from pyro_vae._environment import limit_thread_spinning
 
-calm_threads()  # before anything imports torch
+limit_thread_spinning()  # before anything imports torch
 
 import gc
 

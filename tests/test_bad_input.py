@@ -488,13 +488,13 @@ DRAWN = ("constant columns", "three rows", "one latent for images", "one-hot col
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ODD_CALLS)
 def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, monkeypatch, name):
-    make, arguments, noticed = ODD_CALLS[name]
+    make, arguments, notes = ODD_CALLS[name]
     if name not in DRAWN:
         monkeypatch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])
     make()
     assert script(*SMALL, *arguments, "--out", "run") == 0
     table = capsys.readouterr().out.partition("\n\n")[2]
-    for sentence in noticed:
+    for sentence in notes:
         assert re.search(sentence, table), table
     summary = json.loads(Path("run/summary.json").read_text())
     # One test row has no standard error.

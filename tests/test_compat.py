@@ -168,7 +168,7 @@ def test_every_tensor_that_is_made_is_seen(name, monkeypatch):
     if name is not None:
         monkeypatch.setitem(sys.modules, name, None)
     seen = []
-    with compat.watched(lambda tensor: seen.append(tuple(tensor.shape))):
+    with compat.observe_tensors(lambda tensor: seen.append(tuple(tensor.shape))):
         a = torch.ones(3, 2)
         parts = (a @ torch.ones(2, 5)).exp().max(0)
     assert parts.values.shape == (5,)

@@ -19,7 +19,7 @@ from pyro_vae._checks import InputError
 from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
 from pyro_vae.compiled.graph import Graph, _replayed
-from pyro_vae.compiled.masks import without_picking
+from pyro_vae.compiled.masks import without_mask_indexing
 from pyro_vae.compiled.matmul import lower_linear, through_onednn
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
@@ -140,7 +140,7 @@ def test_other_indices_stay():
     inputs = torch.randn(3, 2), torch.tensor([0, 2]), torch.tensor([True, False, True])
     graph = make_fx(indices)(*inputs)
     before = str(graph.graph)
-    without_picking(graph)
+    without_mask_indexing(graph)
     assert str(graph.graph) == before
     for got, expected in zip(graph(*inputs), indices(*inputs), strict=True):
         torch.testing.assert_close(got, expected)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from pyro_vae._checks import InputError, LostProcessError
 from pyro_vae.data.batch_order import Batches
-from pyro_vae.processes import ALONE, Processes, Together, started_processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes, ProcessGroup, started_processes
 from pyro_vae.training import fit
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -249,17 +249,17 @@ def test_a_lost_process_is_told_in_one_sentence(message, reason, monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", broken)
     with pytest.raises(LostProcessError) as caught:
-        Together(torch.device("cpu")).sum(torch.zeros(2))
+        ProcessGroup(torch.device("cpu")).sum(torch.zeros(2))
     assert f"Process 1 of 2 lost another one, so it ends too ({reason}). A run" in str(caught.value)
 
 
 def test_one_process_needs_no_launcher(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert started_processes() is ALONE
+    assert started_processes() is SINGLE_PROCESS
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert started_processes() is ALONE
+    assert started_processes() is SINGLE_PROCESS
     values = torch.randn(3, 2)
-    assert torch.equal(ALONE.gather(values), values)
+    assert torch.equal(SINGLE_PROCESS.gather(values), values)
 
 
 def test_processes_that_torchrun_has_not_started_are_refused(monkeypatch):

@@ -17,7 +17,7 @@ from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.experiment.config import Config, RunConfig
 from pyro_vae.experiment.seeds_table import over_seeds, seeds_table
 from pyro_vae.experiment.several_seeds import train_seeds
-from pyro_vae.processes import ALONE
+from pyro_vae.processes import SINGLE_PROCESS
 
 TINY = ("--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off", "--quiet", "--device", "cpu")
 MEASURED = (*TINY, "--evaluate", "quick", "--metrics", "reconstruction-error")
@@ -167,7 +167,7 @@ def test_a_seed_that_diverges_is_noted_and_the_others_go_on(tmp_path, capsys):
 
     config = Config(run=RunConfig(seeds=(0, 1, 2), out=tmp_path / "runs"))
     with pytest.raises(NonFiniteLossError, match=r"Seed 1: The loss is not finite\."):
-        train_seeds(config, ALONE, train_one)
+        train_seeds(config, SINGLE_PROCESS, train_one)
     assert trained == [0, 1, 2]
     found = read(tmp_path / "runs" / "seeds.json")
     assert found["failed"] == {"1": "The loss is not finite."}
@@ -184,7 +184,7 @@ def test_ctrl_c_between_two_trainings_keeps_what_is_done(tmp_path, capsys):
         return 0
 
     config = Config(run=RunConfig(seeds=(0, 1, 2), out=tmp_path / "runs"))
-    assert train_seeds(config, ALONE, train_one) == 130
+    assert train_seeds(config, SINGLE_PROCESS, train_one) == 130
     assert set(read(tmp_path / "runs" / "seeds.json")["seeds"]) == {"0"}
     assert f"--resume {tmp_path / 'runs'}" in capsys.readouterr().out
 

@@ -21,7 +21,7 @@ import pyro_vae.experiment.train_run  # noqa: F401
 from pyro_vae import ELBO, Callback, fit
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.experiment.comparison import pooled_moments
-from pyro_vae.processes import ALONE, started_processes
+from pyro_vae.processes import SINGLE_PROCESS, started_processes
 from pyro_vae.training import AveragedGradients
 
 HEAVY = [name for name in ("sklearn", "pandas", "matplotlib", "arviz", "IPython") if name in sys.modules]
@@ -122,7 +122,7 @@ def main():
     }
     found = {"count": processes.count, "loaded": HEAVY}
     for name, make in makers.items():
-        whole, shared = (gradients_of(who, make, rows[:7]) for who in (ALONE, processes))
+        whole, shared = (gradients_of(who, make, rows[:7]) for who in (SINGLE_PROCESS, processes))
         found[name] = [float((a - b).abs().max() / a.abs().max()) for a, b in zip(whole, shared, strict=True)]
 
     ours = torch.arange(3 + processes.rank) + 10 * processes.rank
@@ -148,7 +148,7 @@ def main():
     _, weights = trained(processes, rows, optimizer=sgd)
     found["weights_apart"] = float(processes.sum((processes.from_first(weights) - weights).abs().max()))
     one_step = {"optimizer": sgd, "epochs": 1, "batch_size": len(rows)}
-    (_, alone), (result, shared) = (trained(who, rows, **one_step) for who in (ALONE, processes))
+    (_, alone), (result, shared) = (trained(who, rows, **one_step) for who in (SINGLE_PROCESS, processes))
     found["one_step_apart"] = float((shared - alone).abs().max())  # read in the first process
     found["validated"] = result.history[0]["validation"]["elbo"]
     beta = {"objective": ELBO(beta=2.0), "epochs": 30, "patience": 2, "average": 0.5}

@@ -84,7 +84,7 @@ def climb(sequence: Iterator[tuple[Theta, float]], *, tol: float, max_iter: int)
     raise AssertionError("an EM sequence has no end")
 
 
-def climb_to_the_end(
+def run_to_convergence(
     step: Step[Array],
     gradient: Callable[[Array], tuple[float, Array]],
     start: Array,

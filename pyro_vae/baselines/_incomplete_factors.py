@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import Bounds
 
 from pyro_vae.baselines._base import check_each_variance
-from pyro_vae.baselines._em import Run, climb_to_the_end
+from pyro_vae.baselines._em import Run, run_to_convergence
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
 
@@ -109,4 +109,4 @@ class IncompleteFactors:
         bounds = Bounds(
             np.concatenate([-free, np.log(self.floor)]), np.concatenate([free, np.log(10 * self.variances)])
         )
-        return climb_to_the_end(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)
+        return run_to_convergence(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)

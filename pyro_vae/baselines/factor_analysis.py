@@ -20,7 +20,7 @@ from pyro_vae.baselines._base import (
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._em import Run, best, climb_to_the_end
+from pyro_vae.baselines._em import Run, best, run_to_convergence
 from pyro_vae.baselines._gaussian import Array, principal_axes
 from pyro_vae.baselines._incomplete_factors import IncompleteFactors
 from pyro_vae.baselines._missing_values import has_missing
@@ -207,7 +207,7 @@ class _Problem:
     def fit(self, start: Array, tol: float, max_iter: int) -> Run[Array]:
         """Climb from log Ψ by EM, then to the maximum by L-BFGS-B within the bounds of Ψ."""
         bounds = Bounds(np.log(self.floor), np.log(10 * self.variances))
-        return climb_to_the_end(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)
+        return run_to_convergence(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)
 
     def gradient(self, theta: Array) -> tuple[float, Array]:
         """The log-likelihood at log Ψ and its best W, in nats per example, and its gradient in log Ψ."""

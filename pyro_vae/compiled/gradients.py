@@ -166,20 +166,20 @@ class CompiledGradients(Gradients):
         def evaluate(progress: Tensor, *data: Tensor) -> Evaluation:
             return Gradients.__call__(self, *data, progress=progress)
 
-        with _as_it_was(self.loss, seed=1) as after:
+        with _preserved_state(self.loss, seed=1) as after:
             expected, buffers = evaluate(progress, *flipped), after()
         if expected.failed:
             self._traces -= 1
             return None  # nothing to compare; the step itself will tell what is wrong
         try:
-            with _as_it_was(self.loss, seed=0):
+            with _preserved_state(self.loss, seed=0):
                 graph = Graph(
                     self.loss, lambda *inputs: _tensors(evaluate(*inputs)), (progress, *data), self.backend
                 )
             # On a GPU the first run warms up, the second is recorded, the third is a replay. While it records, torch
             # also captures a graph of nothing, and warns that it is empty.
             for _ in range(3 if progress.is_cuda else 1):
-                with _as_it_was(self.loss, seed=1) as after, warnings.catch_warnings():
+                with _preserved_state(self.loss, seed=1) as after, warnings.catch_warnings():
                     warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
                     got, got_buffers = graph(progress, *flipped), after()
         except Exception as error:  # whatever a program does that a graph cannot hold
@@ -221,7 +221,7 @@ def _evaluation(tensors: Sequence[Tensor], used: Sequence[bool]) -> Evaluation:
 
 
 @contextmanager
-def _as_it_was(loss: nn.Module, seed: int) -> Iterator[Callable[[], list[Tensor]]]:
+def _preserved_state(loss: nn.Module, seed: int) -> Iterator[Callable[[], list[Tensor]]]:
     """Run with a random state of its own and put it and all buffers back; yields what copies the buffers."""
     buffers = list(loss.buffers())
     copies = [buffer.clone() for buffer in buffers]

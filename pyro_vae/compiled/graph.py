@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from pyro_vae._compat import compile_graph, module_tables, record
-from pyro_vae.compiled.masks import without_picking
+from pyro_vae.compiled.masks import without_mask_indexing
 from pyro_vae.compiled.matmul import lower_linear, through_onednn
 
 __all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
@@ -98,7 +98,7 @@ class Graph:
             warnings.simplefilter("ignore")
             graph = record(function, *inputs)
             self.captured = _lift(graph)
-            without_picking(graph)
+            without_mask_indexing(graph)
             through_onednn(graph)
             self.tolerance = _tolerance(graph)
             self._run = backend(graph, [*inputs, *self.captured])

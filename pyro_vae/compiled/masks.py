@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-__all__ = ["without_picking"]
+__all__ = ["without_mask_indexing"]
 
 aten = torch.ops.aten
 PUT = (aten.index_put.default, aten.index_put_.default)
@@ -22,7 +22,7 @@ RESHAPED = (aten.view.default, aten.squeeze.default, aten.expand.default, aten.s
 """What torch does to a single entry that was picked: in another run there may be more, or none."""
 
 
-def without_picking(graph: GraphModule) -> None:
+def without_mask_indexing(graph: GraphModule) -> None:
     """Write `a[mask] = b[mask]` and `a[mask] = 0` in a traced graph as `where(mask, b, a)`, in place where it was.
 
     How many entries a mask picks is known only when it runs, and a compiler wants to know before. Splines are written
@@ -68,7 +68,7 @@ def _is_by_mask(of: Any, indices: Any) -> bool:
 
 def _put_everywhere(graph: GraphModule, node: Node) -> None:
     to, (mask,), picked, *accumulate = cast(Any, node.args)
-    everywhere = _before_picking(picked, mask)
+    everywhere = _unmasked_source(picked, mask)
     if everywhere is None:
         return
 
@@ -90,7 +90,7 @@ def _put_everywhere(graph: GraphModule, node: Node) -> None:
     graph.graph.erase_node(node)
 
 
-def _before_picking(picked: Node, mask: Node) -> Node | int | None:
+def _unmasked_source(picked: Node, mask: Node) -> Node | int | None:
     """Return the tensor that the mask picked from, 0 where zeros are put; None where neither is so."""
     if picked.target is aten.zeros.default:
         return 0

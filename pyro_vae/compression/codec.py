@@ -132,7 +132,7 @@ class BitsBackCodec:
                 self._mix(coder, size, (seed, number))
                 end -= size
                 done_rows(size)
-        if not _same_words(coder, self._initial(seed)):
+        if not _same_state(coder, self._initial(seed)):
             raise InputError(
                 "Expected the networks to give the numbers that they gave when the file was written; they differ here. "
                 "Decode with the run, the version of torch and the kind of processor that it was written with."
@@ -264,7 +264,7 @@ def _normal(found: Any, expected: str) -> Any:
     return base
 
 
-def _same_words(coder: Any, initial: NDArray[np.uint32]) -> bool:
+def _same_state(coder: Any, initial: NDArray[np.uint32]) -> bool:
     try:
         return bool(np.array_equal(coder.get_compressed(unseal=True), initial))
     except (AssertionError, ValueError):

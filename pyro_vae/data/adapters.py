@@ -15,7 +15,7 @@ from pyro_vae.data.batch_order import Batches, iterate, permutation
 from pyro_vae.data.containers import BLOCK, in_order, length, whole
 from pyro_vae.data.entry import Entry
 from pyro_vae.data.splits import Split
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["TrainingBatches", "as_blocks", "as_training_batches"]
 
@@ -78,7 +78,7 @@ def as_training_batches(
     batch_size: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     entry: Entry | None = None,
     *,
     missing: bool = False,
@@ -102,7 +102,9 @@ def as_training_batches(
     check_integer(batch_size, "batch_size")
     device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
-        return _as_taken(data, entry).batches(batch_size, seed=seed, device=device, processes=processes)
+        return _with_accepted_context(data, entry).batches(
+            batch_size, seed=seed, device=device, processes=processes
+        )
     parts = whole(data)
     if parts is not None:
         tensors = _checked_rows(parts, entry, device, missing)
@@ -136,7 +138,7 @@ def as_blocks(
     data: Any,
     device: torch.device | str = "cpu",
     size: int = BLOCK,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     entry: Entry | None = None,
     *,
     missing: bool = False,
@@ -159,7 +161,7 @@ def as_blocks(
     device, entry = torch.device(device), entry or Entry()
     if isinstance(data, Split):
         processes.check_rows(len(data))
-        data = _as_taken(data, entry).share(processes)
+        data = _with_accepted_context(data, entry).share(processes)
         streamed = _Blocks(data, size, device)
         return list(streamed) if 4 * len(data) * data.data_dim <= CACHED_BYTES else streamed
     parts = whole(data)
@@ -202,7 +204,7 @@ def _checked_rows(
     return _on(device, entry.batch((stored, *parts[1:])))
 
 
-def _as_taken(split: Split, entry: Entry) -> Split:
+def _with_accepted_context(split: Split, entry: Entry) -> Split:
     """Return a split with the context that the programs take."""
     _, *context = entry.taken((split, *split.context))
     return split.with_context(*entry.context(tuple(context), len(split)))

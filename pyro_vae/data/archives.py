@@ -46,7 +46,7 @@ def read_arrays(path: Path, arrays: dict[str, NDArray]) -> Stored:
     if rows is None and len(left) == 1:
         rows = left.popitem()[1]
     if rows is None:
-        near = [key for key in arrays if _near_split(key)]
+        near = [key for key in arrays if _raise_units_differ(key)]
         raise InputError(
             f"Expected {path} to hold train and test, or one of {', '.join(ROWS)}, or a single array; "
             f"got the keys {', '.join(arrays) or 'none'}. "
@@ -148,12 +148,12 @@ def stored_rows(
 
 def unused_note(kind: str, names: Sequence[str], place: str) -> str:
     """Say which arrays or folders were not used, and which of them were perhaps meant to be."""
-    near = [name for name in names if _near_split(name)]
+    near = [name for name in names if _raise_units_differ(name)]
     rename = f" If {listed(near)} should be a split, rename to train, validation or test." if near else ""
     return f"{kind} {listed(names)} of {place} were not used.{rename}"
 
 
-def _near_split(name: str) -> bool:
+def _raise_units_differ(name: str) -> bool:
     return any(near in name.lower() for near in NEAR_SPLITS)
 
 
@@ -166,12 +166,12 @@ def _check_units(path: Path, parts: Mapping[str, NDArray]) -> None:
         known = spans[a] in UNITS and spans[b] in UNITS and spans[a] != spans[b]
         if floats[a] > floats[b] or known or _far(parts[a], parts[b]):
             raise InputError(
-                f"Expected the splits of {path} in one unit; {_told(a, parts[a], spans[a])} but "
-                f"{_told(b, parts[b], spans[b])}. Bring them to the same type and range."
+                f"Expected the splits of {path} in one unit; {_described(a, parts[a], spans[a])} but "
+                f"{_described(b, parts[b], spans[b])}. Bring them to the same type and range."
             )
 
 
-def _told(name: str, part: NDArray, span: tuple[float, float]) -> str:
+def _described(name: str, part: NDArray, span: tuple[float, float]) -> str:
     return f"{name} holds {part.dtype} from {span[0]:g} to {span[1]:g}"
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check_integer
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 
 __all__ = ["Batches", "iterate", "permutation", "uniform_noise"]
 
@@ -45,7 +45,7 @@ class Batches:
         batch_size: int,
         seed: int,
         device: torch.device | str = "cpu",
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.fetch = fetch
         self.index = index

@@ -110,7 +110,7 @@ def encoded(column: Column, text: pd.Series, decimal: str) -> tuple[NDArray[np.f
 
 def _as_given(name: str, kind: str, text: pd.Series, numbers: NDArray[np.float64] | None, unit: str) -> Found:
     if kind in WITH_LEVELS:
-        return _levels(name, kind, text if numbers is None or unit else _respelled(text, numbers))
+        return _levels(name, kind, text if numbers is None or unit else _normalized_spelling(text, numbers))
     if numbers is None:
         raise InputError(_no_numbers(name, kind, text))
     _check_range(name, kind, numbers)
@@ -186,7 +186,7 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
     if few and not (whole and _is_rarely_counted(seen, values)):
         return _numeric_levels(name, numbers, values)
     if whole and _is_numbering(seen, values):
-        return _levels(name, "categorical", _respelled(text, numbers))
+        return _levels(name, "categorical", _normalized_spelling(text, numbers))
     low, high = values[0], values[-1]
     gapless = (
         whole
@@ -230,7 +230,7 @@ def _numeric_levels(name: str, numbers: NDArray[np.float64], values: NDArray[np.
     return Found(Column(name, kind, levels), entries)
 
 
-def _respelled(text: pd.Series, numbers: NDArray[np.float64]) -> pd.Series:
+def _normalized_spelling(text: pd.Series, numbers: NDArray[np.float64]) -> pd.Series:
     """Return numbers in one spelling, so that 1 and 1.0 are one level."""
     return text.where(text.isna(), [f"{number:.15g}" for number in numbers])
 

@@ -196,14 +196,14 @@ class Entry:
         if count <= self.most:
             return parts
         if self.most == 1 and count == 2:
-            self._say_dropped()
+            self._warn_dropped()
             return parts[:1]
         raise InputError(
             f"Expected at most {self.most:g} input{'s' * (self.most > 1)}, which the programs take; got {count} a "
             "batch. Leave out what they do not take."
         )
 
-    def _say_dropped(self) -> None:
+    def _warn_dropped(self) -> None:
         if not self._said:
             self._said = True
             warnings.warn(

@@ -13,11 +13,11 @@ import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.augmentation import HorizontalFlip
+from pyro_vae.data.data_notes import FEW_ROWS, notes_on
 from pyro_vae.data.fixed_draws import draw_splits
 from pyro_vae.data.image_options import ImageOptions
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.named_datasets import DATASETS, read_named
-from pyro_vae.data.noticing import FEW_ROWS, notes_on
 from pyro_vae.data.packed_bits import check_not_packed, packed_hint
 from pyro_vae.data.precision import find_offsets
 from pyro_vae.data.preprocessing import (

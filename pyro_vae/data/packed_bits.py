@@ -60,7 +60,7 @@ def check_not_packed(stored: Stored, found: Survey) -> None:
         return
     raise InputError(
         f"Expected pixels in {stored.name}; got rows of {stored.array[0].size} bytes that look like bits, eight pixels "
-        f"a byte. {_way(stored.array)} If they are grey values, store them as (N, height, width) or as int16."
+        f"a byte. {_option(stored.array)} If they are grey values, store them as (N, height, width) or as int16."
     )
 
 
@@ -75,9 +75,7 @@ def packed_hint(stored: Stored, found: Survey) -> str:
     square = math.isqrt(8 * width) ** 2 == 8 * width
     if found.high <= 1 or stored.array.ndim != 2 or not square or not _may_be_packed(stored.array):
         return ""
-    return (
-        f"{width} bytes a row were taken as {width} grey values. {_way(stored.array, 'If they are bits, p')}"
-    )
+    return f"{width} bytes a row were taken as {width} grey values. {_option(stored.array, 'If they are bits, p')}"
 
 
 def _may_be_packed(array: NDArray) -> bool:
@@ -95,7 +93,7 @@ def _is_packed(array: NDArray) -> bool:
     return all_kinds and bool(with_edge.mean() > SHARE_OF_EDGES and often.min() > often.max() / 2)
 
 
-def _way(array: NDArray, start: str = "P") -> str:
+def _option(array: NDArray, start: str = "P") -> str:
     """Return the option that unpacks rows, with the size of the images where it can be told from their shape."""
     side = math.isqrt(8 * array[0].size)
     if array.ndim == 3:

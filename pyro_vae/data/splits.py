@@ -23,7 +23,7 @@ from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, chunks
 from pyro_vae.data.table_options import TableOptions
 from pyro_vae.evenly_spaced import evenly_spaced_rows
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 
 # The last three stood here in version 0.1.0.
 __all__ = ["DataSet", "Split", "DATA_SEED", "draw_splits", "fixed_noise"]  # noqa: RUF022
@@ -134,7 +134,7 @@ class Split:
         *,
         seed: int,
         device: torch.device | str = "cpu",
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> Batches:
         """Return the batches that training iterates, reshuffled, with noise and augmentation redrawn, each epoch.
 
@@ -262,7 +262,7 @@ class DataSet:
         class_names: Names of classes 0, 1, ..., or None.
         column_names: Names of the D columns, or None.
         sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
-        notes: Sentences on what was noticed.
+        notes: Sentences on what was found.
         image_options: How files became images.
         context: What the context of the splits is; None where they have none, or one of a user's own.
         whole: The data set before entries of its rows became context; None where none did.

@@ -57,7 +57,7 @@ class Stored:
         levels: Number of integer levels, where more is known than the values show.
         drawn: Sizes of the splits to draw, by name, where a tenth is not what is customary.
         description: How it was prepared, where it is binary and that has a name.
-        notes: Sentences on what was noticed.
+        notes: Sentences on what was found.
         image_options: How files became images.
         row_shape: Shape of a row in the file, where that is another than in `array`: channels last, or one channel.
         columns: Kinds and levels of the columns of a table, whose entries may be NaN (not observed).

@@ -83,7 +83,7 @@ def impute_rows(
                 torch.manual_seed(derive_seed(seed, _number_of(block)))
             yield slice(start, start + size), [run]
 
-    with _undisturbed():
+    with _without_side_effects():
         return impute_from_runs(x, levels, num_draws, blocks())
 
 
@@ -118,7 +118,7 @@ def _weighted(
 def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, seed: int) -> Array:
     """Return the function of each row, block by block, each under the same noise."""
     parts = []
-    with _undisturbed():
+    with _without_side_effects():
         for block in torch.from_numpy(np.array(rows)).split(max(1, ENTRIES // entries)):
             torch.manual_seed(seed)
             parts.append(function(block))
@@ -126,7 +126,7 @@ def _in_blocks(function: Callable[[Tensor], Tensor], rows: Array, entries: int, 
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _without_side_effects() -> Iterator[None]:
     """Run without gradients and checks of values; the random state is put back."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
         yield

@@ -10,7 +10,13 @@ from pyro_vae.evaluate.importance import log_likelihood, log_weights
 from pyro_vae.evaluate.imputation import Imputation, impute
 from pyro_vae.evaluate.inference_data import to_arviz
 from pyro_vae.evaluate.information_gap import InformationGap, information_gap
-from pyro_vae.evaluate.latent import LatentSummary, Sandwich, SiteSummary, latent_summary, site_summaries
+from pyro_vae.evaluate.latent import (
+    BoundedEstimate,
+    LatentSummary,
+    SiteSummary,
+    latent_summary,
+    site_summaries,
+)
 from pyro_vae.evaluate.mcmc_posterior import MCMCPosterior
 from pyro_vae.evaluate.posteriors import NUTSPosterior, ResampledPosterior
 from pyro_vae.evaluate.proposals import DefensiveGuide, JointDefensiveGuide, WidenedGuide
@@ -21,6 +27,7 @@ __all__ = [
     "AnnealedLogLikelihood",
     "Annealing",
     "BidirectionalBounds",
+    "BoundedEstimate",
     "CellScores",
     "CodeUsage",
     "DefensiveGuide",
@@ -35,7 +42,6 @@ __all__ = [
     "MCMCPosterior",
     "NUTSPosterior",
     "ResampledPosterior",
-    "Sandwich",
     "SiteSummary",
     "WidenedGuide",
     "annealed_log_likelihood",

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae._checks import check_integer
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._densities import Densities
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate.hmc import init
 from pyro_vae.evaluate.temperatures import Annealing
 from pyro_vae.progress import Bar, progress_bar
@@ -51,7 +51,7 @@ class AnnealedRows:
         num_rows, parts = len(self.data[0]), []
         total = num_rows * self.annealing.num_temperatures * directions
         bar = progress_bar(total, "temperatures", "annealing", shown=self.progress)
-        with undisturbed(self.data), evaluation_mode(self.model, self.guide), bar:
+        with without_side_effects(self.data), evaluation_mode(self.model, self.guide), bar:
             for start in range(0, num_rows, self.batch_size):
                 rows = slice(start, min(start + self.batch_size, num_rows))
                 for_programs, for_chains = derive_seeds(self.seed, start, count=2)

@@ -82,7 +82,7 @@ class Densities:
         with torch.no_grad():
             return self._draw(self.guide, num_samples)
 
-    def along_guide(self, num_samples: int) -> Tensor:
+    def rsample_guide(self, num_samples: int) -> Tensor:
         """Draw u from q(z | x), shape (num_samples, N, size), with gradients."""
         return self._draw(self.guide, num_samples)
 

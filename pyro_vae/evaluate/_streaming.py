@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae._compat import watched
+from pyro_vae._compat import observe_tensors
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives import ProgramError, RowLogProbs, row_log_probs
 from pyro_vae.objectives.independence import check_programs
-from pyro_vae.objectives.unscored import PARTICLES, failing_rows, with_stand_ins
+from pyro_vae.objectives.unscored import PARTICLES, failing_rows, with_placeholder_rows
 from pyro_vae.seeds import derive_seed
 
-__all__ = ["Stream", "undisturbed"]
+__all__ = ["Stream", "without_side_effects"]
 
 CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
 """What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
@@ -64,7 +64,7 @@ class Stream:
             check(
                 isinstance(values, Tensor) and values.ndim > 0 and len(values) == len(self.data[0]) > 0,
                 "Expected x as a tensor of shape (N, data_dim) with at least one row, or a tuple of tensors with "
-                f"one entry a row; got {_told(self.data)}.",
+                f"one entry a row; got {_described(self.data)}.",
             )
 
     @property
@@ -108,7 +108,7 @@ class Stream:
                 if done:
                     raise
                 lost = failing_rows(partial(self._draw_rows, min(count, PARTICLES)), block)
-                block = with_stand_ins(block, lost)
+                block = with_placeholder_rows(block, lost)
                 torch.manual_seed(seed)
                 found = self._draw(block, count)
             yield _weights(found, lost)
@@ -141,14 +141,14 @@ class Stream:
         for number in range(last + 1):
             row = [values[number : number + 1] for values in self.data]
             try:
-                return [_bytes_made(partial(self._draw, row, count)) for count in (2, 3)]
+                return [_allocated_bytes(partial(self._draw, row, count)) for count in (2, 3)]
             except ProgramError:
                 if number == min(last, TRIED):
                     raise
         raise AssertionError("There is at least one row.")
 
 
-def _told(data: tuple[Any, ...]) -> str:
+def _described(data: tuple[Any, ...]) -> str:
     return (
         ", ".join(str(tuple(v.shape)) if isinstance(v, Tensor) else type(v).__name__ for v in data)
         or "nothing"
@@ -156,7 +156,7 @@ def _told(data: tuple[Any, ...]) -> str:
 
 
 @contextmanager
-def undisturbed(data: tuple[Tensor, ...]) -> Iterator[None]:
+def without_side_effects(data: tuple[Tensor, ...]) -> Iterator[None]:
     """Run without gradients, on the programs' own parameters; the random state is put back."""
     devices = sorted({values.device.index or 0 for values in data if values.is_cuda})
     with (
@@ -168,9 +168,9 @@ def undisturbed(data: tuple[Tensor, ...]) -> Iterator[None]:
         yield
 
 
-def _bytes_made(run: Callable[[], Any]) -> int:
+def _allocated_bytes(run: Callable[[], Any]) -> int:
     sizes: list[int] = []
-    with watched(lambda tensor: sizes.append(tensor.numel() * tensor.element_size())):
+    with observe_tensors(lambda tensor: sizes.append(tensor.numel() * tensor.element_size())):
         run()
     return sum(sizes)
 

@@ -65,7 +65,7 @@ def impute_from_runs(
         sums = _Sums(x[places], levels, num_draws)
         for run in runs:
             sums.add(run)
-        sums.put_into(result, places.cpu())
+        sums.write_into(result, places.cpu())
         update(len(places))
     return result
 
@@ -146,7 +146,7 @@ class _Sums:
         picked = fresh[chosen, torch.arange(fresh.shape[1], device=fresh.device)]
         self.draws = torch.where(moves[..., None], picked, self.draws)
 
-    def put_into(self, result: Imputation, rows: Tensor) -> None:
+    def write_into(self, result: Imputation, rows: Tensor) -> None:
         """Write the imputed entries of the block, whose places are `rows`, into the result."""
         check(
             bool((self.total > 0).all()),

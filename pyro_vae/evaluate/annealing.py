@@ -18,11 +18,11 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._annealed_chains import AnnealedChains, AnnealedRows
 from pyro_vae.evaluate._many_samples import simulate_rows
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds
 from pyro_vae.evaluate.temperatures import Annealing
 from pyro_vae.objectives.independence import check_programs
-from pyro_vae.objectives.unscored import unscored, with_stand_ins
+from pyro_vae.objectives.unscored import unscored, with_placeholder_rows
 
 __all__ = ["annealed_log_likelihood", "bidirectional_bounds"]
 
@@ -72,14 +72,14 @@ def annealed_log_likelihood(
             batch_size=batch_size, max_plate_nesting=max_plate_nesting, seed=seed + 1, progress=progress,
         )  # fmt: skip
 
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         lost = _checked(model, guide, data, annealing, max_plate_nesting)
 
     def forward(chains: AnnealedChains, _: slice) -> tuple[Tensor, ...]:
         log_weight, accept_rate = chains.forward()
         return *_log_mean_exp(log_weight), accept_rate
 
-    others = data if (lost != 0).all() else with_stand_ins(data, lost != 0)
+    others = data if (lost != 0).all() else with_placeholder_rows(data, lost != 0)
     rows = AnnealedRows(annealing, model, guide, others, batch_size, max_plate_nesting, seed, progress)
     value, se, accept_rate = rows(forward)
     lost = lost.to(value.device)
@@ -124,7 +124,7 @@ def bidirectional_bounds(
         InputError: As `annealed_log_likelihood`, or if rows can't be drawn from the model.
     """
     annealing, data = annealing or Annealing(), entry_for(model, guide).rows(template)
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
         drawn, latents = simulate_rows(model, data, max_plate_nesting)
 

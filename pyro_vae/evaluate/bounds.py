@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from pyro_vae._checks import check
-from pyro_vae.objectives.unscored import told_unscored, unscored_part
+from pyro_vae.objectives.unscored import unscored_message, unscored_part
 from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
@@ -93,7 +93,7 @@ class AnnealedLogLikelihood:
     @property
     def warning(self) -> str | None:
         """Which rows could not be scored, or None where all were."""
-        return told_unscored(self.value)
+        return unscored_message(self.value)
 
     @property
     def mean(self) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae._checks import check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate._weighted_runs import WeightedRun, cell_log_prob, weighted_runs
 from pyro_vae.progress import progress_bar
 
@@ -76,7 +76,7 @@ def cell_log_likelihood(
     data = entry_for(model, guide).rows(x)
     tables = torch.empty(4, *data[0].shape, dtype=torch.float64)
     bar = progress_bar(len(data[0]), "rows", "scoring entries", shown=progress)
-    with undisturbed(data), evaluation_mode(model, guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), bar:
         for rows, runs in weighted_runs(model, guide, data, num_samples, seed, max_plate_nesting):
             sums = _Sums(data[0][rows], num_samples)
             for run in runs:

@@ -13,8 +13,8 @@ from torch import Tensor
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import Stream, undisturbed
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.evaluate._streaming import Stream, without_side_effects
+from pyro_vae.objectives.unscored import unscored_message
 from pyro_vae.statistics import mean_and_se
 
 __all__ = ["IWAECurve", "iwae_curve"]
@@ -45,7 +45,7 @@ class IWAECurve:
     @property
     def warning(self) -> str | None:
         """Which rows could not be scored, or None where all were."""
-        return told_unscored(self.value.sum(0))
+        return unscored_message(self.value.sum(0))
 
     @property
     def monte_carlo_se(self) -> Tensor:
@@ -104,7 +104,7 @@ def iwae_curve(
     )
     draws = check_integer(num_draws or 2 * wanted[-1], "num_draws", minimum=2 * wanted[-1])
     stream = Stream(model, guide, entry_for(model, guide).rows(x), draws, max_memory, max_plate_nesting, seed)
-    with undisturbed(stream.data), evaluation_mode(model, guide):
+    with without_side_effects(stream.data), evaluation_mode(model, guide):
         blocks = [_bounds(torch.cat(list(chunks)), wanted) for chunks in stream.blocks()]
     value, variance = (torch.cat(part, dim=1).cpu() for part in zip(*blocks, strict=True))
     return IWAECurve(wanted, value, variance)

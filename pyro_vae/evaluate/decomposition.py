@@ -15,7 +15,7 @@ from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.data.splits import Split
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.objectives.divergences import factors_of
 from pyro_vae.objectives.rows import draw
 from pyro_vae.statistics import mean_and_se
@@ -91,7 +91,7 @@ def divergence_in_parts(
     data = entry_for(model, guide).rows(x)
     check_integer(num_samples, "num_samples")
     check(len(data[0]) > 1, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
         samples = [_parts(model, guide, data) for _ in range(num_samples)]
     first, second, third = (mean_and_se(torch.stack(part).mean(0)) for part in zip(*samples, strict=True))

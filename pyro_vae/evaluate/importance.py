@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import Stream, undisturbed
+from pyro_vae.evaluate._streaming import Stream, without_side_effects
 from pyro_vae.evaluate.pareto_k import SHORTEST_TAIL, pareto_khat, tail_length
 from pyro_vae.evaluate.scores import LogLikelihood
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.objectives.unscored import unscored_message
 from pyro_vae.progress import progress_bar
 
 __all__ = ["log_likelihood", "log_weights"]
@@ -58,9 +58,9 @@ def log_weights(
     stream = Stream(
         model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
     )
-    with undisturbed(stream.data), evaluation_mode(model, guide):
+    with without_side_effects(stream.data), evaluation_mode(model, guide):
         weights = torch.cat([torch.cat(list(chunks)).cpu() for chunks in stream.blocks()], dim=1)
-    unscored = told_unscored(weights.logsumexp(0))
+    unscored = unscored_message(weights.logsumexp(0))
     if unscored:
         warnings.warn(unscored, stacklevel=2)
     return weights
@@ -108,7 +108,7 @@ def log_likelihood(
         model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
     )
     bar = progress_bar(len(stream.data[0]), "rows", "importance sampling", shown=progress)
-    with undisturbed(stream.data), evaluation_mode(model, guide), bar:
+    with without_side_effects(stream.data), evaluation_mode(model, guide), bar:
         # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
         # and the heap would grow by their size with each row.
         table = torch.empty(5, len(stream.data[0]), dtype=torch.float64)

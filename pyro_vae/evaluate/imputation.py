@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate._weighted_imputation import Imputation, impute_from_runs
 from pyro_vae.evaluate._weighted_runs import weighted_runs
 from pyro_vae.progress import progress_bar
@@ -65,7 +65,7 @@ def impute(
     incomplete = data[0].isnan().any(1)
     part = tuple(values[incomplete] for values in data)
     bar = progress_bar(len(part[0]), "rows", "imputing", shown=progress and len(part[0]) > 0)
-    with undisturbed(data), evaluation_mode(model, guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), bar:
         blocks = weighted_runs(model, guide, part, num_samples, seed, max_plate_nesting)
         return impute_from_runs(data[0], levels, num_draws, blocks, bar.update)
 

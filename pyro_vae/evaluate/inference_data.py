@@ -16,7 +16,7 @@ from pyro_vae._checks import check
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate.importance import log_likelihood
 from pyro_vae.evaluate.posteriors import NUTSPosterior, PosteriorSampler, ResampledPosterior, joined
 from pyro_vae.objectives.independence import check_programs
@@ -98,7 +98,7 @@ def to_arviz(
     )
     data = tuple(values[torch.as_tensor(numbers, device=values.device)] for values in every)
     sampler = posterior or ResampledPosterior()
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
         if not isinstance(sampler, NUTSPosterior):  # which makes no use of the guide
             check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting, importance=True)

@@ -12,14 +12,14 @@ from torch import Tensor
 from pyro_vae._checks import check, check_integer
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate.latent_draws import LatentDraws, SiteDraws, draw_latents
-from pyro_vae.evaluate.latent_result import LatentSummary, Sandwich, SiteSummary
+from pyro_vae.evaluate.latent_result import BoundedEstimate, LatentSummary, SiteSummary
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import unscored
 from pyro_vae.statistics import mean_and_se
 
-__all__ = ["LatentSummary", "Sandwich", "SiteSummary", "latent_summary", "site_summaries"]
+__all__ = ["BoundedEstimate", "LatentSummary", "SiteSummary", "latent_summary", "site_summaries"]
 
 
 def latent_summary(
@@ -56,7 +56,7 @@ def latent_summary(
         InputError: If the guide's sites are not the model's latent ones, or there are fewer than two rows.
     """
     data = entry_for(model, guide).rows(x)
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         draws, lost = _drawn(model, guide, data, num_samples, seed)
         information = _information(draws)
         sites = {site.name: _of_site(site) for site in draws.sites}
@@ -64,12 +64,12 @@ def latent_summary(
     n, deviation = len(kl), kl - kl.mean()
     lower, upper = (float(part.mean()) for part in (information.lower, information.upper))
     total, rest = float(kl.mean()), deviation - information.influence
-    marginal_kl = Sandwich(total - upper, total - lower, mean_and_se(rest)[1])
+    marginal_kl = BoundedEstimate(total - upper, total - lower, mean_and_se(rest)[1])
     return LatentSummary(
         sites=sites,
         kl=total,
         kl_se=mean_and_se(deviation)[1],
-        mutual_information=Sandwich(lower, upper, mean_and_se(information.influence)[1]),
+        mutual_information=BoundedEstimate(lower, upper, mean_and_se(information.influence)[1]),
         marginal_kl=marginal_kl if draws.one_prior else None,
         num_rows=n,
         unscored_rows=tuple(lost.nonzero().flatten().tolist()),
@@ -90,7 +90,7 @@ def site_summaries(
     `latent_summary`.
     """
     data = entry_for(model, guide).rows(x)
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         draws, _ = _drawn(model, guide, data, num_samples, seed)
         return {site.name: _of_site(site) for site in draws.sites}
 

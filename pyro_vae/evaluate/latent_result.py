@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.objectives.unscored import unscored_message
 
-__all__ = ["LatentSummary", "Sandwich", "SiteSummary"]
+__all__ = ["BoundedEstimate", "LatentSummary", "SiteSummary"]
 
 ACTIVE = 0.01
 """A dimension is active where its posterior mean varies by more than this over rows (Burda et al. 2016)."""
 
 
-class Sandwich(NamedTuple):
+class BoundedEstimate(NamedTuple):
     """Estimates that lie below and above a quantity in expectation, nats."""
 
     lower: float
@@ -105,8 +105,8 @@ class LatentSummary:
     sites: dict[str, SiteSummary]
     kl: float
     kl_se: float
-    mutual_information: Sandwich
-    marginal_kl: Sandwich | None
+    mutual_information: BoundedEstimate
+    marginal_kl: BoundedEstimate | None
     num_rows: int
     unscored_rows: tuple[int, ...] = ()
 
@@ -140,7 +140,7 @@ class LatentSummary:
     def _left_out(self) -> list[str]:
         verdicts = torch.zeros(self.num_rows + len(self.unscored_rows), dtype=torch.float64)
         verdicts[list(self.unscored_rows)] = math.nan
-        found = told_unscored(verdicts)
+        found = unscored_message(verdicts)
         return [f"{found.partition(' and have')[0]} and are left out."] if found else []
 
     def _ceiling(self) -> list[str]:

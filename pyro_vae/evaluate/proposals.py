@@ -19,7 +19,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check, check_positive
-from pyro_vae._context import ContextRange, context_range_of, joined_range, taken_context
+from pyro_vae._context import ContextRange, accepted_context, context_range_of, joined_range
 from pyro_vae._programs import Program
 from pyro_vae.evaluate.mixtures import ProgramMixture, TwoComponents
 from pyro_vae.guides import AmortizedGuide
@@ -48,7 +48,9 @@ class _Proposal(Program):
             f"Expected a guide with a method `posterior(x)` that gives q(z | x); {type(self.guide).__name__} has none. "
             "Run the proposal as a program instead.",
         )
-        posterior: TorchDistribution = self.guide.posterior(x, *taken_context(self.guide.posterior, context))
+        posterior: TorchDistribution = self.guide.posterior(
+            x, *accepted_context(self.guide.posterior, context)
+        )
         return posterior
 
 
@@ -96,7 +98,7 @@ class WidenedGuide(_Proposal):
     def forward(self, x: Tensor, *context: Any) -> Any:
         """Run the guide, its sites stretched, on the rows `x`, shape (N, data_dim); return what it returns."""
         with _Changed(self._stretched):
-            return self.guide(x, *taken_context(self.guide, context))
+            return self.guide(x, *accepted_context(self.guide, context))
 
     def _stretched(self, name: str, q: TorchDistribution) -> TorchDistribution:
         try:
@@ -154,7 +156,7 @@ class DefensiveGuide(_Proposal):
         if not self._has_one_site:
             self._check_one_site(x, *context)
         with _Changed(lambda _, q: self._mixed(q, context)):
-            return self.guide(x, *taken_context(self.guide, context))
+            return self.guide(x, *accepted_context(self.guide, context))
 
     def _check_one_site(self, *data: Tensor) -> None:
         """Raise where the guide has several sites, looked up in a run of it."""
@@ -170,7 +172,7 @@ class DefensiveGuide(_Proposal):
 
     def _mixed(self, q: TorchDistribution, context: tuple[Any, ...]) -> TorchDistribution:
         check_has_density(q, "the guide")
-        p = self.prior(*taken_context(self.prior, context, beside=0))
+        p = self.prior(*accepted_context(self.prior, context, beside=0))
         check(
             q.event_shape == p.event_shape,
             f"Expected guide and prior over z of one shape; they have event shapes {tuple(q.event_shape)} and "
@@ -232,4 +234,4 @@ def _checked_share(share: float) -> float:
 
 def _with_context(program: Callable[..., Any], context: tuple[Any, ...]) -> Callable[..., Any]:
     """Return a program that is called with all context and takes what it uses."""
-    return lambda x, *_: program(x, *taken_context(program, context))
+    return lambda x, *_: program(x, *accepted_context(program, context))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.evaluate.pareto_k import SHORTEST_TAIL, tail_length
-from pyro_vae.objectives.unscored import told_unscored, unscored_part
+from pyro_vae.objectives.unscored import unscored_message, unscored_part
 from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["LogLikelihood"]
@@ -96,7 +96,7 @@ class LogLikelihood:
     def warning(self) -> str | None:
         """Sentences on why the estimate is not to be trusted, or None where nothing is against it."""
         lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
-        unscored = told_unscored(self.value)
+        unscored = unscored_message(self.value)
         told = [unscored] if unscored else []
         if lost.any():
             told.append(

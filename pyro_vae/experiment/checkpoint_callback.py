@@ -7,7 +7,7 @@ import time
 
 from pyro_vae.experiment.checkpoint import save_state, save_weights
 from pyro_vae.experiment.run_folder import RunFolder
-from pyro_vae.storage import nulled, write_atomically
+from pyro_vae.storage import null_non_finite, write_atomically
 from pyro_vae.training import Callback, TrainerState
 
 __all__ = ["Checkpoints"]
@@ -31,7 +31,7 @@ class Checkpoints(Callback):
 
     def on_start(self, trainer: TrainerState) -> None:
         """Cut the lines of epochs that a resumed state has not seen."""
-        lines = "".join(json.dumps(nulled(line)) + "\n" for line in trainer.history)
+        lines = "".join(json.dumps(null_non_finite(line)) + "\n" for line in trainer.history)
         with write_atomically(self.folder.metrics) as temporary:
             temporary.write_text(lines, encoding="utf-8")
 

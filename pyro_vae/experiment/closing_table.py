@@ -14,7 +14,7 @@ from pyro_vae.experiment.comparison import BOUND, NAMES, Entry
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.evaluation import Evaluation
 from pyro_vae.experiment.opening_lines import EPOCH_KEPT
-from pyro_vae.experiment.provenance import noticed
+from pyro_vae.experiment.provenance import data_notes
 from pyro_vae.experiment.text_table import bits_cells, format_table, likelihood_line, nats
 from pyro_vae.training import FitResult
 
@@ -81,7 +81,7 @@ def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         )
     notes = (
         *evaluation.notes,
-        *noticed(config, dataset),
+        *data_notes(config, dataset),
         result.note,
         result.early_note,
         result.metrics_note,

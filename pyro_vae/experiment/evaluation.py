@@ -24,7 +24,7 @@ from pyro_vae.experiment.comparison import (
     linear_baselines,
     no_density,
     score_rows,
-    told_scores,
+    scores_summary,
 )
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.layers_summary import Layers, measure_layers
@@ -142,8 +142,8 @@ class Evaluation:
 
     @property
     def likelihood(self) -> dict[str, Any] | None:
-        """What `scores` come to, see `told_scores`."""
-        return None if self.scores is None else told_scores(self.scores)
+        """What `scores` come to, see `scores_summary`."""
+        return None if self.scores is None else scores_summary(self.scores)
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the test split by name, nats per example; null where there are none."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.config import Config, TrainingConfig
-from pyro_vae.experiment.provenance import noticed
+from pyro_vae.experiment.provenance import data_notes
 from pyro_vae.settings.declare import shown_settings
 
 __all__ = ["EPOCH_KEPT", "opening_lines"]
@@ -32,7 +32,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
     return [
         f"data       {dataset.name}: {rows} rows (train / validation / test), {dataset.data_dim} columns",
         f"x          {dataset.description}",
-        *(f"note       {note}" for note in (*notes, *noticed(config, dataset))),
+        *(f"note       {note}" for note in (*notes, *data_notes(config, dataset))),
         *(f"{'' if k else 'columns':<10} {line}" for k, line in enumerate(dataset.kinds)),
         f"likelihood {_likelihood(model)}",
         f"networks   {', '.join([network.name, sizes, *shown_settings(network), *shown_settings(model, model.own)])}",

@@ -7,7 +7,7 @@ from typing import Any
 from pyro_vae.data import DataSet, Split
 from pyro_vae.experiment.config import Config
 
-__all__ = ["noticed", "split_facts", "test_facts"]
+__all__ = ["data_notes", "split_facts", "test_facts"]
 
 
 def test_facts(dataset: DataSet) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def split_facts(dataset: str, split: Split) -> dict[str, Any]:
     }
 
 
-def noticed(config: Config, dataset: DataSet) -> list[str]:
+def data_notes(config: Config, dataset: DataSet) -> list[str]:
     """Return sentences on what is odd about the data, and about the settings beside it."""
     latents, columns = config.model.sizes[0], dataset.data_dim
     batch, rows = config.training.batch_size, len(dataset.train)

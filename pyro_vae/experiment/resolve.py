@@ -50,7 +50,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         # The codes of all rows are not those of one context.
         sources = ("mixture",) if is_point and config.model.context == "none" else ("prior",)
         config = replace(config, run=replace(config.run, sample_from=sources))
-    training = _with_an_end(config, dataset)
+    training = _with_stopping_rule(config, dataset)
     compiled = training.compile
     if compiled == "auto":
         num_steps = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
@@ -68,7 +68,7 @@ def _with_parts_of_latent(config: Config) -> Config:
     return replace(config, model=replace(model, **own), training=training)
 
 
-def _with_an_end(config: Config, dataset: DataSet) -> TrainingConfig:
+def _with_stopping_rule(config: Config, dataset: DataSet) -> TrainingConfig:
     """Return the settings with all that decides when training ends, and which epoch is kept, filled in.
 
     A given number of epochs is run to its end. Where it is chosen here training ends early, under a rate and with

@@ -15,7 +15,7 @@ from pyro_vae.experiment.saved_config import saved_config, saved_info
 from pyro_vae.experiment.write_config import write_config
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.settings import PARTS
 from pyro_vae.settings.declare import setting_of
 from pyro_vae.storage import StorageError
@@ -68,7 +68,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     )
 
 
-def resume_notes(config: Config, processes: Processes = ALONE) -> list[str]:
+def resume_notes(config: Config, processes: Processes = SINGLE_PROCESS) -> list[str]:
     """Return sentences on what makes a resumed run differ from one that was never stopped."""
     if config.run.resume is None:
         return []
@@ -109,7 +109,7 @@ def default_name(config: Config) -> str:
     return f"{Path(config.data.dataset).stem or 'run'}-{config.model.likelihood}"
 
 
-def open_folder(config: Config, dataset: DataSet, processes: Processes = ALONE) -> RunFolder:
+def open_folder(config: Config, dataset: DataSet, processes: Processes = SINGLE_PROCESS) -> RunFolder:
     """Return the folder to write to: a new one, the resumed one, or a copy of the resumed one.
 
     Raises:

@@ -25,7 +25,7 @@ class RunRows(NamedTuple):
     """What the training rows were."""
     split: Split
     notes: tuple[str, ...] = ()
-    """What was noticed in the file."""
+    """Notes on the file."""
 
 
 def rows_of_run(run: Run, folder: Path, data: Path | None) -> RunRows:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.storage import PARTIAL, StorageError, nulled
+from pyro_vae.storage import PARTIAL, StorageError, null_non_finite
 
 __all__ = ["RunFolder"]
 
@@ -67,7 +67,7 @@ class RunFolder:
         """Add one epoch's line."""
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(nulled(line)) + "\n")
+                file.write(json.dumps(null_non_finite(line)) + "\n")
         except OSError as error:
             raise StorageError(
                 f"Could not write {self.metrics}: {error.strerror}. Free some space."

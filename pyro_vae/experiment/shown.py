@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.evaluate.latent_draws import kl_per_dimension
@@ -91,7 +91,7 @@ class Shown:
     @cached_property
     def kl(self) -> Tensor | None:
         """Mean over rows of KL(q(z_d | x) || p(z_d)), nats, shape (latent_dim,); None without a closed form."""
-        prior = self.model.prior(*taken_context(self.model.prior, self.rows.context, beside=0))
+        prior = self.model.prior(*accepted_context(self.model.prior, self.rows.context, beside=0))
         divergence = kl_per_dimension(self._posterior, prior)
         return None if divergence is None else divergence.mean(0)
 

@@ -7,7 +7,7 @@ from types import FrameType
 from typing import Any
 
 from pyro_vae.experiment.interruption import SIGNALS
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training import Callback, TrainerState
 
 __all__ = ["StopOnSignal"]
@@ -24,7 +24,7 @@ class StopOnSignal(Callback):
 
     touches_programs = False
 
-    def __init__(self, processes: Processes = ALONE) -> None:
+    def __init__(self, processes: Processes = SINGLE_PROCESS) -> None:
         self.processes = processes
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}

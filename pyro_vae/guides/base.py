@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from pyro_vae._context import (
     ContextRange,
+    accepted_context,
     context_range_of_network,
     joined_range,
     network_in_chunks,
     row_by_row,
-    taken_context,
 )
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import Program
@@ -67,7 +67,7 @@ class AmortizedGuide(Program):
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Run the program on the rows `x`, shape (N, data_dim); return z, shape (N, latent_dim)."""
-        posterior = self.posterior(x, *taken_context(self.posterior, context))
+        posterior = self.posterior(x, *accepted_context(self.posterior, context))
         with pyro.plate("data", x.shape[-2], dim=-1):
             # z ~ q(z | x, context)
             return pyro.sample("z", posterior)

@@ -8,7 +8,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae.distributions.joint import JointDistribution
 from pyro_vae.guides.base import AmortizedGuide
 
@@ -34,7 +34,7 @@ class LayeredGuide(AmortizedGuide):
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Run the program on the rows `x`, shape (N, data_dim); return all layers joined, shape (N, size of z)."""
-        posterior = self.posterior(x, *taken_context(self.posterior, context))
+        posterior = self.posterior(x, *accepted_context(self.posterior, context))
         with pyro.plate("data", x.shape[-2], dim=-1):
             # z1, ..., zL ~ q(z1, ..., zL | x, context), one after another
             return posterior.program(pyro.sample)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import InputError, check_integer, check_rows
-from pyro_vae._context import ContextRange, taken_context
+from pyro_vae._context import ContextRange, accepted_context
 from pyro_vae._pickling import Picklable
 from pyro_vae.data.entry import Entry
 from pyro_vae.guides.normal import DiagonalNormalGuide
@@ -45,7 +45,7 @@ class LocalGuide(DiagonalNormalGuide):
     @classmethod
     def from_guide(cls, guide: DiagonalNormalGuide, x: Tensor, *context: Tensor) -> Self:
         """Return a guide for the rows `x`, shape (N, data_dim), that starts where an amortized one puts them."""
-        context = taken_context(guide, context)
+        context = accepted_context(guide, context)
         with torch.no_grad():
             outputs = guide.encoder(x, *context)
         local = cls(x, outputs.shape[-1] // 2, guide.scale_floor, context).to(outputs)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
-from pyro_vae._context import ContextRange, context_range_of, joined_range, row_by_row, taken_context
+from pyro_vae._context import ContextRange, accepted_context, context_range_of, joined_range, row_by_row
 from pyro_vae._pickling import Picklable
 from pyro_vae.guides.base import AmortizedGuide
 from pyro_vae.guides.normal import DiagonalNormalGuide, loc_and_scale
 
 __all__ = ["SemiAmortizedGuide"]
 
-Place = tuple[Tensor, Tensor]
+StepPosition = tuple[Tensor, Tensor]
 """Locations and logarithms of scales, each of shape (..., N, latent_dim)."""
 
 
@@ -93,8 +93,13 @@ class _Climb(Picklable):
         return reached if differentiable else reached.detach()
 
     def _step(
-        self, rows: tuple[Tensor, ...], place: Place, rate: Tensor, shrink: Tensor, differentiable: bool
-    ) -> tuple[Place, Tensor]:
+        self,
+        rows: tuple[Tensor, ...],
+        place: StepPosition,
+        rate: Tensor,
+        shrink: Tensor,
+        differentiable: bool,
+    ) -> tuple[StepPosition, Tensor]:
         """Move each row whose ELBO rises; let the others stay and halve their rate."""
         loc, log_scale = place
         elbo = self._elbo(rows, loc, log_scale)
@@ -113,7 +118,7 @@ class _Climb(Picklable):
         x, context = rows[0], rows[1:]
         noises = self.noises.view(len(self.noises), *[1] * (loc.ndim - 1), -1)
         z = loc + log_scale.exp() * noises
-        prior = self.model.prior(*taken_context(self.model.prior, context, beside=0))
+        prior = self.model.prior(*accepted_context(self.model.prior, context, beside=0))
         likelihood = self.model.likelihood(row_by_row(self.model.decoder, z, *context))
         log_joint = prior.log_prob(z) + likelihood.log_prob(x)
         return log_joint.mean(0) + log_scale.sum(-1)

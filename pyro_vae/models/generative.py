@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from pyro_vae._checks import check, check_integer, check_rows
 from pyro_vae._context import (
     ContextRange,
+    accepted_context,
     context_range_of,
     context_range_of_network,
     joined_range,
     network_in_chunks,
     row_by_row,
-    taken_context,
 )
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import Program
@@ -109,7 +109,7 @@ class GenerativeModel(Program):
 
     def _prior_at(self, *context: Tensor) -> dist.TorchDistribution:
         """Return p(z | context), or p(z) where the prior takes none."""
-        prior: dist.TorchDistribution = self.prior(*taken_context(self.prior, context, beside=0))
+        prior: dist.TorchDistribution = self.prior(*accepted_context(self.prior, context, beside=0))
         return prior
 
     def _likelihood_at(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -188,6 +188,6 @@ class GenerativeModel(Program):
         rows = entry.rows_and_context(x, context)
         means = []
         for chunk in zip(*(part.split(batch_size) for part in rows), strict=True):
-            z = point_of(guide.encode(*chunk[:1], *taken_context(guide.encode, chunk[1:])))
+            z = point_of(guide.encode(*chunk[:1], *accepted_context(guide.encode, chunk[1:])))
             means.append(self.decode(z, *chunk[1:], batch_size=batch_size).mean)
         return torch.cat(means)

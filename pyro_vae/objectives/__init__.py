@@ -12,7 +12,7 @@ from pyro_vae.objectives.estimate import (
     collect_elbo,
     estimate_elbo,
     non_finite_site,
-    told_outside_support,
+    outside_support_message,
 )
 from pyro_vae.objectives.loss import Loss, Objective, Terms
 from pyro_vae.objectives.multisample import IWAE, DReG, Renyi
@@ -52,8 +52,8 @@ __all__ = [
     "draw",
     "estimate_elbo",
     "non_finite_site",
+    "outside_support_message",
     "row_log_probs",
-    "told_outside_support",
 ]
 
 OBJECTIVES: dict[str, type[Objective]] = load_parts("objective")

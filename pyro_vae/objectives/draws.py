@@ -121,7 +121,7 @@ class Draws:
             score=self._total(log_prob, (s for s in self.guide_sites if not s["fn"].has_rsample)),
         )
 
-    def along_z(self, target: Tensor, scale: Tensor | None = None) -> Tensor:
+    def through_latents(self, target: Tensor, scale: Tensor | None = None) -> Tensor:
         """Return a zero whose gradient is that of `target` through the guide's samples alone.
 
         Args:

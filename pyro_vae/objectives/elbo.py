@@ -38,7 +38,7 @@ class ELBO(WeightedDivergence):
         Where a site of the guide has no reparameterised sample its gradient is the score function's,
         log q times the (constant) weighed bound of the row; the value is unchanged.
         """
-        weighed = self._weighed(draws, progress, sampled_kl)
+        weighed = self._weighted_bound(draws, progress, sampled_kl)
         score = draws.log_probs.score * weighed.detach()
         return -(weighed + score - score.detach()).mean()
 
@@ -55,7 +55,7 @@ class AnalyticELBO(ELBO):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example; sites that are not reparameterised as in `ELBO`."""
-        weighed = self._weighed(draws, progress, analytic_kl)
+        weighed = self._weighted_bound(draws, progress, analytic_kl)
         score = draws.log_probs.score * weighed.detach()
         return -(weighed + score - score.detach()).mean()
 
@@ -84,5 +84,5 @@ class STL(ELBO):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        path = draws.along_z(self._weighed(draws, progress, sampled_kl).mean())
-        return -(self._weighed(draws, progress, _prior_kl).mean() + path)
+        path = draws.through_latents(self._weighted_bound(draws, progress, sampled_kl).mean())
+        return -(self._weighted_bound(draws, progress, _prior_kl).mean() + path)

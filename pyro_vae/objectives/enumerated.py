@@ -87,7 +87,7 @@ class EnumeratedELBO(WeightedDivergence):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        return -(self._weights(draws) * self._weighed(draws, progress, sampled_kl)).sum(0).mean()
+        return -(self._weights(draws) * self._weighted_bound(draws, progress, sampled_kl)).sum(0).mean()
 
     def bound_terms(self, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return the reconstruction and the divergence of each row, expected under the guide, each (N,), nats."""

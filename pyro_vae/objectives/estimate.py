@@ -21,10 +21,10 @@ from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import ProgramError, draw
 from pyro_vae.objectives.sites import has_limits, has_values_outside, sample_sites, score, within_support
-from pyro_vae.objectives.unscored import failing_rows, told_unscored, unscored_part, with_stand_ins
+from pyro_vae.objectives.unscored import failing_rows, unscored_message, unscored_part, with_placeholder_rows
 from pyro_vae.statistics import mean_and_se
 
-__all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site", "told_outside_support"]
+__all__ = ["ElboEstimate", "collect_elbo", "estimate_elbo", "non_finite_site", "outside_support_message"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ElboEstimate:
     @property
     def warning(self) -> str | None:
         """Which rows could not be scored, or None where all were."""
-        return told_unscored(self.value)
+        return unscored_message(self.value)
 
     @property
     def mean(self) -> float:
@@ -139,7 +139,7 @@ def _of_all_rows(terms: Callable[..., Terms], *batch: Tensor) -> Terms:
     except ProgramError:
         lost = failing_rows(terms, batch)
         torch.set_rng_state(noise)
-        found = terms(*with_stand_ins(batch, lost))
+        found = terms(*with_placeholder_rows(batch, lost))
         lost = lost.to(found.kl.device)
         return Terms(*(part.masked_fill(lost, torch.nan) if part.ndim else part for part in found))
 
@@ -159,7 +159,7 @@ def collect_elbo(
 
 
 @torch.no_grad()
-def told_outside_support(loss: Loss, *data: Tensor) -> str | None:
+def outside_support_message(loss: Loss, *data: Tensor) -> str | None:
     """Return a sentence where observed values lie outside the support of their distribution, else None.
 
     Args:

@@ -55,7 +55,7 @@ class WeightedDivergence(Objective):
             return self.beta
         return self.beta * (progress / self.warmup).clamp(0, 1)
 
-    def _weighed(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
+    def _weighted_bound(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
         """Return each row's bound with its divergence weighed, shape (num_particles, N)."""
         return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
 

@@ -66,7 +66,7 @@ class DReG(IWAE):
         log_probs = draws.log_probs
         bound = self.bound(log_probs.log_weights).detach()
         weights = log_probs.log_weights.detach().softmax(0)
-        path = draws.along_z((weights * log_probs.log_weights).sum(0).mean(), weights)
+        path = draws.through_latents((weights * log_probs.log_weights).sum(0).mean(), weights)
         model = (weights * (log_probs.likelihood + log_probs.prior)).sum(0)
         return -((bound + model - model.detach()).mean() + path)
 

@@ -64,11 +64,11 @@ class GumbelSoftmax(WeightedDivergence):
         if not torch.is_grad_enabled():
             return value
         relaxed = self._relaxed(draws.model, draws.guide, draws.data, progress, hard=False)
-        surrogate = -self._weighed(relaxed, progress, closed_kl).mean()
+        surrogate = -self._weighted_bound(relaxed, progress, closed_kl).mean()
         return value.detach() + surrogate - surrogate.detach()
 
     def _of_samples(self, draws: Draws, progress: Tensor | None) -> Tensor:
-        return -self._weighed(draws, progress, divergence_of(draws)).mean()
+        return -self._weighted_bound(draws, progress, divergence_of(draws)).mean()
 
     def _relaxed(
         self,
@@ -106,4 +106,4 @@ class StraightThrough(GumbelSoftmax):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        return -self._weighed(draws, progress, closed_kl).mean()
+        return -self._weighted_bound(draws, progress, closed_kl).mean()

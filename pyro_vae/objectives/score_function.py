@@ -37,7 +37,7 @@ class RLOO(WeightedDivergence):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        weighed = self._weighed(draws, progress, divergence_of(draws))
+        weighed = self._weighted_bound(draws, progress, divergence_of(draws))
         signal, count = weighed.detach(), self.num_particles
         if count > 1:
             signal = (signal - signal.mean(0)) * (count / (count - 1))

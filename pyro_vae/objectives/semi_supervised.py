@@ -74,7 +74,7 @@ class SemiSupervisedELBO(ELBO):
         draws = self._draw_each_class(model, guide, *data)
         check_bound_exists(draws.model_sites, draws.guide_sites)
         q = self._class_probs(draws)
-        loss = -(q * self._weighed(draws, progress, sampled_kl)).sum(0).mean()
+        loss = -(q * self._weighted_bound(draws, progress, sampled_kl)).sum(0).mean()
         if len(data) > 1 and self.weight > 0:
             loss = loss + self.weight * _cross_entropy(guide, *data)
         reported, q = draws.reported, q.detach()

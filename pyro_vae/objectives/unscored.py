@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.objectives.draws import RowLogProbs
 from pyro_vae.objectives.rows import ProgramError, row_log_probs
 
-__all__ = ["failing_rows", "told_unscored", "unscored", "unscored_part", "with_stand_ins"]
+__all__ = ["failing_rows", "unscored", "unscored_message", "unscored_part", "with_placeholder_rows"]
 
 SHOWN = 5
 PARTICLES = 4
@@ -43,7 +43,7 @@ def _failing_rows(run: Callable[..., Any], data: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([_failing_rows(run, half) for half in halves])
 
 
-def with_stand_ins(data: tuple[Tensor, ...], lost: Tensor) -> tuple[Tensor, ...]:
+def with_placeholder_rows(data: tuple[Tensor, ...], lost: Tensor) -> tuple[Tensor, ...]:
     """Return the data with the first row that is not lost in place of each that is.
 
     The others keep their places, and with them their noise.
@@ -79,7 +79,7 @@ def unscored(
 
 def _verdict(run: Callable[..., RowLogProbs], block: tuple[Tensor, ...]) -> Tensor:
     failing = failing_rows(run, block)
-    likelihood, prior, guide = (part.cpu() for part in run(*with_stand_ins(block, failing))[:3])
+    likelihood, prior, guide = (part.cpu() for part in run(*with_placeholder_rows(block, failing))[:3])
     verdict = torch.zeros(len(failing), dtype=torch.float64)
     unusable = [part.isnan() | (part == torch.inf) for part in (likelihood, prior, guide)]
     verdict[torch.stack(unusable).any(0).any(0)] = torch.nan
@@ -97,7 +97,7 @@ def unscored_part(values: Tensor) -> str:
     return f"; {len(values) - len(finite)} of {len(values)} rows could not be scored{others}"
 
 
-def told_unscored(values: Tensor) -> str | None:
+def unscored_message(values: Tensor) -> str | None:
     """Return a sentence on which rows have a value, shape (N,), that is not finite; None where all have one."""
     rows = (~values.isfinite()).nonzero().flatten().tolist()
     if not rows:

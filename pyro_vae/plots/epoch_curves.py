@@ -145,7 +145,7 @@ def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) 
     if any(curve.part == "metrics" and curve.label for curve in panel.curves):
         ax.legend(loc="best")
     ax.set(title=panel.title, xlabel="epoch", ylabel=panel.unit)
-    ax.set_ylim(settled_limits(history, best, panel.curves))
+    ax.set_ylim(limits_after_start(history, best, panel.curves))
     ax.set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     ax.axvline(best["epoch"], color="0.5", linewidth=1, linestyle=":", zorder=0)
@@ -188,7 +188,7 @@ def mark_epoch(ax: Axes, best: Record, split: str, word: str) -> None:
     ax.legend(loc="best")
 
 
-def settled_limits(
+def limits_after_start(
     history: Sequence[Record], best: Record, curves: Sequence[Curve]
 ) -> tuple[float, float] | None:
     """Return limits from what follows the first tenth of the epochs (and from the best epoch on)."""

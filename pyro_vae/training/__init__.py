@@ -11,7 +11,7 @@ from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.reconstruction_error import ReconstructionError
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.stepper import Place, Stepper
+from pyro_vae.training.stepper import Stepper, StepPosition
 from pyro_vae.training.trainer import Trainer
 from pyro_vae.training.validation import Validation
 from pyro_vae.training.weight_average import WeightAverage
@@ -28,10 +28,10 @@ __all__ = [
     "FusedAdamW",
     "Measurement",
     "Metric",
-    "Place",
     "ProgressBar",
     "ReconstructionError",
     "Schedule",
+    "StepPosition",
     "Stepper",
     "TensorBoardLog",
     "Trainer",

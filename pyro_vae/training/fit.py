@@ -11,11 +11,11 @@ from torch import nn
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae._inputs import entry_for
-from pyro_vae._programs import moved_back
+from pyro_vae._programs import restore_devices
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.objectives import ELBO, Objective
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.metrics import Metric
@@ -48,7 +48,7 @@ def fit(
     device: str = "auto",
     compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
     seed: int | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     progress: bool = True,
 ) -> FitResult:
     """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
@@ -102,7 +102,7 @@ def fit(
     """
     if seed is None:
         seed = int(processes.from_first(torch.randint(2**62, ())))
-    with torch.inference_mode(False), torch.enable_grad(), moved_back(model, guide):
+    with torch.inference_mode(False), torch.enable_grad(), restore_devices(model, guide):
         trainer = make_trainer(
             model,
             guide,
@@ -143,7 +143,7 @@ def make_trainer(
     compile: str,  # noqa: A002
     seed: int,
     epochs: int,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Trainer:
     """Return the trainer that `fit` runs, for whoever wants to save and restore its state."""

@@ -11,7 +11,7 @@ import torch
 
 from pyro_vae._checks import InputError, LostProcessError, check, check_integer
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training.random_state import fixed_random_state
 
 __all__ = ["Measurement", "Metric"]
@@ -41,7 +41,7 @@ class Measurement:
         self,
         metrics: Mapping[str, Metric] | None,
         seed: int = 0,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         every: int = 1,
     ) -> None:
         self.every = check_integer(every, "metrics_every")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
-from pyro_vae._context import row_by_row, taken_context
+from pyro_vae._context import accepted_context, row_by_row
 from pyro_vae._inputs import entry_for
-from pyro_vae._programs import local_parameters, moved_back
+from pyro_vae._programs import local_parameters, restore_devices
 from pyro_vae.data import Batches
 from pyro_vae.data.adapters import as_blocks
 from pyro_vae.evaluate.hmc import HMC, HMCState, init
@@ -140,7 +140,7 @@ class MonteCarloEM:
             f"Expected a GenerativeModel, with prior, decoder and likelihood; got {type(model).__name__}.",
         )
         splits = {"train": train} if validation is None else {"train": train, "validation": validation}
-        with torch.random.fork_rng(), local_parameters(), moved_back(model):
+        with torch.random.fork_rng(), local_parameters(), restore_devices(model):
             model.to(place).eval()
             rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
             torch.manual_seed(seed)
@@ -255,7 +255,7 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
             share = maximize.share(maximize.step)
             line: dict[str, Any] = {"epoch": epoch + 1}
             for name, part in chains.items():
-                line[name] = part.sweep(epoch, share, learn if part is train else _learn_nothing)
+                line[name] = part.sweep(epoch, share, learn if part is train else _skip_m_step)
             line["learning_rate"] = maximize.optimizer.param_groups[0]["lr"]
             seconds = time.monotonic() - started
             history.append(line | {"seconds": round(seconds, 3)})
@@ -265,14 +265,14 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
     return MonteCarloEMResult(history, epochs, "epochs", seconds, train.z.cpu(), train.step_size.cpu())
 
 
-def _learn_nothing(log_joint: Tensor, where: str) -> None:
+def _skip_m_step(log_joint: Tensor, where: str) -> None:
     """Stand where validation rows have no M-step."""
 
 
 def _log_probs(model: GenerativeModel, data: tuple[Tensor, ...], z: Tensor) -> tuple[Tensor, Tensor]:
     """Return log p(x | z, context) and log p(z | context), each of shape (n,), in nats."""
     x, context = data[0], data[1:]
-    prior = model.prior(*taken_context(model.prior, context, beside=0))
+    prior = model.prior(*accepted_context(model.prior, context, beside=0))
     return model.likelihood(row_by_row(model.decoder, z, *context)).log_prob(x), prior.log_prob(z)
 
 

@@ -18,7 +18,7 @@ from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.random_state import random_state, set_random_state
 
-__all__ = ["OptimizerFactory", "Place", "Stepper"]
+__all__ = ["OptimizerFactory", "StepPosition", "Stepper"]
 
 CHECK_EVERY = 50
 """Steps on a GPU between two looks at whether all was finite."""
@@ -26,8 +26,8 @@ CHECK_EVERY = 50
 OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 
-class Place(NamedTuple):
-    """Where in training a step is, counted from 0."""
+class StepPosition(NamedTuple):
+    """Position of a step in training: epoch and step, counted from 0."""
 
     epoch: int
     step: int
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 class _Step(NamedTuple):
     """A step that has been taken and not been looked at."""
 
-    place: Place
+    position: StepPosition
     batch: tuple[Tensor, ...]
     noise: dict[str, Any]
     failed: Tensor
@@ -92,7 +92,7 @@ class Stepper:
     def __call__(
         self,
         batch: tuple[Tensor, ...],
-        place: Place,
+        position: StepPosition,
         progress: float,
         rate: float = 1.0,
         unchanged: bool = False,
@@ -101,7 +101,7 @@ class Stepper:
 
         Args:
             batch: What the programs are called with.
-            place: Where in training, for what is said of a step that fails.
+            position: Epoch and step, for the message of a step that fails.
             progress: Share of training that is done, in [0, 1].
             rate: What the peak learning rates are multiplied by.
             unchanged: As for `Gradients`.
@@ -117,7 +117,7 @@ class Stepper:
         self._failed = (
             torch.maximum(self._failed, evaluation.failed) if self._unchecked else evaluation.failed
         )
-        self._unchecked.append(_Step(place, batch, noise, self._failed))
+        self._unchecked.append(_Step(position, batch, noise, self._failed))
         if len(self._unchecked) >= self.check_every:
             self.check()
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
@@ -173,8 +173,9 @@ class Stepper:
             return NonFiniteLossError(
                 "The loss or its gradient is not finite in another process; see its message."
             )
+        epoch, number = step.position
         return NonFiniteLossError(
-            f"The loss or its gradient is not finite in epoch {step.place.epoch + 1}, step {step.place.step + 1}: "
+            f"The loss or its gradient is not finite in epoch {epoch + 1}, step {number + 1}: "
             f"first at site {site!r}, first bad gradient at parameter {bad!r}. The weights of the step before are "
             "kept. Lower --lr, raise --scale-floor, or look for extreme values in the data."
         )

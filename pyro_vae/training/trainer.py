@@ -18,9 +18,9 @@ from pyro_vae.compiled import CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.entry import Entry
-from pyro_vae.objectives import Loss, told_outside_support
+from pyro_vae.objectives import Loss, outside_support_message
 from pyro_vae.objectives.changed_variables import check_changed_variables
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
@@ -29,7 +29,7 @@ from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.program_weights import ProgramWeights
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.stepper import OptimizerFactory, Place, Stepper
+from pyro_vae.training.stepper import OptimizerFactory, Stepper, StepPosition
 from pyro_vae.training.validation import Validation
 from pyro_vae.training.weight_average import WeightAverage
 
@@ -77,7 +77,7 @@ class Trainer:
         metrics: Mapping[str, Metric] | None = None,
         metrics_every: int = 1,
         compiled: bool = False,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.loss = loss
@@ -92,7 +92,7 @@ class Trainer:
         first = self._inputs(next(iter(train.epoch(0))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
-        outside = told_outside_support(loss, *first)
+        outside = outside_support_message(loss, *first)
         if outside is not None:
             warnings.warn(outside, stacklevel=2)
         if loss.objective.is_bound and not isinstance(loss.guide, AutoGuide):
@@ -140,7 +140,7 @@ class Trainer:
         last step where no epoch was finished), and `state_dict` gives the state after the last step, to go on from.
         After `NonFiniteLossError` they have the weights of the step before.
         """
-        self._take_up_last_weights()
+        self._restore_last_weights()
         for callback in self.callbacks:
             callback.on_start(self)
         try:
@@ -256,10 +256,10 @@ class Trainer:
     def _take_step(self, batch: tuple[Tensor, ...]) -> None:
         done, total = self.epoch * len(self.train) + self.step, self.epochs * len(self.train)
         if self.processes.count > 1:
-            # Noise by place, so that a state without the random numbers of the others is enough to go on.
+            # Seeded by position, so that training resumes without the random states of the other processes.
             torch.manual_seed(self.processes.seed(self.seed, self.epoch, self.step))
-        place, rate = Place(self.epoch, self.step), self.schedule(done, total)
-        evaluation = self.stepper(batch, place, done / total, rate, self._unchanged)
+        position, rate = StepPosition(self.epoch, self.step), self.schedule(done, total)
+        evaluation = self.stepper(batch, position, done / total, rate, self._unchanged)
         self._unchanged = not self._touched
         self.average.update()
         gradients = self.stepper.gradients
@@ -313,7 +313,7 @@ class Trainer:
                 self._last_weights = self._weights.copy()
                 self._weights.put(self.best.weights)
 
-    def _take_up_last_weights(self) -> None:
+    def _restore_last_weights(self) -> None:
         """Go on from the last step where `run` was called before."""
         if self._last_weights is not None:
             self._weights.put(self._last_weights)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.objectives import ELBO, ElboEstimate, Loss, Terms, collect_elbo
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.statistics import mean_and_se
 
 __all__ = ["Validation"]
@@ -38,7 +38,7 @@ class Validation:
         with_loss: bool = False,
         traced: bool = False,
         seed: int = 0,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.blocks = blocks
         self.with_loss = with_loss

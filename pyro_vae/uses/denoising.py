@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.distributions.table import Levels
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.networks.corruption import rows_as_given
 from pyro_vae.objectives.supports import is_point_mass
 from pyro_vae.progress import progress_bar
@@ -72,7 +72,7 @@ def denoise_rows(
     data = entry_for(model, guide).rows(x)
     parts = []
     bar = progress_bar(len(data[0]), "rows", "denoising", shown=progress)
-    with undisturbed(data), evaluation_mode(model, guide), rows_as_given(guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), rows_as_given(guide), bar:
         torch.manual_seed(seed)
         size = rows_at_once(model, num_particles, ROWS)
         for start in range(0, len(data[0]), size):
@@ -85,7 +85,7 @@ def denoise_rows(
 
 def _denoised(model: Any, guide: Any, num_particles: int, x: Tensor, *context: Tensor) -> DenoisedRows:
     context = guide_context(guide, x, context)
-    posterior = guide.encode(x, *taken_context(guide.encode, context))
+    posterior = guide.encode(x, *accepted_context(guide.encode, context))
     if is_point_mass(posterior):
         return DenoisedRows(model.decode(posterior.mean, *context).mean, None)
     z = posterior.sample((num_particles,))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.objectives.supports import is_point_mass
 from pyro_vae.progress import progress_bar
 
@@ -72,12 +72,12 @@ def encode_rows(
     data = entry_for(model, guide).rows(x)
     parts: list[Codes] = []
     bar = progress_bar(len(data[0]), "rows", "encoding", shown=progress)
-    with undisturbed(data), evaluation_mode(model, guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), bar:
         torch.manual_seed(seed)
         for start in range(0, len(data[0]), ROWS):
             block, *context = (part[start : start + ROWS] for part in data)
             parts.append(
-                _codes(guide.encode(block, *taken_context(guide.encode, tuple(context))), num_samples)
+                _codes(guide.encode(block, *accepted_context(guide.encode, tuple(context))), num_samples)
             )
             bar.update(len(block))
     sds = [part.sd for part in parts if part.sd is not None]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate import Imputation, LogLikelihood, impute, log_likelihood
 from pyro_vae.evaluate._densities import Densities
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate._unbounded import unbounded_sites
 from pyro_vae.evaluate.gaps import RowFit
 from pyro_vae.guides import DiscreteGuide
@@ -106,14 +106,14 @@ def fit_proposals(
     steps = len(data[0]) * (1 if isinstance(proposal, RowStates) else fit.num_steps)
     bar = progress_bar(steps, "steps", "fitting proposals", shown=progress)
     parts: list[tuple[Tensor, ...]] = []
-    with undisturbed(data), evaluation_mode(model, guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), bar:
         size = rows_at_once(model, max(chains.num_chains, fit.num_particles), ROWS)
         for start in range(0, len(data[0]), size):
             block = tuple(part[start : start + size] for part in data)
             torch.manual_seed(derive_seed(seed, start))
             near = chains.draw(model, guide, *block)
             if isinstance(proposal, RowStates):
-                prior = model.prior(*taken_context(model.prior, block[1:], beside=0))
+                prior = model.prior(*accepted_context(model.prior, block[1:], beside=0))
                 parts.append((states_near(near, prior.mean, proposal.variables),))
                 bar.update(len(near[0]))
             else:
@@ -127,7 +127,7 @@ def _proposal(model: GenerativeModel, guide: Any, *row: Tensor) -> RowGaussians 
     """Return the family of proposals, from a run on one row."""
     if isinstance(guide, DiscreteGuide):
         return RowStates(guide.variables)
-    with undisturbed(row), evaluation_mode(model, guide):
+    with without_side_effects(row), evaluation_mode(model, guide):
         sites = unbounded_sites(model, row)
     return RowGaussians({site["name"]: site["fn"].event_shape.numel() for site in sites})
 
@@ -136,7 +136,7 @@ def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Te
     """Raise where the guide is a point, or entries are not independent given z; seen at one row."""
     with torch.no_grad(), torch.random.fork_rng(), evaluation_mode(model, guide):
         filled = x.nan_to_num(0.0)
-        posterior = guide.encode(filled, *taken_context(guide.encode, context))
+        posterior = guide.encode(filled, *accepted_context(guide.encode, context))
         check(
             not is_point_mass(posterior),
             "Expected a guide with a density, as p(z | x) has one; got a point, as of an autoencoder, whose model has "
@@ -149,7 +149,7 @@ def _in_order(guide: Any, z: Tensor, sizes: dict[str, int], x: Tensor, *context:
     """Return codes, shape (S, N, D), with their sites joined in the order of `sizes`."""
     if len(sizes) == 1:
         return z
-    given = taken_context(guide.encode, tuple(part[:1] for part in context))
+    given = accepted_context(guide.encode, tuple(part[:1] for part in context))
     split = guide.encode(x[:1].nan_to_num(0.0), *given).split(z)
     return torch.cat([split[name] for name in sizes], dim=-1)
 

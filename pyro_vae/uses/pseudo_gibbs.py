@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae._checks import check_integer
-from pyro_vae._context import taken_context
+from pyro_vae._context import accepted_context
 from pyro_vae.models.generative import GenerativeModel
 
 __all__ = ["PseudoGibbs"]
@@ -55,7 +55,7 @@ class PseudoGibbs:
         rows = torch.where(missing, model.likelihood.mean.to(x), x.repeat(count, 1))
         kept = []
         for step in range(self.num_steps):
-            z = guide.encode(rows, *taken_context(guide.encode, given)).sample()
+            z = guide.encode(rows, *accepted_context(guide.encode, given)).sample()
             rows = torch.where(missing, model.decode(z, *given).sample().to(x), rows)
             if step >= self.num_steps // 3:
                 kept.append(z.unflatten(0, (count, len(x))))

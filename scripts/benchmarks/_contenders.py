@@ -95,12 +95,12 @@ class Process:
         self.label = contender.label
         python = python_of(contender.peer, options.peers)
         command = [python, "-m", f"benchmarks.{contender.module}", json.dumps(network)]
-        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
+        self._described = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
         self.process = subprocess.Popen(
             [*command, *contender.words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._told,
+            stderr=self._described,
             text=True,
             env=environment(options.threads, options.clock, cache, options.place),
         )
@@ -133,8 +133,8 @@ class Process:
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
-            self._told.seek(0)
-            print(self._told.read()[-2000:], file=sys.stderr)
+            self._described.seek(0)
+            print(self._described.read()[-2000:], file=sys.stderr)
             raise RuntimeError(f"{self.label} ended with status {status}; see its message above.")
         return float(line)
 
@@ -149,7 +149,7 @@ class Process:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
-        self._told.close()
+        self._described.close()
 
 
 @contextmanager

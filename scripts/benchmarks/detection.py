@@ -95,7 +95,9 @@ class Detection(Options):
     def run(self) -> None:
         """Fit, score, print, write."""
         values = {name: self._areas(*labelled(name)) for name in self.datasets}
-        rows = [[name, *(_told(values[name][method]) for method in self.methods)] for name in self.datasets]
+        rows = [
+            [name, *(_described(values[name][method]) for method in self.methods)] for name in self.datasets
+        ]
         told = (
             f"AUROC / average precision, mean over {self.seeds} halves, fitted to {self.fitted_to} rows of the other "
             f"half (± standard error of AUROC); {machine(self)}\n\n"
@@ -125,7 +127,7 @@ class Detection(Options):
         return found
 
 
-def _told(values: list[tuple[float, float]]) -> str:
+def _described(values: list[tuple[float, float]]) -> str:
     area, precision = np.mean(values, axis=0)
     error = np.std(values, axis=0, ddof=1)[0] / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return f"{area:.3f} ± {error:.3f} / {precision:.3f}"

@@ -149,7 +149,9 @@ class Imputation(Options):
         )
         parts = []
         for kind, title in MEASURES.items():
-            rows = [[name, *(_told(found[name][kind][method]) for method in self.methods)] for name in found]
+            rows = [
+                [name, *(_described(found[name][kind][method]) for method in self.methods)] for name in found
+            ]
             parts.append(f"{title}; {about}\n\n{markdown(['table', *self.methods], rows)}")
         write(self.out, "imputation", "\n\n".join(parts), {"share": self.share, "measures": found})
 
@@ -189,7 +191,7 @@ def measured(completed: Completed, x: Array, holes: Array) -> dict[str, float]:
     return found
 
 
-def _told(values: list[float]) -> str:
+def _described(values: list[float]) -> str:
     if len(values) < 2:
         return f"{values[0]:.4f}" if values else ""
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}"

@@ -130,7 +130,7 @@ class Inpainting(Options):
         """Score, print, write."""
         scores, note = self._scores()
         header = ["hidden half by", "mean squared error", "log-likelihood, nats"]
-        table = [[name, _told(of.error, 5), _told(of.log_prob, 2)] for name, of in scores.items()]
+        table = [[name, _described(of.error, 5), _described(of.log_prob, 2)] for name, of in scores.items()]
         told = (
             f"{self.hide} half of {self.rows} test rows hidden, run {self.run_folder.name}, K = {self.num_samples}; "
             f"± standard error over rows; {machine(self)}\n\n{markdown(header, table)}\n\n{note}"
@@ -180,7 +180,7 @@ class Inpainting(Options):
         )
 
 
-def _told(values: Array, digits: int) -> str:
+def _described(values: Array, digits: int) -> str:
     if np.isnan(values).all():
         return ""
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}"

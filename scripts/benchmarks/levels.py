@@ -70,7 +70,9 @@ class Levels(Options):
     def run(self) -> None:
         """Impute, print, write."""
         found = {name: self._accuracies(*mixed(name, self.max_rows)) for name in self.datasets}
-        rows = [[name, *(_told(found[name][method]) for method in self.methods)] for name in self.datasets]
+        rows = [
+            [name, *(_described(found[name][method]) for method in self.methods)] for name in self.datasets
+        ]
         told = (
             f"Accuracy of hidden cells with levels, {self.share:.0%} of all cells hidden, at most {self.max_rows} "
             f"rows; mean and standard error over {self.masks} masks; {machine(self)}\n\n"
@@ -89,6 +91,6 @@ class Levels(Options):
         return found
 
 
-def _told(values: list[float]) -> str:
+def _described(values: list[float]) -> str:
     error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{error}"

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from pyro_vae._environment import calm_threads
+from pyro_vae._environment import limit_thread_spinning
 
-calm_threads()
+limit_thread_spinning()
 
 import torch
 

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyro_vae._environment import calm_threads
+from pyro_vae._environment import limit_thread_spinning
 
 if "spinning" not in sys.argv:
-    calm_threads()
+    limit_thread_spinning()
 
 import torch
 

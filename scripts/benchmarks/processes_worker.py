@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyro_vae._environment import calm_threads
+from pyro_vae._environment import limit_thread_spinning
 
-calm_threads()
+limit_thread_spinning()
 
 import torch
 
@@ -18,7 +18,7 @@ from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.objectives import ELBO
 from pyro_vae.processes import Processes, started_processes
-from pyro_vae.training import AveragedGradients, FusedAdamW, Place, Stepper
+from pyro_vae.training import AveragedGradients, FusedAdamW, Stepper, StepPosition
 
 
 def step_of(network: Any, num_rows: int, processes: Processes | None) -> Callable[[], Any]:
@@ -34,7 +34,7 @@ def step_of(network: Any, num_rows: int, processes: Processes | None) -> Callabl
     alone = CompiledGradients(loss, parameters, (own,))
     gradients = AveragedGradients(alone, processes, lambda: num_rows) if processes else alone
     step = Stepper(loss, parameters, gradients, FusedAdamW)
-    return lambda: step((own,), Place(0, 0), progress=0.0)
+    return lambda: step((own,), StepPosition(0, 0), progress=0.0)
 
 
 def timed(step: Callable[[], Any], count: int) -> float:

@@ -1,8 +1,8 @@
 """Ours, trained as `svi_train.py` does: `python -m benchmarks.quality_ours JOB`, with "stages" in the job."""
 
-from pyro_vae._environment import calm_threads
+from pyro_vae._environment import limit_thread_spinning
 
-calm_threads()
+limit_thread_spinning()
 
 import copy
 from dataclasses import replace

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pyro_vae.objectives.unscored import told_unscored
+from pyro_vae.objectives.unscored import unscored_message
 from pyro_vae.statistics import mean_and_se, se_of_mean
 
 __all__ = ["InferenceGaps", "RowEstimate"]
@@ -92,7 +92,7 @@ class InferenceGaps:
     @property
     def warning(self) -> str | None:
         """Which rows could not be scored, or None where all were."""
-        return told_unscored(self.inference_gap.value)
+        return unscored_message(self.inference_gap.value)
 
     def summary(self) -> dict[str, dict[str, float] | None]:
         """Return mean, its standard error and the part of it from Monte Carlo by name, nats per example."""

@@ -17,13 +17,13 @@ from pyro_vae._programs import evaluation_mode
 from pyro_vae.data.as_tensor import as_tensor
 from pyro_vae.evaluate import Annealing, annealed_log_likelihood
 from pyro_vae.evaluate._densities import Densities
-from pyro_vae.evaluate._streaming import undisturbed
+from pyro_vae.evaluate._streaming import without_side_effects
 from pyro_vae.evaluate.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.evaluate.gaps.families import Member, RowFit, diagonal_gaussian, full_gaussian
 from pyro_vae.evaluate.gaps.own_family import has_encoder, own_family
 from pyro_vae.objectives import row_log_probs
 from pyro_vae.objectives.independence import check_programs
-from pyro_vae.objectives.unscored import unscored, with_stand_ins
+from pyro_vae.objectives.unscored import unscored, with_placeholder_rows
 from pyro_vae.progress import Bar, progress_bar
 from pyro_vae.seeds import derive_seeds
 
@@ -85,11 +85,11 @@ def inference_gaps(
     check_integer(batch_size, "batch_size")
     num_rows = len(data[0])
     check(num_rows > 0, "Expected at least one row x; got none.")
-    with undisturbed(data), evaluation_mode(model, guide):
+    with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(0)
         check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting)
         lost = unscored(model, guide, data, max_plate_nesting) != 0
-    data = data if lost.all() else with_stand_ins(data, lost)
+    data = data if lost.all() else with_placeholder_rows(data, lost)
     annealed = None
     if annealing is not None:
         annealed = annealed_log_likelihood(
@@ -100,7 +100,7 @@ def inference_gaps(
     steps = num_rows * fit.num_steps * (2 + has_encoder(guide))
     bar = progress_bar(steps, "steps", "fitting families of posteriors", shown=progress)
     parts = []
-    with undisturbed(data), evaluation_mode(model, guide), bar:
+    with without_side_effects(data), evaluation_mode(model, guide), bar:
         for start in range(0, num_rows, batch_size):
             rows = slice(start, start + batch_size)
             to_fit, to_score = derive_seeds(seed, start, count=2)
@@ -116,7 +116,7 @@ def inference_gaps(
             if exact is not None:
                 value = exact[rows].to(device)
                 known = [_Bound.given(value, torch.zeros_like(value), num_samples)]
-            parts.append(_taken_apart(_largest(known), log_weights))
+            parts.append(_decomposed(_largest(known), log_weights))
     gaps = _joined(parts)
     lost = lost.cpu()
     return gaps.each(lambda entry: entry.without(lost)) if lost.any() else gaps
@@ -214,7 +214,7 @@ def _largest(bounds: list[_Bound]) -> _Bound:
     return _Bound(value[best, rows], influence[best, :, rows].T, other_se[best, rows])
 
 
-def _taken_apart(log_prob: _Bound, log_weights: dict[str, Tensor]) -> InferenceGaps:
+def _decomposed(log_prob: _Bound, log_weights: dict[str, Tensor]) -> InferenceGaps:
     elbo = {name: _Bound.sampled(weights) for name, weights in log_weights.items()}
     own, amortized = elbo.get("own_family"), elbo["amortized"]
     return InferenceGaps(

@@ -86,7 +86,7 @@ class _Member:
     def rsample(self, sample_shape: Any) -> Tensor:
         """Run the guide; return u, shape (num_samples, N, size), with gradients."""
         with self._given():
-            return self.densities.along_guide(*sample_shape)
+            return self.densities.rsample_guide(*sample_shape)
 
     def sample(self, sample_shape: Any) -> Tensor:
         """Run the guide; return u, shape (num_samples, N, size)."""

@@ -15,7 +15,7 @@ from pyro_vae.experiment.comparison.scored_rows import (
     SCORED_SAMPLES,
     score_rows,
     score_some,
-    told_scores,
+    scores_summary,
 )
 from pyro_vae.statistics import mean_and_se
 
@@ -40,5 +40,5 @@ __all__ = [
     "pooled_moments",
     "score_rows",
     "score_some",
-    "told_scores",
+    "scores_summary",
 ]

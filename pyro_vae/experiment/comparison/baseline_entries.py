@@ -17,7 +17,7 @@ from pyro_vae.data.columns import WITH_DENSITY
 from pyro_vae.experiment.comparison.entries import Entry, density_shift, fit_baseline
 from pyro_vae.experiment.comparison.pooled_moments import pooled_moments
 from pyro_vae.experiment.comparison.residuals import residuals
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.progress import progress_bar
 
 __all__ = ["NAMES", "exact_baselines", "linear_baselines", "no_density"]
@@ -68,7 +68,7 @@ def no_density(dataset: DataSet) -> str:
 
 
 def linear_baselines(
-    dataset: DataSet, latent_dim: int, processes: Processes = ALONE, *, progress: bool = False
+    dataset: DataSet, latent_dim: int, processes: Processes = SINGLE_PROCESS, *, progress: bool = False
 ) -> dict[str, Entry | str]:
     """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
 

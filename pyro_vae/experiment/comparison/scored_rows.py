@@ -9,9 +9,9 @@ from torch import nn
 
 from pyro_vae.data import Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 
-__all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_rows", "score_some", "told_scores"]
+__all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_rows", "score_some", "scores_summary"]
 
 SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
 """Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
@@ -22,7 +22,7 @@ def score_rows(
     guide: nn.Module,
     split: Split,
     device: torch.device | str = "cpu",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     *,
     num_rows: int = SCORED_ROWS,
     progress: bool = False,
@@ -48,10 +48,10 @@ def score_rows(
 
 
 def score_some(model: nn.Module, guide: nn.Module, split: Split) -> dict[str, Any]:
-    """Return what `told_scores` says of `score_rows`."""
-    return told_scores(score_rows(model, guide, split))
+    """Return what `scores_summary` says of `score_rows`."""
+    return scores_summary(score_rows(model, guide, split))
 
 
-def told_scores(estimate: LogLikelihood) -> dict[str, Any]:
+def scores_summary(estimate: LogLikelihood) -> dict[str, Any]:
     """Return `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example."""
     return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}

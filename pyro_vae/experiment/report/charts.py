@@ -21,9 +21,9 @@ from pyro_vae.plots.epoch_curves import (
     Panel,
     best_record,
     elbo_panel,
+    limits_after_start,
     main_key,
     metric_panels,
-    settled_limits,
     splits_of,
     value_of,
 )
@@ -58,7 +58,7 @@ def curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> list
 def _curve_chart(panel: Panel, history: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Any:
     chart = _chart(panel.title.replace("\n", " "), 260, tools="box_zoom,pan,reset,save", name="curve")
     chart.xaxis.axis_label, chart.yaxis.axis_label = "epoch", panel.unit
-    limits = settled_limits(history, best, panel.curves)
+    limits = limits_after_start(history, best, panel.curves)
     if limits is not None:
         chart.y_range = Range1d(*limits)
     drawn = [(curve.label, _draw(chart, history, curve)) for curve in panel.curves]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pyro_vae._checks import check
-from pyro_vae.experiment.comparison import told_scores
+from pyro_vae.experiment.comparison import scores_summary
 from pyro_vae.experiment.config import Config, to_json
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.report import numbers
@@ -63,7 +63,7 @@ def _values(folder: RunFolder, shown: Shown, config: Config) -> dict[str, Any]:
         slider = slider_steps(shown, rows)
         groups = ranked_rows(shown, rows)
     if shown.given_scores is not None and not summary.get("log_likelihood"):
-        summary["log_likelihood"] = told_scores(shown.given_scores)
+        summary["log_likelihood"] = scores_summary(shown.given_scores)
     closing = summary.get("closing") or {"title": "", "cells": [], "lines": []}
     opened = opening_lines(config, replace(shown.dataset, kinds=()), folder.path)
     values = {

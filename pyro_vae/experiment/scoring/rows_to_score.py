@@ -11,7 +11,7 @@ from pyro_vae.experiment.rows_of_run import rows_of_run
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.scoring.scoring import Scoring
 from pyro_vae.experiment.scoring.settings import ScoreSettings
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training import resolve_device
 
 __all__ = ["open_scoring"]
@@ -23,7 +23,7 @@ def open_scoring(
     settings: ScoreSettings,
     out: Path | None,
     device: str = "auto",
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Scoring:
     """Return the scoring of a run's test rows, or of a file's.
 

@@ -32,7 +32,7 @@ from pyro_vae.experiment.scoring.checks import Checks
 from pyro_vae.experiment.scoring.scores_csv import ScoreFile
 from pyro_vae.experiment.scoring.scores_table import known_scores, scores_table
 from pyro_vae.experiment.scoring.settings import ScoreSettings
-from pyro_vae.processes import ALONE, Processes
+from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.progress import progress_bar
 from pyro_vae.statistics import mean_and_se
 from pyro_vae.storage import write_json
@@ -54,7 +54,7 @@ class Scoring:
         settings: How.
         out: Folder for `scores.csv` and `evaluation.json`.
         weights_sha256: Of the run's weights, which the scores belong to.
-        notes: Sentences on what was noticed in the rows.
+        notes: Notes on the rows.
         processes: Those that share the rows; the first one writes.
     """
 
@@ -65,7 +65,7 @@ class Scoring:
     out: Path
     weights_sha256: str
     notes: tuple[str, ...] = ()
-    processes: Processes = ALONE
+    processes: Processes = SINGLE_PROCESS
 
     @property
     def facts(self) -> dict[str, Any]:

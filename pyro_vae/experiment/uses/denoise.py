@@ -11,7 +11,7 @@ from pyro_vae._checks import check
 from pyro_vae.data.contexts import ClassContext
 from pyro_vae.data.stored_units import stored_scale
 from pyro_vae.experiment.uses.open_use import open_rows
-from pyro_vae.experiment.uses.output import Output, range_of, whole_rows, whole_spread
+from pyro_vae.experiment.uses.output import Output, range_of, row_standard_deviations, whole_rows
 from pyro_vae.networks.corruption import corruption_of
 from pyro_vae.uses import denoise_rows
 
@@ -60,7 +60,7 @@ def denoise_to(
         low, high = value_range = range_of(row_format, after)
         images, scale = {"given": before, "denoised": after}, ""
         if found.sd is not None:
-            spread = whole_spread(row_format, found.sd)
+            spread = row_standard_deviations(row_format, found.sd)
             largest = max(float(found.sd.max()), 1e-12)
             images["sd"], scale = low + spread / largest * (high - low), f"; white in sd is {largest:.2g}"
         ax = plots.denoising(images, row_format.data_shape, value_range=value_range)
@@ -74,7 +74,9 @@ def denoise_to(
         lines = [f"{len(after)} rows of {used.split.name}, one code a row, as of an autoencoder"]
     elif output.kind == "array":
         written.append(out.with_suffix(".sd.npy"))
-        spread = whole_spread(row_format, found.sd).cpu().numpy() * stored_scale(row_format.preprocessing)
+        spread = row_standard_deviations(row_format, found.sd).cpu().numpy() * stored_scale(
+            row_format.preprocessing
+        )
         output.write_array(spread.reshape(-1, *row_format.data_shape), written[-1])
     lines += ["note: the run was not trained on corrupted rows"] * (corruption is None)
     lines += [f"note: {note}" for note in used.notes]

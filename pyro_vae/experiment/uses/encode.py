@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vae.data.table_files import is_table_file, read_frame
-from pyro_vae.experiment.uses.open_use import UsedRows, open_rows
+from pyro_vae.experiment.uses.open_use import RunInputs, open_rows
 from pyro_vae.experiment.uses.output import Output
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.networks import CorruptedInput
@@ -57,7 +57,7 @@ def _corrupted(guide: AmortizedGuide) -> list[str]:
     return [told] if any(module.evaluation != "clean" for module in inputs) else []
 
 
-def _columns(used: UsedRows, data: Path | None, codes: Codes) -> dict[str, Any]:
+def _columns(used: RunInputs, data: Path | None, codes: Codes) -> dict[str, Any]:
     columns: dict[str, Any] = {"row": used.split.index}
     columns |= _ids(used, data)
     labels = used.labels()
@@ -68,7 +68,7 @@ def _columns(used: UsedRows, data: Path | None, codes: Codes) -> dict[str, Any]:
     return columns
 
 
-def _ids(used: UsedRows, data: Path | None) -> dict[str, Any]:
+def _ids(used: RunInputs, data: Path | None) -> dict[str, Any]:
     """Return the column that identifies rows, where the run was trained with one and the file has it."""
     options = used.row_format.table_options
     path = Path(used.run.config.data.dataset) if data is None else data

@@ -19,7 +19,7 @@ from pyro_vae.data.stored_units import in_stored_units, stored_scale
 from pyro_vae.evaluate import Imputation
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.experiment.text_table import format_table
-from pyro_vae.experiment.uses.open_use import UsedRows, open_rows
+from pyro_vae.experiment.uses.open_use import RunInputs, open_rows
 from pyro_vae.experiment.uses.output import Output, is_image, range_of
 from pyro_vae.statistics import mean_and_se
 from pyro_vae.storage import write_atomically
@@ -129,7 +129,9 @@ def inpaint_to(
         torch.where(hidden, found.value, visible), row_format, picture, drawn=False, classes=classes
     )
     written = [out, *(_write_beside(output, used, found) if output.kind == "array" else [])]
-    return "\n".join([*_told(used, x.cpu(), hidden, found, num_samples), *(f"written: {p}" for p in written)])
+    return "\n".join(
+        [*_described(used, x.cpu(), hidden, found, num_samples), *(f"written: {p}" for p in written)]
+    )
 
 
 def _without_noise(x: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -152,7 +154,7 @@ def _check_images(folder: Path, row_format: RowFormat) -> None:
     )
 
 
-def _picture(used: UsedRows, x: Tensor, given: Tensor, found: Imputation, hide: str) -> Figure:
+def _picture(used: RunInputs, x: Tensor, given: Tensor, found: Imputation, hide: str) -> Figure:
     low, high = range_of(used.row_format, x)
     images: dict[str, Any] = {"data": x, "given": given.nan_to_num((low + high) / 2), "mean": found.value}
     images |= {f"draw {number + 1}": draw for number, draw in enumerate(found.draws)}
@@ -165,7 +167,7 @@ def _picture(used: UsedRows, x: Tensor, given: Tensor, found: Imputation, hide: 
     return ax.figure  # type: ignore[return-value]
 
 
-def _write_beside(output: Output, used: UsedRows, found: Imputation) -> list[Path]:
+def _write_beside(output: Output, used: RunInputs, found: Imputation) -> list[Path]:
     """Write standard deviations, draws and effective samples beside an array."""
     shape, preprocessing = used.row_format.data_shape, used.row_format.preprocessing
     names = [output.path.with_suffix(ending) for ending in (".sd.npy", ".rows.csv", ".draws.npy")]
@@ -184,7 +186,7 @@ def _write_beside(output: Output, used: UsedRows, found: Imputation) -> list[Pat
     return names
 
 
-def _told(used: UsedRows, x: Tensor, hidden: Tensor, found: Imputation, num_samples: int) -> list[str]:
+def _described(used: RunInputs, x: Tensor, hidden: Tensor, found: Imputation, num_samples: int) -> list[str]:
     mean = used.row_format.mean[hidden]
     errors = {
         "mean given the visible pixels": found.value[:, hidden] - x[:, hidden],

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_vae import plots
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.contexts import ClassContext
-from pyro_vae.experiment.uses.open_use import UsedRows, open_rows
+from pyro_vae.experiment.uses.open_use import RunInputs, open_rows
 from pyro_vae.experiment.uses.output import Output, range_of, whole_rows
 from pyro_vae.uses import encode_rows, great_circle, straight_line
 
@@ -100,7 +100,7 @@ class _Ends(NamedTuple):
     title: str
 
 
-def _rows(used: UsedRows, rows: tuple[int, int]) -> _Ends:
+def _rows(used: RunInputs, rows: tuple[int, int]) -> _Ends:
     count = len(used.split)
     check(
         all(0 <= row < count for row in rows),
@@ -112,7 +112,7 @@ def _rows(used: UsedRows, rows: tuple[int, int]) -> _Ends:
     return _Ends(codes, data[1:], f"row {rows[0]} to row {rows[1]}")
 
 
-def _means_of_classes(used: UsedRows, classes: tuple[str, str]) -> _Ends:
+def _means_of_classes(used: RunInputs, classes: tuple[str, str]) -> _Ends:
     labels = used.labels()
     if labels is None:
         raise InputError(

@@ -18,7 +18,7 @@ from pyro_vae.experiment.load_run import Run, load_run
 from pyro_vae.experiment.rows_of_run import rows_of_run, training_data
 from pyro_vae.training import resolve_device
 
-__all__ = ["UsedRows", "class_number", "format_of", "open_rows", "open_run"]
+__all__ = ["RunInputs", "class_number", "format_of", "open_rows", "open_run"]
 
 
 def open_run(folder: Path, device: str) -> Run:
@@ -32,14 +32,14 @@ def format_of(run: Run, folder: Path) -> RowFormat:
 
 
 @dataclass(frozen=True)
-class UsedRows:
+class RunInputs:
     """Rows beside the run that is used on them.
 
     Attributes:
         run: The run.
         row_format: What its training rows were.
         split: The rows, all with a class where the run has classes.
-        notes: What was noticed in their file.
+        notes: Notes on their file.
     """
 
     run: Run
@@ -52,7 +52,7 @@ class UsedRows:
         device = next(self.run.model.parameters()).device
         return tuple(part.to(device) for part in self.split.tensors())
 
-    def select(self, rows: NDArray[np.int64]) -> UsedRows:
+    def select(self, rows: NDArray[np.int64]) -> RunInputs:
         """Return some of the rows."""
         return replace(self, split=self.split.select(rows))
 
@@ -72,7 +72,7 @@ class UsedRows:
         return np.array(names, dtype=object)[labels] if known else labels
 
 
-def open_rows(folder: Path, data: Path | None, device: str = "auto") -> UsedRows:
+def open_rows(folder: Path, data: Path | None, device: str = "auto") -> RunInputs:
     """Return a run and the rows that it is used on.
 
     Where the run has a class that may be missing, rows get the most probable one as context.
@@ -91,7 +91,7 @@ def open_rows(folder: Path, data: Path | None, device: str = "auto") -> UsedRows
         guide: Any = run.guide
         x = split.tensor().to(next(run.model.parameters()).device)
         split = split.with_context(guide.fill(x).cpu())
-    return UsedRows(run, row_format, split, notes)
+    return RunInputs(run, row_format, split, notes)
 
 
 def class_number(row_format: RowFormat, name: str) -> int:

@@ -20,7 +20,7 @@ from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.stored_units import in_stored_units
 from pyro_vae.storage import write_atomically, write_folder
 
-__all__ = ["Output", "is_image", "range_of", "whole_rows", "whole_spread"]
+__all__ = ["Output", "is_image", "range_of", "row_standard_deviations", "whole_rows"]
 
 ENDINGS = {".npy": "array", ".csv": "table", ".png": "picture", "": "folder"}
 KINDS = {"array": ".npy", "table": ".csv", "picture": ".png", "folder": "a folder"}
@@ -38,7 +38,7 @@ def whole_rows(row_format: RowFormat, x: Tensor, context: tuple[Tensor, ...]) ->
     return divided.joined(x, context[0]) if isinstance(divided, EntryContext) else x
 
 
-def whole_spread(row_format: RowFormat, sd: Tensor) -> Tensor:
+def row_standard_deviations(row_format: RowFormat, sd: Tensor) -> Tensor:
     """Return standard deviations of whole rows, shape (N, D), from those of x: 0 for entries that are context."""
     divided = row_format.context
     if not isinstance(divided, EntryContext):

@@ -1,4 +1,4 @@
-"""What is worth knowing about rows and columns before they are modelled, in whole sentences."""
+"""Notes on rows and columns, in whole sentences, printed before training."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def notes_on(stored: Stored, found: Survey, preprocessing: Preprocessing, train:
     constant = int((train.stored_moments[1] == 0).sum())
     alike = constant == train.data_dim
     floats = stored.array.dtype.kind == "f"
-    noticed = {
+    notes = {
         "All training rows are alike.": alike,
         f"{constant} of {train.data_dim} columns are constant in the training rows.": constant and not alike,
         f"There are only {len(train)} training rows.": len(train) < FEW_ROWS,
         "All values are whole numbers but stored as floats, so they are not dequantized; store them as "
         "integers for that.": floats and found.whole and not found.binary,
     }
-    sentences = tuple(sentence for sentence, holds in noticed.items() if holds)
+    sentences = tuple(sentence for sentence, holds in notes.items() if holds)
     return sentences + (() if alike else _column_notes(stored, found, preprocessing))
 
 
