@@ -1,6 +1,7 @@
 """Data sets by name or by path, their splits, how stored rows become x, and batches of them."""
 
 from pyro_vae.data.batch_order import Batches
+from pyro_vae.data.dataset import DataSet
 from pyro_vae.data.loading import load_dataset
 from pyro_vae.data.named_datasets import DATASETS
 from pyro_vae.data.preprocessing import (
@@ -13,7 +14,7 @@ from pyro_vae.data.preprocessing import (
     Preprocessing,
     Rescale,
 )
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.splits import Split
 
 __all__ = [
     "DATASETS",

@@ -19,7 +19,8 @@ from torch.utils.data import (
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.as_tensor import is_array
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.dataset import DataSet
+from pyro_vae.data.splits import Split
 
 __all__ = ["BLOCK", "described", "in_order", "length", "whole"]
 

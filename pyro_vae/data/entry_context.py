@@ -11,7 +11,8 @@ import torch
 
 from pyro_vae._checks import check
 from pyro_vae.data.contexts import EntryContext
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.dataset import DataSet
+from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import listed
 
 __all__ = ["divide", "with_columns", "with_quadrants"]

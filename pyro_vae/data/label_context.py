@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.contexts import MISSING, ClassContext
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.dataset import DataSet
+from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, listed
 
 __all__ = ["GIVEN", "labels_of_new_rows", "with_labels"]

@@ -13,25 +13,21 @@ import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.augmentation import HorizontalFlip
+from pyro_vae.data.choose_preprocessing import for_binary, for_continuous, for_integers, with_article
 from pyro_vae.data.data_notes import FEW_ROWS, notes_on
+from pyro_vae.data.dataset import DataSet
 from pyro_vae.data.fixed_draws import draw_splits
 from pyro_vae.data.image_options import ImageOptions
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.named_datasets import DATASETS, read_named
-from pyro_vae.data.packed_bits import check_not_packed, packed_hint
-from pyro_vae.data.precision import find_offsets
+from pyro_vae.data.packed_bits import check_not_packed
 from pyro_vae.data.preprocessing import (
     AsFloat,
-    BinarizeDynamic,
-    BinarizeStatic,
     Centre,
-    Dequantize,
-    IntegerLevels,
     Preprocessing,
-    Rescale,
 )
 from pyro_vae.data.readers import READERS, read
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, listed, rows_of, survey
 from pyro_vae.data.table_files import TABLE_ENDINGS, is_table_file
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
@@ -41,10 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["load_dataset"]
-
-MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
-MOST_PROBABILITIES = 2**16  # beyond, float32 has less than 8 bits left for where a level lies
-EXACT = 2**24  # integers below are exact in float32
 
 
 def load_dataset(
@@ -116,17 +108,17 @@ def load_dataset(
         check_not_packed(stored, found)
     notes: tuple[str, ...] = ()
     if likelihood_kind == "binary":
-        preprocessing = _for_binary(stored, found, binarize)
+        preprocessing = for_binary(stored, found, binarize)
     else:
         check(
             binarize == "none",
-            f"Expected --binarize none under {_article(likelihood_kind)} likelihood; got {binarize}. "
+            f"Expected --binarize none under {with_article(likelihood_kind)} likelihood; got {binarize}. "
             "Zeros and ones have no density: choose the bernoulli likelihood.",
         )
         if likelihood_kind == "integer":
-            preprocessing = _for_integers(stored, found, dequantize)
+            preprocessing = for_integers(stored, found, dequantize)
         else:
-            preprocessing, notes = _for_continuous(stored, found, dequantize, likelihood_kind)
+            preprocessing, notes = for_continuous(stored, found, dequantize, likelihood_kind)
     splits = _splits(stored, found, preprocessing, None if flip == "none" else _flip(stored))
     return DataSet(
         str(name_or_path),
@@ -260,92 +252,3 @@ def _splits(
         return Split(name, rows, index[name], preprocessing, own, augmentation=augmentation)
 
     return split("train"), split("validation"), split("test")
-
-
-def _integers(stored: Stored, found: Survey) -> tuple[int, int]:
-    """Return the lowest and highest integer that the data could hold."""
-    if stored.levels is not None:
-        return 0, stored.levels - 1
-    if stored.array.dtype.kind == "b" or (stored.array.dtype.kind == "u" and found.high <= 1):
-        return 0, 1
-    return (0, 255) if stored.array.dtype == "uint8" else (int(found.low), int(found.high))
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind == "integer" else f"a {kind}"
-
-
-def _for_integers(stored: Stored, found: Survey, dequantize: str) -> Preprocessing:
-    """Return the preprocessing for probabilities of integers."""
-    if stored.array.dtype.kind == "f":
-        fix = "numpy.uint8" if found.low >= 0 and found.high <= 255 else "int"
-        way = f"Store them as integers, x.astype({fix}), or" if found.whole else "They are no integers:"
-        raise InputError(
-            f"Expected integers in {stored.name} under a likelihood that gives each level a probability; got floats "
-            f"from {found.low:g} to {found.high:g}. {way} choose a continuous likelihood."
-        )
-    check(
-        dequantize == "auto",
-        f"Expected --dequantize auto under a likelihood of integers, which adds no noise anyway; got {dequantize}. "
-        "Leave it out.",
-    )
-    low, high = _integers(stored, found)
-    check(
-        high - low < MOST_PROBABILITIES,
-        f"Expected integers of at most {MOST_PROBABILITIES} levels in {stored.name}; got {low} to {high}. Choose a "
-        "continuous likelihood.",
-    )
-    return IntegerLevels(high - low + 1, low)
-
-
-def _for_continuous(
-    stored: Stored, found: Survey, dequantize: str, kind: LikelihoodKind
-) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Return the preprocessing for a density on the reals or on the unit interval, and notes on it."""
-    floats = stored.array.dtype.kind == "f"
-    low, high = (0, 1) if floats else _integers(stored, found)
-    if kind == "unit-interval":
-        check(
-            not floats or (found.low >= 0 and found.high <= 1),
-            f"Expected float values of {stored.name} in [0, 1], where this likelihood has its density; got "
-            f"{found.low:g} to {found.high:g}. Rescale them first, or choose the gaussian likelihood.",
-        )
-        if floats or dequantize == "none":
-            return (AsFloat() if floats else Rescale(high, low)), ()
-    if floats or dequantize == "none":
-        exact = not floats and high - low < EXACT
-        offsets = None if exact else find_offsets(stored.array, low)
-        if offsets and offsets.centred:
-            return Centre(offsets.values), offsets.notes(stored.column_names)
-        return AsFloat() if floats else Rescale(high, low), ()
-    check(
-        high - low < MOST_LEVELS,
-        f"Expected integers of at most {MOST_LEVELS} levels in {stored.name}; got {low} to {high}. "
-        "Pass --dequantize none, or store them as floats.",
-    )
-    return Dequantize(high - low + 1, low), ()
-
-
-def _for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
-    if found.binary:
-        check(
-            binarize == "none",
-            f"Expected --binarize none; got {binarize}, but {stored.name} holds zeros and ones already.",
-        )
-        return AsFloat(stored.description)
-    if binarize == "none":
-        hint = packed_hint(stored, found)
-        raise InputError(
-            f"Expected zeros and ones in {stored.name} under a Bernoulli likelihood; got values from "
-            f"{found.low:g} to {found.high:g}. Over grey values its 'probabilities' do not sum to one, so "
-            "the numbers could not stand beside those of binarized data. Pass --binarize static or dynamic, "
-            f"or a continuous likelihood.{f' {hint}' if hint else ''}"
-        )
-    floats = stored.array.dtype.kind == "f"
-    check(
-        not floats or (found.low >= 0 and found.high <= 1),
-        f"Expected float values of {stored.name} in [0, 1] to binarize them; got {found.low:g} to "
-        f"{found.high:g}. Rescale them first.",
-    )
-    low, high = (0, 1) if floats else _integers(stored, found)
-    return BinarizeStatic(high, low) if binarize == "static" else BinarizeDynamic(high, low)

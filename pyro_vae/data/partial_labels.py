@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pyro_vae._checks import check
 from pyro_vae.data.contexts import MISSING, ClassContext
-from pyro_vae.data.splits import DataSet, Split
+from pyro_vae.data.dataset import DataSet
+from pyro_vae.data.splits import Split
 
 __all__ = ["with_labels_hidden"]
 

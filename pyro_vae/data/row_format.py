@@ -13,9 +13,9 @@ from torch import Tensor
 from pyro_vae._checks import InputError
 from pyro_vae.data.columns import Column, columns_from_json, columns_to_json
 from pyro_vae.data.contexts import Context, context_from_json, context_to_json
+from pyro_vae.data.dataset import DataSet
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
 from pyro_vae.data.preprocessing import PREPROCESSINGS, Preprocessing
-from pyro_vae.data.splits import DataSet
 from pyro_vae.data.table_options import TableOptions
 
 __all__ = ["RowFormat"]

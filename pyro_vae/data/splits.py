@@ -1,11 +1,10 @@
-"""Training, validation and test rows, with their labels and context."""
+"""`Split`: rows of a data set, with their labels and context."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,14 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check, check_integer
 from pyro_vae.data.augmentation import HorizontalFlip
 from pyro_vae.data.batch_order import Batches, uniform_noise
-from pyro_vae.data.columns import Column
-from pyro_vae.data.contexts import Context, EntryContext
-from pyro_vae.data.fixed_draws import DATA_SEED, draw_splits, fixed_noise
-from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
-from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
+from pyro_vae.data.contexts import EntryContext
+from pyro_vae.data.fixed_draws import fixed_noise
+from pyro_vae.data.preprocessing import Preprocessing
 from pyro_vae.data.stored import MappedRows, Rows, chunks
-from pyro_vae.data.table_options import TableOptions
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import SINGLE_PROCESS, Processes
 
-# The last three stood here in version 0.1.0.
-__all__ = ["DataSet", "Split", "DATA_SEED", "draw_splits", "fixed_noise"]  # noqa: RUF022
+__all__ = ["Split"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,97 +241,3 @@ class Split:
         mean = rows.nanmean(0)
         variance = (rows - mean).square().nanmean(0)
         return mean.nan_to_num(0.0), variance.nan_to_num(0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class DataSet:
-    """Three splits of one data set, and what is known about it.
-
-    Attributes:
-        name: The name or path it was asked for by.
-        train: Rows to learn from.
-        validation: Rows to stop by.
-        test: Rows to report on.
-        data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
-        preprocessing: How stored rows become x.
-        class_names: Names of classes 0, 1, ..., or None.
-        column_names: Names of the D columns, or None.
-        sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
-        notes: Sentences on what was found.
-        image_options: How files became images.
-        context: What the context of the splits is; None where they have none, or one of a user's own.
-        whole: The data set before entries of its rows became context; None where none did.
-        columns: Kinds and levels of the D columns of a table; None where they were not determined.
-        table_options: How a file became that table, or None.
-        kinds: The columns of that table and those left out, as lines of text.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    data_shape: tuple[int, ...]
-    preprocessing: Preprocessing
-    class_names: tuple[str, ...] | None
-    column_names: tuple[str, ...] | None
-    sha256: str
-    notes: tuple[str, ...]
-    image_options: ImageOptions = AS_THEY_ARE
-    context: Context | None = None
-    whole: DataSet | None = None
-    columns: tuple[Column, ...] | None = None
-    table_options: TableOptions | None = None
-    kinds: tuple[str, ...] = ()
-
-    @property
-    def data_dim(self) -> int:
-        """D, the number of entries of a row."""
-        return self.train.data_dim
-
-    @property
-    def description(self) -> str:
-        """How stored rows become x, in words, and what is done to those of training."""
-        return self.train.description
-
-    @property
-    def is_image(self) -> bool:
-        """Whether a row is a grey (height, width) or (1, height, width) or coloured (3 or 4, height, width) image."""
-        return len(self.data_shape) == 2 or (len(self.data_shape) == 3 and self.data_shape[0] in (1, 3, 4))
-
-    @property
-    def is_conditional(self) -> bool:
-        """Whether every row has context, so that numbers are of p(x | context)."""
-        return self.context is not None and not getattr(self.context, "partial", False)
-
-    def with_splits(self, changed: Callable[[Split], Split], **changes: Any) -> DataSet:
-        """Return the data set with each split changed alike.
-
-        Args:
-            changed: From a split to another one.
-            changes: Further attributes by name.
-        """
-        train, validation, test = (changed(split) for split in (self.train, self.validation, self.test))
-        return replace(self, train=train, validation=validation, test=test, **changes)
-
-    def as_density(self) -> DataSet:
-        """Return the data set for models that give x a density: integers without noise become dequantized ones."""
-        known = self.preprocessing
-        if not isinstance(known, IntegerLevels):
-            return self
-        noisy = Dequantize(known.levels, known.low)
-        return self.with_splits(lambda split: replace(split, preprocessing=noisy), preprocessing=noisy)
-
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of x over the training split, float64 (D,) each.
-
-        They are those of the stored rows carried over in closed form, in expectation over noise and augmentation:
-        exact for dequantized integers, the Bernoulli moments of the grey values for binarized ones.
-        """
-        mean, variance = self.train.stored_moments
-        if self.train.augmentation is not None:
-            mean, variance = self.train.augmentation.moments(mean, variance)
-        mean, variance = self.preprocessing.moments(mean, variance)
-        if self.train.divided is not None:
-            rest = list(self.train.divided.rest(len(mean)))
-            mean, variance = mean[rest], variance[rest]
-        return mean, variance.sqrt()
