@@ -253,7 +253,7 @@ def test_the_figure_shows_both_sources_and_the_floor():
         "z from a mixture fitted to the codes",
         "training rows against the others: 0.5",
     ]
-    with pytest.raises(InputError, match="Expected a history with measures of samples; got none"):
+    with pytest.raises(InputError, match="Expected a history with metrics of samples; got none"):
         sample_quality_curves([{"epoch": 1, "train": history[0]["train"], "metrics": {"error": 1.0}}])
 
 

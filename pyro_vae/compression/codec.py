@@ -22,19 +22,19 @@ from pyro_vae.models.generative import GenerativeModel
 __all__ = ["BitsBackCodec", "Encoded"]
 
 STEPS = 64
-"""Points a standard deviation of the prior on which codes lie."""
+"""Grid points per standard deviation of the prior."""
 FARTHEST = 8
-"""Codes lie in 8 standard deviations of the prior.
+"""Range of the codes, in standard deviations of the prior.
 
-The coder gives every point at least the probability 2^-24, so that a code far from q(z | x) is drawn now and then. With
-512 points and 16 deviations this cost 3 % of the file on binarized MNIST.
+The coder gives every grid point a probability of at least 2^-24, so codes far from q(z | x) are occasionally drawn.
+With 512 points and 16 deviations this cost 3 % of the file on binarized MNIST.
 """
 BITS_PER_SYMBOL = 12
-"""More bits than a dimension of z takes as a rule: those that a batch finds on the stack bound its size."""
+"""Initial bits per dimension of z, more than a dimension usually takes."""
 OUTPUT_STEPS = 2.0**12
-"""What the networks give is rounded to multiples of 1 / 4096, so that the last digits of float64 do not matter."""
+"""Network outputs are rounded to multiples of 1 / 4096, so that rounding differences of float64 have no effect."""
 TABLE_ENTRIES = 500_000
-"""Probabilities of levels that are held at once."""
+"""Maximum number of level probabilities in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Encoded:
 
     Attributes:
         words: The bits, uint32.
-        batches: Rows of each batch, in the order in which they were put on the stack.
-        initial_bits: How many of the bits are those that the stack began with.
+        batches: Rows per batch, in the order in which they were encoded.
+        initial_bits: Number of bits on the stack at the start.
     """
 
     words: NDArray[np.uint32]
@@ -55,22 +55,23 @@ class Encoded:
 class BitsBackCodec:
     """Codes rows of levels losslessly under a model and a guide (Townsend et al. 2019, sections 2.2 to 2.5).
 
-    For each batch z is taken off the stack under q(z | x), x is put on it under p(x | z), then z under p(z). The stack
-    grows by `log q(z | x) - log p(x | z) - log p(z)`, minus the ELBO on average. z lies on a grid of 1 / 64 of the
-    prior's standard deviations. The bits from which z is taken hold the z before it. They look random only as far
-    as the prior is what the posteriors are on average, so they are mixed with a fixed random sequence first.
+    For each batch, z is decoded from the stack under q(z | x), x is encoded under p(x | z), then z under p(z). The
+    stack grows by `log q(z | x) - log p(x | z) - log p(z)`, minus the ELBO on average. z lies on a grid with a
+    spacing of 1 / 64 of the prior's standard deviation. The bits from which z is decoded contain the previous z,
+    which is uniform only if the prior equals the aggregate posterior; they are therefore first combined with a fixed
+    random sequence.
 
-    The decoder must repeat the encoder's numbers. Networks run in float64, on one thread and on batches of one shape,
-    and what they give is rounded. Another version of torch or another processor may still differ in a last digit that
-    tips a rounding; decoding then ends in an error, never in other rows.
+    Encoder and decoder must compute identical numbers. Networks run in float64, on one thread and on batches of one
+    shape, and their outputs are rounded. Another version of torch or another processor may still change a rounding;
+    decoding then ends in an error, never in wrong rows.
 
     Args:
-        model: With a normal prior of independent dimensions and a discrete likelihood.
-        guide: A diagonal normal one.
-        batch_size: Rows that the networks see at once.
+        model: A model with a normal prior of independent dimensions and a discrete likelihood.
+        guide: A diagonal normal guide.
+        batch_size: Rows per call of the networks.
 
     Raises:
-        InputError: If the programs are others, or the package constriction is missing.
+        InputError: If the programs are of other kinds, or the package constriction is missing.
     """
 
     def __init__(self, model: GenerativeModel, guide: nn.Module, batch_size: int = 64) -> None:
@@ -95,8 +96,8 @@ class BitsBackCodec:
 
         Args:
             rows: Levels from 0 to `levels - 1`, shape (N, data_dim).
-            seed: Of the bits that the stack begins with, from which the first z is taken.
-            done_rows: Told after each batch how many rows it had.
+            seed: Seed of the initial bits, from which the first z is decoded.
+            done_rows: Called after each batch with its number of rows.
         """
         initial = self._initial(seed)
         coder, batches, done = self._coders(initial, seal=True), list[int](), 0
@@ -117,12 +118,12 @@ class BitsBackCodec:
         """Return the rows, shape (N, data_dim).
 
         Args:
-            encoded: What `encode` gave under the same model and guide.
-            seed: What `encode` was given.
-            done_rows: Told after each batch how many rows it had.
+            encoded: The result of `encode` under the same model and guide.
+            seed: The seed given to `encode`.
+            done_rows: Called after each batch with its number of rows.
 
         Raises:
-            InputError: If the numbers of this machine or model are others than those of the encoder.
+            InputError: If this machine or model computes other numbers than the encoder did.
         """
         rows = np.empty((sum(encoded.batches), self.data_dim), np.int64)
         coder, end = self._coders(encoded.words), len(rows)
@@ -140,14 +141,14 @@ class BitsBackCodec:
         return rows
 
     def _mix(self, coder: Any, num_rows: int, key: tuple[int, int]) -> None:
-        """Combine the bits on top of the stack with a random sequence of a key by "exclusive or"; twice undoes it."""
+        """XOR the bits on top of the stack with a random sequence given by a key; applied twice it is the identity."""
         uniform = self._families.Uniform(2**BITS_PER_SYMBOL)
         symbols = coder.decode(uniform, num_rows * self.latent_dim)
         mask = np.random.default_rng(key).integers(2**BITS_PER_SYMBOL, size=len(symbols), dtype=np.int32)
         coder.encode_reverse(symbols ^ mask, uniform)
 
     def _push(self, coder: Any, rows: NDArray[np.int64]) -> None:
-        """Put rows on the stack."""
+        """Encode rows onto the stack."""
         x = self._x(rows)
         codes = coder.decode(self._codes, *self._posterior(x))
         p = self._likelihood(codes.reshape(len(rows), -1))
@@ -157,7 +158,7 @@ class BitsBackCodec:
         coder.encode_reverse(codes, self._codes, *self._prior_of(len(rows)))
 
     def _pop(self, coder: Any, num_rows: int) -> NDArray[np.int64]:
-        """Take the last rows off the stack."""
+        """Decode the last rows from the stack."""
         codes = coder.decode(self._codes, *self._prior_of(num_rows))
         p = self._likelihood(codes.reshape(num_rows, -1))
         rows = np.zeros((num_rows, self.data_dim), np.int64)
@@ -168,7 +169,7 @@ class BitsBackCodec:
         return rows
 
     def _parts(self, p: Distribution, num_rows: int) -> list[tuple[slice, int, slice]]:
-        """Return, in the order of decoding, rows, number and columns of each group that is coded in one call."""
+        """Return rows, group number and columns of each coding call, in the order of decoding."""
         groups = column_groups(p)
         step = max(1, TABLE_ENTRIES // (self.data_dim * self.levels))
         rows = [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
@@ -193,7 +194,7 @@ class BitsBackCodec:
         return self.model.likelihood(_rounded(outputs))
 
     def _padded(self, rows: Tensor) -> Tensor:
-        """Return a batch of one shape: products of another shape may be summed in another order."""
+        """Pad to the fixed batch shape: products of another shape may sum in another order."""
         return torch.cat([rows, rows.new_zeros(self.batch_size - len(rows), rows.shape[1])])
 
     def _initial(self, seed: int) -> NDArray[np.uint32]:
@@ -208,7 +209,7 @@ class BitsBackCodec:
 
     @property
     def _symbols(self) -> Any:
-        """Distributions of levels by their probabilities."""
+        """Categorical distributions of levels."""
         return self._families.Categorical(perfect=False)
 
     @contextmanager

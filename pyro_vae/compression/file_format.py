@@ -1,4 +1,4 @@
-"""The file that compressed rows lie in: a header, then chunks, each with a checksum."""
+"""File format of compressed rows: a header, then chunks, each with a checksum."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["read_chunks", "read_header", "write_chunk", "write_header"]
 MAGIC = b"pyro_vae bits 1\n"
 LENGTH = struct.Struct("<Q")
 DIGEST = 16
-"""Bytes of SHA-256 that are kept of each block."""
+"""Number of bytes of the SHA-256 stored with each block."""
 
 
 def write_header(file: BinaryIO, header: dict[str, Any]) -> None:
-    """Write what the rows are and which model they were coded under.
+    """Write the header: a description of the rows and of the model.
 
     Args:
-        file: Open for writing, at its beginning.
+        file: A file open for writing, at its start.
         header: Plain values.
     """
     file.write(MAGIC)
@@ -37,8 +37,8 @@ def write_chunk(file: BinaryIO, encoded: Encoded) -> None:
     """Write coded rows.
 
     Args:
-        file: Open for writing, after the header or a chunk.
-        encoded: Some of the rows.
+        file: A file open for writing, after the header or a chunk.
+        encoded: The coded rows of one chunk.
     """
     batches = np.asarray(encoded.batches, "<u4").tobytes()
     counts = LENGTH.pack(len(encoded.batches)) + LENGTH.pack(encoded.initial_bits)
@@ -49,11 +49,11 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     """Return the header.
 
     Args:
-        file: Open for reading, at its beginning.
-        path: Of the file, for messages.
+        file: A file open for reading, at its start.
+        path: Path of the file, for messages.
 
     Raises:
-        InputError: If the file is no such file, or its header is damaged or cut.
+        InputError: If the file has another format, or its header is damaged or truncated.
     """
     check(
         file.read(len(MAGIC)) == MAGIC,
@@ -67,12 +67,12 @@ def read_chunks(file: BinaryIO, path: Path, num_rows: int) -> Iterator[Encoded]:
     """Yield the chunks after the header.
 
     Args:
-        file: Open for reading, after the header.
-        path: Of the file, for messages.
-        num_rows: How many rows all of them hold.
+        file: A file open for reading, after the header.
+        path: Path of the file, for messages.
+        num_rows: Total number of rows.
 
     Raises:
-        InputError: If a chunk is damaged or cut, or one is missing, or something stands after the last.
+        InputError: If a chunk is damaged, truncated or missing, or there is data after the last one.
     """
     found = 0
     while found < num_rows:
@@ -96,11 +96,11 @@ def _write_block(file: BinaryIO, content: bytes) -> None:
 
 
 def _read_block(file: BinaryIO, path: Path) -> bytes:
-    """Return the content of the next block, of which not one bit may differ from what was written."""
+    """Return the content of the next block, verified by its checksum."""
     size = file.read(LENGTH.size)
     digest = file.read(DIGEST)
     expected = LENGTH.unpack(size)[0] if len(size) == LENGTH.size else 0
-    # A damaged length may be huge: no more is read than the file has.
+    # A damaged length may be huge: read at most the rest of the file.
     left = path.stat().st_size - file.tell()
     content = file.read(expected) if expected <= left else b""
     if not content or _digest(size + content) != digest:

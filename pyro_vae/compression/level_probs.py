@@ -1,4 +1,4 @@
-"""Probabilities of each level of each column under a discrete likelihood, as an entropy coder wants them."""
+"""Probability tables of discrete likelihoods for entropy coding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["column_groups", "level_probs"]
 
 
 def column_groups(p: Distribution) -> list[slice]:
-    """Return groups of columns that are independent of one another given z and the groups before: the channels.
+    """Return groups of columns (channels) whose columns are independent given z and the previous groups.
 
     Args:
         p: p(x | z), event shape (data_dim,).
@@ -31,18 +31,18 @@ def column_groups(p: Distribution) -> list[slice]:
 
 @singledispatch
 def level_probs(p: Distribution, x: Tensor, group: int) -> Tensor:
-    """Return the probability of each level of a group's columns, given z and the groups before it.
+    """Return the probability of each level of a group's columns, given z and the previous groups.
 
     Args:
         p: p(x | z), batch shape (N,), event shape (data_dim,).
-        x: Rows, shape (N, data_dim), in [0, 1]; only the groups before are read.
-        group: Number of the group in `column_groups`.
+        x: Rows, shape (N, data_dim), in [0, 1]; only the previous groups are read.
+        group: Index of the group in `column_groups`.
 
     Returns:
         Shape (N, columns of the group, levels).
 
     Raises:
-        InputError: If there is no such table for the distribution.
+        InputError: If the distribution has no probability table.
     """
     raise InputError(
         "Expected a discrete likelihood: bernoulli, categorical, discretized-logistic or logistic-mixture; got one "
@@ -86,8 +86,8 @@ def _(p: LogisticMixture, x: Tensor, group: int) -> Tensor:
 def _logistic_levels(loc: Tensor, scale: Tensor, levels: int) -> Tensor:
     """Return the probability of each level under discretized logistics, shape (*shape of loc, levels).
 
-    Differences of the distribution function at the midpoints between levels; the coder gives a level whose difference
-    is lost in rounding the least probability that it has.
+    Differences of the distribution function at the midpoints between levels. A difference that rounds to 0 gets the
+    coder's smallest probability.
     """
     between = (torch.arange(1, levels, dtype=loc.dtype, device=loc.device) - 0.5) / max(levels - 1, 1)
     below = torch.sigmoid((between - loc.unsqueeze(-1)) / scale.unsqueeze(-1))

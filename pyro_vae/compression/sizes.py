@@ -1,4 +1,4 @@
-"""What general compressors make of the same rows, in bits per dimension."""
+"""Sizes of the same rows under general-purpose compressors, in bits per dimension."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["other_sizes"]
 
 
 def other_sizes(rows: NDArray[np.int64], data_shape: Sequence[int], levels: int) -> dict[str, float]:
-    """Return bits per dimension of the rows by other compressors, by name.
+    """Return bits per dimension of the rows under other compressors, by name.
 
-    PNG and WebP (lossless) code each image by itself; of one bit a pixel where there are two levels. gzip, xz and
-    zstd (where the package zstandard is installed) code all rows as one, each value in one byte or two, and zeros and
-    ones as packed bits.
+    PNG and lossless WebP code each image separately, with one bit per pixel for two levels. gzip, xz and zstd (if the
+    package zstandard is installed) code all rows together, with one or two bytes per value, or packed bits for two
+    levels.
 
     Args:
         rows: Levels from 0 to `levels - 1`, shape (N, data_dim).
-        data_shape: Of a row; images are (height, width) or (1 or 3, height, width).
-        levels: How many there are.
+        data_shape: Shape of a row; images are (height, width) or (1 or 3, height, width).
+        levels: Number of levels.
     """
     dims = rows.size
     packed = (

@@ -1,7 +1,7 @@
 """Pictures of a training run: arrays in, matplotlib Axes and Figures out.
 
-No function touches pyplot, the backend or `rcParams`; a figure is freed with its last reference. Draw into
-your own axes with `ax=` (or `figure=` for pictures of several panels), or let the function make a figure.
+No function changes pyplot, the backend or `rcParams`. Pass `ax=` (or `figure=` for plots of several panels) to draw
+into existing axes; by default a new figure is made.
 """
 
 from pyro_vae.plots._canvas import save

@@ -1,4 +1,4 @@
-"""What all pictures share: arrays from anything, colours, new axes, and the file."""
+"""Helpers for all plots: input arrays, colours, new axes, and the PNG file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyro_vae.data.splits import Split
 from pyro_vae.storage import write_atomically
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
-"""Two colours of Okabe & Ito (2008) that remain apart in every common colour blindness."""
+"""Two colours of Okabe & Ito (2008), distinguishable under all common forms of colour blindness."""
 
 CLASS_COLORS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
@@ -30,9 +30,9 @@ CLASS_COLORS = (
 """Ten colours chosen for colour-blind readers (Petroff 2021, arXiv:2107.02270)."""
 
 DPI, MARGIN = 150, 0.08
-"""Dots an inch, and inches of white around a picture, in a file."""
+"""Resolution of PNG files in dots per inch, and their white margin in inches."""
 FAST = {"compress_level": 4}
-"""A few percent larger than at 6, PIL's own, in less time."""
+"""PNG compression level: faster than PIL's default of 6, files a few percent larger."""
 
 
 def to_array(x: Any) -> np.ndarray:
@@ -43,7 +43,7 @@ def to_array(x: Any) -> np.ndarray:
         (x,) = Entry(most=1).rows(x)
     if hasattr(x, "detach"):
         x = x.detach().cpu()
-        x = (x.double() if x.is_floating_point() else x).numpy()  # numpy knows no bfloat16
+        x = (x.double() if x.is_floating_point() else x).numpy()  # numpy has no bfloat16
     array = np.asarray(x)
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
@@ -74,7 +74,7 @@ def shuffle(rows: np.ndarray) -> np.ndarray:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of `width` x `height` inches that pyplot knows nothing of."""
+    """Return an empty figure of `width` x `height` inches that is not registered with pyplot."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -84,18 +84,18 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write `figure` to `path` as a PNG at 150 dots per inch, whole or not at all.
+    """Write `figure` to `path` as a PNG at 150 dots per inch, atomically.
 
     Args:
-        figure: The figure; of axes `ax` it is `ax.figure`.
-        path: A name that ends in `.png`. Missing folders are made; a file of that name is replaced.
+        figure: The figure; for axes `ax`, pass `ax.figure`.
+        path: File name ending in `.png`. Missing folders are created; an existing file is replaced.
 
     Returns:
         The path.
 
     Raises:
-        InputError: The name does not end in `.png`.
-        StorageError: The file cannot be written; one of that name stays.
+        InputError: If the name does not end in `.png`.
+        StorageError: If the file cannot be written; an existing file is then unchanged.
     """
     path = Path(path)
     check(
@@ -109,9 +109,9 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
 
 def _write(figure: Figure, path: Path) -> None:
-    """Write a figure with its layout whole, one without by what its artists cover.
+    """Write a figure: the full canvas if it has a layout engine, else the area that its artists cover.
 
-    `savefig` alone would go through a figure with a layout once more before it draws, with texts of another size.
+    `savefig` with another resolution would run the layout engine again, with text of another size.
     """
     canvas, dpi = figure.canvas, figure.dpi
     figure.dpi = DPI
@@ -126,6 +126,6 @@ def _write(figure: Figure, path: Path) -> None:
 
 
 def _covered(figure: Figure) -> Bbox:
-    """Return what a figure's artists cover and a margin, in inches: whole dots, so that pixels of images stay even."""
+    """Return the bounding box of a figure's artists plus a margin, in inches, rounded to whole dots."""
     edges = figure.get_tightbbox().padded(MARGIN).extents
     return Bbox.from_extents(*np.round(edges * DPI) / DPI)

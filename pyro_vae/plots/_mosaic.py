@@ -1,4 +1,4 @@
-"""Many images as one picture: their pixels, their places and their frames."""
+"""Grids of images: pixels, positions and frames."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pyro_vae.plots._canvas import DPI, to_array, to_rows
 Range = tuple[float, float]
 
 LEAST_DOTS, MOST_DOTS = 80, 150
-"""Dots that an image and the space beside it are wide in a new figure: each pixel has a whole number of them."""
+"""Width of an image and the space beside it in a new figure, in dots; each pixel gets a whole number of dots."""
 TALLEST = 18.0
-"""Inches of images above each other in a new figure, at most."""
+"""Maximum height of the images in a new figure, in inches."""
 SIDES, BOTTOM, TOP, BETWEEN = 1.5, 0.6, 0.65, (0.2, 0.6)
-"""Inches for labels around the panels of a new figure, and between two of them across and down; `save` cuts off what is
-left over."""
+"""Space in inches for labels around the panels of a new figure, and between panels across and down; `save` crops unused
+space."""
 FRAME = "0.6"
-"""Grey of the hairline around each image: a white image on white has an edge."""
+"""Grey level of the frame around each image, so that white images have a visible edge."""
 
 
 def to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str) -> np.ndarray:
@@ -47,13 +47,13 @@ def to_rgb(images: Any, data_shape: Sequence[int], value_range: Range, name: str
     own = array.shape[1:] == shape
     rows = to_rows(array.reshape(len(array), -1) if own else array, name)
     unit = np.clip((rows.reshape(len(rows), -1, *shape[-2:]) - low) / (high - low), 0, 1)
-    if unit.shape[1] == 4:  # laid over white by its opacity
+    if unit.shape[1] == 4:  # composited over white
         unit = 1 - unit[:, 3:] * (1 - unit[:, :3])
     return np.broadcast_to(np.moveaxis(unit, 1, -1), (len(rows), *shape[-2:], 3))
 
 
 def to_grid(rgb: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return the first images as (rows, columns, H, W, 3), at most so many of both; NaN where there is none."""
+    """Return the first images as (rows, columns, H, W, 3), at most `rows` x `columns`; missing images are NaN."""
     columns = min(columns, len(rgb))
     rows = min(rows, math.ceil(len(rgb) / columns))
     grid = np.full((rows * columns, *rgb.shape[1:]), np.nan)
@@ -62,7 +62,7 @@ def to_grid(rgb: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def new_panels(grid: np.ndarray, rows: int = 1, columns: int = 1) -> list[Axes]:
-    """Return axes of a new figure, row by row, each of the size that fits a grid of images."""
+    """Return axes of a new figure, row by row, each sized for a grid of images."""
     width, height = _inches(grid)
     across, down = BETWEEN
     figure = Figure(
@@ -82,13 +82,13 @@ def new_panels(grid: np.ndarray, rows: int = 1, columns: int = 1) -> list[Axes]:
 
 
 def centres(grid: np.ndarray, axis: int) -> np.ndarray:
-    """Return where the rows (axis 0) or columns (axis 1) of images have their centres, in pixels."""
+    """Return the centres of the rows (axis 0) or columns (axis 1) of images, in pixels."""
     size = grid.shape[2 + axis]
     return np.arange(grid.shape[axis]) * (size + _gap(grid)) + (size - 1) / 2
 
 
 def show(grid: np.ndarray, ax: Axes | None = None) -> Axes:
-    """Draw a grid of images, each in a hairline frame; into a new figure where `ax` is None."""
+    """Draw a grid of framed images; into a new figure if `ax` is None."""
     ax = new_panels(grid)[0] if ax is None else ax
     rows, columns, height, width, _ = grid.shape
     gap = _gap(grid)
@@ -114,7 +114,7 @@ def frame(ax: Axes, grid: np.ndarray, chosen: np.ndarray, **style: Any) -> None:
 
 
 def _gap(grid: np.ndarray) -> int:
-    """Return the white space between images, in pixels of theirs."""
+    """Return the white space between images, in image pixels."""
     return max(1, min(grid.shape[2:4]) // 14)
 
 
@@ -130,13 +130,13 @@ def _inches(grid: np.ndarray) -> tuple[float, float]:
 
 
 def show_interleaved(images: Mapping[str, np.ndarray], blocks: int, columns: int, ax: Axes | None) -> Axes:
-    """Draw several sets of images row by row below one another, labelled on the left; return the axes.
+    """Draw several sets of images in alternating rows, labelled on the left; return the axes.
 
     Args:
-        images: By label, from top to bottom: as many of each, shape (N, height, width, 3).
-        blocks: How often the labels are repeated at most.
-        columns: Images a row at most.
-        ax: Where to draw; a new figure where None.
+        images: Images by label, from top to bottom; the same number for each, shape (N, height, width, 3).
+        blocks: Maximum number of repetitions of the labels.
+        columns: Maximum number of images per row.
+        ax: Axes to draw into; a new figure if None.
     """
     grids = [to_grid(rows, blocks, columns) for rows in images.values()]
     grid = np.stack(grids, axis=1).reshape(-1, *grids[0].shape[1:])

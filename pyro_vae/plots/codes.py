@@ -1,4 +1,4 @@
-"""Discrete codes: what each state of a variable draws, and how much the states are used."""
+"""Discrete codes: decoded states of each variable, and how often each state is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyro_vae.plots._mosaic import Range, centres, frame, show, to_grid, to_rgb
 __all__ = ["code_tiles", "code_usage"]
 
 MOST_ROWS = 40
-"""Variables whose states are drawn as cells, at most; more of them are points."""
+"""Maximum number of variables drawn as cells; beyond it each variable is a point."""
 
 LABEL = {"boxstyle": "square,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0}
 """Box behind a number on a tile."""
@@ -32,26 +32,26 @@ def code_tiles(
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one tile a state: what the model decodes as one variable takes each of its states and the others stay.
+    """Draw one tile per state: the decoded mean as one variable takes each of its states and the others are fixed.
 
-    Variables of two states stand beside one another, with their difference below; others below one another. The tile of
-    the code itself has a frame, and the share of rows in each state stands with its tile.
+    Binary variables are drawn as columns, with the difference of both states below; other variables as rows. The state
+    of the given code has a frame. Each tile shows the share of rows in its state.
 
     Args:
         decode: Maps states of shape (n, D), whole numbers, to means of shape (n, data_dim) or (n, *data_shape).
-        states: The code that changes, the number of each variable's state, shape (D,).
+        states: The code that is varied: the state index of each variable, shape (D,).
         usage: Share of rows in each state, shape (D, S).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        variables: Those that change, in the order drawn.
-        labels: One a variable; `z[0]`, `z[1]`, ... by default.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        variables: The variables that are varied, in drawing order.
+        labels: One per variable; `z[0]`, `z[1]`, ... by default.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: A variable is not there, or the shapes do not fit.
+        InputError: If a variable does not exist, or the shapes do not match.
     """
     shares, start, chosen = to_rows(usage, "usage"), to_array(states).astype(int), list(variables)
     count, num_states = shares.shape
@@ -93,7 +93,7 @@ def code_tiles(
 
 
 def _pairs(rgb: np.ndarray, variables: int) -> np.ndarray:
-    """Return tiles of two states as rows: 0, 1 and their difference, grey where there is none."""
+    """Return the tiles of binary variables as three rows: state 0, state 1 and their difference."""
     low, high = rgb.reshape(variables, 2, *rgb.shape[1:]).swapaxes(0, 1)
     difference = high - low
     return np.stack([low, high, 0.5 + difference / (2 * np.abs(difference).max() or 1)])
@@ -112,19 +112,19 @@ def _write_shares(ax: Axes, grid: np.ndarray, shares: np.ndarray) -> None:
 def code_usage(usage: Any, information: Any, *, ax: Axes | None = None) -> Axes:
     """Draw the share of rows in each state of each variable, with the variable's perplexity and information.
 
-    The perplexity is `exp(H(usage_d))`, 1 where one state is used, S where all are alike. Of variables of two states,
-    or of more than 40, each is a point: what z_d knows of x, against how it is used, below the most that it could know.
+    The perplexity is `exp(H(usage_d))`, 1 if one state is used, S if all are used equally. Binary variables, and more
+    than 40 variables, are drawn as points: I(x; z_d) against usage, with the upper bound as a curve.
 
     Args:
         usage: Shape (D, S); each row sums to 1.
         information: I(x; z_d) of each variable, nats, shape (D,).
-        ax: Where to draw; a new figure by default.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: The shapes do not fit.
+        InputError: If the shapes do not match.
     """
     shares, known = to_rows(usage, "usage"), to_array(information).ravel()
     count, num_states = shares.shape
@@ -161,9 +161,9 @@ def _entropy(shares: np.ndarray) -> np.ndarray:
 def _points(
     use: np.ndarray, known: np.ndarray, most: tuple[np.ndarray, np.ndarray], name: str, ax: Axes | None
 ) -> Axes:
-    """Draw information against a measure of use, below a curve of the most that there can be."""
+    """Draw information against a measure of usage, with its upper bound as a curve."""
     ax = axes_or_new(ax, 5.2, 4.2)
-    ax.plot(*most, color="0.5", linewidth=1, label="most that z can know")
+    ax.plot(*most, color="0.5", linewidth=1, label="upper bound")
     ax.plot(use, known, "o", color=BLUE, alpha=0.6, markersize=5, label="a variable")
     ax.set(xlabel=name, ylabel="I(x; z), nats")
     ax.set_ylim(-0.03 * most[1].max(), 1.2 * most[1].max())

@@ -1,4 +1,4 @@
-"""How different roads climb to one optimum."""
+"""Convergence of several algorithms to one optimum."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Path = Sequence[tuple[float, float]]
 
 
 def climbs(paths: Mapping[str, Path], optimum: float, name: str, *, figure: Figure | None = None) -> Figure:
-    """Draw values against time beside the optimum that they climb to, and how far below it they are.
+    """Draw values against time with the optimum, and the gap to the optimum.
 
     Args:
-        paths: By name, (seconds, nats per example) on the way.
+        paths: By name, the points (seconds, nats per example).
         optimum: The exact value, nats per example.
-        name: What the optimum is.
-        figure: Where to draw; a new figure by default.
+        name: Name of the optimum.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
         The figure, of two panels: the values, and the gap on a logarithmic scale.
@@ -38,10 +38,10 @@ def climbs(paths: Mapping[str, Path], optimum: float, name: str, *, figure: Figu
     values.axhline(optimum, color="black", linestyle="--", linewidth=1, label=name)
     values.set_ylim(_limits(list(paths.values()), optimum))
     values.set(
-        title="Climbing to the exact optimum", xlabel="seconds", ylabel="nats per example, training rows"
+        title="Convergence to the exact optimum", xlabel="seconds", ylabel="nats per example, training rows"
     )
-    gaps.set(title="What is left to climb", xlabel="seconds", ylabel="nats below the optimum", yscale="log")
-    # Where a road starts far off, its first steps would press the rest of the picture flat.
+    gaps.set(title="Gap to the optimum", xlabel="seconds", ylabel="nats below the optimum", yscale="log")
+    # The first steps of a path that starts far off would compress the scale of all others.
     gaps.set_ylim(top=3 * max(max(optimum - path[min(2, len(path) - 1)][1], 1e-9) for path in paths.values()))
     for ax in (values, gaps):
         ax.set_xscale("log")
@@ -50,7 +50,7 @@ def climbs(paths: Mapping[str, Path], optimum: float, name: str, *, figure: Figu
 
 
 def _limits(paths: Sequence[Path], optimum: float) -> tuple[float, float]:
-    """Return limits that show the later three quarters of each path whole."""
+    """Return limits that contain the last three quarters of each path."""
     late = [value for path in paths for _, value in path[len(path) // 4 :]]
     lowest = min([*late, optimum - 1e-3 * max(abs(optimum), 1)])
     room = 0.08 * max(max([*late, optimum]) - lowest, 1e-6)

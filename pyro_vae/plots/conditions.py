@@ -1,4 +1,4 @@
-"""What a conditional model draws: one style in every class, and images of which a part is given."""
+"""Plots of conditional models: one style in every class, and completions of partly given images."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def classes_by_style(
     """Draw grids of images: a column for each class, a row for each style.
 
     Args:
-        panels: By title the images of each class, one of each style: as many arrays as classes, of shape (styles, D).
+        panels: By title, one array of shape (styles, D) for each class.
         class_names: Names of the classes.
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        originals: By the title of a panel the data that its styles were taken from, (styles, D), drawn in a first
+        originals: By panel title, the rows that the styles were taken from, (styles, D), drawn as the first
             column.
-        value_range: The data's values for black and for full brightness, in data units.
+        value_range: Data values of black and of full brightness.
 
     Returns:
         The figure.
 
     Raises:
-        InputError: If there is no panel, or images do not fit `data_shape` or the names.
+        InputError: If there is no panel, or images do not match `data_shape` or the names.
     """
     check(len(panels) > 0, "Expected at least one panel of images; got none.")
     grids = {}
@@ -75,10 +75,10 @@ def completions(
     *,
     value_range: Range = (0.0, 1.0),
 ) -> Axes:
-    """Draw images of which a part is given, several completions of each beneath it, and the data.
+    """Draw partly given images, several completions of each below it, and the data.
 
     Args:
-        given: Whole images, shape (N, D), with something else in place of what is not given.
+        given: Images, shape (N, D), with any value at the pixels that are not given.
         draws: Completed images, an array (N, D) for each draw.
         originals: The data, shape (N, D).
         data_shape: As for `classes_by_style`.
@@ -88,7 +88,7 @@ def completions(
         The axes.
 
     Raises:
-        InputError: If images do not fit `data_shape`.
+        InputError: If images do not match `data_shape`.
     """
     rows = (
         {"given": given}

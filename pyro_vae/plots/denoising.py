@@ -1,4 +1,4 @@
-"""The same rows of images several times, below one another."""
+"""Several versions of the same images in rows below one another."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def denoising(
     """Draw rows below one another, such as clean, corrupted and denoised ones, image by image.
 
     Args:
-        images: By label, from top to bottom: each of shape (N, D) or (N, *data_shape), row for row; the first
-            `blocks * columns` are drawn.
+        images: By label, from top to bottom: arrays of shape (N, D) or (N, *data_shape) in the same row order; the
+            first `blocks * columns` rows are drawn.
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        blocks: How often the labels are repeated at most, with further rows.
-        columns: Images a row at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        blocks: Maximum number of repetitions of the labels, each with further rows.
+        columns: Maximum number of images per row.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: There is nothing to draw, or the shapes don't fit each other or `data_shape`.
+        InputError: If there is nothing to draw, or the shapes do not match each other or `data_shape`.
     """
     check(len(images) > 0, "Expected at least one label with images; got none.")
     rgb = {label: to_rgb(rows, data_shape, value_range, label) for label, rows in images.items()}

@@ -1,4 +1,4 @@
-"""What training measured, against the epoch: the ELBO with its two parts, and metrics."""
+"""Training curves: the ELBO with its two parts, and metrics, against the epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 
 PANELS = {"elbo": "ELBO", "reconstruction": "Reconstruction: E[log p(x|z)]", "kl": "KL(q(z|x) || p(z))"}
 ERROR_PANELS = {"error": "Error of reconstructions", "squared_norm": "Squared norm of codes"}
-"""Of an autoencoder, which has no ELBO."""
+"""Panels of an autoencoder, which has no ELBO."""
 STYLES: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "linestyle": "--"},
     "validation": {"color": VERMILION},
@@ -27,9 +27,9 @@ STYLES: dict[str, dict[str, Any]] = {
     "mixture": {"color": BLUE},
 }
 COLUMNS = 4
-"""Panels beside one another at most."""
+"""Maximum number of panels per row."""
 TITLE_WIDTH = 40
-"""Characters of a line of a title."""
+"""Maximum length of a title line in characters."""
 
 
 class Curve(NamedTuple):
@@ -37,8 +37,8 @@ class Curve(NamedTuple):
 
     Args:
         part: The part of a record that holds it.
-        key: Its name there; of its standard error `key` and "_se".
-        label: In the legend, and the name of its style in `STYLES`.
+        key: Its key in that part; the standard error has the key `key` + "_se".
+        label: Legend label, and the key of its style in `STYLES`.
     """
 
     part: str
@@ -50,8 +50,8 @@ class Panel(NamedTuple):
     """Curves in one pair of axes.
 
     Args:
-        title: Above the axes.
-        unit: Beside the vertical axis.
+        title: Title of the axes.
+        unit: Label of the vertical axis.
         curves: At least one.
     """
 
@@ -71,22 +71,22 @@ def training_curves(
     epochs does not stretch the vertical axes.
 
     Args:
-        history: A record an epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
+        history: One record per epoch, in nats per example: `{"epoch": int, "train": {"elbo", "reconstruction",
             "kl"}, "validation": {"elbo", "reconstruction", "kl", "elbo_se"}, "metrics": {name: float}}`.
-            Of an autoencoder `{"error", "squared_norm"}` stand in place of the first three, `"error_se"` of the last.
+            Records of an autoencoder have `"error"` and `"squared_norm"` in place of the first three, and `"error_se"`.
             `"validation"` and `"metrics"` may be missing or None in any record, `"elbo_se"` missing too; other keys are
-            ignored. A metric has a unit of its own, which its axis does not name. Metrics with names such as
+            ignored. Axes of metrics show no unit. Metrics with names such as
             "distance/prior" and "distance/mixture" share a panel, and "NAME_se" is the standard error of NAME.
-        best_epoch: The epoch to mark, as in `FitResult`; by default the best by validation ELBO, by training ELBO
-            where there is no validation.
-        figure: Where to draw; a new figure by default.
+        best_epoch: The epoch to mark, as in `FitResult`; by default the best by validation ELBO, or by training ELBO
+            if there is no validation.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
-        The figure, of three panels (of an autoencoder two) and one for each metric; epochs in which a metric was not
-        measured are left out.
+        The figure, with three panels (two for an autoencoder) and one for each metric, over the epochs in which it was
+        measured.
 
     Raises:
-        InputError: The history is empty.
+        InputError: If the history is empty.
     """
     check(len(history) > 0, "Expected a history of at least one epoch; got an empty one. Train first.")
     splits = splits_of(history)
@@ -103,17 +103,17 @@ def training_curves(
 
 
 def splits_of(history: Sequence[Record]) -> list[str]:
-    """Return "train", and "validation" where there is one."""
+    """Return "train", and "validation" if the history has it."""
     return [split for split in ("train", "validation") if any(record.get(split) for record in history)]
 
 
 def main_key(history: Sequence[Record]) -> str:
-    """Return the number that epochs are compared by: "elbo", or "error" of an autoencoder."""
+    """Return the key by which epochs are compared: "elbo", or "error" for an autoencoder."""
     return "error" if any("error" in (record.get("train") or {}) for record in history) else "elbo"
 
 
 def elbo_panel(history: Sequence[Record], key: str | None = None) -> Panel:
-    """Return the panel of the ELBO (an autoencoder's error) or of one of its parts, a curve for each split."""
+    """Return the panel of the ELBO (or an autoencoder's error) or of one of its parts, with one curve per split."""
     key = key or main_key(history)
     unit = "nats per example" if key in PANELS else "per row"
     curves = [Curve(split, key, split) for split in splits_of(history)]
@@ -133,7 +133,7 @@ def metric_panels(history: Sequence[Record]) -> list[Panel]:
 
 
 def _title(measure: str) -> str:
-    """Return what a metric is called, with its features on a second line where one is too short."""
+    """Return the title of a metric, with its features on a second line if one line is too short."""
     title = metric_title(measure)
     return title if len(title) <= TITLE_WIDTH else title.replace(", ", "\n", 1)
 
@@ -152,14 +152,14 @@ def draw_panel(ax: Axes, panel: Panel, history: Sequence[Record], best: Record) 
 
 
 def best_record(history: Sequence[Record], split: str) -> Record:
-    """Return the record of the largest finite ELBO (smallest error) on `split`, or the first one without any."""
+    """Return the record with the largest finite ELBO (smallest error) on `split`; the first record if there is none."""
     key = main_key(history)
     sign = -1 if key == "error" else 1
     return max(history, key=lambda record: np.nan_to_num(sign * value_of(record, split, key), nan=-math.inf))
 
 
 def value_of(record: Record, split: str, key: str) -> float:
-    """Return one number of a record, NaN where it was not measured or is not finite."""
+    """Return one number of a record, NaN if it was not measured or is not finite."""
     value = (record.get(split) or {}).get(key)
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
@@ -191,7 +191,7 @@ def mark_epoch(ax: Axes, best: Record, split: str, word: str) -> None:
 def limits_after_start(
     history: Sequence[Record], best: Record, curves: Sequence[Curve]
 ) -> tuple[float, float] | None:
-    """Return limits from what follows the first tenth of the epochs (and from the best epoch on)."""
+    """Return axis limits that ignore the first tenth of the epochs, unless the best epoch is among them."""
     skipped = math.ceil(len(history) / 10) if len(history) >= 4 else 0
     settled = history[min(skipped, history.index(best)) :]
     values = np.array([value_of(record, curve.part, curve.key) for record in settled for curve in curves])

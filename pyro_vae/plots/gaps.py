@@ -22,7 +22,7 @@ def guide_gaps(
         gaps: By the guide's name its approximation gap and its amortization gap, each a mean and its standard
             error, and the sum of the two for each seed, which is drawn as a dot; nats per example. Where a gap can't be
             taken apart, None and the whole, which is drawn grey.
-        ax: Where to draw; a new figure by default.
+        ax: Axes to draw into; a new figure by default.
 
     Raises:
         InputError: If there is no guide.

@@ -1,4 +1,4 @@
-"""Rows of images as PNG files, pixel by pixel."""
+"""Rows as PNG files, one per image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def write_images(
     """Write each row as `00000.png`, `00001.png`, ... of 8 bits a channel into a folder that exists.
 
     Args:
-        folder: Where to.
+        folder: An existing folder.
         images: Shape (N, D) or (N, *data_shape).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity, which is
-            laid over white.
-        value_range: The data's values for black and for full brightness, in data units.
+            composited over white.
+        value_range: Data values of black and of full brightness.
 
     Raises:
-        InputError: If images do not fit `data_shape`.
+        InputError: If images do not match `data_shape`.
     """
     grey = len(data_shape) == 2 or data_shape[0] == 1
     rgb = (255 * to_rgb(images, data_shape, value_range, "images")).round().astype(np.uint8)

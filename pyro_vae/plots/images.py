@@ -1,4 +1,4 @@
-"""Rows of data that are images: what a model makes of them, and what it draws."""
+"""Plots of images: reconstructions, samples, and best and worst rows."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def reconstructions(
 
     Args:
         originals: Shape (N, D) or (N, *data_shape); the first `pairs * columns` are drawn.
-        reconstructions: Of the same shape, row for row; means of p(x given z) as a rule.
+        reconstructions: Same shape and row order; usually means of p(x | z).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        pairs: Pairs of rows at most.
-        columns: Images a row at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        pairs: Maximum number of pairs of image rows.
+        columns: Maximum number of images per row.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: The shapes don't fit each other or `data_shape`.
+        InputError: If the shapes do not match each other or `data_shape`.
     """
     upper = to_rgb(originals, data_shape, value_range, "originals")
     lower = to_rgb(reconstructions, data_shape, value_range, "reconstructions")
@@ -68,15 +68,15 @@ def samples(
     Args:
         images: Shape (N, D) or (N, *data_shape).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        columns: Images a row at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        columns: Maximum number of images per row.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: `images` does not fit `data_shape`.
+        InputError: If `images` does not match `data_shape`.
     """
     rgb = to_rgb(images, data_shape, value_range, "images")
     ax = show(to_grid(rgb, 10, check_integer(columns, "columns")), ax)
@@ -92,22 +92,23 @@ def samples_and_means(
     value_range: Range = (0.0, 1.0),
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw x ~ p(x given z) beside E[x given z], image by image of the same z: eight rows, of several sources five.
+    """Draw x ~ p(x | z) beside E[x | z] for the same z: eight rows of images, or five for several sources.
 
-    Noise of the likelihood is in the first alone, so that they differ by what the model holds for noise.
+    Only the draws contain the noise of the likelihood.
 
     Args:
-        sources: By where z is from, such as "z ~ p(z)": draws and means, each of shape (N, D) or (N, *data_shape).
+        sources: By the distribution of z, such as "z ~ p(z)": draws and means, each of shape (N, D) or (N,
+            *data_shape).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        columns: Images a row at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        figure: Where to draw; a new figure by default.
+        columns: Maximum number of images per row.
+        value_range: Data values of black and of full brightness.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
-        The figure, of two panels a source.
+        The figure, with two panels per source.
 
     Raises:
-        InputError: There is no source, or images don't fit each other or `data_shape`.
+        InputError: If there is no source, or images do not match each other or `data_shape`.
     """
     check(len(sources) > 0, "Expected at least one source of z; got none.")
     columns, rows = check_integer(columns, "columns"), 8 if len(sources) == 1 else 5
@@ -132,20 +133,20 @@ def samples_by_source(
     value_range: Range = (0.0, 1.0),
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw images that were decoded from z of several sources, a panel each, of eight rows.
+    """Draw images decoded from z of several sources, one panel of eight rows for each.
 
     Args:
-        sources: By where z is from, such as "z ~ mixture": images of shape (N, D) or (N, *data_shape).
+        sources: By the distribution of z, such as "z ~ mixture": images of shape (N, D) or (N, *data_shape).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        columns: Images a row at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        figure: Where to draw; a new figure by default.
+        columns: Maximum number of images per row.
+        value_range: Data values of black and of full brightness.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
         The figure.
 
     Raises:
-        InputError: There is no source, or images don't fit `data_shape`.
+        InputError: If there is no source, or images do not match `data_shape`.
     """
     check(len(sources) > 0, "Expected at least one source of z; got none.")
     columns = check_integer(columns, "columns")
@@ -167,21 +168,21 @@ def best_and_worst(
     value_range: Range = (0.0, 1.0),
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw rows that were chosen by a number, such as log p(x), above their reconstructions and the number.
+    """Draw rows selected by a score, such as log p(x), with their reconstructions and scores below.
 
     Args:
         groups: By name, such as "best": rows and reconstructions, each of shape (N, D) or (N, *data_shape), and the
             numbers, shape (N,); see `ranked`.
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        columns: Images of a group at most.
-        value_range: The data's values for black and for full brightness, in data units.
-        figure: Where to draw; a new figure by default.
+        columns: Maximum number of images per group.
+        value_range: Data values of black and of full brightness.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
-        The figure, a panel a group.
+        The figure, with one panel per group.
 
     Raises:
-        InputError: There is no group, or the shapes don't fit each other or `data_shape`.
+        InputError: If there is no group, or the shapes do not match each other or `data_shape`.
     """
     check(len(groups) > 0, "Expected at least one group of rows; got none.")
     check_integer(columns, "columns")
@@ -199,17 +200,17 @@ def best_and_worst(
 
 
 def ranked(values: Any, count: int) -> dict[str, np.ndarray]:
-    """Return the numbers of the best, the middle and the worst rows by a value, the larger the better.
+    """Return the indices of the best, median and worst rows by a value; larger is better.
 
     Args:
-        values: Of each row, shape (N,); rows whose value is NaN have no rank.
-        count: Rows of each group; a third of those with a rank where they are fewer, at least one.
+        values: One value per row, shape (N,); NaN rows are not ranked.
+        count: Rows per group; at most a third of the ranked rows, at least one.
 
     Returns:
-        By "best", "median" and "worst": numbers of rows in falling order of their value, but the worst one first.
+        Row indices by "best", "median" and "worst": in decreasing order of value; the worst row comes first.
 
     Raises:
-        InputError: No value is a number.
+        InputError: If all values are NaN.
     """
     array = to_array(values)
     order = np.argsort(-array, kind="stable")[: np.count_nonzero(~np.isnan(array))]
@@ -224,14 +225,14 @@ def ranked(values: Any, count: int) -> dict[str, np.ndarray]:
 
 
 def _panels(figure: Figure | None, grid: np.ndarray, rows: int, columns: int) -> list[Axes]:
-    """Return axes for so many grids, row by row."""
+    """Return `rows` x `columns` axes for grids, row by row."""
     if figure is None:
         return new_panels(grid, rows, columns)
     return list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _short(numbers: np.ndarray) -> list[str]:
-    """Return numbers with one digit after the point, two where all are below 1, none where one of them is long."""
+    """Format numbers with one decimal; two if all are below 1, none if one of them is long."""
     largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
     digits = 0 if largest >= 1000 else 1 if largest >= 1 else 2
     return [f"{number:.{digits}f}".replace("-", "\N{MINUS SIGN}") for number in numbers]

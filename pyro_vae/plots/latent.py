@@ -1,4 +1,4 @@
-"""The latent space, coloured by what is known of the rows."""
+"""The latent space, coloured by class or by a quantity."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from pyro_vae.plots._canvas import (
 )
 
 MAX_POINTS = 4000
-MARKERS = "o^"  # the second ten classes repeat the ten colours with another marker
+MARKERS = "o^"  # classes 11 to 20 reuse the ten colours with another marker
 
 
 def widest_dimensions(z: Any, count: int) -> tuple[int, ...]:
-    """Return the dimensions in which the latents spread most.
+    """Return the dimensions with the largest variance of the latents.
 
-    A dimension that the model ignores has a posterior mean of 0 in every row; these are the ones it uses.
+    A dimension that the model does not use has the same posterior mean, 0, for every row.
 
     Args:
-        z: Latents, posterior means as a rule, shape (N, latent_dim).
-        count: How many; fewer come back where z has fewer.
+        z: Latents, usually posterior means, shape (N, latent_dim).
+        count: Number of dimensions; at most latent_dim.
 
     Returns:
-        Dimensions of z in falling order of their variance over rows.
+        Dimensions of z in decreasing order of their variance over rows.
     """
     variance = to_rows(z, "z").var(axis=0)
     return tuple(np.argsort(-variance, kind="stable")[: check_integer(count, "count")].tolist())
@@ -50,24 +50,24 @@ def latent_space(
     site: str = "z",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw two dimensions of the latents, or a histogram by class where z has one.
+    """Draw two dimensions of the latents, or a histogram by class if z has one dimension.
 
-    Up to twenty classes get colours and a legend; more of them, and labels that are floats, a colour bar. Of
-    more than 4000 rows, 4000 evenly spaced ones are drawn.
+    Up to twenty classes get colours and a legend; more classes, and float labels, get a colour bar. At most 4000
+    evenly spaced rows are drawn.
 
     Args:
-        z: Latents, posterior means as a rule, shape (N, latent_dim).
+        z: Latents, usually posterior means, shape (N, latent_dim).
         labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
-        class_names: The name of each class; the labels are then whole numbers from 0.
+        class_names: Name of each class; the labels are then class indices from 0.
         dims: The two dimensions to draw, as `widest_dimensions` finds them.
-        site: The name of the latent site, which the axes and, unless it is "z", the title show.
-        ax: Where to draw; a new figure by default.
+        site: Name of the latent site, shown at the axes and, unless it is "z", in the title.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: The labels don't fit z or the names, or a dimension is not one of z's.
+        InputError: If the labels do not match z or the names, or a dimension is out of range.
     """
     z = to_rows(z, "z")
     coloring = Coloring.of(labels, class_names, len(z))
@@ -95,7 +95,7 @@ def latent_space_3d(
     Args:
         z: Latents, shape (N, latent_dim) with a latent_dim of at least 3.
         labels: Shape (N,): whole numbers or strings for classes, floats for a quantity; None for one colour.
-        class_names: The name of each class; the labels are then whole numbers from 0.
+        class_names: Name of each class; the labels are then class indices from 0.
         dims: The three dimensions to draw.
         site: The name of the latent site, as in `latent_space`.
         ax: Axes of projection "3d" to draw into; a new figure by default.
@@ -104,7 +104,7 @@ def latent_space_3d(
         The axes.
 
     Raises:
-        InputError: As in `latent_space`, or the axes are flat.
+        InputError: As in `latent_space`, or if the axes are not 3D.
     """
     z = to_rows(z, "z")
     coloring = Coloring.of(labels, class_names, len(z))
@@ -122,11 +122,11 @@ def _title(site: str) -> str:
 
 @dataclass(frozen=True)
 class Coloring:
-    """What colours the rows: classes with names, or a quantity without.
+    """Colours of the rows: named classes, or a quantity.
 
     Attributes:
-        values: Shape (N,): the number of each row's class, or its quantity.
-        names: The names of the classes; empty for a quantity, one empty name where there are no labels.
+        values: Shape (N,): the class index of each row, or its quantity.
+        names: Class names; empty for a quantity, one empty name if there are no labels.
     """
 
     values: np.ndarray
@@ -134,7 +134,7 @@ class Coloring:
 
     @classmethod
     def of(cls, labels: Any, class_names: Sequence[str] | None, count: int) -> Coloring:
-        """Return the colouring that fits the labels of `count` rows."""
+        """Return the colouring of `count` rows by their labels."""
         if labels is None:
             return cls(np.zeros(count, dtype=int), ("",))
         labels = to_array(labels)
@@ -146,7 +146,7 @@ class Coloring:
         elif labels.dtype.kind == "f":
             return cls(labels, ())
         else:
-            labels = labels.astype(str) if labels.dtype == object else labels  # mixed types have no order
+            labels = labels.astype(str) if labels.dtype == object else labels  # mixed types cannot be sorted
             names, numbers = np.unique(labels, return_inverse=True)
         if len(names) > len(MARKERS) * len(CLASS_COLORS):
             return cls(labels if labels.dtype.kind in "iu" else numbers, ())
@@ -177,7 +177,7 @@ def _check_dims(dims: Sequence[int], count: int, latent_dim: int) -> list[int]:
 
 
 def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int], site: str) -> None:
-    """Draw points on flat axes or 3D ones."""
+    """Draw points on 2D or 3D axes."""
     shown = shuffle(evenly_spaced_rows(len(z), MAX_POINTS))
     z, values = z[shown][:, dims], coloring.values[shown]
     style: dict[str, Any] = {"s": float(np.clip(20000 / len(shown), 5, 40)), "linewidths": 0, "alpha": 0.8}
@@ -196,7 +196,7 @@ def _scatter(ax: Any, z: np.ndarray, coloring: Coloring, dims: list[int], site: 
 
 
 def _histogram(ax: Axes, z: np.ndarray, coloring: Coloring, site: str) -> None:
-    """Draw how the rows spread over the only dimension of z, the classes stacked."""
+    """Draw a histogram of the only dimension of z, stacked by class."""
     edges = np.histogram_bin_edges(z, bins=50)
     base = np.zeros(len(edges) - 1)
     for number, name in enumerate(coloring.names):

@@ -1,4 +1,4 @@
-"""What each of several latent layers holds of an image."""
+"""Images redrawn layer by layer, for models of several latent layers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def redrawn_layers(
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw rows of images in groups of columns: the data, then what becomes of it as more layers are drawn anew.
+    """Draw images in groups of columns: the data, then reconstructions with ever more layers sampled from the prior.
 
     Args:
-        groups: By the text above its columns, such as "z2 kept": images of shape (rows, columns, D), the same rows in
-            each group.
+        groups: By group title, such as "z2 kept": images of shape (rows, columns, D), with the same rows in each
+            group.
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: There is no group, or the images don't fit each other or `data_shape`.
+        InputError: If there is no group, or the images do not match each other or `data_shape`.
     """
     check(len(groups) > 0, "Expected at least one group of images; got none.")
     arrays = {name: to_array(images) for name, images in groups.items()}

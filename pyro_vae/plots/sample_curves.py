@@ -1,4 +1,4 @@
-"""The quality of samples against the epoch, with the ELBO beside it."""
+"""Sample quality and ELBO against the epoch."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def sample_quality_curves(
     title: str = "",
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw the ELBO and each measure of samples against the epoch: samples from the prior and from a mixture.
+    """Draw the ELBO and each sample-quality metric against the epoch, for samples from the prior and from a mixture.
 
     Args:
-        history: A record an epoch, as for `training_curves`, with metrics of `SampleQuality` in some.
-        floor: The measures of training rows against other training rows, by key, such as
+        history: One record per epoch, as for `training_curves`, some with metrics of `SampleQuality`.
+        floor: Metrics of training rows against other training rows, by key, such as
             "frechet-efficientnet-lite0-96px/floor": horizontal lines.
-        best_epoch: The epoch to mark; by default the best by ELBO.
-        title: Above all panels: the data set, the number of samples.
-        figure: Where to draw; a new figure by default.
+        best_epoch: Epoch to mark; by default the one with the best ELBO.
+        title: Title of the figure, such as the data set and the number of samples.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
-        The figure, of a panel for the ELBO and one for each measure.
+        The figure, with a panel for the ELBO and one for each metric.
 
     Raises:
-        InputError: If no epoch has such metrics.
+        InputError: If no epoch has metrics of `SampleQuality`.
     """
     panels = [panel for panel in metric_panels(history) if split_key(panel.curves[0].key)[1]]
-    check(bool(panels), "Expected a history with measures of samples; got none. Train with `SampleQuality`.")
+    check(bool(panels), "Expected a history with metrics of samples; got none. Train with `SampleQuality`.")
     kept = next((record for record in history if record["epoch"] == best_epoch), None)
     best = kept or best_record(history, splits_of(history)[-1])
     figure = new_figure(5.2 * (1 + len(panels)), 4.2) if figure is None else figure
@@ -69,7 +69,7 @@ def sample_quality_curves(
 
 
 def _draw_floor(ax: Axes, panel: Panel, floor: Mapping[str, float]) -> None:
-    """Draw the floor, show all values down to 0, and say in the legend what the curves are."""
+    """Draw the floor, extend the axis to 0, and draw the legend."""
     for line, curve in zip(ax.lines, panel.curves, strict=False):
         line.set_label(LABELS.get(curve.label, curve.label))
     value = floor.get(f"{split_key(panel.curves[0].key)[0]}/floor")

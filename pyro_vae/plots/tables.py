@@ -1,4 +1,4 @@
-"""Rows of data that are no images: does the model put its mass where the data is?"""
+"""Plots of tables: marginals and pairs of columns of data and samples."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pyro_vae.plots._canvas import BLUE, VERMILION, new_figure, shuffle, to_arra
 
 MAX_MARGINALS, MAX_PAIRS, MAX_POINTS, BINS = 12, 5, 250, 30
 MAX_NAMED, LONGEST, MAX_LETTERS = 8, 10, 24
-"""Names of levels at an axis, letters of a name, and letters of all beyond which they are slanted."""
+"""Maximum level names on an axis, maximum letters of a name, total letters beyond which names are slanted."""
 SPREAD = 0.3
-"""How far points of a level are spread, in levels."""
+"""Width of the random jitter of points with levels, in levels."""
 
 
 Levels = Sequence[Sequence[str]]
-"""By column the names of its levels 0, 1, ...; empty for a column of numbers."""
+"""Level names of each column; empty for a column of numbers."""
 
 
 def marginals(
@@ -33,20 +33,20 @@ def marginals(
     levels: Levels | None = None,
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw each column's histogram, data filled and model samples as a line; the first twelve columns.
+    """Draw a histogram of each of the first twelve columns, data filled and model samples as a line.
 
     Args:
-        data: Shape (N, D), in data units; NaN where an entry is missing, which is left out of its column.
-        samples: Drawn from the model, shape (M, D), in the same units.
+        data: Shape (N, D), in data units; missing entries (NaN) are left out.
+        samples: Samples from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
-        levels: Names of the levels of each column, whose entries are their numbers; none by default.
-        figure: Where to draw; a new figure by default.
+        levels: Level names of each column whose entries are level indices; none by default.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
-        The figure, a panel a column.
+        The figure, with one panel per column.
 
     Raises:
-        InputError: Data, samples and names differ in their number of columns.
+        InputError: If data, samples and names differ in their number of columns.
     """
     data, samples, names = _check_table(data, samples, column_names, MAX_MARGINALS)
     columns = min(4, len(names))
@@ -71,23 +71,23 @@ def pair_plot(
     levels: Levels | None = None,
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw each pair of columns, data and model samples over each other; the first five columns.
+    """Draw scatter plots of each pair of the first five columns, data and model samples overlaid.
 
-    Points of a column with levels are spread a little, at random, so that those of one level can be told apart.
+    Points of columns with levels get random jitter, so that they do not overlap.
 
     Args:
-        data: Shape (N, D), in data units, NaN where an entry is missing; at most 250 rows of either are drawn, equally
-            many.
-        samples: Drawn from the model, shape (M, D), in the same units.
+        data: Shape (N, D), in data units, NaN where missing; the same number of data rows and samples is drawn, at
+            most 250.
+        samples: Samples from the model, shape (M, D), in the same units.
         column_names: D names; `x[0]`, `x[1]`, ... by default.
-        levels: Names of the levels of each column, whose entries are their numbers; none by default.
-        figure: Where to draw; a new figure by default.
+        levels: Level names of each column whose entries are level indices; none by default.
+        figure: Figure to draw into; a new one by default.
 
     Returns:
         The figure: scatters below the diagonal, histograms on it.
 
     Raises:
-        InputError: Data, samples and names differ in their number of columns.
+        InputError: If data, samples and names differ in their number of columns.
     """
     data, samples, names = _check_table(data, samples, column_names, MAX_PAIRS)
     size = len(names)
@@ -118,7 +118,7 @@ def _check_table(
 
 
 def _observed_rows(data: Any) -> np.ndarray:
-    """Return data as floats of shape (N, D), with NaN where an entry is missing; infinite entries are refused."""
+    """Return data as floats of shape (N, D), NaN where missing; raise for infinite entries."""
     values = to_array(data)
     missing = np.isnan(values) if values.dtype.kind == "f" and values.ndim == 2 else np.zeros(1, dtype=bool)
     if not missing.any():
@@ -131,7 +131,7 @@ def _of_column(levels: Levels | None, column: int) -> Sequence[str]:
 
 
 def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
-    """Return a range that holds the data and all but the outermost samples: one wild sample hides nothing."""
+    """Return a range that contains the data and all but the most extreme samples."""
     data = data[~np.isnan(data)]
     low, high = np.quantile(samples, [0.01, 0.99])
     if data.size:
@@ -143,7 +143,7 @@ def _limits(data: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
 def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray, levels: Sequence[str] = ()) -> None:
     low, high = (-0.5, len(levels) - 0.5) if levels else _limits(data, samples)
     edges = np.linspace(low, high, (len(levels) or BINS) + 1)
-    # Divided here rather than by density=True, so that samples outside the range still count in the whole.
+    # Not density=True: samples outside the range count in the normalization.
     observed = [x[~np.isnan(x)] for x in (data, samples)]
     shares = [np.histogram(x, edges)[0] / np.diff(edges) / max(len(x), 1) for x in observed]
     if levels:
@@ -158,7 +158,7 @@ def _histograms(ax: Axes, data: np.ndarray, samples: np.ndarray, levels: Sequenc
 
 
 def _name_levels(axis: Any, levels: Sequence[str], most_letters: int = MAX_LETTERS) -> None:
-    """Write the names of levels at an axis, shortened; of more than eight only some, slanted where they are long."""
+    """Write shortened level names on an axis; at most eight of them, slanted if they are long."""
     if levels:
         shown = range(0, len(levels), -(-len(levels) // MAX_NAMED))
         names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in levels]
@@ -178,7 +178,7 @@ def _pair(
     if i == j:
         _histograms(ax, data[:, i], samples[:, i], _of_column(levels, i))
         return
-    count = min(len(data), len(samples), MAX_POINTS)  # equally many of both, or one would seem the denser
+    count = min(len(data), len(samples), MAX_POINTS)  # equal numbers, for comparable point densities
     points = np.concatenate([x[evenly_spaced_rows(len(x), count)][:, [j, i]] for x in (data, samples)])
     rng = np.random.default_rng(0)
     for axis, column in enumerate((j, i)):
@@ -196,7 +196,7 @@ def _pair(
 
 
 def _legend(figure: Figure) -> None:
-    """Say once for all panels which colour is which."""
+    """Draw one legend for all panels."""
     handles = [
         Patch(color=BLUE, alpha=0.5, label="data"),
         Patch(color=VERMILION, label="samples from the model"),

@@ -1,4 +1,4 @@
-"""Images that a model decodes along dimensions of z."""
+"""Latent traversals: images decoded along dimensions of z."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def traversal_grid(
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what the model decodes from a grid over two latent dimensions, the others at their median.
+    """Draw the decoded means on a grid over two latent dimensions, the others at their median.
 
-    Both dimensions step through quantiles of the prior, z = F^-1(u) with u from 0.01 to 0.99 in equal steps,
-    so that each image stands for the same share of the prior (Kingma & Welling 2014, figure 4). With one latent
-    dimension the grid is a single row.
+    Both dimensions step through quantiles of the prior, z = F^-1(u) with u from 0.01 to 0.99 in equal steps, so that
+    each image represents the same prior mass (Kingma & Welling 2014, figure 4). With one latent dimension the grid is
+    a single row.
 
     Args:
         decode: Maps float64 latents of shape (n, latent_dim) to means of shape (n, D) or (n, *data_shape).
         latent_dim: Size of z.
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        dims: The dimensions that run to the right and upwards.
-        steps: Steps along each dimension.
-        prior_draws: Draws from the prior, shape (num_draws, latent_dim), whose quantiles by dimension are taken; those
-            of the standard normal where None.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        dims: The horizontal and the vertical dimension.
+        steps: Number of steps along each dimension.
+        prior_draws: Draws from the prior, shape (num_draws, latent_dim), for its quantiles by dimension; None for a
+            standard normal prior.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: A dimension is not one of z's, or the decoded rows do not fit `data_shape`.
+        InputError: If a dimension is out of range, or the decoded rows do not match `data_shape`.
     """
     steps, dims = check_integer(steps, "steps"), tuple(dims[:latent_dim])
     check(
@@ -98,27 +98,27 @@ def traversal_rows(
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what the model decodes as one dimension of a code changes and the others stay, a row each dimension.
+    """Draw the decoded means as one dimension of a code is varied and the others are fixed, one row per dimension.
 
-    Each dimension runs in equal steps from the 1 % to the 99 % quantile of the codes, which are written at the end of
-    its row. The image that is nearest to the code itself has a frame.
+    Each dimension runs in equal steps from the 1 % to the 99 % quantile of the codes, which are written beside its row.
+    The image nearest to the given code has a frame.
 
     Args:
         decode: Maps float64 latents of shape (n, latent_dim) to means of shape (n, D) or (n, *data_shape).
-        z: The code that changes, shape (latent_dim,).
-        codes: Codes of rows, such as draws from q(z given x), shape (N, latent_dim).
+        z: The code that is varied, shape (latent_dim,).
+        codes: Codes of rows, such as draws from q(z | x), shape (N, latent_dim).
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        dims: The dimensions that change, from the upper row to the lower.
-        labels: One a dimension; `z[0]`, `z[1]`, ... by default.
-        steps: Images a row.
-        value_range: The data's values for black and for full brightness, in data units.
-        ax: Where to draw; a new figure by default.
+        dims: The dimensions that are varied, from top to bottom.
+        labels: One per dimension; `z[0]`, `z[1]`, ... by default.
+        steps: Number of images per row.
+        value_range: Data values of black and of full brightness.
+        ax: Axes to draw into; a new figure by default.
 
     Returns:
         The axes.
 
     Raises:
-        InputError: A dimension is not one of z's, or the shapes do not fit.
+        InputError: If a dimension is out of range, or the shapes do not match.
     """
     steps, codes, start = check_integer(steps, "steps"), to_rows(codes, "codes"), to_rows([z], "z")[0]
     dims, labels = tuple(dims), [f"z[{d}]" for d in dims] if labels is None else list(labels)

@@ -1,4 +1,4 @@
-"""What a trained model is used for: codes of rows, new rows, paths between rows, denoised and completed rows."""
+"""Uses of a trained model: encoding, generation, interpolation, denoising and inpainting."""
 
 from pyro_vae.uses.denoising import DenoisedRows, denoise_rows
 from pyro_vae.uses.encoding import Codes, encode_rows

@@ -23,7 +23,7 @@ from pyro_vae.uses._blocks import rows_at_once
 __all__ = ["DenoisedRows", "denoise_rows"]
 
 ROWS = 100
-"""Rows that are denoised together at most, all their particles at once."""
+"""Maximum number of rows denoised together, with all their particles."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class DenoisedRows:
 
     Attributes:
         mean: Mean of E[x | z] over z ~ q(z | x~), shape (N, data_dim).
-        sd: Standard deviation of E[x | z] over z ~ q(z | x~), of that shape: what of the row is left open by the
-            corrupted one, as the guide sees it, without the noise of p(x | z). None for an autoencoder.
+        sd: Standard deviation of E[x | z] over z ~ q(z | x~), same shape: the uncertainty about the clean row
+            under the guide, without the noise of p(x | z). None for an autoencoder.
     """
 
     mean: Tensor
@@ -51,16 +51,16 @@ def denoise_rows(
 ) -> DenoisedRows:
     """Return mean and standard deviation over particles of E[x | z], z ~ q(z | x~), for corrupted rows x~.
 
-    Rows are taken as they are given: a guide that corrupts what it sees in training does not here. The error of the
-    mean is about sd / sqrt(num_particles). Columns of levels without order get the level that is most probable on
-    average over the particles, and no standard deviation (NaN). Modules are in evaluation mode meanwhile.
+    The guide does not corrupt the rows further. The Monte Carlo error of the mean is about sd / sqrt(num_particles).
+    Categorical columns get the level with the largest mean probability over particles, and standard deviation NaN.
+    Modules are in evaluation mode during the call.
 
     Args:
-        model: With `decode(z, *context)`, as `GenerativeModel`.
-        guide: With `encode(x, *context)`, as `AmortizedGuide`; trained on corrupted rows as a rule.
+        model: A model with `decode(z, *context)`, such as `GenerativeModel`.
+        guide: A guide with `encode(x, *context)`, such as `AmortizedGuide`, usually trained on corrupted rows.
         x: The corrupted rows, in any container that `fit` takes, in data units; with context in a tuple.
-        num_particles: Draws of z for each row, at least 2; an autoencoder has one code a row.
-        seed: Of the draws; the random state is put back.
+        num_particles: Draws of z for each row, at least 2; an autoencoder has one code per row.
+        seed: Seed of the draws; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -102,5 +102,5 @@ def _denoised(model: Any, guide: Any, num_particles: int, x: Tensor, *context: T
 
 
 def guide_context(guide: Any, x: Tensor, context: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return the context of rows, with the most probable class where a guide with `fill` finds none."""
+    """Return the context of rows; a guide with `fill` replaces missing classes by the most probable one."""
     return (guide.fill(x, *context),) if hasattr(guide, "fill") else context

@@ -20,7 +20,7 @@ from pyro_vae.progress import progress_bar
 __all__ = ["Codes", "encode_rows"]
 
 ROWS, DRAWS = 500, 100
-"""Rows that are encoded together, and draws of their codes that are made together."""
+"""Maximum number of rows encoded together, and of draws of their codes made together."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Codes:
     """Codes of N rows.
 
     Attributes:
-        mean: E[z | x] under q, shape (N, size of z): of several layers joined, each layer's mean given the means of
-            those drawn before it; of discrete variables the probability of each state.
-        sd: Standard deviations under q, of that shape; None for the codes of an autoencoder, which are points.
-        names: Of the columns: the site's name and the place in it, such as "z_0", "z2_5".
-        drawn: Whether moments were estimated from draws, as the family has no formula.
+        mean: E[z | x] under q, shape (N, size of z): several layers are concatenated, each layer's mean given the
+            means of the layers drawn before it; for discrete variables the probability of each state.
+        sd: Standard deviations under q, same shape; None for an autoencoder.
+        names: Column names: site name and index, such as "z_0", "z2_5".
+        drawn: Whether moments were estimated from draws because the family has no formula.
     """
 
     mean: Tensor
@@ -52,15 +52,15 @@ def encode_rows(
 ) -> Codes:
     """Return mean and standard deviation of q(z | x) of each row, in blocks.
 
-    What the family has no formula for, such as standard deviations of several layers, is estimated from draws: from
-    1000 of them a standard deviation is known to 2 %. Modules are in evaluation mode meanwhile.
+    Moments without a formula, such as standard deviations of several layers, are estimated from draws: 1000 draws give
+    a standard deviation to 2 %. Modules are in evaluation mode during the call.
 
     Args:
-        model: The generative program, which says what context there is.
-        guide: With `encode(x, *context)`, as `AmortizedGuide`.
+        model: The generative program, which defines the context.
+        guide: A guide with `encode(x, *context)`, such as `AmortizedGuide`.
         x: Rows in any container that `fit` takes, in data units; with context in a tuple.
-        num_samples: Draws for each row where there is no formula, at least 2.
-        seed: Of the draws; the random state is put back.
+        num_samples: Draws for each row if there is no formula, at least 2.
+        seed: Seed of the draws; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -106,7 +106,7 @@ def _formula(posterior: Any, name: str) -> Tensor | None:
 
 
 def _moments(posterior: Any, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of draws, counted from the first one so that no digits cancel."""
+    """Return mean and standard deviation of draws, relative to the first draw to avoid cancellation."""
     first = posterior.sample()
     total, squares = torch.zeros(2, *first.shape, dtype=torch.float64, device=first.device)
     for size in _sizes(num_samples):

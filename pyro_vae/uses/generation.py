@@ -17,7 +17,7 @@ from pyro_vae.uses._blocks import rows_at_once
 __all__ = ["generate_rows"]
 
 ROWS = 500
-"""Rows that are decoded together at most."""
+"""Maximum number of rows decoded together."""
 
 
 @torch.no_grad()
@@ -31,23 +31,22 @@ def generate_rows(
 ) -> Tensor:
     """Draw z ~ p(z | context) and return x ~ p(x | z, context), or E[x | z, context].
 
-    Modules are in evaluation mode meanwhile. See `with_code_mixture` for a model whose z is drawn from a mixture
-    fitted to codes.
+    Modules are in evaluation mode during the call. See `with_code_mixture` for drawing z from a mixture fitted to
+    codes.
 
     Args:
         model: The generative program.
-        num_rows: How many rows.
+        num_rows: Number of rows.
         context: Arrays or tensors with one entry for each of these rows.
-        means: Whether to return the means of p(x | z) in place of draws; those of a column of levels without order are
-            its most probable level.
-        seed: Of all draws; the random state is put back.
+        means: Whether to return means of p(x | z) in place of draws; for categorical columns the most probable level.
+        seed: Seed of all draws; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Returns:
         Shape (num_rows, data_dim), in data units.
 
     Raises:
-        InputError: If a number is out of range, or the context has other rows.
+        InputError: If a number is out of range, or the context has another number of rows.
     """
     check_integer(num_rows, "num_rows")
     check_integer(seed, "seed", minimum=0)

@@ -30,17 +30,17 @@ from pyro_vae.uses.row_states import RowStates, states_near
 __all__ = ["FittedProposals", "fit_proposals", "inpaint_rows"]
 
 ROWS = 256
-"""Rows whose proposals are fitted together at most."""
+"""Maximum number of rows whose proposals are fitted together."""
 FIT = RowFit(num_steps=100, num_particles=8, learning_rate=0.05)
 
 
 class FittedProposals:
-    """A q_n(z) near p(z | x_obs) of each row n, to draw from in its place.
+    """Proposals q_n(z) that approximate p(z | x_obs) for each row n.
 
     Attributes:
         model: The model of the observed entries.
-        guide: Takes `data`.
-        data: Rows (N, data_dim), NaN where missing, their context, and the parameters of each q_n.
+        guide: The guide of all proposals, called on `data`.
+        data: Rows (N, data_dim), NaN where missing, their context, and the parameters of q_n.
     """
 
     def __init__(
@@ -72,26 +72,26 @@ def fit_proposals(
     seed: int = 0,
     progress: bool = False,
 ) -> FittedProposals:
-    """Fit a Gaussian with all covariances to p(z | x_obs) of each row.
+    """Fit a full-covariance Gaussian to p(z | x_obs) of each row.
 
-    It starts at mean and covariance of pseudo-Gibbs chains, and climbs the bound of the observed entries
+    It starts at the mean and covariance of pseudo-Gibbs chains and maximizes the bound of the observed entries
 
         E_q[log p(x_obs, z) - log q(z)] <= log p(x_obs),
 
-    as semi-amortized inference does (Kim et al. 2018). The encoder need not have been trained with missing entries. For
-    discrete latents the shares of the chains' states are the proposal, without a climb.
+    as in semi-amortized inference (Kim et al. 2018). The encoder need not have been trained with missing entries. For
+    discrete latents the proposal is the relative frequency of the chains' states.
 
     Args:
         model: The generative program, with a likelihood of independent entries or pixels.
-        guide: With `encode(x, *context)`, as `AmortizedGuide`, and a density.
+        guide: A guide with a density and `encode(x, *context)`, such as `AmortizedGuide`.
         x: Rows of shape (N, data_dim), NaN where missing, in any container that `fit` takes; with context in a tuple.
-        chains: Where each Gaussian starts.
-        fit: How each climbs.
-        seed: Of all noise; the random state is put back.
+        chains: Settings of the chains that give the start.
+        fit: Settings of the optimization.
+        seed: Seed of all noise; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Raises:
-        InputError: If the guide has no density, entries are not independent given z, or a class is a latent too.
+        InputError: If the guide has no density, entries are not independent given z, or a class is latent.
     """
     check_integer(seed, "seed", minimum=0)
     check(
@@ -133,20 +133,20 @@ def _proposal(model: GenerativeModel, guide: Any, *row: Tensor) -> RowGaussians 
 
 
 def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Tensor) -> None:
-    """Raise where the guide is a point, or entries are not independent given z; seen at one row."""
+    """Raise if the guide is a point mass, or entries are not independent given z; tested on one row."""
     with torch.no_grad(), torch.random.fork_rng(), evaluation_mode(model, guide):
         filled = x.nan_to_num(0.0)
         posterior = guide.encode(filled, *accepted_context(guide.encode, context))
         check(
             not is_point_mass(posterior),
-            "Expected a guide with a density, as p(z | x) has one; got a point, as of an autoencoder, whose model has "
+            "Expected a guide with a density; got a point mass, as of an autoencoder, whose model has "
             "no likelihood.",
         )
         parts_log_prob(model.decode(posterior.sample(), *context), filled)
 
 
 def _in_order(guide: Any, z: Tensor, sizes: dict[str, int], x: Tensor, *context: Tensor) -> Tensor:
-    """Return codes, shape (S, N, D), with their sites joined in the order of `sizes`."""
+    """Return codes, shape (S, N, D), with their sites concatenated in the order of `sizes`."""
     if len(sizes) == 1:
         return z
     given = accepted_context(guide.encode, tuple(part[:1] for part in context))
@@ -189,10 +189,10 @@ def inpaint_rows(
         guide: As for `fit_proposals`.
         x: As for `fit_proposals`.
         num_samples: Samples of z for each row, at least 2.
-        num_draws: Completed rows to draw.
+        num_draws: Number of completed rows to draw.
         chains: As for `fit_proposals`.
         fit: As for `fit_proposals`.
-        seed: Of all noise; the random state is put back.
+        seed: Seed of all noise; the global random state is restored.
         progress: Whether to show progress bars.
 
     Returns:

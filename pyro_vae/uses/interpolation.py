@@ -10,7 +10,7 @@ from pyro_vae._checks import check, check_integer
 __all__ = ["great_circle", "straight_line"]
 
 OPPOSITE = 1e-6
-"""Radians from opposite directions within which no great circle is determined."""
+"""Minimum angle in radians from opposite directions, for which the great circle is not unique."""
 
 
 def straight_line(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
@@ -18,8 +18,8 @@ def straight_line(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
 
     Args:
         start: A code, shape (latent_dim,).
-        end: Another, of that shape.
-        num_steps: How many codes, both ends among them; at least 2.
+        end: Another code of the same shape.
+        num_steps: Number of codes including both ends, at least 2.
 
     Returns:
         Shape (num_steps, latent_dim).
@@ -32,16 +32,16 @@ def straight_line(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
 
 
 def great_circle(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
-    """Return codes on the great circle through both directions, whose norms go evenly from the one to the other.
+    """Return codes on the great circle through both directions, with linearly interpolated norms.
 
-    With the angle a between the directions u and v they are `r(t) (sin((1 - t) a) u + sin(t a) v) / sin(a)` (Shoemake
-    1985; White 2016, section 2.1), `r(t) = (1 - t) |start| + t |end|`. Draws of a standard normal prior in many
-    dimensions have norms near sqrt(latent_dim); a straight line between two of them goes where there are none.
+    With the angle a between the directions u and v the codes are `r(t) (sin((1 - t) a) u + sin(t a) v) / sin(a)`
+    (Shoemake 1985; White 2016, section 2.1), `r(t) = (1 - t) |start| + t |end|`. Draws of a standard normal prior in
+    many dimensions have norms near sqrt(latent_dim); a straight line between two of them passes through smaller norms.
 
     Args:
         start: A code, shape (latent_dim,).
-        end: Another, of that shape.
-        num_steps: How many codes, both ends among them; at least 2.
+        end: Another code of the same shape.
+        num_steps: Number of codes including both ends, at least 2.
 
     Returns:
         Shape (num_steps, latent_dim).
@@ -53,14 +53,14 @@ def great_circle(start: Tensor, end: Tensor, num_steps: int) -> Tensor:
     norms = start.norm(), end.norm()
     check(
         bool(min(norms) > 0),
-        "Expected codes other than 0, which have a direction; got 0. Take a straight line.",
+        "Expected codes other than 0, which has no direction; got 0. Use a straight line.",
     )
     u, v = start / norms[0], end / norms[1]
-    # Of half chords: exact for small angles, where the arc cosine is not.
+    # From half chords: accurate for small angles, unlike the arc cosine.
     angle = 2 * torch.atan2((u - v).norm(), (u + v).norm())
     check(
         bool(angle < torch.pi - OPPOSITE),
-        "Expected codes that are not opposite, through which there are many great circles. Take a straight line.",
+        "Expected directions that are not opposite, where the great circle is not unique. Use a straight line.",
     )
     radius = torch.lerp(norms[0], norms[1], t)
     if angle < OPPOSITE:

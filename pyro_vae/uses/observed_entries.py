@@ -1,4 +1,4 @@
-"""A model of the observed entries of rows: the missing ones, NaN, are left out of its likelihood."""
+"""A model of the observed entries of rows: missing entries (NaN) are left out of its likelihood."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["ObservedEntries", "parts_log_prob"]
 class ObservedEntries(Program):
     """A program with `p(x_obs | z) = prod_j p(x_j | z)` over the observed entries j in place of p(x | z).
 
-    As entries, or pixels of several channels, are independent given z this is exactly the marginal of the missing ones,
-    which are NaN. Models whose likelihood takes missing entries itself need none of it.
+    Entries, or pixels of several channels, are independent given z, so this is exactly the marginal over missing
+    entries (NaN). Models whose likelihood handles missing entries do not need it.
 
     Args:
         model: A Pyro program with one observed site, whose entries are independent given z and may be 0.
-        left_out: How many context tensors at the end are the guide's, and not the model's.
+        left_out: Number of context tensors at the end that only the guide takes.
 
     Raises:
-        InputError: In a run, if neither entries nor pixels are independent given z.
+        InputError: When run, if neither entries nor pixels are independent given z.
     """
 
     def __init__(self, model: Callable[..., Any], left_out: int = 0) -> None:
@@ -38,7 +38,7 @@ class ObservedEntries(Program):
 
     @property
     def context_range(self) -> ContextRange:
-        """How much context the model takes, and what is the guide's."""
+        """Number of context tensors of the model, plus those of the guide."""
         own = context_range_of(self.model)
         return ContextRange(own.least + self.left_out, own.most + self.left_out, own.ignores_more)
 
@@ -49,7 +49,7 @@ class ObservedEntries(Program):
 
 
 class _ObservedAlone(Messenger):
-    """Leaves NaN out of the log-probability of the observed site."""
+    """Leave NaN entries out of the log-probability of the observed site."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["is_observed"]:
@@ -67,18 +67,18 @@ class _Observed(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """That of the whole rows."""
+        """The support of complete rows."""
         return self.whole.support
 
     @property
     def mean(self) -> Tensor:
-        """Of all entries, shape (..., D)."""
+        """Of all entries, observed or not, shape (..., D)."""
         mean: Tensor = self.whole.mean
         return mean
 
     @property
     def variance(self) -> Tensor:
-        """Of all entries, shape (..., D)."""
+        """Of all entries, observed or not, shape (..., D)."""
         variance: Tensor = self.whole.variance
         return variance
 
@@ -87,13 +87,13 @@ class _Observed(TorchDistribution):
         return _Observed(self.whole.expand(batch_shape))
 
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch has it)
-        """Draw whole rows."""
+        """Draw complete rows."""
         drawn: Tensor = self.whole.sample(sample_shape)
         return drawn
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of the entries that are not NaN, shape (...), nats."""
-        # 0 in their place: with NaN the gradient would be NaN too.
+        # Replace NaN by 0: a NaN value would make the gradient NaN even where it is masked.
         cells = parts_log_prob(self.whole, value.nan_to_num(0.0))
         observed = ~value.isnan()
         if cells.shape[-1] != value.shape[-1]:
@@ -108,7 +108,7 @@ def parts_log_prob(whole: Any, value: Tensor) -> Tensor:
         InputError: If no such parts are known.
     """
     wrapped: Any
-    for wrapped in (whole, getattr(whole, "base_dist", None)):  # a plate may have wrapped it
+    for wrapped in (whole, getattr(whole, "base_dist", None)):  # plates may wrap the distribution
         if hasattr(wrapped, "position_log_prob"):
             pixels: Tensor = wrapped.position_log_prob(value)
             return pixels

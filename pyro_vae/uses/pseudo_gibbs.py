@@ -19,12 +19,12 @@ __all__ = ["PseudoGibbs"]
 class PseudoGibbs:
     """`z ~ q(z | x_obs, x_mis)`, `x_mis ~ p(x_mis | z)`, again and again (Rezende et al. 2014, appendix F).
 
-    With the exact posterior as guide it draws from p(z, x_mis | x_obs) in the end; with another one from near it. The
-    encoder sees whole rows, as in training.
+    With the exact posterior as guide the chain converges to p(z, x_mis | x_obs); otherwise to an approximation. The
+    encoder takes complete rows, as in training.
 
     Args:
-        num_chains: Chains of each row.
-        num_steps: Steps, of which the first third is left out.
+        num_chains: Number of chains per row.
+        num_steps: Number of steps; the first third is discarded.
 
     Raises:
         InputError: If a number is out of range.
@@ -43,9 +43,9 @@ class PseudoGibbs:
 
         Args:
             model: The generative program; chains start at the mean of its training rows.
-            guide: With `encode(x, *context)`.
+            guide: A guide with `encode(x, *context)`.
             x: Rows, shape (N, data_dim), NaN where missing.
-            context: Rows first, (N, ...).
+            context: Context tensors, shape (N, ...).
 
         Returns:
             Shape (draws, N, size of z).

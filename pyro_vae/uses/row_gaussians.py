@@ -1,4 +1,4 @@
-"""A Gaussian for each row as a guide: its parameters come as context."""
+"""A guide with one Gaussian per row, whose parameters are passed as context."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pyro_vae.evaluate.gaps.families import Family
 __all__ = ["RowGaussians", "gaussian_near"]
 
 RIDGE = 0.05
-"""Added to the variances of draws, as a share of them: with few draws for many dimensions a covariance is singular."""
+"""Relative increase of the variances of draws, since the covariance of few draws in many dimensions is singular."""
 
 
 class RowGaussians(Program):
     """`z | x_n ~ N(loc_n, L_n L_n^T)` for row n, called as `guide(x, *context, loc, L)`.
 
-    As the parameters stand beside the rows, they are divided with them wherever rows are.
+    The parameters are context, so they are split into batches together with the rows.
 
     Args:
-        sizes: Of the latent sites, in the order in which loc and L join them.
+        sizes: Sizes of the latent sites, in the order of their concatenation in loc and L.
     """
 
     num_parameters = 2
@@ -63,8 +63,8 @@ def gaussian_near(draws: Tensor) -> Family:
     """Return all Gaussians, `u = m + C (shift + diag(exp(log_scale)) L e)`, L unit lower triangular.
 
     Args:
-        draws: Of u, shape (S, N, D); m is their mean and C C^T their covariance, with a twentieth more on its diagonal,
-            where each row starts.
+        draws: Draws of u, shape (S, N, D); m is their mean and C C^T their covariance with its diagonal increased by
+            5 %, the start of each row.
     """
     m, apart = draws.mean(0), draws - draws.mean(0)
     covariance = torch.einsum("snd,sne->nde", apart, apart) / (len(draws) - 1)

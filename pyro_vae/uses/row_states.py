@@ -1,4 +1,4 @@
-"""Independent discrete variables for each row as a guide: their logits come as context."""
+"""A guide of independent discrete variables per row, whose logits are passed as context."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pyro_vae.distributions.discrete_variables import Bernoullis, DiscreteVariab
 __all__ = ["RowStates", "states_near"]
 
 SHARE = 0.1
-"""Of the prior's probabilities in a proposal: no state that draws lack is left out."""
+"""Share of the prior in a proposal, so that states without draws keep some probability."""
 
 
 class RowStates(Program):
     """`z | x_n ~ variables(logits_n)` for row n, called as `guide(x, *context, logits)`.
 
     Args:
-        variables: What z is made of.
+        variables: The discrete variables of z.
     """
 
     num_parameters = 1
@@ -43,12 +43,12 @@ class RowStates(Program):
 
 
 def states_near(draws: Tensor, prior: Tensor, variables: DiscreteVariables) -> Tensor:
-    """Return the logits whose probabilities are the shares of draws, mixed with a tenth of the prior's.
+    """Return the logits of the relative frequencies of draws, mixed with a tenth of the prior's probabilities.
 
     Args:
-        draws: Of z, shape (S, N, variables.width).
+        draws: Draws of z, shape (S, N, variables.width).
         prior: Mean of z under the prior, shape (variables.width,) or (N, variables.width).
-        variables: What z is made of.
+        variables: The discrete variables of z.
 
     Returns:
         Shape (N, variables.width).
