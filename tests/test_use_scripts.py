@@ -139,7 +139,7 @@ def test_entries_that_are_context_stay(tmp_path):
             "{table} -o {place}/x.png",
             "Expected -o to end in .npy or .csv, as rows are no images",
         ),
-        ("generate.py", "{digits} -o {place}/no/x.png", "to be there; it is not"),
+        ("generate.py", "{digits} -o {place}/no/x.png", "it does not exist"),
         ("generate.py", "{digits} -o {place}/x.png --class 11", "Expected --class to be one of 0, 1, 2"),
         ("generate.py", "{table} -o {place}/x.csv --class 1", "Expected no --class"),
         ("generate.py", "{digits} -o {place}/x.png -n 0", "Expected -n to be a whole number of at least 1"),

@@ -1,1 +1,1 @@
-"""`report.html`: a run in one file that opens without a network."""
+"""`report.html`: a self-contained report of a run."""

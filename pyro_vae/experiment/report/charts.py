@@ -34,16 +34,16 @@ COLORS = {"train": BLUE, "validation": VERMILION, "prior": VERMILION, "mixture":
 
 
 def bokeh_script() -> str:
-    """Return Bokeh's script, without its parts for tables, widgets and WebGL."""
+    """Return the BokehJS script without tables, widgets and WebGL."""
     path = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
     return path.read_text(encoding="utf-8")
 
 
 def curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None) -> list[dict[str, Any]]:
-    """Return a chart for each number that training measured, with the kept epoch as a dotted line.
+    """Return one chart per training metric, with the kept epoch as a dotted line.
 
     Args:
-        history: Of training, a line an epoch; empty where there is none.
+        history: One record per epoch of training; may be empty.
         best_epoch: The epoch whose weights were kept.
     """
     if not history:
@@ -72,7 +72,7 @@ def _curve_chart(panel: Panel, history: Sequence[Mapping[str, Any]], best: Mappi
 
 
 def _draw(chart: Any, history: Sequence[Mapping[str, Any]], curve: Curve) -> list[Any]:
-    """Draw a curve, with points where there are few; return what was drawn."""
+    """Draw a curve, with markers if it has few points; return the glyphs."""
     lines = [line for line in history if curve.key in (line.get(curve.part) or {})]
     data = {
         "epoch": [line["epoch"] for line in lines],
@@ -86,12 +86,12 @@ def _draw(chart: Any, history: Sequence[Mapping[str, Any]], curve: Curve) -> lis
 
 
 def latent_chart(x: NDArray[np.float64], y: NDArray[np.float64], names: tuple[str, str]) -> dict[str, Any]:
-    """Return the scatter of latent space; the page's script gives colours, other axes and the details of a row.
+    """Return the scatter plot of latent space; the page's script sets colours, axes and row details.
 
     Args:
         x: Shape (N,).
         y: Shape (N,).
-        names: Of the axes.
+        names: Labels of the axes.
     """
     source = ColumnDataSource({"x": x, "y": y, "colour": [BLUE] * len(x)}, name="points")
     chart = _chart("", 460, tools="box_zoom,wheel_zoom,pan,reset,save", name="latent")
@@ -118,7 +118,7 @@ def latent_chart(x: NDArray[np.float64], y: NDArray[np.float64], names: tuple[st
 
 
 def _chart(title: str, height: int, **more: Any) -> Any:
-    """Return an empty chart as wide as its place, on the page's own background."""
+    """Return an empty chart that fills its container, with a transparent background."""
     chart = figure(
         title=title or None,
         height=height,

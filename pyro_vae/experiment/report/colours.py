@@ -1,4 +1,4 @@
-"""What the points of latent space can be coloured by."""
+"""Colourings of the points of latent space."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["LEVEL_COLOURS", "SCALE", "colourings", "first_colouring"]
 LEVEL_COLOURS = list(CLASS_COLORS)
 SHADES = 64
 SCALE = [to_hex(colormaps["viridis"](share)) for share in np.linspace(0, 1, SHADES)]
-"""Colours of numbers, from low to high."""
+"""Colour scale of quantities, from low to high."""
 MOST_COLUMNS = 30
 
 
 def colourings(rows: ShownRows, dataset: DataSet) -> list[dict[str, Any]]:
-    """Return what points can be coloured by: class, score, error, split, columns.
+    """Return the colourings: class, score, error, split, columns.
 
-    Each holds "name", "codes" (a number a row into the levels or into `SCALE`, -1 where there is none) and "levels", or
+    Each has "name", "codes" (an index per row into the levels or into `SCALE`, -1 if missing) and either "levels" or
     "low" and "high", the values at the ends of the scale.
     """
     return list(_colourings(rows, dataset))
 
 
 def first_colouring(found: Sequence[dict[str, Any]]) -> int:
-    """Return the number of the colouring at the start: the first that most rows have, but for the split."""
+    """Return the index of the initial colouring: the first, other than the split, that most rows have."""
     for number, one in enumerate(found):
         known = sum(code >= 0 for code in one["codes"])
         if one["name"] != "split" and known >= 0.9 * len(one["codes"]):
@@ -66,7 +66,7 @@ def _of_levels(name: str, values: NDArray[np.float64], levels: Sequence[str]) ->
 
 
 def _of_numbers(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
-    """Spread the scale from the 2 % to the 98 % quantile: one wild row hides nothing."""
+    """Scale from the 2 % to the 98 % quantile, so that outliers do not compress the scale."""
     finite = np.isfinite(values)
     low, high = np.quantile(values[finite], [0.02, 0.98]) if finite.any() else (0.0, 0.0)
     shares = (np.where(finite, values, low) - low) / ((high - low) or 1.0)

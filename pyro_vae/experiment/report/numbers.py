@@ -1,4 +1,4 @@
-"""The numbers of a report, from the files of the run, and how each is to be read."""
+"""The numbers of a report, and how to read each."""
 
 from __future__ import annotations
 
@@ -11,48 +11,47 @@ from pyro_vae.experiment.text_table import nats
 __all__ = ["compared", "readings", "tiles"]
 
 READINGS = {
-    "ELBO": "A lower bound on log p(x), in nats per example; larger is better. It is the reconstruction less the KL. "
-    "Its distance from log p(x) is KL(q(z|x) || p(z|x)), averaged over rows: what the guide is off by.",
+    "ELBO": "A lower bound on log p(x), in nats per example; larger is better. It is the reconstruction minus the KL. "
+    "Its gap to log p(x) is KL(q(z|x) || p(z|x)), averaged over rows: the error of the guide.",
     "reconstruction": "E[log p(x|z)] with z drawn from the guide, nats per example: how well the decoder explains a "
-    "row from its own code.",
-    "KL": "KL(q(z|x) || p(z)), nats per example: what a code says about its row beyond the prior. Near 0 the "
+    "row from its code.",
+    "KL": "KL(q(z|x) || p(z)), nats per example: the information in a code beyond the prior. Near 0 the "
     "latents are not used.",
-    "± se": "The standard error of a mean, from the spread over rows. Two numbers of the same rows differ by less "
-    "than their separate errors suggest.",
-    "bits/dim": "Minus log p(x), or a bound on it, in bits for each entry of a row: comparable between publications of "
-    "the same data and preprocessing alone. Smaller is better.",
-    "log p(x)": "The log-likelihood by importance sampling with K samples of z. In expectation it lies below the "
-    "truth, the closer the more samples. The value of a density depends on the unit of x and may be positive.",
-    "k-hat": "The Pareto tail index of a row's importance weights. Above 0.7 more samples help too slowly: that row's "
-    "log p(x) is rather a lower bound.",
+    "± se": "The standard error of a mean over rows. The difference of two numbers of the same rows has a smaller "
+    "error than their separate errors suggest.",
+    "bits/dim": "Minus log p(x), or a bound on it, in bits per entry of a row. Comparable only between results on "
+    "the same data and preprocessing. Smaller is better.",
+    "log p(x)": "The log-likelihood by importance sampling with K samples of z. In expectation it is a lower bound, "
+    "tighter with more samples. The log of a density depends on the unit of x and may be positive.",
+    "k-hat": "The Pareto tail index of a row's importance weights. Above 0.7 the estimate is unreliable: read that "
+    "row's log p(x) as a lower bound.",
     "PPCA": "The best linear model with the same number of latents, fitted in closed form; its log p(x) is exact. A "
     "nonlinear model should lie above it.",
     "factor analysis": "As PPCA, with a noise variance for each column; its log p(x) is exact.",
     "principal components": "The best linear autoencoder with codes of the same size, on the same clean rows.",
     "error": "The error of a reconstruction, in the unit that the title names; smaller is better. It is neither log "
     "p(x) nor a bound on it.",
-    "squared norm of z": "How large codes are: what a penalty on codes holds down.",
+    "squared norm of z": "The mean squared norm of the codes, which a penalty on codes reduces.",
     "accuracy": "The share of rows whose most probable class is their label.",
     "FID": "The distance between the features of samples and of training rows; smaller is better. Compare it with "
-    "its floor, which training rows have among themselves.",
-    "RMSE": "The root of the mean squared difference of a row and its reconstruction, in data units; not what was "
-    "trained.",
+    "its floor, the distance between two halves of the training rows.",
+    "RMSE": "The root mean squared error of a reconstruction, in data units; not the training objective.",
 }
-"""What each number means, by the name it has in the page."""
+"""Explanation of each number, by its name in the page."""
 SIGNS = {
     "FID": ("Fréchet", "FID", "Kernel", "KID"),
     "KL": ('"KL"',),
     "error": ('"error"',),
     "reconstruction": ('"reconstruction"',),
 }
-"""Words by which a number is found where they are not its name: a quoted one is a whole cell."""
+"""Words that identify a number if its name does not; a quoted word must be a whole cell."""
 
 
 def readings(page: str) -> list[tuple[str, str]]:
-    """Return how the numbers that a page holds are to be read.
+    """Return explanations of the numbers on a page.
 
     Args:
-        page: All words of the page.
+        page: The text of the page.
     """
     return [
         (name, text)
@@ -62,10 +61,10 @@ def readings(page: str) -> list[tuple[str, str]]:
 
 
 def tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the numbers that stand first in a report: name, value, and what it is of.
+    """Return the headline numbers of a report: name, value and description.
 
     Args:
-        summary: What `summary.json` holds.
+        summary: The content of `summary.json`.
     """
     return list(_tiles(summary))
 
@@ -90,10 +89,10 @@ def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def compared(summary: Mapping[str, Any]) -> list[list[str]]:
-    """Return the model beside its baselines on the same test rows, a header first; empty where there are none.
+    """Return a table of the model and its baselines on the same test rows, header first; empty without baselines.
 
     Args:
-        summary: What `summary.json` holds.
+        summary: The content of `summary.json`.
     """
     rows = []
     for key, name in {"elbo": "this model, ELBO", "log_likelihood": "this model, log p(x) estimated"}.items():

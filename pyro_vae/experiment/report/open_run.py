@@ -26,25 +26,26 @@ from pyro_vae.models.generative import GenerativeModel
 __all__ = ["report_of_programs", "report_of_run"]
 
 NUM_SAMPLES = 100
-"""Samples of z for each row whose log p(x) is not stored."""
+"""Samples of z for each row without a stored log p(x)."""
 LEAST_ROWS, MOST_ROWS = 50, 500
-"""Rows that are then scored: as many as cost `LARGEST_COST`."""
+"""Maximum number of rows to score then, if `LARGEST_COST` allows it."""
 LARGEST_COST = 1e11
-"""Products of weights: about a minute on one core."""
+"""Multiply-adds: about a minute on one core."""
 
 
 def report_of_run(path: str | Path, out: Path | None = None) -> Path:
     """Write the report of a finished run and return its path.
 
-    log p(x) of the test rows is that of `scripts/evaluate.py` where it has scored them with these weights; it is
-    estimated for fewer rows where not.
+    log p(x) of the test rows is taken from `scripts/evaluate.py` if it has scored them with these weights; otherwise it
+    is estimated for fewer rows.
 
     Args:
         path: The run's folder.
-        out: The file; `report.html` in the folder where None.
+        out: The file to write; by default `report.html` in the run folder.
 
     Raises:
-        InputError: If the folder holds no run, its data cannot be read or has changed, or the file cannot be written.
+        InputError: If the folder contains no run, its data cannot be read or has changed, or the file cannot be
+            written.
     """
     run, folder = load_run(path), RunFolder(Path(path).expanduser())
     dataset = load_data(run.config)
@@ -70,13 +71,13 @@ def report_of_programs(
     """Write the report of trained programs and return its path.
 
     Args:
-        folder: Of the run.
+        folder: The run folder.
         model: The generative program, in evaluation mode.
         guide: The inference program.
-        config: Resolved.
-        dataset: What they were trained on.
-        scores: log p(x) of evenly spaced test rows; estimated for some of them where None.
-        out: The file; `report.html` in the folder where None.
+        config: The resolved configuration.
+        dataset: The data set that they were trained on.
+        scores: log p(x) of evenly spaced test rows; estimated for some of them if None.
+        out: The file to write; by default `report.html` in the run folder.
     """
     error = trained_error(config)
     if error is None and scores is None:
@@ -88,7 +89,7 @@ def report_of_programs(
 
 
 def _stored(folder: RunFolder, dataset: DataSet) -> LogLikelihood | None:
-    """Return what `scripts/evaluate.py` has written of all test rows; None where it has not, or of other weights."""
+    """Return the scores of all test rows by `scripts/evaluate.py`; None if there are none for these weights."""
     try:
         facts = json.loads((folder.path / "evaluation.json").read_text(encoding="utf-8"))["facts"]
         same = facts["weights_sha256"] == hashlib.sha256(folder.weights.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The packages that a report is made with."""
+"""Packages that a report needs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["check_packages"]
 
 
 def check_packages() -> None:
-    """Raise where a package is missing that a report is made with.
+    """Raise if a package that a report needs is missing.
 
     Raises:
-        MissingPackageError: With the command that installs it.
+        MissingPackageError: If one is missing; names the command that installs it.
     """
     for name in ("bokeh", "jinja2"):
         try:

@@ -1,4 +1,4 @@
-"""The page: what a report shows as plain values, put into its template."""
+"""Rendering of the page from plain values and the template."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(values: dict[str, Any]) -> str:
-    """Return the page as HTML; every text among the values is escaped.
+    """Return the page as HTML; all text in the values is escaped.
 
     Args:
-        values: By the names that `report.html.j2` uses.
+        values: Values by their names in `report.html.j2`.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    # Bokeh's JSON defines a model where it first stands: sorted keys put references before their models.
+    # Keys must stay unsorted: Bokeh's JSON defines a model at its first occurrence.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     files = {
         "style": (TEMPLATES / "report.css").read_text(encoding="utf-8"),
         "script": (TEMPLATES / "report.js").read_text(encoding="utf-8"),
         "bokeh": bokeh_script(),
     }
-    own = {name: Markup(text) for name, text in files.items()}  # files of packages, no text of a user's
+    own = {name: Markup(text) for name, text in files.items()}  # files of packages, no user text
     return environment.get_template("report.html.j2").render(**values, **own)

@@ -1,4 +1,4 @@
-"""Images as text that a page holds."""
+"""Images as `data:` URIs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pyro_vae.plots._mosaic import to_rgb
 __all__ = ["data_uris"]
 
 QUALITY = 85
-"""Of WebP: what it loses is not seen at the size of a page's pictures, and a file is a third of PNG's."""
+"""Quality of WebP: losses are invisible at this size, and files are a third of PNG's."""
 
 
 def data_uris(
     images: Any, data_shape: Sequence[int], value_range: tuple[float, float], longest: int
 ) -> list[str]:
-    """Return images as `data:` addresses: PNG of one bit a pixel for black and white, WebP for the others.
+    """Return images as `data:` URIs: one-bit PNG for black and white, WebP for the others.
 
     Args:
         images: Shape (N, D), in data units.
         data_shape: (H, W), (1, H, W), (3, H, W) or (4, H, W).
-        value_range: The data's values for black and for full brightness.
-        longest: Pixels that the longer side has at most; larger images are made smaller.
+        value_range: Data values of black and of full brightness.
+        longest: Maximum length of the longer side in pixels; larger images are reduced.
     """
     pixels = np.rint(255 * to_rgb(images, data_shape, value_range, "images")).astype(np.uint8)
     return [_uri(one, longest) for one in pixels]

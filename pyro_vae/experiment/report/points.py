@@ -1,4 +1,4 @@
-"""The points of latent space in a report: where they lie, their colours, and what is said of each row."""
+"""The points of latent space in a report: coordinates, colours and row details."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pyro_vae.experiment.shown import Shown
 __all__ = ["heads_of", "pictures_of", "points_and_chart"]
 
 PICTURES = 2_000_000
-"""Bytes of the pictures of all points at most."""
+"""Maximum size of the pictures of all points in bytes."""
 SMALLEST, SMALL = 32, 48
-"""Pixels of the longer side of a picture, where all of them take too much and where they do not."""
+"""Longer side of a picture in pixels: reduced, if all pictures together are too large, and normal."""
 
 
 def points_and_chart(shown: Shown, rows: ShownRows) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the page's script knows of the points, and their chart."""
+    """Return the data of the points for the page's script, and their chart."""
     axes = dict(rows.codes)
     axes |= {name: values for name, values in rows.scores.items() if name == "log p(x)"}
     axes |= dict([rows.error]) if rows.error is not None else {}
@@ -56,7 +56,7 @@ def points_and_chart(shown: Shown, rows: ShownRows) -> tuple[dict[str, Any], dic
 
 
 def _small(shown: Shown, images: Sequence[Tensor]) -> list[list[str]]:
-    """Return small pictures of rows and of their reconstructions, smaller where they take too much."""
+    """Return small pictures of rows and of their reconstructions, reduced further if they exceed the size limit."""
     for longest in (SMALL, SMALLEST):
         pictures = [pictures_of(shown, part, longest) for part in images]
         size = sum(len(one) for part in pictures for one in part)
@@ -72,7 +72,7 @@ def _short(value: float) -> float | None:
 
 
 def heads_of(shown: Shown, rows: ShownRows) -> list[list[tuple[str, str]]]:
-    """Return what is said of each row above its entries: name and text."""
+    """Return the details of each row, shown above its entries: name and text."""
     names = shown.dataset.class_names
     heads: list[list[tuple[str, str]]] = []
     for number, (split, own) in enumerate(zip(rows.splits, rows.numbers, strict=True)):
@@ -105,5 +105,5 @@ def _shape(shown: Shown) -> tuple[int, ...]:
 
 
 def pictures_of(shown: Shown, images: Tensor, longest: int) -> list[str]:
-    """Return whole images of a run as text, see `data_uris`."""
+    """Return complete images of a run as `data:` URIs."""
     return data_uris(images, _shape(shown), shown.value_range, longest)

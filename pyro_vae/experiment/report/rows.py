@@ -1,4 +1,4 @@
-"""The rows that a report shows, and what is known of each."""
+"""The rows in a report, with their labels, codes, scores and errors."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from pyro_vae.plots import widest_dimensions
 __all__ = ["ShownRows", "shown_rows", "whole_images"]
 
 TEST_ROWS, OTHER_ROWS = 1000, 300
-"""Test rows, and training and validation rows each, at most."""
+"""Maximum number of test rows, and of training and validation rows each."""
 AXES, AXES_OF_LAYER = 8, 4
-"""Dimensions of the latent space that can be chosen, of z and of each of several layers."""
+"""Maximum number of selectable latent dimensions: of z, and of each of several layers."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class ShownRows:
 
     Args:
         splits: Name of the split of each row.
-        numbers: Its number there, counted from 0.
-        labels: Its class, or None where rows have none.
-        x: The rows, shape (N, D), NaN where an entry is not observed.
+        numbers: Index of each row in its split, from 0.
+        labels: Class of each row, or None.
+        x: The rows, shape (N, D), NaN where missing.
         means: Their reconstructions, shape (N, D).
-        images: The rows and their reconstructions as whole images, shape (N, D'), or None.
+        images: The rows and their reconstructions as complete images, shape (N, D'), or None.
         codes: Coordinates in latent space by name, each of shape (N,).
         scores: "log p(x)", its "± se" and "k-hat", shape (N,), NaN where not estimated; empty for an autoencoder.
-        error: The error of each reconstruction, shape (N,), and what it is; None where columns have different units.
+        error: Name and values, shape (N,), of the reconstruction error; None if columns have different units.
     """
 
     splits: list[str]
@@ -62,7 +62,7 @@ class ShownRows:
 
 
 def shown_rows(shown: Shown) -> ShownRows:
-    """Return the rows of a run that its report shows: the test rows whose log p(x) is known, and fewer others."""
+    """Return the rows to show: the test rows with a known log p(x), and fewer rows of the other splits."""
     dataset = shown.dataset
     columns: dict[str, NDArray[np.float64]] = {}
     numbers = evenly_spaced_rows(len(dataset.test), TEST_ROWS)
@@ -114,14 +114,14 @@ def _images(shown: Shown, rows: Sequence[Split], x: Tensor, means: Tensor) -> tu
 
 
 def whole_images(shown: Shown, x: Tensor, given: Tensor) -> Tensor:
-    """Return images of which a part is context, whole, shape (N, D)."""
+    """Return complete images, shape (N, D), of models whose context is a part of the image."""
     context: Any = shown.dataset.context
     assert isinstance(context, EntryContext)
     return context.joined(x.cpu(), given.cpu())
 
 
 def _codes(shown: Shown, rows: Sequence[Split]) -> dict[str, NDArray[np.float64]]:
-    """Return the coordinates that points can be drawn at, those that are used most first."""
+    """Return the selectable coordinates, most used first."""
     posteriors = [shown.guide.encode(part.tensor(), *part.context) for part in rows]
     if has_codes(shown.guide):
         probs = torch.cat([state_probs(posterior).flatten(1) for posterior in posteriors])

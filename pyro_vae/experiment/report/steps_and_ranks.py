@@ -1,4 +1,4 @@
-"""What a report shows beside the points: the steps of its slider, the best and the worst rows."""
+"""The slider steps and the best and worst rows of a report."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pyro_vae.plots import ranked
 __all__ = ["ranked_by", "ranked_rows", "slider_steps"]
 
 LONGEST, RANKED = 96, 10
-"""Pixels of the longer side of a picture; best and worst rows."""
+"""Longer side of a picture in pixels; number of best and of worst rows."""
 
 
 def slider_steps(shown: Shown, rows: ShownRows) -> dict[str, Any]:
-    """Return the traversals: pictures or entries of each step of each dimension."""
+    """Return the traversals: pictures or entries for each step of each dimension."""
     dims = []
     for one in traversals(shown):
         step: dict[str, Any] = {
@@ -53,7 +53,7 @@ def _ranking(rows: ShownRows) -> NDArray[np.float64]:
 
 
 def ranked_by(rows: ShownRows) -> str:
-    """Return the name of what test rows are ranked by."""
+    """Return the name of the ranking score of test rows."""
     if rows.scores:
         return "log p(x)"
     return rows.error[0] if rows.error is not None else ""

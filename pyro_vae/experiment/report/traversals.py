@@ -1,4 +1,4 @@
-"""What the model decodes as one dimension of z changes, for the slider of a report."""
+"""Latent traversals for the slider of a report."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pyro_vae.models.hierarchical import HierarchicalModel
 __all__ = ["Traversal", "traversals"]
 
 DIMENSIONS, STEPS = 10, 15
-"""Dimensions at most, and steps of each."""
+"""Maximum number of dimensions, and steps of each."""
 MOST_STATES = 20
 
 
 @dataclass(frozen=True)
 class Traversal:
-    """One dimension that changes, the others at the code of the first test row.
+    """A traversal of one dimension, with the others at the code of the first test row.
 
     Args:
-        name: Of the dimension, with how much it is used.
-        places: Its value at each step, as text.
-        own: The step that is nearest to the row's own code.
+        name: Name of the dimension and a measure of its use.
+        places: Value of the dimension at each step, as text.
+        own: The step nearest to the row's code.
         means: E[x | z] at each step, shape (number of steps, D).
     """
 
@@ -42,7 +42,7 @@ class Traversal:
 
 
 def traversals(shown: Shown) -> Iterator[Traversal]:
-    """Yield the most used dimensions of a run, in falling order of their use."""
+    """Yield traversals of the most used dimensions, in decreasing order of use."""
     if has_codes(shown.guide):
         yield from _of_codes(shown)
     elif isinstance(shown.model, HierarchicalModel):
@@ -92,7 +92,7 @@ def _of_codes(shown: Shown) -> Iterator[Traversal]:
     for d in found.information.argsort(descending=True, stable=True)[:DIMENSIONS].tolist():
         numbers = code.repeat(states, 1)
         numbers[:, d] = torch.arange(states)
-        many = shown.model.latent_dim // numbers.shape[-1]  # 1 where z holds the numbers themselves
+        many = shown.model.latent_dim // numbers.shape[-1]  # 1 if z contains the state indices
         z = numbers if many == 1 else one_hot(numbers, many).flatten(1)
         places = [f"state {state}, {found.usage[d, state]:.0%} of rows" for state in range(states)]
         name = f"z[{d}], {float(found.information[d]):.2f} nats"

@@ -1,4 +1,4 @@
-"""A run's report: gathered from its folder, its programs and its rows, and written as one file."""
+"""Writing of a run's report from its folder, programs and rows."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from pyro_vae.storage import write_atomically
 __all__ = ["LARGEST", "write_report"]
 
 LARGEST = 5_000_000
-"""Bytes that a report takes at most."""
+"""Maximum size of a report in bytes."""
 
 
 def write_report(folder: RunFolder, shown: Shown, config: Config, out: Path | None = None) -> Path:
     """Write the report of a run and return its path.
 
     Args:
-        folder: Of the run, with its `summary.json` and `metrics.jsonl`.
-        shown: Its programs and rows.
-        config: Resolved.
-        out: The file; `report.html` in the folder where None.
+        folder: The run folder, with its `summary.json` and `metrics.jsonl`.
+        shown: The programs and rows of the run.
+        config: The resolved configuration.
+        out: The file to write; by default `report.html` in the run folder.
 
     Raises:
         InputError: If the page would be too large.
@@ -54,7 +54,7 @@ def write_report(folder: RunFolder, shown: Shown, config: Config, out: Path | No
 
 
 def _values(folder: RunFolder, shown: Shown, config: Config) -> dict[str, Any]:
-    """Return what the template shows, as plain values."""
+    """Return the values for the template."""
     summary, history = _read(folder.summary), list(_lines(folder.metrics))
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
@@ -105,12 +105,12 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         try:
             yield json.loads(line)
-        except ValueError:  # an interruption may have cut off the last one
+        except ValueError:  # the last line may be truncated by an interruption
             return
 
 
 def _scored(shown: Shown, rows: ShownRows) -> str:
-    """Return a sentence on the rows of the scatter."""
+    """Return a description of the rows in the scatter plot."""
     counts = {name: rows.splits.count(name) for name in dict.fromkeys(rows.splits)}
     told = ", ".join(f"{count} {name} rows" for name, count in counts.items())
     sentences = [f"{told}, evenly spaced in their splits."]

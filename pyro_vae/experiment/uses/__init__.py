@@ -1,1 +1,1 @@
-"""Uses of a trained run: each reads a run folder and rows, and leaves a file."""
+"""Uses of a trained run: each reads a run folder and rows, and writes a file."""

@@ -1,4 +1,4 @@
-"""Rows denoised by a run, written to a file."""
+"""Denoising of rows by a run."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def denoise_to(
     seed: int = 0,
     device: str = "auto",
 ) -> str:
-    """Write the mean over particles of E[x | z], z ~ q(z | x~), of noisy rows x~, and return what was done in words.
+    """Write the mean over particles of E[x | z], z ~ q(z | x~), of noisy rows x~ and return a summary in words.
 
     Args:
-        folder: Of the run.
-        data: A file, a folder or the name of a data set; the run's test rows, corrupted as in its training, where None.
+        folder: The run folder.
+        data: A file, a folder or the name of a data set; by default the run's test rows, corrupted as in training.
         out: .npy, with the standard deviations as NAME.sd.npy beside it, .csv, .png or a folder of images.
         num_particles: Draws of z for each row.
-        seed: Of the draws.
+        seed: Seed of the draws.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If the run or the rows cannot be read, or the file not be written.
+        InputError: If the run or the rows cannot be read, or the file cannot be written.
     """
     used = open_rows(folder, data, device)
     output = Output.at(out, used.row_format)
@@ -71,7 +71,7 @@ def denoise_to(
     output.write_rows(after, row_format, picture, drawn=False, classes=classes)
     lines, written = [f"{len(after)} rows of {used.split.name}, mean over {num_particles} particles"], [out]
     if found.sd is None:
-        lines = [f"{len(after)} rows of {used.split.name}, one code a row, as of an autoencoder"]
+        lines = [f"{len(after)} rows of {used.split.name}, one code per row (autoencoder)"]
     elif output.kind == "array":
         written.append(out.with_suffix(".sd.npy"))
         spread = row_standard_deviations(row_format, found.sd).cpu().numpy() * stored_scale(

@@ -1,4 +1,4 @@
-"""Codes of rows under a run, written to a file."""
+"""Encoding of rows by a run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ __all__ = ["encode_to"]
 
 
 def encode_to(folder: Path, data: Path | None, out: Path, *, seed: int = 0, device: str = "auto") -> str:
-    """Write mean and standard deviation of q(z | x) of rows, and return what was done in words.
+    """Write mean and standard deviation of q(z | x) of rows and return a summary in words.
 
-    An array holds the means, shape (N, size of z), and a second one beside it, NAME.sd.npy, the standard deviations. A
-    table has a line a row: its number in the file, its id and its class where there are such, means, then standard
-    deviations.
+    A .npy file contains the means, shape (N, size of z); NAME.sd.npy beside it the standard deviations. A table has one
+    line per row: its index in the file, its id and class if known, the means, then the standard deviations.
 
     Args:
-        folder: Of the run.
-        data: A file, a folder or the name of a data set; the run's test rows where None.
-        out: .npy or .csv.
-        seed: Of draws, where moments have no formula.
+        folder: The run folder.
+        data: A file, a folder or the name of a data set; the run's test rows if None.
+        out: Output file, .npy or .csv.
+        seed: Seed of the draws for moments without a formula.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If the run or the rows cannot be read, or the file not be written.
+        InputError: If the run or the rows cannot be read, or the file cannot be written.
     """
     used = open_rows(folder, data, device)
     output = Output.at(out, used.row_format, ("array", "table"))
@@ -46,14 +45,14 @@ def encode_to(folder: Path, data: Path | None, out: Path, *, seed: int = 0, devi
             written.append(out.with_suffix(".sd.npy"))
             output.write_array(codes.sd.cpu().numpy(), written[-1])
     lines = [f"{len(codes.mean)} rows of {used.split.name}: {codes.mean.shape[1]} dimensions of z"]
-    lines += ["moments without a formula were estimated from 1000 draws a row"] if codes.drawn else []
+    lines += ["moments without a formula were estimated from 1000 draws per row"] if codes.drawn else []
     lines += [f"note: {note}" for note in (*used.notes, *_corrupted(used.run.guide))]
     return "\n".join([*lines, *(f"written: {path}" for path in written)])
 
 
 def _corrupted(guide: AmortizedGuide) -> list[str]:
     inputs = [module for module in guide.modules() if isinstance(module, CorruptedInput)]
-    told = "the guide saw corrupted rows, as in evaluation; --evaluation-input clean in training changes that"
+    told = "the guide was given corrupted rows, as in evaluation; train with --evaluation-input clean to change that"
     return [told] if any(module.evaluation != "clean" for module in inputs) else []
 
 
@@ -69,7 +68,7 @@ def _columns(used: RunInputs, data: Path | None, codes: Codes) -> dict[str, Any]
 
 
 def _ids(used: RunInputs, data: Path | None) -> dict[str, Any]:
-    """Return the column that identifies rows, where the run was trained with one and the file has it."""
+    """Return the id column if the run was trained with one and the file has it."""
     options = used.row_format.table_options
     path = Path(used.run.config.data.dataset) if data is None else data
     if options is None or not options.id_column or not (path.is_file() and is_table_file(path)):

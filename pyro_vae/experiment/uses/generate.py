@@ -1,4 +1,4 @@
-"""New rows of a run, written to a file."""
+"""Generation of new rows by a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pyro_vae.uses import generate_rows
 __all__ = ["generate_to"]
 
 COLUMNS, MOST = 10, 100
-"""Columns of a picture at most, and images."""
+"""Maximum number of columns and of images in a picture."""
 
 
 def generate_to(
@@ -38,20 +38,20 @@ def generate_to(
     seed: int = 0,
     device: str = "auto",
 ) -> str:
-    """Draw rows from a run, write them, and return what was done in words.
+    """Draw rows from a run, write them and return a summary in words.
 
     Args:
-        folder: Of the run.
-        out: .npy, .csv, .png or a folder of images.
-        num_rows: How many rows.
-        class_name: Name or number of the class; with None each class in turn, where the run has classes.
-        source: "prior" or "mixture", what z is drawn from; the run's own first choice where None.
+        folder: The run folder.
+        out: Output file, .npy, .csv or .png, or a folder of images.
+        num_rows: Number of rows.
+        class_name: Name or index of the class; with None all classes in turn, if the run has classes.
+        source: Distribution of z, "prior" or "mixture"; the run's first choice if None.
         values: "draws" of p(x | z), its "means", or "auto": means in pictures, draws in arrays and tables.
-        seed: Of all draws.
+        seed: Seed of all draws.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If an argument is out of range, the run cannot be read, or the file not be written.
+        InputError: If an argument is out of range, the run cannot be read, or the file cannot be written.
     """
     check_integer(num_rows, "-n")
     run = open_run(folder, device)

@@ -1,4 +1,4 @@
-"""Hidden pixels of images filled in by a run, written to files."""
+"""Inpainting of images by a run."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["HALVES", "hidden_entries", "inpaint_to"]
 
 HALVES = ("left", "right", "top", "bottom")
 SHOWN, SHOWN_DRAWS = 10, 4
-"""Images of a picture, and draws of each at most."""
+"""Maximum number of images in a picture, and of draws of each."""
 
 
 def hidden_entries(hide: str, data_shape: tuple[int, ...]) -> Tensor:
     """Return which entries of a row are hidden, bool (data_dim,).
 
     Args:
-        hide: One of `HALVES`, or the path of a .npy array of the shape (height, width) or `data_shape`, not 0 where an
-            image is hidden.
+        hide: One of `HALVES`, or the path of a .npy array of shape (height, width) or `data_shape` that is nonzero at
+            hidden pixels.
         data_shape: (height, width) or (channels, height, width).
 
     Raises:
-        InputError: If there is no such half or array, or nothing or all is hidden.
+        InputError: If there is no such half or array, or no or all pixels are hidden.
     """
     height, width = data_shape[-2:]
     mask = torch.zeros(height, width, dtype=torch.bool)
@@ -58,7 +58,7 @@ def hidden_entries(hide: str, data_shape: tuple[int, ...]) -> Tensor:
     flat = mask.expand(data_shape).flatten()
     check(
         bool(flat.any() and not flat.all()),
-        f"Expected --hide to hide some pixels and leave some; it hides {int(flat.sum())} of {len(flat)}.",
+        f"Expected --hide to hide some pixels but not all; it hides {int(flat.sum())} of {len(flat)}.",
     )
     return flat
 
@@ -89,21 +89,21 @@ def inpaint_to(
     seed: int = 0,
     device: str = "auto",
 ) -> str:
-    """Hide pixels of images, fill them in by a run, write the images, and return what was done in words.
+    """Hide pixels of images, fill them in by a run, write the images and return a summary in words.
 
     Args:
-        folder: Of the run, on images.
-        data: A file, a folder or the name of a data set; the run's test rows where None.
-        out: .npy, with .sd.npy, .draws.npy and .rows.csv beside it, .csv, .png or a folder of images.
+        folder: The run folder, on images.
+        data: A file, a folder or the name of a data set; the run's test rows if None.
+        out: Output file, .npy (with .sd.npy, .draws.npy and .rows.csv beside it), .csv or .png, or a folder of images.
         hide: As for `hidden_entries`.
-        num_rows: So many evenly spaced rows; where None all, in a picture ten.
+        num_rows: Number of evenly spaced rows; by default all, or ten in a picture.
         num_samples: Samples of z for each row.
-        num_draws: Completed images to draw for each row; a picture has four where 0.
-        seed: Of all noise.
+        num_draws: Completed images to draw for each row; a picture shows four if 0.
+        seed: Seed of all noise.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If the run is not on images, or something cannot be read or written.
+        InputError: If the run is not on images, or a file cannot be read or written.
     """
     used = open_rows(folder, data, device)
     row_format = used.row_format
@@ -135,7 +135,7 @@ def inpaint_to(
 
 
 def _without_noise(x: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Return rows with each entry in the middle of its level, where dequantization has put it anywhere on it."""
+    """Return dequantized rows with each entry moved to the middle of its level."""
     if not isinstance(preprocessing, Dequantize):
         return x
     return ((preprocessing.levels * x).floor() + 0.5) / preprocessing.levels
@@ -144,12 +144,12 @@ def _without_noise(x: Tensor, preprocessing: Preprocessing) -> Tensor:
 def _check_images(folder: Path, row_format: RowFormat) -> None:
     check(
         is_image(row_format),
-        f"Expected a run on images; {folder} was trained on rows of shape {row_format.data_shape}. Fill in the cells "
-        "of a table by scripts/impute.py.",
+        f"Expected a run on images; {folder} was trained on rows of shape {row_format.data_shape}. For tables "
+        "use scripts/impute.py.",
     )
     check(
         not isinstance(row_format.context, EntryContext),
-        f"Expected a run on whole images; in {folder} some pixels are context, from which it makes the others: see "
+        f"Expected a run on whole images; in {folder} some pixels are context for the others: see "
         "scripts/generate.py.",
     )
 
@@ -200,5 +200,5 @@ def _described(used: RunInputs, x: Tensor, hidden: Tensor, found: Imputation, nu
     return [
         f"{len(x)} rows of {used.split.name}, {used.split.description}; {int(hidden.sum())} of {len(hidden)} hidden",
         format_table(cells),
-        f"effective samples of {num_samples}: median {float(ess.median()):.0f}, least {float(ess.min()):.1f}",
+        f"effective samples of {num_samples}: median {float(ess.median()):.0f}, minimum {float(ess.min()):.1f}",
     ]

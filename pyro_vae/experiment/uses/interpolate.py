@@ -1,4 +1,4 @@
-"""Rows on the path between two codes under a run, written to a file."""
+"""Interpolation between two codes by a run."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def interpolate_to(
     num_steps: int = 11,
     device: str = "auto",
 ) -> str:
-    """Decode codes from that of one row, or the mean code of one class, to another, and return what was done in words.
+    """Decode codes on a path between two rows or the mean codes of two classes, and return a summary in words.
 
     Args:
-        folder: Of the run, whose latents are continuous.
-        data: A file, a folder or the name of a data set; the run's test rows where None.
-        out: .npy, .csv, .png or a folder of images.
-        rows: Numbers of two rows, counted from 0.
+        folder: The run folder, whose latents are continuous.
+        data: A file, a folder or the name of a data set; the run's test rows if None.
+        out: Output file, .npy, .csv or .png, or a folder of images.
+        rows: Indices of two rows, from 0.
         classes: Two classes, by name, in place of rows.
-        path: A name of `PATHS`.
-        num_steps: How many rows are made, both ends among them.
+        path: A key of `PATHS`.
+        num_steps: Number of rows including both ends.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If an argument is out of range, latents are discrete, or something cannot be read or written.
+        InputError: If an argument is out of range, latents are discrete, or a file cannot be read or written.
     """
     check(
         (rows is None) != (classes is None),
@@ -60,7 +60,7 @@ def interpolate_to(
     output = Output.at(out, used.row_format)
     check(
         used.run.config.model.latent == "gaussian",
-        f"Expected a run with continuous latents, between which there is a path; {folder} has --latent "
+        f"Expected a run with continuous latents, which interpolation needs; {folder} has --latent "
         f"{used.run.config.model.latent}.",
     )
     ends = _rows(used, rows) if rows is not None else _means_of_classes(used, classes or ("", ""))
@@ -91,12 +91,12 @@ _NAMES = {"line": "straight line", "circle": "great circle"}
 
 
 class _Ends(NamedTuple):
-    """Where a path begins and ends."""
+    """The two ends of a path."""
 
     codes: Tensor
     """Shape (2, size of z)."""
     context: tuple[Tensor, ...]
-    """Of the path: its first row is taken."""
+    """Context of the path: that of the first row."""
     title: str
 
 
@@ -104,7 +104,7 @@ def _rows(used: RunInputs, rows: tuple[int, int]) -> _Ends:
     count = len(used.split)
     check(
         all(0 <= row < count for row in rows),
-        f"Expected --rows from 0 to {count - 1}, as there are {count}; got {rows[0]} and {rows[1]}.",
+        f"Expected --rows from 0 to {count - 1}; got {rows[0]} and {rows[1]}.",
     )
     two = used.select(torch.tensor(rows).numpy())
     data = two.tensors()

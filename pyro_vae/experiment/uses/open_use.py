@@ -1,4 +1,4 @@
-"""A run that is to be used, with the rows that it is used on."""
+"""A run and the rows to use it on."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def open_run(folder: Path, device: str) -> Run:
 
 
 def format_of(run: Run, folder: Path) -> RowFormat:
-    """Return what the training rows were; of a run of version 0.1.0 from its data, which must be readable."""
+    """Return the format of the training rows; for runs of version 0.1.0 from their data, which must be readable."""
     return run.row_format or RowFormat.of(training_data(run, folder))
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Rows beside the run that is used on them.
+    """A run and the rows to use it on.
 
     Attributes:
         run: The run.
-        row_format: What its training rows were.
-        split: The rows, all with a class where the run has classes.
+        row_format: Format of its training rows.
+        split: The rows, all with a class if the run has classes.
         notes: Notes on their file.
     """
 
@@ -58,12 +58,12 @@ class RunInputs:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Names of the classes that labels are numbers of; None where labels are their own names."""
+        """Names of the classes that labels index; None if labels are names."""
         context = self.row_format.context
         return context.classes if isinstance(context, ClassContext) else self.row_format.class_names
 
     def labels(self) -> NDArray[Any] | None:
-        """Return the name of each row's class, or None where rows have no labels."""
+        """Return the class name of each row, or None without labels."""
         if self.split.labels is None:
             return None
         labels = self.split.labels.numpy()
@@ -73,17 +73,17 @@ class RunInputs:
 
 
 def open_rows(folder: Path, data: Path | None, device: str = "auto") -> RunInputs:
-    """Return a run and the rows that it is used on.
+    """Return a run and the rows to use it on.
 
-    Where the run has a class that may be missing, rows get the most probable one as context.
+    Rows without a class get the most probable one as context if the run is semi-supervised.
 
     Args:
-        folder: Of the run.
-        data: A file, a folder or the name of a data set; the run's test rows where None.
+        folder: The run folder.
+        data: A file, a folder or the name of a data set; the run's test rows if None.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If the run or the rows cannot be read, or do not fit.
+        InputError: If the run or the rows cannot be read, or do not match.
     """
     run = open_run(folder, device)
     row_format, split, notes = rows_of_run(run, folder, data)
@@ -95,15 +95,15 @@ def open_rows(folder: Path, data: Path | None, device: str = "auto") -> RunInput
 
 
 def class_number(row_format: RowFormat, name: str) -> int:
-    """Return the number of the class that is given by its name or number.
+    """Return the index of a class given by its name or index.
 
     Raises:
-        InputError: If the run has no classes, or no such one.
+        InputError: If the run has no classes, or no such class.
     """
     context = row_format.context
     if not isinstance(context, ClassContext):
         raise InputError(
-            "Expected no --class, as the run was not trained with --context label; leave it out, or take such a run."
+            "Expected no --class, as the run was not trained with --context label; leave it out, or use such a run."
         )
     classes = context.classes
     if name in classes:

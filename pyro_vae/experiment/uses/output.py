@@ -1,4 +1,4 @@
-"""Where rows that a run makes are written: a file or folder whose ending says what it is."""
+"""Output files and folders for rows; the ending selects the format."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def is_image(row_format: RowFormat) -> bool:
 
 
 def whole_rows(row_format: RowFormat, x: Tensor, context: tuple[Tensor, ...]) -> Tensor:
-    """Return whole rows, shape (N, D): x, beside the entries that are context where some are."""
+    """Return complete rows, shape (N, D): x together with entries that are context."""
     divided = row_format.context
     return divided.joined(x, context[0]) if isinstance(divided, EntryContext) else x
 
 
 def row_standard_deviations(row_format: RowFormat, sd: Tensor) -> Tensor:
-    """Return standard deviations of whole rows, shape (N, D), from those of x: 0 for entries that are context."""
+    """Return standard deviations of complete rows, shape (N, D): 0 for entries that are context."""
     divided = row_format.context
     if not isinstance(divided, EntryContext):
         return sd
@@ -49,7 +49,7 @@ def row_standard_deviations(row_format: RowFormat, sd: Tensor) -> Tensor:
 
 
 def range_of(row_format: RowFormat, x: Tensor) -> tuple[float, float]:
-    """Return what is black and what is full brightness: 0 and 1, or what floats outside of these span."""
+    """Return the values of black and full brightness: 0 and 1, or the range of floats outside of them."""
     if not isinstance(row_format.preprocessing, AsFloat | Centre):
         return (0.0, 1.0)
     low, high = float(x.min()), float(x.max())
@@ -61,7 +61,7 @@ class Output:
     """A file or folder to write rows to.
 
     Attributes:
-        path: Where.
+        path: The file or folder.
         kind: "array", "table", "picture" or "folder".
     """
 
@@ -73,12 +73,12 @@ class Output:
         """Return the output that a path names by its ending.
 
         Args:
-            path: It ends in .npy, .csv or .png; a folder has no ending.
-            row_format: Of the rows: pictures and folders are for images.
-            kinds: Those that there are here.
+            path: A path ending in .npy, .csv or .png, or a folder without an ending.
+            row_format: Format of the rows; pictures and folders are for images.
+            kinds: The kinds of output to allow.
 
         Raises:
-            InputError: If the ending is another, rows are no images, or the place cannot be written to.
+            InputError: If the ending is another, rows are not images, or the path cannot be written to.
         """
         images = is_image(row_format)
         possible = [kind for kind in kinds if images or kind not in ("picture", "folder")]
@@ -89,18 +89,18 @@ class Output:
         assert kind is not None
         check(
             path.parent.is_dir(),
-            f"Expected the folder {path.parent} of -o {path} to be there; it is not. Make it, or give another.",
+            f"Expected an existing folder {path.parent} for -o; it does not exist. Create it, or give another path.",
         )
         if kind == "folder":
             empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-            check(empty, f"Expected a new or empty folder for -o; {path} holds files, or is one.")
+            check(empty, f"Expected a new or empty folder for -o; {path} contains files, or is a file.")
         else:
             check(not path.is_dir(), f"Expected a file for -o; {path} is a folder.")
         return cls(path, kind)
 
     @property
     def is_shown(self) -> bool:
-        """Whether it is to be looked at: pictures, in a file or a folder."""
+        """Whether the output is pictures, in a file or a folder."""
         return self.kind in ("picture", "folder")
 
     def write_rows(
@@ -115,14 +115,14 @@ class Output:
         """Write rows, arrays and tables in the units of the training file, or a picture of them.
 
         Args:
-            rows: Whole rows, shape (N, D), in data units.
-            row_format: What the training rows were.
-            picture: Draws them.
-            drawn: Whether they are draws, which are whole numbers where the training rows are; not means.
-            classes: Numbers of their classes, shape (N,), which a table gets a column of, where the run has classes.
+            rows: Complete rows, shape (N, D), in data units.
+            row_format: Format of the training rows.
+            picture: Draws the rows.
+            drawn: Whether rows are draws rather than means; draws are whole numbers if the training rows are.
+            classes: Class indices, shape (N,), for a column of the table; None if the run has no classes.
 
         Raises:
-            StorageError: If it cannot be written; what stood there before is unchanged.
+            StorageError: If it cannot be written; an existing file is then unchanged.
         """
         if self.kind == "array":
             stored = in_stored_units(rows, row_format.preprocessing, drawn=drawn)
@@ -140,12 +140,12 @@ class Output:
                 write_images(folder, rows, row_format.data_shape, value_range=range_of(row_format, rows))
 
     def write_array(self, array: NDArray[Any], path: Path | None = None) -> None:
-        """Write an array as .npy, to a path beside the output's where given."""
+        """Write an array as .npy, to `path` if given."""
         with write_atomically(path or self.path) as temporary, temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 
     def write_table(self, columns: Mapping[str, Any], row_format: RowFormat | None = None) -> None:
-        """Write columns by name as text, with the separator and decimal mark that the training file was given with."""
+        """Write columns by name as text, with the separator and decimal mark of the training file."""
         import pandas as pd
 
         options = row_format and row_format.table_options
@@ -158,7 +158,7 @@ class Output:
 
 
 def _columns(rows: Tensor, row_format: RowFormat, drawn: bool, classes: Tensor | None) -> dict[str, Any]:
-    """Return the columns of a table by name: levels as text, counts as whole numbers where they are draws."""
+    """Return the columns of a table by name: levels as text, drawn counts as whole numbers."""
     stored = in_stored_units(rows, row_format.preprocessing, drawn=drawn)
     names = row_format.column_names or tuple(f"x{number}" for number in range(stored.shape[1]))
     columns: dict[str, Any] = {}
