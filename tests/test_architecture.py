@@ -49,7 +49,7 @@ def test_positions_are_pixels_or_columns():
     assert [num_positions(shape) for shape in SHAPES] == [24, 24, 24, 8]
     color = GaussianLikelihood(torch.zeros(24), torch.ones(24), 0.1)
     assert [color.outputs_per_position(shape) for shape in SHAPES] == [2, 2, 2, 6]
-    with pytest.raises(InputError, match=r"a shape of 24 entries, as the rows have; got \(5, 5\)"):
+    with pytest.raises(InputError, match=r"a shape of 24 entries, as many as a row has; got \(5, 5\)"):
         color.outputs_per_position((5, 5))
 
 

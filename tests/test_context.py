@@ -556,7 +556,7 @@ BAD_CALLS = {
     "in reconstruct": (lambda m, g: m.reconstruct(X, g, 500), "the number 500. .* by name: batch_size=500"),
     "pseudo-inputs": (
         lambda m, g: VampPrior(g, X[:3]),
-        "a guide of x alone, because pseudo-inputs have no context",
+        "a guide without context, because pseudo-inputs have none",
     ),
     "a split's": (lambda m, g: as_split(X, Y[:3]), "context 1 with one entry for each of the 60 test rows"),
     "a prior without a size": (

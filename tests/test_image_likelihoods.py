@@ -313,7 +313,7 @@ def test_a_black_pixel_starts_black():
         (lambda: DiscretizedLogisticLikelihood(torch.zeros(3), torch.ones(2), 4), "one shape"),
         (
             lambda: LogisticMixtureLikelihood(torch.zeros(3), torch.ones(3), 4, (3, 2, 2)),
-            r"data_shape of 3 entries, as mean has; got \(3, 2, 2\)",
+            r"data_shape of 3 entries, as many as mean has; got \(3, 2, 2\)",
         ),
         (lambda: LogisticMixtureLikelihood(torch.zeros(3), torch.ones(3), 4, (3,), 0), "num_components"),
         (lambda: ContinuousBernoulliLikelihood(torch.tensor([1.5]), torch.ones(1)), r"values in \[0, 1\]"),

@@ -1,1 +1,1 @@
-"""Distributions that torch and Pyro lack, and invertible maps."""
+"""Distributions missing from torch and Pyro, and invertible maps."""

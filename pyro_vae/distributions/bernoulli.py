@@ -1,4 +1,4 @@
-"""A Bernoulli distribution whose log-probability takes fewer passes over memory."""
+"""A Bernoulli distribution with a faster log-probability."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["LogitBernoulli"]
 
 
 class LogitBernoulli(dist.Bernoulli):
-    """Pyro's Bernoulli, its log-probability in fewer passes over memory: beside the networks it is what costs."""
+    """Pyro's Bernoulli with fewer passes over memory in `log_prob`, the largest cost besides the networks."""
 
     @property
     def mode(self) -> Tensor:
-        """The more probable value; 1 where both are alike, for which torch has NaN."""
+        """The more probable value; 1 for equal probabilities, where torch returns NaN."""
         return (self.logits >= 0).to(self.logits.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:

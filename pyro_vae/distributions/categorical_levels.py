@@ -14,16 +14,16 @@ __all__ = ["CategoricalLevels"]
 
 
 class CategoricalLevels(TorchDistribution):
-    """Integer levels 0, 1 / (levels - 1), ..., 1, each with a probability of its own.
+    """Integer levels 0, 1 / (levels - 1), ..., 1, each with its own probability.
 
-    The levels are the last dimension but one, as a decoder of images gives them: torch's own Categorical wants them
-    last, which is a transposed copy of the largest tensor that there is.
+    Levels are the second-to-last dimension, as in the output of an image decoder. torch's Categorical expects them
+    last, which would need a transposed copy of the largest tensor.
 
     Args:
         logits: Shape (..., levels, columns), up to a constant for each column.
     """
 
-    arg_constraints = {"logits": constraints.real}  # noqa: RUF012 (torch's own way)
+    arg_constraints = {"logits": constraints.real}  # noqa: RUF012 (as in torch)
     has_rsample = False
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
@@ -32,7 +32,7 @@ class CategoricalLevels(TorchDistribution):
 
     @property
     def levels(self) -> int:
-        """How many levels there are."""
+        """Number of levels."""
         return self.logits.shape[-2]
 
     @property
@@ -58,8 +58,8 @@ class CategoricalLevels(TorchDistribution):
         return chosen - logits.logsumexp(-2)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as torch has it)
-        """Draw a level for each column, by the largest of its logits plus Gumbel noise."""
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as in torch)
+        """Draw a level for each column by the Gumbel-max method."""
         logits = self.logits.expand(*sample_shape, *self.logits.shape)
         level = (logits - torch.empty_like(logits).exponential_().log()).argmax(-2)
         return level.to(logits.dtype) / max(self.levels - 1, 1)

@@ -1,4 +1,4 @@
-"""What a discrete z is made of: so many variables, and their distribution from logits."""
+"""Discrete latent variables and their distribution given logits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Bernoullis", "Categoricals", "DiscreteVariables"]
 
 
 class DiscreteVariables(Protocol):
-    """Independent discrete variables, which make up z."""
+    """Independent discrete variables of z."""
 
     @property
     def width(self) -> int:
-        """Numbers in z, and logits of its distribution."""
+        """Number of elements of z and of logits."""
 
     def __call__(self, logits: Tensor) -> dist.TorchDistribution:
         """Return their distribution, event shape (width,), for logits of shape (..., width)."""
@@ -28,14 +28,14 @@ class DiscreteVariables(Protocol):
 
 @dataclass(frozen=True)
 class Categoricals:
-    """`count` categorical variables of `states` states; z holds their one-hot codes side by side.
+    """`count` categorical variables of `states` states; z is the concatenation of their one-hot codes.
 
     Args:
-        count: How many variables.
-        states: States of each, at least 2.
+        count: Number of variables.
+        states: Number of states of each variable, at least 2.
 
     Raises:
-        InputError: If a number is no whole one, or too small.
+        InputError: If a number is not an integer, or too small.
     """
 
     count: int
@@ -47,7 +47,7 @@ class Categoricals:
 
     @property
     def width(self) -> int:
-        """Numbers in z, and logits of its distribution."""
+        """Number of elements of z and of logits."""
         return self.count * self.states
 
     def __call__(self, logits: Tensor) -> dist.TorchDistribution:
@@ -57,13 +57,13 @@ class Categoricals:
 
 @dataclass(frozen=True)
 class Bernoullis:
-    """`count` variables of two states; z holds a 0 or a 1 for each.
+    """`count` variables of two states; z has a 0 or 1 for each.
 
     Args:
-        count: How many variables.
+        count: Number of variables.
 
     Raises:
-        InputError: If the number is not a positive whole one.
+        InputError: If the number is not a positive integer.
     """
 
     count: int
@@ -73,7 +73,7 @@ class Bernoullis:
 
     @property
     def width(self) -> int:
-        """Numbers in z, and logits of its distribution."""
+        """Number of elements of z and of logits."""
         return self.count
 
     def __call__(self, logits: Tensor) -> dist.TorchDistribution:

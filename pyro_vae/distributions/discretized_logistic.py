@@ -13,16 +13,16 @@ from pyro_vae._compat import validate_sample
 __all__ = ["DiscretizedLogistic", "OnLevels", "censored_mean", "level_log_prob", "level_number", "to_levels"]
 
 MOST_SUMMED = 1024
-"""Levels up to which a mean is summed exactly."""
+"""Maximum number of levels for which a mean is summed exactly."""
 NEARNESS = 0.01
-"""How far, in levels, float32 may lie from one: rounding of 65 536 levels is below it, noise between levels is not."""
+"""Tolerance of float32 values in levels: above the rounding of 65 536 levels, below the noise between levels."""
 
 
 class OnLevels(Constraint):
     """The values 0, 1 / (levels - 1), ..., 1.
 
     Args:
-        levels: How many there are.
+        levels: Number of levels.
     """
 
     is_discrete = True
@@ -41,7 +41,7 @@ class OnLevels(Constraint):
 
 
 def level_number(value: Tensor, levels: int) -> Tensor:
-    """Return which level each value is, int64 from 0 to levels - 1."""
+    """Return the level index of each value, int64 from 0 to levels - 1."""
     return (value * (levels - 1)).round().long()
 
 
@@ -52,21 +52,21 @@ def to_levels(value: Tensor, levels: int) -> Tensor:
 
 
 def level_log_prob(value: Tensor, loc: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Return the log-probability of levels under a logistic distribution; the lowest and highest take its tails.
+    """Return the log-probability of levels under a logistic distribution; the lowest and highest include its tails.
 
-    With F the distribution function of Logistic(loc, scale) and h half the distance of two levels it is log F(x + h)
-    at the lowest level, log(1 - F(x - h)) at the highest, and else (Salimans et al. 2017, equation 2)
+    With F the distribution function of Logistic(loc, scale) and h half the distance between levels it is log F(x + h)
+    at the lowest level, log(1 - F(x - h)) at the highest, and otherwise (Salimans et al. 2017, equation 2)
 
         log(F(x + h) - F(x - h)) = log sigmoid(a) + log sigmoid(-b) + log(1 - exp(b - a)),
 
-    a and b being (x + h - loc) / scale and (x - h - loc) / scale: no difference of nearly equal numbers is taken, in
-    the value or in its gradient.
+    with a = (x + h - loc) / scale and b = (x - h - loc) / scale. This avoids cancellation in the value and in its
+    gradient.
 
     Args:
         value: Levels, in [0, 1].
-        loc: Of the logistic distributions, in the unit of the values.
+        loc: Locations of the logistic distributions, in the unit of the values.
         scale: Their scales, above 0; the standard deviation is pi / sqrt(3) times as large.
-        levels: How many there are.
+        levels: Number of levels.
     """
     step, level = 1 / max(levels - 1, 1), value * (levels - 1)
     rate = scale.reciprocal()
@@ -81,11 +81,11 @@ def level_log_prob(value: Tensor, loc: Tensor, scale: Tensor, levels: int) -> Te
 
 
 def censored_mean(loc: Tensor, scale: Tensor) -> Tensor:
-    """Return the mean of logistic variables with what lies outside of [0, 1] moved to its ends.
+    """Return the mean of logistic variables clamped to [0, 1].
 
-    `integral of sigmoid((loc - t) / scale) over t in [0, 1]`. The mean of the discretized variable is the sum at the
-    midpoints between levels in place of the integral: at scales of 0.1, 0.5 and 1 levels it is at most 0.2, 0.03 and
-    0.02 levels off.
+    `integral of sigmoid((loc - t) / scale) over t in [0, 1]`. The mean of the discretized variable is the
+    corresponding sum over the midpoints between levels; for scales of 0.1, 0.5 and 1 levels the error is at most 0.2,
+    0.03 and 0.02 levels.
     """
     return scale * (softplus(loc / scale) - softplus((loc - 1) / scale))
 
@@ -96,10 +96,10 @@ class DiscretizedLogistic(TorchDistribution):
     Args:
         loc: Location, in the unit of the levels.
         scale: Scale of the logistic distribution, above 0.
-        levels: How many there are.
+        levels: Number of levels.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (torch's own way)
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (as in torch)
     has_rsample = False
 
     def __init__(self, loc: Tensor, scale: Tensor, levels: int, validate_args: bool | None = None) -> None:
@@ -122,15 +122,15 @@ class DiscretizedLogistic(TorchDistribution):
         return level_log_prob(value, self.loc, self.scale, self.levels)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as torch has it)
-        """Draw logistic variables and move each to the nearest level."""
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as in torch)
+        """Draw logistic variables and round each to the nearest level."""
         shape = self.shape(sample_shape)
         noise = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device).logit()
         return to_levels(self.loc + self.scale * noise, self.levels)
 
     @property
     def mean(self) -> Tensor:
-        """`sum over k of P(x >= k / (levels - 1)) / (levels - 1)`; of more than 1024 levels `censored_mean`."""
+        """`sum over k of P(x >= k / (levels - 1)) / (levels - 1)`; `censored_mean` for more than 1024 levels."""
         if self.levels > MOST_SUMMED:
             return censored_mean(self.loc, self.scale)
         span, rate = max(self.levels - 1, 1), self.scale.reciprocal()

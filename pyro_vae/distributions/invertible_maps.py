@@ -1,4 +1,4 @@
-"""Invertible maps of z, for guides and priors: Pyro's conditional transforms, started near the identity."""
+"""Invertible maps of z for guides and priors: Pyro's conditional transforms, initialized near the identity."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["inverse_autoregressive", "spline_autoregressive"]
 BINS = 8
 """Of a spline."""
 SMALLEST_BIN = 0.02
-"""The smallest width and height of a spline's bin, as shares of all bins' together."""
+"""Minimum width and height of a spline bin, relative to the total of all bins."""
 STEEPEST = 10.0
-"""The largest slope at a spline's knot; its inverse is the smallest."""
+"""Maximum slope at a spline knot; the minimum is its inverse."""
 SMALLEST_PART = 0.12
-"""The smallest part of a bin on either side of the point that divides it."""
+"""Minimum fraction of a bin on either side of its dividing point."""
 
 
 class _ModulatedNetwork(ConditionalAutoRegressiveNN):
-    """Pyro's masked network, but the context multiplies hidden layers too, `f((W h + b) (1 + V c))`.
+    """Pyro's masked network, with hidden layers also multiplied by a function of the context, `f((W h + b) (1 + V c))`.
 
     The first h is context and input, as in Pyro's; the factor is that of Perez et al. (2018). A context that is only
     added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and with them the
@@ -91,8 +91,8 @@ def inverse_autoregressive(
     Args:
         latent_dim: Size of z, at least 2.
         context_dim: Size of the context.
-        hidden: Widths of each map's masked network; at least `latent_dim` is taken.
-        num_maps: How many.
+        hidden: Widths of each map's masked network, at least `latent_dim`.
+        num_maps: Number of maps.
 
     Raises:
         InputError: If a number is out of range.
@@ -117,8 +117,8 @@ class _Spline(transforms.ConditionalSplineAutoregressive):
 def _bounded(widths: Tensor, heights: Tensor, slopes: Tensor, parts: Tensor) -> tuple[Tensor, ...]:
     """Return raw parameters of a spline, of shape (..., number, latent_dim) each, within the bounds.
 
-    Pyro takes the softmax of widths and heights, the softplus of slopes and the sigmoid of parts. Those within the
-    bounds stay as they are.
+    Pyro takes the softmax of widths and heights, the softplus of slopes and the sigmoid of parts. Values within the
+    bounds are unchanged.
     """
     smallest = math.log(SMALLEST_BIN)
     widths, heights = (
@@ -132,18 +132,18 @@ def _bounded(widths: Tensor, heights: Tensor, slopes: Tensor, parts: Tensor) -> 
 def spline_autoregressive(
     latent_dim: int, context_dim: int, hidden: Sequence[int] = (256,), num_maps: int = 2, bound: float = 4.0
 ) -> list[transforms.ConditionalTransformModule]:
-    """Return maps that bend each dimension by a monotone rational spline (Dolatabadi et al. 2020; Durkan et al. 2019).
+    """Return monotone rational splines of each dimension (Dolatabadi et al. 2020; Durkan et al. 2019).
 
-    The spline of a dimension is seen from those before it and a context; beyond `bound` it is the identity, near
-    which it also starts. Bins are no smaller and slopes no steeper than the constants of this module say: where a
-    spline is nearly flat, single precision cannot tell the points that it was given from what it made of them.
+    The spline of a dimension depends on the previous dimensions and a context. Beyond `bound` it is the identity, near
+    which it is also initialized. The constants of this module bound bin sizes and slopes, since nearly flat splines
+    cannot be inverted in single precision.
 
     Args:
         latent_dim: Size of z, at least 2.
         context_dim: Size of the context.
-        hidden: Widths of each map's masked network; at least `latent_dim` is taken.
-        num_maps: How many.
-        bound: Where the spline ends, in standard deviations of the noise.
+        hidden: Widths of each map's masked network, at least `latent_dim`.
+        num_maps: Number of maps.
+        bound: Range of the spline, in standard deviations of the noise.
 
     Raises:
         InputError: If a number is out of range.

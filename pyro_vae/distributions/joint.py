@@ -1,4 +1,4 @@
-"""Several latent variables as one vector, drawn one given another."""
+"""A joint distribution of several latent variables as one vector."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 __all__ = ["JointDistribution", "Take"]
 
 Take = Callable[[str, Any], Tensor]
-"""Takes the name of a variable and its distribution; gives a value, such as `pyro.sample`."""
+"""Function from the name of a variable and its distribution to a value, such as `pyro.sample`."""
 _ONE = torch.Size()
 
 
 class JointDistribution(TorchDistribution):
-    """`z = (z1, z2, ...)` joined, each variable drawn from its distribution given those drawn before it.
+    """`z = (z1, z2, ...)`, each variable drawn from its distribution given the previously drawn ones.
 
     Args:
         program: Calls its argument, a `Take`, with each variable in turn, and returns z, shape (..., sum of `sizes`).
-        sizes: By variable its size, in their order in z.
-        batch_shape: Of the distribution of the variable that is drawn first.
+        sizes: Size of each variable, in their order in z.
+        batch_shape: Batch shape of the first variable's distribution.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -39,11 +39,11 @@ class JointDistribution(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Each variable's mean given the means of those drawn before it, joined; of linear means E[z]."""
+        """Each variable's mean given the means of the previous ones; E[z] if means are linear."""
         return self.program(lambda _, q: q.mean)
 
     def rsample(self, sample_shape: torch.Size = _ONE) -> Tensor:
-        """Return z with its gradients, shape (*sample_shape, *batch_shape, size)."""
+        """Return z with gradients, shape (*sample_shape, *batch_shape, size)."""
         shapes = iter([torch.Size(sample_shape)])
         return self.program(lambda _, q: q.rsample(next(shapes, _ONE)))
 

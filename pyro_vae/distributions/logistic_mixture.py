@@ -1,4 +1,4 @@
-"""Mixtures of discretized logistics for pixels, whose channels depend on one another."""
+"""Mixtures of discretized logistics for pixels with dependent channels."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from pyro_vae.distributions.discretized_logistic import OnLevels, censored_mean,
 __all__ = ["LogisticMixture"]
 
 NUM_POINTS = 16
-"""Points by which the mean of a channel is averaged over the earlier ones."""
+"""Number of quadrature points for the mean of a channel over the earlier ones."""
 
 
 class LogisticMixture(TorchDistribution):
-    """Pixels of integer levels on [0, 1]: K components a pixel, channels linear in the earlier ones.
+    """Pixels of integer levels on [0, 1]: K components per pixel, channels linear in the earlier ones.
 
     `P(x) = prod_p sum_k w_kp prod_c P(x_cp | loc_kcp + sum_{j<c} a_kcjp (x_jp - centre_jp), scale_kcp)`, a discretized
     logistic (`level_log_prob`) for each channel c of pixel p (Salimans et al. 2017, equations 1 to 3).
 
     Args:
-        logits: Of the weights, shape (..., K, positions), up to a constant for each position.
+        logits: Logits of the weights, shape (..., K, positions), up to a constant for each position.
         loc: Locations, shape (..., K, channels, positions).
-        scale: Scales, above 0, of that shape.
+        scale: Scales, above 0, same shape as `loc`.
         coefficients: Shape (..., K, channels (channels - 1) / 2, positions), of the pairs (1, 0), (2, 0), (2, 1) ...
-        centre: What channels are counted from where others depend on them, shape (channels, positions).
-        levels: How many levels there are.
+        centre: Offset of channels where others depend on them, shape (channels, positions).
+        levels: Number of levels.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (torch's own way)
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (as in torch)
     has_rsample = False
 
     def __init__(
@@ -79,7 +79,7 @@ class LogisticMixture(TorchDistribution):
         return joint.logsumexp(-2)
 
     def locations(self, channels: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield the location of each channel, shape (..., K, positions), given those before it.
+        """Yield the location of each channel, shape (..., K, positions), given the previous channels.
 
         Args:
             channels: Values, each (..., 1, positions).
@@ -87,13 +87,13 @@ class LogisticMixture(TorchDistribution):
         return self._locations(self.loc, self.coefficients, channels)
 
     def _locations(self, loc: Tensor, coefficients: Tensor, channels: Sequence[Tensor]) -> Iterator[Tensor]:
-        """Yield the location of each channel, given those before it.
+        """Yield the location of each channel, given the previous channels.
 
         Args:
             loc: Shape (..., K, channels, positions).
             coefficients: Shape (..., K, channels (channels - 1) / 2, positions).
-            channels: Values, each (..., K or 1, positions); channel c is read only after its location was taken, so the
-                list may grow meanwhile.
+            channels: Values, each (..., K or 1, positions); channel c is read after its location is yielded, so the
+                list may grow during iteration.
         """
         for c in range(len(self.centre)):
             shift = loc[..., c, :]
@@ -102,8 +102,8 @@ class LogisticMixture(TorchDistribution):
             yield shift
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as torch has it)
-        """Draw a component for each pixel, by Gumbel noise, then channel by channel."""
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as in torch)
+        """Draw a component for each pixel (Gumbel-max), then channel by channel."""
         logits = self.logits.expand(*sample_shape, *self.logits.shape)
         component = (
             (logits - torch.empty_like(logits).exponential_().log()).argmax(-2, keepdim=True).unsqueeze(-2)
@@ -127,8 +127,8 @@ class LogisticMixture(TorchDistribution):
     def mean(self) -> Tensor:
         """The mean, shape (..., channels * positions).
 
-        The mean of a channel given the earlier ones is `censored_mean`. It is averaged over these at 16 Sobol points in
-        place of all their levels.
+        The mean of a channel given the earlier ones is `censored_mean`. It is averaged over the earlier
+        channels at 16 Sobol points.
         """
         weights, scales = self.logits.softmax(-2), self.scale.unbind(-2)
         means = [torch.zeros_like(scale) for scale in scales]
@@ -143,7 +143,7 @@ class LogisticMixture(TorchDistribution):
 
 
 def _sobol_points(dims: int) -> Tensor:
-    """Return points of (0, 1)^dims, each coordinate at the midpoints of equal cells; one point where there is none."""
+    """Return points of (0, 1)^dims, each coordinate at the midpoints of equal cells; one point if `dims` is 0."""
     if dims == 0:
         return torch.empty(1, 0)
     return torch.quasirandom.SobolEngine(dims).draw(NUM_POINTS) + 0.5 / NUM_POINTS

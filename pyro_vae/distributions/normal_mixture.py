@@ -1,4 +1,4 @@
-"""A mixture of diagonal normals whose density is one matrix product."""
+"""A mixture of diagonal normals with a density by one matrix product."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["NormalMixture"]
 
 
 class NormalMixture(dist.MixtureSameFamily):
-    """A mixture of diagonal normals, the same for every row, whose densities are one matrix product.
+    """A mixture of diagonal normals, the same for every row, with a density by one matrix product.
 
-    `log N(z; m, diag(s^2)) = (s^-2 m) . z - 1/2 s^-2 . z^2 + c` for all z and all K normals at once: no tensor of
-    K times z's size is made. In double precision, since the squares cancel where s is small beside m.
+    `log N(z; m, diag(s^2)) = (s^-2 m) . z - 1/2 s^-2 . z^2 + c` for all z and all K normals at once, without a
+    tensor of K times the size of z. Computed in double precision, since the squares cancel if s is small compared to m.
     """
 
     support = dist.constraints.real_vector

@@ -1,4 +1,4 @@
-"""Several categorical variables as one flat vector of one-hot codes."""
+"""Several categorical variables as one vector of one-hot codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONE = torch.Size()
 
 
 class _OneHotCodes(constraints.Constraint):
-    """Vectors that hold `count` one-hot codes of `states` entries each."""
+    """Vectors of `count` one-hot codes of `states` entries each."""
 
     is_discrete = True
     event_dim = 1
@@ -28,7 +28,7 @@ class _OneHotCodes(constraints.Constraint):
         self.count, self.states = count, states
 
     def check(self, value: Tensor) -> Tensor:
-        """Return which vectors are such codes, shape (...)."""
+        """Return which vectors are valid codes, shape (...)."""
         if value.shape[-1] != self.count * self.states:
             return value.new_zeros(value.shape[:-1], dtype=torch.bool)
         code = value.unflatten(-1, (self.count, self.states))
@@ -39,22 +39,22 @@ class _OneHotCodes(constraints.Constraint):
 
 @functools.cache
 def _support(count: int, states: int) -> _OneHotCodes:
-    """Return one object for each shape, so that equal supports are known to be equal."""
+    """Return a cached object for each shape, so that equal supports are identical."""
     return _OneHotCodes(count, states)
 
 
 class OneHotCode(dist.TorchDistribution):
-    """D independent categorical variables of S states; a value is their one-hot codes side by side, D S numbers.
+    """D independent categorical variables of S states; a value is their concatenated one-hot codes.
 
     `log p(z) = sum_d sum_s z_ds log softmax(logits_d)_s`.
 
     Args:
         logits: Log-probabilities up to a constant, shape (..., D, S).
         validate_args: As in torch.
-        normalised: Whether the constant is 0.
+        normalised: Whether the logits are normalized.
     """
 
-    arg_constraints = {"logits": constraints.independent(constraints.real, 2)}  # noqa: RUF012 (torch's own way)
+    arg_constraints = {"logits": constraints.independent(constraints.real, 2)}  # noqa: RUF012 (as in torch)
 
     def __init__(
         self, logits: Tensor, validate_args: bool | None = None, *, normalised: bool = False
@@ -65,12 +65,12 @@ class OneHotCode(dist.TorchDistribution):
 
     @property
     def count(self) -> int:
-        """How many variables, D."""
+        """Number of variables, D."""
         return self.logits.shape[-2]
 
     @property
     def states(self) -> int:
-        """States of each variable, S."""
+        """Number of states of each variable, S."""
         return self.logits.shape[-1]
 
     @property
@@ -90,7 +90,7 @@ class OneHotCode(dist.TorchDistribution):
 
     @property
     def variance(self) -> Tensor:
-        """Of each number of z, shape (..., D S)."""
+        """Variance of each element of z, shape (..., D S)."""
         return self.mean * (1 - self.mean)
 
     @property
@@ -108,9 +108,9 @@ class OneHotCode(dist.TorchDistribution):
         return value.unflatten(-1, (self.count, self.states))
 
     def sample(self, sample_shape: torch.Size = _ONE) -> Tensor:
-        """Draw codes, shape (*sample_shape, ..., D S), by the largest of logits and Gumbel noise (Gumbel 1954).
+        """Draw codes, shape (*sample_shape, ..., D S), by the Gumbel-max method (Gumbel 1954).
 
-        Elementwise operations only, which compile on every device.
+        Uses elementwise operations only, which compile on every device.
         """
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.logits.shape

@@ -1,4 +1,4 @@
-"""A point mass at a reconstruction: x without noise."""
+"""A point mass at a reconstruction."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Reconstructed"]
 
 
 class Reconstructed(dist.Delta):
-    """A point mass at the reconstruction of each row, with what an error needs beside it.
+    """A point mass at the reconstruction of each row, with unit and logits for error functions.
 
     Args:
         value: The reconstruction, shape (..., data_dim), in data units.
-        unit: What differences from x are divided by, shape (data_dim,); None leaves them in data units.
-        logits: Of the values, where they are shares in (0, 1), shape (..., data_dim).
+        unit: Unit of differences from x, shape (data_dim,); None for data units.
+        logits: Logits of values in (0, 1), shape (..., data_dim), or None.
     """
 
     def __init__(self, value: Tensor, unit: Tensor | None = None, logits: Tensor | None = None) -> None:

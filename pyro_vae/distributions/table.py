@@ -1,4 +1,4 @@
-"""A row of a table: columns of different kinds, independent of one another, of which some entries are missing."""
+"""Distribution of rows of tables with columns of different kinds and missing entries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Block", "Levels", "TableDistribution"]
 
 
 class Levels(dist.Categorical):
-    """A categorical distribution over the numbers of levels, 0 to K - 1, given as floats.
+    """A categorical distribution over level indices 0 to K - 1 as floats.
 
     Args:
         logits: Shape (..., K).
-        ordered: Whether the levels have an order, so that their numbers have a mean.
+        ordered: Whether the levels are ordered, so that the mean index is meaningful.
     """
 
     def __init__(self, logits: Tensor, ordered: bool) -> None:
@@ -31,18 +31,18 @@ class Levels(dist.Categorical):
         return Levels(self.logits.expand(*batch_shape, self.logits.shape[-1]), self.ordered)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-probability of each number of a level."""
+        """Return the log-probability of each level index."""
         return super().log_prob(value.long().clamp(0, self.logits.shape[-1] - 1))
 
     @property
     def mean(self) -> Tensor:
-        """The mean number of ordered levels; the number of the most probable level where they have no order."""
+        """The mean index of ordered levels; the index of the most probable level otherwise."""
         numbers = torch.arange(self.logits.shape[-1], dtype=self.logits.dtype, device=self.logits.device)
         return (self.probs * numbers).sum(-1) if self.ordered else self.logits.argmax(-1).to(self.logits)
 
     @property
     def variance(self) -> Tensor:
-        """The variance of the number of the level; NaN where the levels have no order."""
+        """The variance of the level index; NaN for unordered levels."""
         if not self.ordered:
             return torch.full_like(self.logits[..., 0], torch.nan)
         numbers = torch.arange(self.logits.shape[-1], dtype=self.logits.dtype, device=self.logits.device)
@@ -53,15 +53,15 @@ class Block(NamedTuple):
     """Columns of one kind, whose entries are independent given z."""
 
     columns: tuple[int, ...]
-    """Their places in a row."""
+    """Column indices."""
     p: Any
     """Their distribution, batch shape (..., number of columns)."""
     inside: float
-    """A value of its support, which stands in for missing entries while it is evaluated."""
+    """A value of the support, used in place of missing entries."""
 
 
 class _ObservedInSupport(Constraint):
-    """Each entry lies in the support of its column, or is missing."""
+    """Rows whose entries are in the support of their column or missing."""
 
     event_dim = 1
 
@@ -70,7 +70,7 @@ class _ObservedInSupport(Constraint):
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        """Return whether all entries of each row do, shape (...) for (..., D)."""
+        """Return whether each row is in the support, shape (...) for (..., D)."""
         inside = [
             value[..., list(block.columns)].isnan() | block.p.support.check(value[..., list(block.columns)])
             for block in self.blocks
@@ -79,15 +79,15 @@ class _ObservedInSupport(Constraint):
 
 
 class TableDistribution(TorchDistribution):
-    """`p(x) = prod_j p_j(x_j)` over the observed entries j of a row; NaN marks those that are missing.
+    """`p(x) = prod_j p_j(x_j)` over the observed entries j of a row; missing entries are NaN.
 
-    As entries are independent, leaving some out gives the exact marginal of the others.
+    Entries are independent, so leaving some out gives the exact marginal of the others.
 
     Args:
-        blocks: Columns by kind; each column of the D in one of them.
+        blocks: Columns by kind; each of the D columns is in one block.
     """
 
-    arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012 (torch's own way)
+    arg_constraints: dict[str, Constraint] = {}  # noqa: RUF012 (as in torch)
     has_rsample = False
 
     def __init__(self, blocks: Sequence[Block], validate_args: bool | None = None) -> None:
@@ -99,7 +99,7 @@ class TableDistribution(TorchDistribution):
 
     @property
     def support(self) -> Constraint:
-        """Rows whose observed entries lie in the supports of their columns."""
+        """Rows whose observed entries are in the supports of their columns."""
         return _ObservedInSupport(self.blocks)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> TableDistribution:
@@ -110,7 +110,7 @@ class TableDistribution(TorchDistribution):
         )
 
     def cell_log_prob(self, value: Tensor) -> Tensor:
-        """Return the log-density or log-probability of each entry, shape (..., D), nats; 0 where it is missing."""
+        """Return the log-density or log-probability of each entry, shape (..., D), nats; 0 if it is missing."""
 
         def of_block(block: Block) -> Tensor:
             cells = value[..., list(block.columns)]
@@ -125,21 +125,21 @@ class TableDistribution(TorchDistribution):
         return self.cell_log_prob(value).sum(-1)
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as torch has it)
-        """Draw whole rows, shape (*sample_shape, *batch_shape, D)."""
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (as in torch)
+        """Draw complete rows, shape (*sample_shape, *batch_shape, D)."""
         dtype = torch.get_default_dtype()
         return self._joined(lambda block: block.p.sample(sample_shape).to(dtype))
 
     @property
     def mean(self) -> Tensor:
-        """The mean of each entry; the most probable level of a column whose levels have no order."""
+        """The mean of each entry; the most probable level of a categorical column."""
         return self._joined(lambda block: block.p.mean)
 
     @property
     def variance(self) -> Tensor:
-        """The variance of each entry; NaN in a column whose levels have no order."""
+        """The variance of each entry; NaN in a categorical column."""
         return self._joined(lambda block: block.p.variance)
 
     def _joined(self, of_block: Callable[[Block], Tensor]) -> Tensor:
-        """Return what is computed of each block, with the columns in their order."""
+        """Return results of each block, with the columns in their order."""
         return torch.cat([of_block(block) for block in self.blocks], dim=-1)[..., self._order]

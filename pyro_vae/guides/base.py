@@ -1,4 +1,4 @@
-"""A guide whose parameters are a function of x, and of context where its encoder takes some."""
+"""Base class of guides whose parameters are a function of x and optionally context."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pyro_vae.data.as_tensor import as_tensor
 __all__ = ["AmortizedGuide", "MakeEncoder"]
 
 MakeEncoder = Callable[[int], nn.Module]
-"""Takes a number of outputs; gives a fresh encoder."""
+"""Function from a number of outputs to a new encoder."""
 
 
 class AmortizedGuide(Program):
-    """A guide whose parameters are a function of x: `q(z | x, c) = family(encoder(x, c))`, row by row.
+    """A guide whose parameters are a function of x: `q(z | x, c) = family(encoder(x, c))` for each row.
 
-    A subclass says in `family` what the encoder's output means. The context c is handed to an encoder whose `forward`
-    takes it, such as `forward(self, x, y)`, and ignored where the encoder takes x alone.
+    Subclasses define in `family` the distribution for the encoder's output. The context c is passed to encoders whose
+    `forward` takes it, such as `forward(self, x, y)`, and ignored otherwise.
 
     Args:
-        encoder: Network (rows, data_dim), and context (rows, ...) -> (rows, outputs that the family takes).
+        encoder: Network of x (rows, data_dim), and optionally context (rows, ...), to (rows, outputs of the family).
     """
 
     def __init__(self, encoder: nn.Module) -> None:
@@ -43,11 +43,11 @@ class AmortizedGuide(Program):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the encoder takes."""
+        """Number of context tensors that the encoder takes."""
         return joined_range(context_range_of_network(self.encoder))
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the member of the family that the encoder's `outputs` name."""
+        """Return the distribution with the encoder's `outputs` as parameters."""
         raise NotImplementedError
 
     def posterior(self, x: Any, *context: Any) -> dist.TorchDistribution:
@@ -55,8 +55,8 @@ class AmortizedGuide(Program):
 
         Args:
             x: Rows, shape (..., N, data_dim), in data units: floating tensors keep their shape, other containers are
-                read as `fit` reads them.
-            context: Rows first, (N, ...), the same for all leading dimensions.
+                converted as in `fit`.
+            context: Context tensors, shape (N, ...), the same for all leading dimensions.
         """
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             x, *parts = entry_for(self).rows_and_context(x, context)
@@ -73,18 +73,19 @@ class AmortizedGuide(Program):
             return pyro.sample("z", posterior)
 
     def encode(self, x: Any, *context: Any, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return q(z | x, context) of each row; in chunks, without gradients.
+        """Return q(z | x, context) of each row, in chunks, without gradients.
 
         Args:
-            x: Rows in any container that `fit` takes, in data units; with their context where it is not given apart.
-            context: Arrays or tensors, rows first, (N, ...).
-            batch_size: Rows a chunk.
+            x: Rows in any container that `fit` accepts, in data units; with their context unless it is given
+                separately.
+            context: Arrays or tensors, shape (N, ...).
+            batch_size: Rows per chunk.
         """
         x, *parts = entry_for(self).rows_and_context(x, context)
         return self.family(network_in_chunks(self.encoder, x, *parts, batch_size=batch_size))
 
 
 def _in_precision(own: Tensor, part: Any) -> Tensor:
-    """Return x or context as a tensor; floating numbers in the precision of a program's own parameter."""
+    """Return x or context as a tensor; floats get the precision of the parameter `own`."""
     part = part if isinstance(part, Tensor) else as_tensor(part, "context")
     return part.to(own.dtype) if part.is_floating_point() and part.dtype != own.dtype else part

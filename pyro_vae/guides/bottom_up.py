@@ -1,4 +1,4 @@
-"""A guide of several latent layers, from x upwards."""
+"""A bottom-up guide of several latent layers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["BottomUpGuide"]
 class BottomUpGuide(LayeredGuide):
     """`z1 ~ q(z1 | x)`, `z_l ~ q(z_l | z_(l-1))`, from x upwards (Burda et al. 2016, eq. 2).
 
-    With features, outputs of the first encoder beside the parameters of q(z1 | x), every layer sees x past those below
-    it: `z_l ~ q(z_l | z_(l-1), features(x))`.
+    Features are additional outputs of the first encoder, passed to every layer:
+    `z_l ~ q(z_l | z_(l-1), features(x))`.
 
     Args:
-        parts: A guide for each layer from z1 on; the first one's encoder takes x, the others' the layer below joined
+        parts: One guide per layer from z1 on; the first encoder takes x, the others the layer below concatenated
             with the features.
-        sizes: By layer, such as `{"z1": 100, "z2": 50}`.
-        num_features: How many of the first encoder's outputs, the last ones, are features.
+        sizes: Size of each layer, such as `{"z1": 100, "z2": 50}`.
+        num_features: Number of features, the last outputs of the first encoder.
 
     Raises:
-        InputError: If there are not as many guides as layers.
+        InputError: If the numbers of guides and layers differ.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class BottomUpGuide(LayeredGuide):
         self.num_features = num_features
 
     def family(self, outputs: Tensor) -> JointDistribution:
-        """Return q(z | x) of all layers, for the first encoder's outputs, shape (..., num_outputs)."""
+        """Return q(z | x) of all layers, given the first encoder's outputs, shape (..., num_outputs)."""
         own, features = outputs.tensor_split([outputs.shape[-1] - self.num_features], dim=-1)
         first, *others = self.parts
         posterior = first.family(own)  # type: ignore[operator]

@@ -14,12 +14,12 @@ __all__ = ["DiscreteGuide", "discrete_guide"]
 class DiscreteGuide(AmortizedGuide):
     """`z | x ~ prod_d Categorical(softmax(logits_d(x)))`, or Bernoulli: discrete variables, independent given x.
 
-    Jang et al. 2017, section 4.2, and Maddison et al. 2017, section 5. Samples are not reparameterised: train with
+    Jang et al. 2017, section 4.2, and Maddison et al. 2017, section 5. Samples are not reparameterized: train with
     `EnumeratedELBO`, `RLOO`, `GumbelSoftmax` or `StraightThrough`.
 
     Args:
         encoder: Network (..., data_dim) -> (..., variables.width): logits.
-        variables: What z is made of, `Categoricals` or `Bernoullis`.
+        variables: The discrete variables, `Categoricals` or `Bernoullis`.
     """
 
     def __init__(self, encoder: nn.Module, variables: DiscreteVariables) -> None:

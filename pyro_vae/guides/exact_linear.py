@@ -13,13 +13,13 @@ __all__ = ["ExactLinearGuide"]
 
 
 class ExactLinearGuide(AmortizedGuide):
-    """The posterior of a linear Gaussian model at its present parameters.
+    """The exact posterior of a linear Gaussian model at its current parameters.
 
     `z | x ~ N(M^-1 W^T Psi^-1 (x - loc), M^-1)` with `M = I + W^T Psi^-1 W` (Bishop 2006, eq. 12.42, for any
-    diagonal Psi). The model's parameters are this guide's own, so training both climbs log p(x).
+    diagonal Psi). The guide shares the model's parameters, so training both maximizes log p(x).
 
     Args:
-        model: The model, which stays in the guide.
+        model: The model, stored in the guide.
     """
 
     def __init__(self, model: LinearGaussianModel) -> None:
@@ -27,7 +27,7 @@ class ExactLinearGuide(AmortizedGuide):
         self.model = model
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the posterior of the rows `outputs`, shape (..., data_dim): the encoder is the identity."""
+        """Return the posterior of the rows `outputs`, shape (..., data_dim); the encoder is the identity."""
         scaled = (self.model.weight / self.model.noise_variance.unsqueeze(-1)).T  # W^T Psi^-1
         identity = torch.eye(self.model.latent_dim, dtype=outputs.dtype, device=outputs.device)
         precision = identity + scaled @ self.model.weight

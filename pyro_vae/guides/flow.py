@@ -1,4 +1,4 @@
-"""Guides that are normalizing flows: any invertible map of noise, conditioned on x."""
+"""Normalizing-flow guides: invertible maps of noise, conditioned on x."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["FlowGuide", "inverse_autoregressive_guide", "spline_guide"]
 
 MOMENT_DRAWS = 256
 CONTEXT_DIM = 32
-"""What the encoder tells a flow about x, besides location and scale."""
+"""Number of encoder outputs passed to the flow, besides location and scale."""
 
 
 class _Flow(dist.TransformedDistribution):
-    """A flow whose moments are those of 256 fixed draws: it has none in closed form."""
+    """A flow with moments estimated from 256 fixed draws, since it has no closed form."""
 
     @property
     def mean(self) -> Tensor:
@@ -45,16 +45,16 @@ class _Flow(dist.TransformedDistribution):
 
 
 class FlowGuide(AmortizedGuide):
-    """`z = loc(x) + scale(x) T_n(... T_1(e))`, `e ~ N(0, I)`, with maps T that see a context from the encoder.
+    """`z = loc(x) + scale(x) T_n(... T_1(e))`, `e ~ N(0, I)`, with maps T conditioned on outputs of the encoder.
 
-    The density is exact (Rezende & Mohamed 2015, eq. 5). Where the maps are the identity it is the diagonal normal;
-    those of `pyro_vae.distributions.invertible_maps` start near it. Mean and variance of `posterior(x)` are those of
-    fixed draws.
+    The density is exact (Rezende & Mohamed 2015, eq. 5). With identity maps it is the diagonal normal;
+    the maps of `pyro_vae.distributions.invertible_maps` start near it. Mean and variance of `posterior(x)` are
+    estimated from fixed draws.
 
     Args:
         encoder: Network (..., data_dim) -> (..., 2 latent_dim + context_dim): locations, raw scales, context.
         latent_dim: Size of z.
-        maps: Pyro's conditional transforms, applied in turn, such as `flows.inverse_autoregressive` gives.
+        maps: Pyro's conditional transforms, applied in order, such as those of `flows.inverse_autoregressive`.
         scale_floor: The smallest scale, in units of z.
     """
 
@@ -71,23 +71,23 @@ class FlowGuide(AmortizedGuide):
         self.scale_floor = scale_floor
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the flow that `outputs`, shape (..., 2 latent_dim + context_dim), name."""
+        """Return the flow with parameters `outputs`, shape (..., 2 latent_dim + context_dim)."""
         first, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
         loc, scale = loc_and_scale(first, self.scale_floor)
         noise = dist.Normal(torch.zeros_like(loc), torch.ones_like(scale)).to_event(1)
         modules: Any = self.maps
         maps = [module.condition(context) for module in modules]
-        # Each step keeps its last input, so that own samples are scored without going back through the maps.
+        # Each map caches its last input, so that samples are scored without inverting the maps.
         return _Flow(noise, [*maps, transforms.AffineTransform(loc, scale, event_dim=1, cache_size=1)])
 
 
 def inverse_autoregressive_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
-    """Return the diagonal guide, bent by an inverse autoregressive flow."""
+    """Return a diagonal guide transformed by an inverse autoregressive flow."""
     encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
     return FlowGuide(encoder, latent_dim, inverse_autoregressive(latent_dim, CONTEXT_DIM))
 
 
 def spline_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
-    """Return the diagonal guide, bent by a spline flow."""
+    """Return a diagonal guide transformed by a spline flow."""
     encoder = make_encoder(2 * latent_dim + CONTEXT_DIM)
     return FlowGuide(encoder, latent_dim, spline_autoregressive(latent_dim, CONTEXT_DIM))

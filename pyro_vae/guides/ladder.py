@@ -1,4 +1,4 @@
-"""A guide of several latent layers, from the top down, that shares the model's layers."""
+"""The ladder guide: a top-down guide of several latent layers that shares layers with the model."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ __all__ = ["LadderGuide", "TopOfLadder", "product_of_normals"]
 
 
 class LadderGuide(LayeredGuide):
-    """The ladder's guide: evidence from x for each layer, merged with what the model says from above.
+    """A top-down guide that combines evidence from x with the model's conditional of each layer.
 
-    A deterministic pass upwards gives `N(loc_l(x), scale_l(x)^2)` for each layer. Then, from the top down,
+    A deterministic bottom-up pass gives `N(loc_l(x), scale_l(x)^2)` for each layer. Then, from the top down,
     `q(z_L | x) = N(loc_L, scale_L^2)` and `q(z_l | z_(l+1), ..., x)` is that evidence times the model's
-    `p(z_l | z_(l+1), ...)`, normalised (Sønderby et al. 2016, eqs. 13 to 19). The model's layers are one set of
-    parameters, which guide and model share.
+    `p(z_l | z_(l+1), ...)`, normalized (Sønderby et al. 2016, eqs. 13 to 19). Guide and model share the parameters of
+    the model's layers.
 
     Args:
-        encoder: Network (rows, data_dim) -> (rows, 2 size of z1 + features): locations and raw scales of z1, then what
-            the next layer is computed from.
+        encoder: Network (rows, data_dim) -> (rows, 2 size of z1 + features): locations and raw scales of z1, then the
+            features for the next layer.
         upper: For z2 to z_L, in this order: network (rows, features) -> (rows, 2 size + features), or 2 size for z_L.
-        layers: The model's, for z1 to z_(L-1), whose distributions are normal with independent dimensions, as those of
-            `NormalLayer`.
-        sizes: By layer, such as `{"z1": 100, "z2": 50}`.
-        scale_floor: The smallest scale of the evidence, in units of z. Scales fall to it where the divergence weighs
-            little, as in its warm-up; one of 1e-6 would be lost in the rounding of z in single precision.
+        layers: The model's layers for z1 to z_(L-1), with diagonal normal distributions, such as `NormalLayer`.
+        sizes: Size of each layer, such as `{"z1": 100, "z2": 50}`.
+        scale_floor: The smallest scale of the evidence, in units of z. Scales reach it when the KL weight is small,
+            as in warm-up; a floor of 1e-6 would vanish in the rounding of z in single precision.
 
     Raises:
-        InputError: If there are not as many networks as layers.
+        InputError: If the numbers of networks and layers differ.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class LadderGuide(LayeredGuide):
         self.scale_floor = scale_floor
 
     def evidence(self, outputs: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return by layer from the encoder's outputs the location and scale that x alone gives, each (..., size)."""
+        """Return location and scale of the evidence for each layer, each (..., size), given the encoder's outputs."""
         first, *others = self.sizes
         own, features = outputs.tensor_split([2 * self.sizes[first]], dim=-1)
         found = {first: loc_and_scale(own, self.scale_floor)}
@@ -70,7 +69,7 @@ class LadderGuide(LayeredGuide):
         return found
 
     def family(self, outputs: Tensor) -> JointDistribution:
-        """Return q(z | x) of all layers, for the encoder's outputs, shape (..., num_outputs)."""
+        """Return q(z | x) of all layers given the encoder's outputs, shape (..., num_outputs)."""
         evidence = self.evidence(outputs)
         *names, last = self.sizes
 
@@ -86,10 +85,10 @@ class LadderGuide(LayeredGuide):
 
 
 class TopOfLadder(nn.Module):
-    """`q(z_L | x)` of a ladder, of which a `VampPrior` of the top layer is made.
+    """`q(z_L | x)` of a ladder, for a `VampPrior` of the top layer.
 
     Args:
-        guide: The ladder; it is shared.
+        guide: The ladder guide, shared.
     """
 
     def __init__(self, guide: LadderGuide) -> None:
@@ -103,7 +102,7 @@ class TopOfLadder(nn.Module):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the ladder takes."""
+        """Number of context tensors that the ladder takes."""
         return self.guide.context_range
 
     def forward(self, x: Tensor, *context: Tensor) -> dist.TorchDistribution:
@@ -112,7 +111,7 @@ class TopOfLadder(nn.Module):
 
 
 def product_of_normals(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Return location and scale of the normalised product of two normal densities, given by theirs."""
+    """Return location and scale of the normalized product of two normal densities."""
     (loc, scale), (other_loc, other_scale) = first, second
     total = torch.hypot(scale, other_scale)
     share = (other_scale / total).square()

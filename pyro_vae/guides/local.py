@@ -1,4 +1,4 @@
-"""A guide without amortization: every row has parameters of its own."""
+"""A guide without amortization: parameters for each row."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ __all__ = ["LocalGuide"]
 class LocalGuide(DiagonalNormalGuide):
     """`z | x_n ~ N(loc_n, diag(scale_n^2))` for given rows, each with its own loc_n and scale_n.
 
-    What amortization costs is the ELBO of this guide, fitted, less that of `DiagonalNormalGuide` (Cremer et al.
-    2018). Rows that are equal share their parameters; rows that were not given are refused, so a training split
-    that is dequantized anew each epoch cannot be fitted with it, its fixed draw can. The look-up depends on what is
-    looked up, so that training runs through Pyro's handlers and is not compiled.
+    The amortization gap is the ELBO of this fitted guide minus that of `DiagonalNormalGuide` (Cremer et al. 2018).
+    Equal rows share their parameters; unknown rows raise an error. A training split that is dequantized anew in each
+    epoch therefore cannot be used, its fixed draw can. The look-up depends on data, so training is not compiled.
 
     Args:
         x: The rows, shape (N, data_dim).
         latent_dim: Size of z.
         scale_floor: The smallest scale, in units of z.
-        context: Tensors with one entry a row, (N, ...): rows that differ in them alone are others.
+        context: Context tensors, shape (N, ...), which also distinguish rows.
 
     Raises:
         InputError: If x is not of that shape, or `latent_dim` is not a positive whole number.
@@ -44,7 +43,7 @@ class LocalGuide(DiagonalNormalGuide):
 
     @classmethod
     def from_guide(cls, guide: DiagonalNormalGuide, x: Tensor, *context: Tensor) -> Self:
-        """Return a guide for the rows `x`, shape (N, data_dim), that starts where an amortized one puts them."""
+        """Return a guide for the rows `x`, shape (N, data_dim), that starts at the parameters of an amortized guide."""
         context = accepted_context(guide, context)
         with torch.no_grad():
             outputs = guide.encoder(x, *context)
@@ -56,7 +55,7 @@ class LocalGuide(DiagonalNormalGuide):
 
 
 class _Table(Picklable):
-    """Parameters by row, found again by what the row holds."""
+    """Parameters by row, looked up by the content of the row."""
 
     keys: Tensor
     multipliers: Tensor
@@ -74,7 +73,7 @@ class _Table(Picklable):
 
     @property
     def context_range(self) -> ContextRange:
-        """As many context tensors as the table was made for."""
+        """The number of context tensors that the table was made for."""
         count = len(self.num_columns) - 1
         return ContextRange(count, count)
 
@@ -83,7 +82,7 @@ class _Table(Picklable):
         return self.values[self.index(x, *context)]
 
     def index(self, x: Tensor, *context: Tensor) -> Tensor:
-        """Return where the rows stand in the table, shape (...)."""
+        """Return the indices of rows in the table, shape (...)."""
         check_rows(x, self.num_columns[0])
         keys = self._keys(_joined((x, *context)) if context else x)
         index = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
@@ -97,11 +96,11 @@ class _Table(Picklable):
 
     def _keys(self, rows: Tensor) -> Tensor:
         """Return a 64-bit number for each row, from the bits of its columns in single precision."""
-        bits = (rows.detach().float() + 0.0).contiguous().view(torch.int32)  # adding 0 makes -0 and 0 one
+        bits = (rows.detach().float() + 0.0).contiguous().view(torch.int32)  # adding 0 maps -0 to 0
         return (bits.long() * self.multipliers).sum(-1)
 
 
 def _joined(columns: tuple[Tensor, ...]) -> Tensor:
-    """Return x and context side by side, shape (N, columns of all)."""
+    """Return x and context concatenated, shape (N, columns of all)."""
     x, *context = columns
     return torch.cat([x, *(part.reshape(len(x), -1).to(x.dtype) for part in context)], dim=-1)

@@ -1,4 +1,4 @@
-"""A mixture of diagonal normals, with samples that are differentiable."""
+"""A mixture of diagonal normals with reparameterized samples."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pyro_vae.networks.positive import UNIT
 __all__ = ["MixtureGuide", "mixture_guide"]
 
 SPREAD = 0.5
-"""How far apart components start, in scales: together they would stay together, their gradients being the same."""
+"""Initial distance between components, in scales. Identical components get identical gradients and never separate."""
 _ONE = torch.Size()
 
 
 class _Mixture(dist.MixtureSameFamily):
-    """A mixture of diagonal normals whose samples move with its parameters, weights included.
+    """A mixture of diagonal normals whose samples are differentiable in all parameters, weights included.
 
-    Given the dimensions before it, the distribution function of z_d is `F_d = sum_k w_k(z_<d) Phi((z_d - loc_kd) /
+    Given the previous dimensions, the distribution function of z_d is `F_d = sum_k w_k(z_<d) Phi((z_d - loc_kd) /
     scale_kd)`, and `dz_d = -dF_d / p(z_d | z_<d)` (Figurnov et al. 2018, eq. 6): here written as a term of value zero.
 
     `pyro.distributions.MixtureOfDiagNormals` is faster from five dimensions on (128 rows, 4 components, a sample, its
     density and both backward: 3.5 ms against 5.1 in 5 dimensions, 4.5 against 14.5 in 20), but its gradients in the
     weights are wrong in Pyro 1.9.2: for E[z_1^2] of a mixture of 3 in 3 dimensions 0.311 +- 0.002, where 0.038 is exact
-    and what this gives. Its `rsample` fails with a sample shape on batches.
+    and the result here. Its `rsample` fails with a sample shape on batches.
     """
 
     has_rsample = True
@@ -54,13 +54,13 @@ class MixtureGuide(AmortizedGuide):
     """`z | x ~ sum_k w_k(x) N(loc_k(x), diag(scale_k(x)^2))`, with differentiable samples.
 
     Components differ from one diagonal normal, `loc(x)` and `scale(x)`, by a shift in units of that scale, a factor
-    and a weight each; they start half a scale apart around it.
+    and a weight each; they start half a scale apart.
 
     Args:
         encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim, num_components)`): locations, raw
             scales, then for each component shifts, raw factors and the logit of its weight.
         latent_dim: Size of z.
-        num_components: How many normals, at least 2.
+        num_components: Number of normals, at least 2.
         scale_floor: The smallest `scale(x)`, in units of z.
 
     Raises:
@@ -80,7 +80,7 @@ class MixtureGuide(AmortizedGuide):
         self.register_buffer("directions", directions - directions.mean(0))
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the mixture that `outputs`, shape (..., num_outputs), name."""
+        """Return the mixture with parameters `outputs`, shape (..., num_outputs)."""
         d = self.latent_dim
         loc, raw_scale, own = outputs.split([d, d, outputs.shape[-1] - 2 * d], dim=-1)
         shift, raw_factor, logit = own.unflatten(-1, (self.num_components, 2 * d + 1)).split(
@@ -93,11 +93,11 @@ class MixtureGuide(AmortizedGuide):
 
     @staticmethod
     def num_outputs(latent_dim: int, num_components: int = 4) -> int:
-        """Return how many outputs the encoder gives."""
+        """Return the number of encoder outputs."""
         return 2 * latent_dim + num_components * (2 * latent_dim + 1)
 
 
 def mixture_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
-    """Return a guide that is a mixture of normals, started near the diagonal one."""
+    """Return a mixture of normals that starts near the diagonal normal."""
     encoder = make_encoder(MixtureGuide.num_outputs(latent_dim))
     return MixtureGuide(shrink_outputs(encoder, 2 * latent_dim), latent_dim)

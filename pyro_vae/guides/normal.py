@@ -1,4 +1,4 @@
-"""Normal guides: diagonal, with full covariance, and with low rank beside the diagonal."""
+"""Normal guides: diagonal, full covariance, and low rank plus diagonal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DiagonalNormalGuide(AmortizedGuide):
 
     Args:
         encoder: Network (..., data_dim) -> (..., 2 latent_dim): locations, then raw scales.
-        scale_floor: The smallest scale, in units of z: it keeps the density finite in single precision.
+        scale_floor: The smallest scale, in units of z, which keeps the density finite in single precision.
     """
 
     def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:
@@ -39,20 +39,20 @@ class DiagonalNormalGuide(AmortizedGuide):
         self.scale_floor = scale_floor
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the diagonal normal that `outputs`, shape (..., 2 latent_dim), name."""
+        """Return the diagonal normal with parameters `outputs`, shape (..., 2 latent_dim)."""
         return dist.Normal(*loc_and_scale(outputs, self.scale_floor)).to_event(1)
 
     @staticmethod
     def num_outputs(latent_dim: int) -> int:
-        """Return how many outputs the encoder gives: a location and a scale for each dimension of z."""
+        """Return the number of encoder outputs: a location and a scale for each dimension of z."""
         return 2 * latent_dim
 
 
 class _Normal(dist.MultivariateNormal):
-    """A normal that scores its own samples by the noise that made them.
+    """A normal that scores its own samples from the noise that generated them.
 
-    Where the noise is found again from z, gradients through z and through L are each as large as the inverse of L,
-    which may grow exponentially with the number of dimensions, and should cancel: in single precision they do not.
+    Recomputing the noise from z gives gradients through z and through L that are each as large as the inverse of L,
+    which may grow exponentially with the number of dimensions. They should cancel, but do not in single precision.
     """
 
     _drawn: tuple[Tensor, Tensor] | None = None
@@ -71,14 +71,14 @@ class _Normal(dist.MultivariateNormal):
 
 
 class FullCovarianceGuide(AmortizedGuide):
-    """`z | x ~ N(loc(x), L(x) L(x)^T)`, `L = diag(scale(x)) B(x)`, B with ones on the diagonal and none above it.
+    """`z | x ~ N(loc(x), L(x) L(x)^T)`, `L = diag(scale(x)) B(x)`, B unit lower triangular.
 
-    Kingma & Welling 2019, section 2.5.1, name L itself; in units of each row's scale it stays far from singular.
-    With nothing below the diagonal of B it is the diagonal normal.
+    Kingma & Welling 2019, section 2.5.1, parameterize L directly; relative to the scale of each row it stays far from
+    singular. With B = I it is the diagonal normal.
 
     Args:
-        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim)`): locations, raw scales, then what
-            stands below the diagonal of B, row by row.
+        encoder: Network (..., data_dim) -> (..., `num_outputs(latent_dim)`): locations, raw scales, then the
+            entries below the diagonal of B, row by row.
         scale_floor: The smallest scale, in units of z.
     """
 
@@ -87,8 +87,8 @@ class FullCovarianceGuide(AmortizedGuide):
         self.scale_floor = scale_floor
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the normal that `outputs`, shape (..., num_outputs), name."""
-        # D (D + 3) / 2 outputs name D dimensions.
+        """Return the normal with parameters `outputs`, shape (..., num_outputs)."""
+        # D dimensions have D (D + 3) / 2 outputs.
         latent_dim = (math.isqrt(9 + 8 * outputs.shape[-1]) - 3) // 2
         first, below = outputs.split([2 * latent_dim, outputs.shape[-1] - 2 * latent_dim], dim=-1)
         loc, scale = loc_and_scale(first, self.scale_floor)
@@ -100,16 +100,16 @@ class FullCovarianceGuide(AmortizedGuide):
 
     @staticmethod
     def num_outputs(latent_dim: int) -> int:
-        """Return how many outputs the encoder gives: a location and half a matrix."""
+        """Return the number of encoder outputs: a location and a triangular matrix."""
         return latent_dim * (latent_dim + 3) // 2
 
 
 class LowRankGuide(AmortizedGuide):
-    """`z | x ~ N(loc(x), S (I + F F^T) S)`, `S = diag(scale(x))`, F(x) of few columns (Ong et al. 2018, eq. 3).
+    """`z | x ~ N(loc(x), S (I + F F^T) S)`, `S = diag(scale(x))`, F(x) with few columns (Ong et al. 2018, eq. 3).
 
     Args:
         encoder: Network (..., data_dim) -> (..., (2 + rank) latent_dim): locations, raw scales, then F row by row.
-        rank: Columns of F; with F at zero it is the diagonal normal.
+        rank: Number of columns of F; with F = 0 it is the diagonal normal.
         scale_floor: The smallest scale, in units of z.
 
     Raises:
@@ -122,7 +122,7 @@ class LowRankGuide(AmortizedGuide):
         self.scale_floor = scale_floor
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the normal that `outputs`, shape (..., (2 + rank) latent_dim), name."""
+        """Return the normal with parameters `outputs`, shape (..., (2 + rank) latent_dim)."""
         latent_dim = outputs.shape[-1] // (2 + self.rank)
         first, factor = outputs.split([2 * latent_dim, self.rank * latent_dim], dim=-1)
         loc, scale = loc_and_scale(first, self.scale_floor)
@@ -131,7 +131,7 @@ class LowRankGuide(AmortizedGuide):
 
     @staticmethod
     def num_outputs(latent_dim: int, rank: int = 4) -> int:
-        """Return how many outputs the encoder gives: a location, a scale and a row of F for each dimension."""
+        """Return the number of encoder outputs: a location, a scale and a row of F for each dimension."""
         return (2 + rank) * latent_dim
 
 
@@ -141,12 +141,12 @@ def diagonal_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide
 
 
 def full_covariance_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
-    """Return a normal guide with all covariances, started near the diagonal one."""
+    """Return a full-covariance normal guide that starts near the diagonal normal."""
     encoder = make_encoder(FullCovarianceGuide.num_outputs(latent_dim))
     return FullCovarianceGuide(shrink_outputs(encoder, 2 * latent_dim))
 
 
 def low_rank_guide(make_encoder: MakeEncoder, latent_dim: int) -> AmortizedGuide:
-    """Return a normal guide with covariances of low rank, started near the diagonal one."""
+    """Return a low-rank normal guide that starts near the diagonal normal."""
     encoder = make_encoder(LowRankGuide.num_outputs(latent_dim))
     return LowRankGuide(shrink_outputs(encoder, 2 * latent_dim, factor=0.1))

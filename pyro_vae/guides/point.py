@@ -1,4 +1,4 @@
-"""The guide of an autoencoder: one code for each row, without a density."""
+"""The guide of an autoencoder: a deterministic code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["PointGuide", "point_guide"]
 class PointGuide(AmortizedGuide):
     """`z = encoder(x)`: a point mass, with which a model is an autoencoder (Hinton & Salakhutdinov 2006).
 
-    A point has no density, so there is no ELBO and no log p(x): it is trained by `Reconstruction`, and everything that
-    needs a density refuses it.
+    A point mass has no density, so there is no ELBO and no log p(x). Train it with `Reconstruction`; functions that
+    need a density raise an error.
 
     Args:
         encoder: Network (..., data_dim) -> (..., latent_dim).
@@ -26,7 +26,7 @@ class PointGuide(AmortizedGuide):
 
     @staticmethod
     def num_outputs(latent_dim: int) -> int:
-        """Return how many outputs the encoder gives: the code."""
+        """Return the number of encoder outputs: the size of the code."""
         return latent_dim
 
 

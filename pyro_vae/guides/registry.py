@@ -10,7 +10,7 @@ from pyro_vae.settings.part import load_parts
 __all__ = ["GUIDES", "MakeGuide"]
 
 MakeGuide = Callable[[MakeEncoder, int], AmortizedGuide]
-"""Takes what makes its encoder, and the size of z; gives a guide that starts near the diagonal normal."""
+"""Function from an encoder factory and the size of z to a guide that starts near the diagonal normal."""
 
 GUIDES: dict[str, MakeGuide] = load_parts("guide")
 """Guides by their name on the command line, as `pyro_vae.settings.guides` declares them."""

@@ -1,4 +1,4 @@
-"""A guide that starts where an encoder says and climbs a few steps for each row."""
+"""The semi-amortized guide: a few gradient steps for each row from the encoder's output."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class SemiAmortizedGuide(AmortizedGuide):
     """The diagonal normal reached by a few gradient steps on the ELBO from the amortized one (Kim et al. 2018, alg. 1).
 
     Steps are along the natural gradient, `loc += r scale^2 dL/dloc`, `log scale += r/2 dL/dlog scale`, so that one
-    rate r fits rows and units alike; each step has its own learned rate. A row whose ELBO would fall stays, and halves
-    its rate. The ELBO L is taken at a fixed set of noises, which makes q(z | x) a function of x. Gradients go through
-    the steps, into encoder and model.
+    rate r suits all rows and units; each step has a learned rate. A step that would lower the ELBO of a row is not
+    taken, and the rate of the row is halved. The ELBO L uses fixed noise, so q(z | x) is a function of x. Gradients
+    flow through the steps into encoder and model.
 
     Args:
-        guide: Where to start.
-        model: A model with `prior`, `decoder` and `likelihood`; it stays in the guide and is trained with it.
-        num_steps: How many steps.
-        num_noises: Samples of z in each step's ELBO, an even number: they come in pairs e and -e.
-        rate: First value of each step's rate.
+        guide: The guide to start from.
+        model: A model with `prior`, `decoder` and `likelihood`; it is stored in the guide and trained with it.
+        num_steps: Number of steps.
+        num_noises: Samples of z for the ELBO of each step, an even number (antithetic pairs e and -e).
+        rate: Initial rate of each step.
 
     Raises:
         InputError: If a number is out of range.
@@ -50,13 +50,13 @@ class SemiAmortizedGuide(AmortizedGuide):
         super().__init__(_Climb(guide, model, num_steps, num_noises, rate))
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the diagonal normal of locations and logarithms of scales, shape (..., 2 latent_dim)."""
+        """Return the diagonal normal with locations and log scales `outputs`, shape (..., 2 latent_dim)."""
         loc, log_scale = outputs.chunk(2, dim=-1)
         return dist.Normal(loc, log_scale.exp()).to_event(1)
 
 
 class _Climb(Picklable):
-    """From x to the locations and log scales that the steps reach."""
+    """Map from x to the locations and log scales after the steps."""
 
     noises: Tensor
 
@@ -71,13 +71,13 @@ class _Climb(Picklable):
         latent_dim = getattr(model, "latent_dim", None) or model.prior().event_shape[0]
         half = torch.empty(pairs, latent_dim)
         nn.init.orthogonal_(half, generator=torch.Generator().manual_seed(0))
-        half /= half.square().mean(0).sqrt()  # of mean 0 and variance 1, as the noise that they stand for
+        half /= half.square().mean(0).sqrt()  # standardize to mean 0 and variance 1
         self.register_buffer("noises", torch.cat([half, -half]))
         self.log_rates = nn.Parameter(torch.full((num_steps,), rate).log())
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors guide and model take."""
+        """Number of context tensors that guide and model take."""
         return joined_range(context_range_of(self.guide), context_range_of(self.model))
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
@@ -100,11 +100,11 @@ class _Climb(Picklable):
         shrink: Tensor,
         differentiable: bool,
     ) -> tuple[StepPosition, Tensor]:
-        """Move each row whose ELBO rises; let the others stay and halve their rate."""
+        """Take the step for rows whose ELBO rises; keep the others and halve their rate."""
         loc, log_scale = place
         elbo = self._elbo(rows, loc, log_scale)
         slopes = torch.autograd.grad(elbo.sum(), place, create_graph=differentiable)
-        # A step of more than one scale leaves the region in which the gradient tells anything.
+        # Steps are limited to one scale, beyond which the gradient is not informative.
         largest = log_scale.detach().exp()
         moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * slopes[0]).clamp(-largest, largest)
         moved_log_scale = log_scale + (rate * shrink / 2 * slopes[1]).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""A guide with a classifier, for a model whose class is known for some rows only."""
+"""A guide with a classifier, for models whose class label is observed for some rows."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from pyro_vae.guides.base import AmortizedGuide
 __all__ = ["SemiSupervisedGuide"]
 
 IMPOSSIBLE = -1e4
-"""Logit of a class that is not the known one: its probability is 0, and its logarithm finite."""
+"""Logit of classes other than the label: probability 0 in single precision, with a finite logarithm."""
 
 
 class SemiSupervisedGuide(AmortizedGuide):
     """`y | x ~ Categorical(classifier(x))`, `z | x, y ~ q(z | x, y)` (Kingma et al. 2014, M2, eq. 4).
 
-    Where the label of a row is known all of q(y | x) is there.
+    For labelled rows q(y | x) puts all mass on the label.
 
     Args:
         classifier: Network (rows, data_dim) -> (rows, num_classes), logits.
@@ -45,22 +45,22 @@ class SemiSupervisedGuide(AmortizedGuide):
 
     @property
     def context_range(self) -> ContextRange:
-        """One tensor of labels, -1 where they are not known; or none."""
+        """One optional tensor of labels, -1 if unknown."""
         return ContextRange(0, 1, ignores_more=True)
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the q(z | x, y) that the encoder's `outputs` name."""
+        """Return q(z | x, y) given the encoder's `outputs`."""
         return self.guide.family(outputs)
 
     def classes(self, x: Tensor, labels: Tensor | None = None) -> dist.TorchDistribution:
-        """Return q(y | x), batch shape (..., N), for rows (..., N, data_dim), at the labels (N,) that are known."""
+        """Return q(y | x), batch shape (..., N), for rows (..., N, data_dim) and labels (N,), if known."""
         logits = row_by_row(self.classifier, x)
         if labels is not None:
             logits = torch.where((labels == MISSING).unsqueeze(-1), logits, _known_logits(labels, logits))
         return dist.Categorical(logits=logits)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
-        """Run the program on the rows `x`, shape (N, data_dim), and labels where given; return z, (N, latent_dim)."""
+        """Run the program on the rows `x`, shape (N, data_dim), and optional labels; return z, (N, latent_dim)."""
         with pyro.plate("data", x.shape[-2], dim=-1):
             # y ~ q(y | x)
             y = pyro.sample("y", self.classes(x, *context[:1]))
@@ -72,34 +72,34 @@ class SemiSupervisedGuide(AmortizedGuide):
         """Return q(y | x) of each row as probabilities, shape (N, num_classes), in chunks.
 
         Args:
-            x: Rows in any container that `fit` takes, in data units.
-            batch_size: Rows a chunk.
+            x: Rows in any container that `fit` accepts, in data units.
+            batch_size: Rows per chunk.
         """
         rows = entry_for(self).taking(ContextRange(0, 0)).rows(x)[0]
         return torch.cat([self.classes(chunk).probs for chunk in rows.split(batch_size)])
 
     @torch.no_grad()
     def fill(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the label of each row, int64 (N,), and its most probable class where that is missing."""
+        """Return the label of each row, int64 (N,), or its most probable class if it is missing."""
         predicted = self.classify(x).argmax(-1)
         return predicted if labels is None else torch.where(labels == MISSING, predicted, labels)
 
     def posterior(self, x: Any, *context: Any) -> dist.TorchDistribution:
-        """Return q(z | x, y) at the known labels, and at the most probable class of the other rows."""
+        """Return q(z | x, y) at the known label, or at the most probable class, of each row."""
         rows, *labels = entry_for(self).rows_and_context(x, context)
         return self.guide.posterior(rows, self.fill(rows, *labels))
 
     def encode(self, x: Any, *context: Any, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return what `posterior` does, in chunks, without gradients."""
+        """Return `posterior(x, *context)`, in chunks, without gradients."""
         rows, *labels = entry_for(self).rows_and_context(x, context)
         return self.guide.encode(rows, self.fill(rows, *labels), batch_size=batch_size)
 
 
 def _known_logits(labels: Tensor, like: Tensor) -> Tensor:
-    """Return logits, shape (N, num_classes), of the classes that labels (N,) name; zeros where they are -1.
+    """Return logits, shape (N, num_classes), of known labels (N,); zeros for labels of -1.
 
     Raises:
-        InputError: If labels are no numbers of classes.
+        InputError: If labels are not class indices.
     """
     num_classes = like.shape[-1]
     check(

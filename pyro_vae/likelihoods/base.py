@@ -1,4 +1,4 @@
-"""What all likelihoods share: the data's mean and scale, and a floor for learned scales."""
+"""Base classes of likelihoods: mean and scale of the data, and a floor for learned scales."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Likelihood", "LikelihoodWithFloor", "fill_constant", "typical_scale"
 
 
 def typical_scale(std: Tensor) -> float:
-    """Return the root mean square of the columns' standard deviations, or 1 where all columns are constant.
+    """Return the root mean square of the columns' standard deviations, or 1 if all columns are constant.
 
     Args:
         std: Standard deviation of each column, shape (data_dim,).
@@ -34,27 +34,27 @@ def fill_constant(std: Tensor) -> Tensor:
     """Return the standard deviations with the 0 of a constant column replaced by the smallest of the others.
 
     Args:
-        std: Standard deviation of each column, shape (data_dim,); all become 1 where all are 0.
+        std: Standard deviation of each column, shape (data_dim,); all become 1 if all are 0.
     """
     positive = std[std > 0]
     return torch.where(std > 0, std, positive.min() if len(positive) else 1.0)
 
 
 class Likelihood(Picklable):
-    """What all likelihoods share: the data's mean and scale, kept with the weights.
+    """Base class of likelihoods, with mean and scale of the data, saved with the weights.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
-        std: Standard deviation of each column, shape (data_dim,); a constant column's 0 is replaced by the
+        std: Standard deviation of each column, shape (data_dim,); 0 of a constant column is replaced by the
             smallest of the others.
 
     Raises:
-        InputError: If the shapes differ, or a value is not finite, or a standard deviation is below 0.
+        InputError: If the shapes differ, a value is not finite, or a standard deviation is below 0.
     """
 
     kind: ClassVar[LikelihoodKind] = "continuous"
     takes_missing: ClassVar[bool] = False
-    """Whether x may hold NaN, which means not observed."""
+    """Whether x may contain NaN for missing entries."""
     mean: Tensor
     std: Tensor
 
@@ -76,11 +76,11 @@ class Likelihood(Picklable):
 
     @property
     def num_outputs(self) -> int:
-        """How many outputs the decoder gives for one row."""
+        """Number of decoder outputs for one row."""
         return self.data_dim
 
     def outputs_per_position(self, data_shape: Sequence[int]) -> int:
-        """Return how many outputs a decoder gives for each pixel, all channels together, or column of a table.
+        """Return the number of decoder outputs per pixel (all channels together), or per column of a table.
 
         Args:
             data_shape: Shape of a row: (data_dim,), (height, width), or (channels, height, width).
@@ -90,12 +90,12 @@ class Likelihood(Picklable):
         """
         check(
             math.prod(data_shape) == self.data_dim,
-            f"Expected a shape of {self.data_dim} entries, as the rows have; got {tuple(data_shape)}.",
+            f"Expected a shape of {self.data_dim} entries, as many as a row has; got {tuple(data_shape)}.",
         )
         return self.num_outputs // num_positions(data_shape)
 
     def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape whose positions the decoder gives outputs for: that of a row."""
+        """Return the shape of the positions that the decoder has outputs for: that of a row."""
         return tuple(data_shape)
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -103,7 +103,7 @@ class Likelihood(Picklable):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.data_dim}"
 
 
@@ -122,9 +122,9 @@ class LikelihoodWithFloor(Likelihood):
         self.register_buffer("scale_floor", torch.tensor(floor))
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return standard deviations, `floor + std * softplus(raw + log(e - 1))`: about the data's own at `raw = 0`."""
+        """Return standard deviations `floor + std * softplus(raw + log(e - 1))`, about `std` at `raw = 0`."""
         return self.scale_floor + self.std * softplus(raw + UNIT)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.data_dim}, scale_floor={float(self.scale_floor):.3g}"

@@ -19,7 +19,7 @@ class BernoulliLikelihood(Likelihood):
     """`x | z ~ Bernoulli(logits(z))` column by column, for x in {0, 1}.
 
     Args:
-        mean: Share of ones in each column of the training split, shape (data_dim,).
+        mean: Fraction of ones in each column of the training split, shape (data_dim,).
         std: Standard deviation of each column, shape (data_dim,); not used.
 
     Raises:
@@ -27,7 +27,7 @@ class BernoulliLikelihood(Likelihood):
     """
 
     kind = "binary"
-    # A column that is constant in training starts at, and is not believed beyond, odds of 1 to 1000.
+    # A column that is constant in training starts at odds of 1 to 1000.
     smallest_share: ClassVar[float] = 1e-3
     offset: Tensor
 
@@ -41,5 +41,5 @@ class BernoulliLikelihood(Likelihood):
         self.register_buffer("offset", torch.logit(share))
 
     def forward(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return p(x | z) from `outputs`, shape (..., data_dim): logits relative to the columns' shares."""
+        """Return p(x | z) from `outputs`, shape (..., data_dim): logits relative to the logits of the column means."""
         return LogitBernoulli(logits=self.offset + outputs).to_event(1)

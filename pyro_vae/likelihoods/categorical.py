@@ -14,16 +14,16 @@ from pyro_vae.likelihoods.integer import IntegerLikelihood
 __all__ = ["CategoricalLikelihood"]
 
 MOST_LEVELS = 1024
-"""Beyond, the outputs of a batch of small images are gigabytes."""
+"""Beyond this, the outputs for a batch of small images take gigabytes."""
 UNIFORM_SHARE = 0.01
-"""Of the distribution at the start: no level is believed impossible before it was seen."""
+"""Weight of the uniform distribution at initialization, so that unseen levels have positive probability."""
 
 
 class CategoricalLikelihood(IntegerLikelihood):
     """`P(x = k | z) = softmax(logits(z))_k` column by column: a probability for each level.
 
-    Outputs are `levels` maps of all columns. They are relative to the discretized logistic distribution of the column's
-    own mean and standard deviation, mixed with a hundredth of the uniform one.
+    Outputs are `levels` maps of all columns, relative to the log-probabilities of a discretized logistic distribution
+    with the column's mean and standard deviation, mixed with 1 % of the uniform distribution.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
@@ -35,7 +35,7 @@ class CategoricalLikelihood(IntegerLikelihood):
         super().__init__(mean, std, levels)
         check(
             levels <= MOST_LEVELS,
-            f"Expected at most {MOST_LEVELS} levels for the categorical likelihood, which has an output for each; got "
+            f"Expected at most {MOST_LEVELS} levels for the categorical likelihood (one output per level); got "
             f"{levels}. Choose discretized-logistic or logistic-mixture.",
         )
 

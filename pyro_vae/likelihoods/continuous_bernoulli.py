@@ -15,19 +15,19 @@ from pyro_vae.likelihoods.base import Likelihood
 __all__ = ["ContinuousBernoulliLikelihood"]
 
 LARGEST_LOGIT = 1e4
-"""In size: the density is at most as large, and a mean at least a ten-thousandth from 0 and 1."""
+"""Maximum absolute logit: bounds the density, and keeps means at least 1e-4 away from 0 and 1."""
 BEND = math.sqrt(12)
-"""1 over the standard deviation of the uniform distribution, which has logit 0."""
+"""1 / standard deviation of the uniform distribution, which has logit 0."""
 LIMIT = math.asinh(LARGEST_LOGIT / BEND)
 
 
 class ContinuousBernoulliLikelihood(Likelihood):
     """`p(x | z) = C(l(z)) exp(l(z) x)` column by column, a density on [0, 1] (Loaiza-Ganem & Cunningham 2019).
 
-    The binary cross-entropy of grey values with the normalizer that it lacks. The logits are `l = sqrt(12) sinh(t)`,
-    with outputs added to t: a distribution of logit l has a standard deviation of about `1 / sqrt(12 + l^2)`, so one
-    unit of t moves the mean by about one of them, near 0 or 1 as well as between. Sizes of l end smoothly at 10 000, so
-    that the density is bounded where values repeat.
+    The binary cross-entropy of grey values, normalized to a density. The logits are `l = sqrt(12) sinh(t)`,
+    with outputs added to t. A distribution with logit l has a standard deviation of about `1 / sqrt(12 + l^2)`, so
+    one unit of t moves the mean by about one standard deviation everywhere. |l| saturates smoothly at 10 000, which
+    bounds the density for repeated values.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
@@ -44,7 +44,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
         super().__init__(mean, std)
         check(
             bool(((self.mean >= 0) & (self.mean <= 1)).all()),
-            "Expected values in [0, 1], with column means there. Rescale them, or take a likelihood on the reals.",
+            "Expected values in [0, 1]; some column means are outside. Rescale them, or use a likelihood on the reals.",
         )
         self.register_buffer("offset", _start(self.mean.double()).to(self.mean.dtype))
 
@@ -55,12 +55,12 @@ class ContinuousBernoulliLikelihood(Likelihood):
 
 def _logits(t: Tensor) -> Tensor:
     bounded = LIMIT * torch.tanh(t / LIMIT)
-    # sinh, whose compiled code has no vector instructions
+    # sinh(t), written out because compiled sinh is not vectorized
     return (BEND / 2) * (bounded.exp() - (-bounded).exp())
 
 
 def _start(mean: Tensor) -> Tensor:
-    """Return where t starts, by bisection: the distribution has the column's mean, up to the limit of the logits."""
+    """Return the initial t by bisection: the distribution has the column's mean, up to the limit of the logits."""
     low, high = torch.full_like(mean, -2 * LIMIT), torch.full_like(mean, 2 * LIMIT)
     for _ in range(60):
         middle = (low + high) / 2

@@ -14,8 +14,8 @@ __all__ = ["DiscretizedLogisticLikelihood"]
 class DiscretizedLogisticLikelihood(IntegerLikelihood):
     """`P(x | z) = F((x + h - loc(z)) / s(z)) - F((x - h - loc(z)) / s(z))` column by column, F the logistic sigmoid.
 
-    h is half the distance of two levels; the lowest and the highest level take the tails (Kingma et al. 2016, section
-    6.2; Salimans et al. 2017, equation 2). s is at least a tenth of a level.
+    h is half the distance between levels; the lowest and the highest level include the tails (Kingma et al. 2016,
+    section 6.2; Salimans et al. 2017, equation 2). s is at least 0.1 levels.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].

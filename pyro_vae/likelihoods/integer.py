@@ -1,4 +1,4 @@
-"""What likelihoods of integer levels share."""
+"""Base class of likelihoods of integer levels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pyro_vae.networks.positive import UNIT
 __all__ = ["IntegerLikelihood"]
 
 MOST_LEVELS = 2**16
-"""Beyond, float32 has less than 8 bits left for where a level lies."""
+"""Beyond this, float32 has less than 8 bits to resolve a level."""
 SMALLEST_SCALE = 0.1
-"""In levels. A column that does not vary then loses at most 0.014 nats, while gradients stay bounded."""
+"""Smallest scale, in levels: costs a constant column at most 0.014 nats, and keeps gradients bounded."""
 PER_DEVIATION = math.sqrt(3) / math.pi
 """The scale of a logistic distribution with standard deviation 1."""
 
 
 class IntegerLikelihood(Likelihood):
-    """A likelihood that gives integers probabilities: x is 0, 1 / (levels - 1), ..., 1, as `IntegerLevels` makes it.
+    """A likelihood with probabilities of integers: x is 0, 1 / (levels - 1), ..., 1, as produced by `IntegerLevels`.
 
-    `log p(x | z)` is at most 0, so training needs no floor against an unbounded density.
+    `log p(x | z)` is at most 0, so no floor is needed.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
@@ -32,7 +32,7 @@ class IntegerLikelihood(Likelihood):
         levels: Number of integer levels.
 
     Raises:
-        InputError: If there is no level, or there are more than 65 536.
+        InputError: If `levels` is not between 1 and 65 536.
     """
 
     kind = "integer"
@@ -43,14 +43,14 @@ class IntegerLikelihood(Likelihood):
 
     @property
     def level_scale(self) -> Tensor:
-        """Scale of the logistic distribution of each column's own standard deviation, of at least half a level."""
+        """Scale of the logistic distribution with each column's standard deviation, at least half a level."""
         step = 1 / max(self.levels - 1, 1)
         return (PER_DEVIATION * self.std).clamp_min(0.5 * step)
 
     def scale(self, raw: Tensor, typical: Tensor) -> Tensor:
-        """Return scales of logistic distributions, about `typical` at `raw = 0`, of at least a tenth of a level."""
+        """Return scales of logistic distributions, about `typical` at `raw = 0`, at least 0.1 levels."""
         return SMALLEST_SCALE / max(self.levels - 1, 1) + typical * softplus(raw + UNIT)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.data_dim}, levels={self.levels}"

@@ -15,8 +15,7 @@ __all__ = ["LaplaceLikelihood"]
 class LaplaceLikelihood(GaussianLikelihood):
     """`x | z ~ Laplace(loc(z), s(z) / sqrt(2))` column by column: absolute (L1) instead of squared distance.
 
-    s is the standard deviation, sqrt(2) times the Laplace distribution's own scale. The floor bounds s, as in the
-    normal likelihoods.
+    s is the standard deviation, sqrt(2) times the scale parameter. The floor bounds s, as in the normal likelihoods.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.

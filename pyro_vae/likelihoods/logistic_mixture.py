@@ -1,4 +1,4 @@
-"""The mixture of discretized logistics, for images, above all in colour."""
+"""The mixture of discretized logistics, for images, in particular colour images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pyro_vae.networks.architecture import num_positions
 __all__ = ["LogisticMixtureLikelihood"]
 
 NARROWER = 0.5
-"""Standard deviation of a component at the start, as a share of the column's: the rest is between their locations."""
+"""Initial standard deviation of a component relative to the column's; the rest is spread of their locations."""
 
 
 class LogisticMixtureLikelihood(IntegerLikelihood):
     """A mixture of discretized logistics for each pixel, channels linear in the earlier ones (Salimans et al. 2017).
 
     `P(x | z) = prod_p sum_k w_kp(z) prod_c P(x_cp | loc_kcp(z) + sum_{j<c} a_kcjp(z) (x_jp - mean_jp), s_kcp(z))`;
-    see `LogisticMixture`. The coefficients a are bounded by 2 in size. At outputs of zero the components lie at
-    quantiles of the column's distribution, so that the mixture has its mean and standard deviation.
+    see `LogisticMixture`. The coefficients a are bounded by 2 in size. For outputs of zero the components lie at
+    quantiles of the column's distribution, so the mixture has its mean and standard deviation.
 
     The outputs of a pixel, map by map: K logits of the weights, then K locations, K raw scales of each channel, then
-    the K coefficients of each pair of channels: `K (1 + 2 C + C (C - 1) / 2)` in all.
+    the K coefficients of each pair of channels: `K (1 + 2 C + C (C - 1) / 2)` in total.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
@@ -46,7 +46,7 @@ class LogisticMixtureLikelihood(IntegerLikelihood):
         super().__init__(mean, std, levels)
         check(
             math.prod(data_shape) == self.data_dim,
-            f"Expected data_shape of {self.data_dim} entries, as mean has; got {tuple(data_shape)}.",
+            f"Expected data_shape of {self.data_dim} entries, as many as mean has; got {tuple(data_shape)}.",
         )
         self.num_components = check_integer(num_components, "num_components")
         self.num_positions = num_positions(data_shape)
@@ -55,7 +55,7 @@ class LogisticMixtureLikelihood(IntegerLikelihood):
 
     @property
     def num_outputs(self) -> int:
-        """All outputs of one row."""
+        """Number of decoder outputs for one row."""
         channels = self.num_channels
         return self.num_components * (1 + 2 * channels + channels * (channels - 1) // 2) * self.num_positions
 
@@ -81,7 +81,7 @@ class LogisticMixtureLikelihood(IntegerLikelihood):
 
 
 def _quantiles(count: int) -> Tensor:
-    """Return where components start, in standard deviations, with mean 0 and variance `1 - NARROWER^2`; 0 where one."""
+    """Return initial locations in standard deviations, with mean 0 and variance `1 - NARROWER^2`; 0 if `count` is 1."""
     if count == 1:
         return torch.zeros(1)
     points = torch.logit((torch.arange(count, dtype=torch.float64) + 0.5) / count)

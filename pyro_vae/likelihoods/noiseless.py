@@ -1,4 +1,4 @@
-"""The output of an autoencoder: a reconstruction without noise, which is no likelihood."""
+"""Outputs of autoencoders: reconstructions without noise, which are not likelihoods."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Noiseless", "NoiselessShare", "has_one_unit", "noiseless"]
 
 
 class Noiseless(Likelihood):
-    """`x = mean + std * outputs`: a point mass, trained by an error and not by a likelihood (see `Reconstruction`).
+    """`x = mean + std * outputs`: a point mass, trained with an error function (see `Reconstruction`).
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        one_unit: Whether all columns have one unit, as pixels have. Where they have not, an error counts in standard
-            deviations of each column.
+        one_unit: Whether all columns have the same unit, as pixels have. Otherwise errors are in standard deviations
+            of each column.
     """
 
     def __init__(self, mean: Tensor, std: Tensor, one_unit: bool = True) -> None:
@@ -36,7 +36,7 @@ class Noiseless(Likelihood):
 
 
 class NoiselessShare(Likelihood):
-    """`x = sigmoid(logit(mean) + outputs)`: the same for zeros and ones, and for values between them.
+    """`x = sigmoid(logit(mean) + outputs)`: for values in [0, 1].
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in [0, 1].
@@ -63,15 +63,15 @@ class NoiselessShare(Likelihood):
 
 
 def has_one_unit(data_shape: Sequence[int], levels: int | None) -> bool:
-    """Return whether all columns have one unit: those of images and of integers of some levels do."""
+    """Return whether all columns have the same unit, as those of images and of integer levels."""
     return len(data_shape) > 1 or levels is not None
 
 
 def noiseless(likelihood: Likelihood, error: str, one_unit: bool) -> Likelihood:
-    """Return the output of an autoencoder on the data that a likelihood is for.
+    """Return the autoencoder output for the data of a likelihood.
 
     Args:
-        likelihood: Of a model on the same rows; its kind is that of the data.
+        likelihood: A likelihood for the same rows; its kind is that of the data.
         error: One of `objectives.reconstruction.ERRORS`.
         one_unit: As for `Noiseless`.
     """

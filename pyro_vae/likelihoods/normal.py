@@ -1,4 +1,4 @@
-"""Normal likelihoods, by what their scale depends on."""
+"""Normal likelihoods with different scales."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GaussianLikelihood(LikelihoodWithFloor):
 
 
 class GaussianWithSharedScale(LikelihoodWithFloor):
-    """`x | z ~ N(loc(z), diag(scale^2))`: one learned scale a column, no function of z.
+    """`x | z ~ N(loc(z), diag(scale^2))`: one learned scale per column, independent of z.
 
     With a linear decoder this is factor analysis.
 
@@ -75,7 +75,7 @@ class GaussianWithIsotropicScale(GaussianWithSharedScale):
         self.raw_scale = nn.Parameter(torch.zeros(()))
 
     def scale(self, raw: Tensor) -> Tensor:
-        """Return `floor + typical scale * softplus(raw + log(e - 1))`, one number for all columns."""
+        """Return `floor + typical scale * softplus(raw + log(e - 1))`, the same for all columns."""
         typical = self.std.square().mean().sqrt()
         return (self.scale_floor + typical * softplus(raw + UNIT)).expand(self.data_dim)
 
@@ -101,5 +101,5 @@ class GaussianWithFixedScale(Likelihood):
         return dist.Normal(self.mean + self.std * outputs, scale).to_event(1)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.data_dim}, fixed_scale={float(self.fixed_scale):.3g}"

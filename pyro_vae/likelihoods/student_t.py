@@ -16,15 +16,15 @@ from pyro_vae.networks.positive import UNIT
 __all__ = ["StudentTLikelihood", "degrees_of_freedom", "student_t"]
 
 LEAST, START = 2.0, 10.0
-"""Degrees of freedom: the smallest, from which on mean and variance exist, and those at the start."""
+"""Degrees of freedom: the lower limit, above which mean and variance exist, and the initial value."""
 
 
 class StudentTLikelihood(LikelihoodWithFloor):
     """`x | z ~ StudentT(df, loc(z), scale(z))` column by column, with learned degrees of freedom for each column.
 
     `log p(x | z) = sum_d log t((x_d - loc_d) / scale_d; df_d) - log scale_d`; as df grows it is `GaussianLikelihood`.
-    The floor bounds the scale. The standard deviation is `scale sqrt(df / (df - 2))`: 1.12 times the scale at the
-    start, where df is 10. Such decoders are trained by Takahashi et al. 2018.
+    The floor bounds the scale. The standard deviation is `scale sqrt(df / (df - 2))`: 1.12 times the scale for the
+    initial df of 10. See Takahashi et al. 2018.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
@@ -54,19 +54,19 @@ class StudentTLikelihood(LikelihoodWithFloor):
 
 
 def degrees_of_freedom(raw: Tensor) -> Tensor:
-    """Return `2 + 8 softplus(raw + log(e - 1))`: 10 at the start, where `raw` is 0."""
+    """Return `2 + 8 softplus(raw + log(e - 1))`: 10 at `raw = 0`."""
     return LEAST + (START - LEAST) * softplus(raw + UNIT)
 
 
 def student_t(df: Tensor, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
-    """Return Student-t distributions of degrees of freedom (D,), locations and scales (..., D)."""
+    """Return Student-t distributions with degrees of freedom (D,), locations and scales (..., D)."""
     return _StudentT(df, loc, scale, _log_normalizer(df))
 
 
 def _log_normalizer(df: Tensor) -> Tensor:
     """Return `log Gamma((df + 1) / 2) - log Gamma(df / 2) - log(df pi) / 2`, in float64.
 
-    In float32 the difference of the first two is wrong by 0.004 a column at 10 000 degrees of freedom.
+    In float32 the difference of the first two has an error of 0.004 per column at 10 000 degrees of freedom.
     """
     exact = df.double()
     value = torch.lgamma((exact + 1) / 2) - torch.lgamma(exact / 2) - (exact * math.pi).log() / 2

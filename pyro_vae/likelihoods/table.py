@@ -22,11 +22,11 @@ from pyro_vae.networks.positive import UNIT
 __all__ = ["TableLikelihood", "log_moments"]
 
 LARGEST_LOG = 30.0
-"""Beyond, e to this power, means of counts would overflow single precision in a step that goes astray."""
+"""Limit on log means of counts, which keeps a diverging step from overflowing single precision."""
 
 
 def log_moments(mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of log x of a log-normal variable x with this mean and standard deviation."""
+    """Return mean and standard deviation of log x for a log-normal x with the given mean and standard deviation."""
     variance = torch.log1p((std / mean).square())
     return mean.log() - variance / 2, variance.sqrt()
 
@@ -45,16 +45,16 @@ class TableLikelihood(Likelihood):
     | ordinal | P(x <= k) = sigmoid(c_k - loc), with learned c_1 < c_2 < ... |
     | categorical | Categorical(softmax(logits)) |
 
-    Locations and scales are in units of each column's standard deviation, so that no column weighs more for its unit.
-    The density of a real or positive column is that of x in the unit of the table: with x in a thousandth of the unit
-    the log-density is log 1000 lower.
+    Locations and scales are in units of each column's standard deviation, so the unit of a column does not affect
+    training. The density of a real or positive column refers to the unit of the table: in units a thousand times
+    smaller the log-density is log 1000 lower.
 
     Args:
         mean: Mean of the observed entries of each column of the training split, shape (data_dim,).
         std: Their standard deviations, shape (data_dim,).
         columns: Kinds and levels of the columns.
-        scale_floor: The smallest scale of a real or positive column, in units of its standard deviation: without one
-            the likelihood is unbounded (Mattei & Frellsen 2018, proposition 1).
+        scale_floor: The smallest scale of a real or positive column, in units of its standard deviation. Without a
+            floor the likelihood is unbounded (Mattei & Frellsen 2018, proposition 1).
 
     Raises:
         InputError: If there is not one column for each entry of `mean`, or a positive column has a mean of 0 or less.
@@ -86,15 +86,15 @@ class TableLikelihood(Likelihood):
 
     @property
     def num_outputs(self) -> int:
-        """Two for a real, student-t, positive or count column, K for a categorical one, one for the others."""
+        """Two outputs for a real, student-t, positive or count column, K for a categorical one, one for the others."""
         return sum(width for _, _, width, _ in self._groups())
 
     def decoder_shape(self, data_shape: Sequence[int]) -> tuple[int, ...]:
-        """Return (1,): as columns have different numbers of outputs, all are those of one position."""
+        """Return (1,): columns have different numbers of outputs, so all outputs belong to one position."""
         return (1,)
 
     def outputs_per_position(self, data_shape: Sequence[int]) -> int:
-        """Return all outputs of a row, which are those of one position."""
+        """Return the number of outputs of a row, which all belong to one position."""
         super().outputs_per_position(data_shape)
         return self.num_outputs
 
@@ -108,7 +108,7 @@ class TableLikelihood(Likelihood):
         return TableDistribution(blocks)
 
     def _groups(self) -> Iterator[tuple[str, list[int], int, Callable[[Tensor, list[int]], Any]]]:
-        """Yield kind, places, number of outputs and maker of the columns that are evaluated together."""
+        """Yield kind, column indices, number of outputs and constructor of each group of columns."""
         of_kind = {kind: [j for j, c in enumerate(self.columns) if c.kind == kind] for kind in _TOGETHER}
         for kind, places in of_kind.items():
             if places:
@@ -165,8 +165,8 @@ class TableLikelihood(Likelihood):
         steps = softplus(self.cutpoints[number])
         cuts = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
         upper = cuts - cuts.mean() - outputs
-        log_below = nn.functional.logsigmoid(upper)  # of the levels but the highest
-        log_above = nn.functional.logsigmoid(-upper)  # of the levels but the lowest
+        log_below = nn.functional.logsigmoid(upper)  # of all levels but the highest
+        log_above = nn.functional.logsigmoid(-upper)  # of all levels but the lowest
         inner = log_below[..., 1:] + log_above[..., :-1] + torch.log(-torch.expm1(-steps))
         logits = torch.cat([log_below[..., :1], inner, log_above[..., -1:]], dim=-1)
         return Levels(logits.unsqueeze(-2), ordered=True)
@@ -176,7 +176,7 @@ class TableLikelihood(Likelihood):
 
 
 _TOGETHER = {"real": 2, "positive": 2, "count": 2, "binary": 1, "student-t": 2, "poisson": 1}
-"""Kinds whose columns are evaluated together, with their number of outputs a column."""
+"""Kinds whose columns are evaluated together, with their number of outputs per column."""
 
 
 def _inverse_softplus(value: float) -> float:

@@ -28,7 +28,7 @@ __all__ = ["GenerativeModel"]
 
 
 class Encodes(Protocol):
-    """A guide whose posterior can be had as a distribution."""
+    """A guide that returns its posterior as a distribution."""
 
     def encode(self, x: Any, *context: Any) -> dist.TorchDistribution:
         """Return q(z | x, context) of each row."""
@@ -38,13 +38,13 @@ class GenerativeModel(Program):
     """The generative half of a variational autoencoder (Kingma & Welling 2014, section 2.1).
 
     `z ~ p(z | c)`, `x | z ~ p(x | decoder(z, c))`, independently for each row, in the plate `"data"`. The context c is
-    what x is conditioned on beside z, such as labels (Sohn, Lee & Yan 2015, section 4.1): it is handed to a decoder and
-    a prior whose `forward` takes it, and ignored where neither does.
+    what x is conditioned on besides z, such as labels (Sohn, Lee & Yan 2015, section 4.1). It is passed to a decoder
+    and a prior whose `forward` takes it, and ignored otherwise.
 
     Args:
-        prior: Module `() -> Distribution` over z, event shape (latent_dim,); or of the context, with an attribute
-            `latent_dim`, whose distribution has batch shape (N,).
-        decoder: Network (rows, latent_dim), and context (rows, ...) -> (rows, likelihood.num_outputs).
+        prior: Module `() -> Distribution` over z, event shape (latent_dim,); or a module of the context, with an
+            attribute `latent_dim`, that returns a distribution of batch shape (N,).
+        decoder: Network of z (rows, latent_dim), and optionally context (rows, ...), to (rows, likelihood.num_outputs).
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
     """
 
@@ -56,12 +56,12 @@ class GenerativeModel(Program):
 
     @property
     def takes_missing(self) -> bool:
-        """Whether rows may hold NaN, which means not observed; `fit` refuses them otherwise."""
+        """Whether rows may contain NaN for missing entries; otherwise `fit` raises."""
         return bool(getattr(self.likelihood, "takes_missing", False))
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the prior and the decoder take."""
+        """Number of context tensors that the prior and the decoder take."""
         return joined_range(
             context_range_of_network(self.prior, beside=0), context_range_of_network(self.decoder)
         )
@@ -79,18 +79,18 @@ class GenerativeModel(Program):
         return int(self.prior.latent_dim)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor | None = None, *context: Tensor, num_rows: int | None = None) -> Tensor:
-        """Run the program: score the rows `x`, or sample rows where x is not given.
+        """Run the program: score the rows `x`, or sample rows if x is None.
 
         Args:
             x: Observed rows, shape (N, data_dim), in data units; None to sample.
-            context: Rows first, (N, ...).
-            num_rows: How many rows to sample where `x` is None: as many as the context has, or 1 without context.
+            context: Context tensors, shape (N, ...).
+            num_rows: Number of rows to sample if `x` is None; by default that of the context, or 1 without context.
 
         Returns:
             x, shape (N, data_dim).
 
         Raises:
-            InputError: If x has another shape, or needed context is missing.
+            InputError: If x has another shape, or required context is missing.
         """
         if x is not None:
             check_rows(x, self.likelihood.data_dim)
@@ -108,7 +108,7 @@ class GenerativeModel(Program):
         return z
 
     def _prior_at(self, *context: Tensor) -> dist.TorchDistribution:
-        """Return p(z | context), or p(z) where the prior takes none."""
+        """Return p(z | context), or p(z) if the prior takes no context."""
         prior: dist.TorchDistribution = self.prior(*accepted_context(self.prior, context, beside=0))
         return prior
 
@@ -122,12 +122,12 @@ class GenerativeModel(Program):
         return self.likelihood(outputs)
 
     def decode(self, z: Any, *context: Any, batch_size: int = 1000) -> dist.TorchDistribution:
-        """Return p(x | z, context) for the rows of `z`, shape (N, latent_dim); in chunks, without gradients.
+        """Return p(x | z, context) for the rows of `z`, shape (N, latent_dim), in chunks, without gradients.
 
         Args:
-            z: Codes in any container that `fit` takes rows in.
-            context: Arrays or tensors, rows first, (N, ...).
-            batch_size: Rows a chunk.
+            z: Codes, in any container that `fit` accepts.
+            context: Arrays or tensors, shape (N, ...).
+            batch_size: Rows per chunk.
         """
         entry = entry_for(self).of_codes(context_range_of_network(self.decoder))
         z, *parts = entry.rows_and_context(z, context, "z")
@@ -139,12 +139,12 @@ class GenerativeModel(Program):
         """Draw rows from p(x | context), in chunks.
 
         Args:
-            num_rows: How many rows.
-            context: Arrays or tensors with one entry for each of these rows, (num_rows, ...).
-            batch_size: Rows a chunk.
+            num_rows: Number of rows.
+            context: Arrays or tensors, shape (num_rows, ...).
+            batch_size: Rows per chunk.
 
         Returns:
-            Shape (num_rows, data_dim), in data units; observation noise included. For the noiseless means use
+            Shape (num_rows, data_dim), in data units, with observation noise. For means without noise use
             `model.decode(z, *context).mean`.
         """
         z = self.sample_prior(num_rows, *context)
@@ -154,10 +154,10 @@ class GenerativeModel(Program):
 
     @torch.no_grad()
     def sample_prior(self, num_rows: int = 1, *context: Any) -> Tensor:
-        """Draw z from p(z | context), or p(z) where the prior takes none.
+        """Draw z from p(z | context), or p(z) if the prior takes no context.
 
         Args:
-            num_rows: How many rows.
+            num_rows: Number of rows.
             context: As for `sample`.
 
         Returns:
@@ -168,13 +168,14 @@ class GenerativeModel(Program):
         return prior.sample() if prior.batch_shape else prior.sample((num_rows,))
 
     def reconstruct(self, x: Any, guide: Encodes, *context: Any, batch_size: int = 1000) -> Tensor:
-        """Return the mean of p(x | z, context) at the mean of q(z | x, context), the mode of a discrete z, row by row.
+        """Return the mean of p(x | z, context) at the mean (for discrete z the mode) of q(z | x, context) of each row.
 
         Args:
-            x: Rows in any container that `fit` takes, in data units; with their context where it is not given apart.
+            x: Rows in any container that `fit` accepts, in data units; with their context unless it is given
+                separately.
             guide: A guide with `encode`.
-            context: Arrays or tensors, rows first, (N, ...).
-            batch_size: Rows a chunk.
+            context: Arrays or tensors, shape (N, ...).
+            batch_size: Rows per chunk.
 
         Returns:
             Shape (N, data_dim), in data units.

@@ -1,4 +1,4 @@
-"""Linear Gaussian models as Pyro programs, whose log-likelihood is known exactly."""
+"""Linear Gaussian models as Pyro programs, with exact log-likelihood."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LinearGaussianModel(GenerativeModel):
 
     Args:
         latent_dim: Size of z.
-        likelihood: With one scale, `GaussianWithIsotropicScale`, for PPCA; with one a column,
-            `GaussianWithSharedScale`, for factor analysis.
+        likelihood: `GaussianWithIsotropicScale` (one scale) for PPCA; `GaussianWithSharedScale` (one scale per
+            column) for factor analysis.
     """
 
     likelihood: GaussianWithSharedScale
@@ -52,10 +52,10 @@ class LinearGaussianModel(GenerativeModel):
 
     @classmethod
     def from_baseline(cls, baseline: PPCA | FactorAnalysis) -> Self:
-        """Return the model that a fitted `PPCA` (or `PPCAEM`) or `FactorAnalysis` is, in float64.
+        """Return a fitted `PPCA` (or `PPCAEM`) or `FactorAnalysis` as a Pyro program, in float64.
 
         Args:
-            baseline: Fitted; `components_`, `mean_` and `noise_variance_` are carried over.
+            baseline: The fitted estimator; `components_`, `mean_` and `noise_variance_` are copied.
         """
         loc = torch.from_numpy(np.array(baseline.mean_))
         scale = torch.from_numpy(np.atleast_1d(np.sqrt(baseline.noise_variance_)))
@@ -66,7 +66,7 @@ class LinearGaussianModel(GenerativeModel):
         model = cls(len(baseline.components_), kind(loc, scale.expand(len(loc)), floor)).double()
         likelihood = model.likelihood
         with torch.no_grad():
-            # Over again in float64: buffers are made in torch's default precision.
+            # Set again in float64: buffers are created in torch's default precision.
             likelihood.mean.copy_(loc)
             likelihood.std.copy_(scale.expand(len(loc)))
             likelihood.scale_floor.fill_(floor)
@@ -78,12 +78,15 @@ class LinearGaussianModel(GenerativeModel):
 
     @torch.no_grad()
     def to_baseline(self) -> PPCA | FactorAnalysis:
-        """Return the fitted scikit-learn estimator that this model is: `PPCA` or `FactorAnalysis`.
+        """Return this model as a fitted scikit-learn estimator, `PPCA` or `FactorAnalysis`.
 
-        Its components are the columns of W rotated to be orthogonal (in units of the noise), largest first: the
-        likelihood does not know a rotation of z.
+        Its components are the columns of W rotated to be orthogonal (in units of the noise), largest first. The
+        likelihood is invariant to rotations of z.
         """
-        from pyro_vae.baselines import PPCA, FactorAnalysis  # with scikit-learn, which training does without
+        from pyro_vae.baselines import (
+            PPCA,
+            FactorAnalysis,
+        )  # lazy: imports scikit-learn, which training does not need
 
         noise = self.noise_variance.double().cpu().numpy()
         isotropic = isinstance(self.likelihood, GaussianWithIsotropicScale)
@@ -100,5 +103,5 @@ class LinearGaussianModel(GenerativeModel):
 
 
 def _raw_scale(scale: Tensor, floor: float) -> Tensor:
-    """Return what the likelihood turns into `scale` where its own standard deviation is that scale."""
+    """Return the unconstrained parameter that the likelihood maps to `scale`."""
     return torch.log(torch.expm1((scale - floor) / scale)) - UNIT

@@ -1,4 +1,4 @@
-"""A generative program with a class that is known for some rows only."""
+"""A generative program with a class label that is observed for some rows."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["SemiSupervisedModel"]
 
 
 class Classifies(Encodes, Protocol):
-    """A guide that fills in classes."""
+    """A guide that predicts missing classes."""
 
     def fill(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the label of each row, and the most probable class where it is missing."""
+        """Return the label of each row, or the most probable class if it is missing."""
 
 
 class SemiSupervisedModel(GenerativeModel):
     """`y ~ Categorical(1/K)`, `z ~ p(z)`, `x | y, z ~ p(x | decoder(z, y))` (Kingma et al. 2014, M2, eq. 2).
 
-    The class y is a latent site for all rows. Where the label is known the guide has all its mass there, so that the
-    same bound is one on log p(x, y) for such a row and on log p(x), the class summed out, for the others.
+    The class y is a latent site for all rows. For labelled rows the guide puts all mass on the label, so the bound is
+    on log p(x, y); for the other rows it is on log p(x), with the class summed out.
 
     Args:
         prior: Module `() -> Distribution` over z, event shape (latent_dim,).
@@ -52,11 +52,11 @@ class SemiSupervisedModel(GenerativeModel):
 
     @property
     def context_range(self) -> ContextRange:
-        """One tensor of labels, which the guide alone uses."""
+        """One tensor of labels, used only by the guide."""
         return ContextRange(0, 1, ignores_more=True)
 
     def forward(self, x: Tensor | None = None, *context: Tensor, num_rows: int | None = None) -> Tensor:
-        """Run the program: score the rows `x`, or sample rows where x is not given; arguments as for the base class."""
+        """Run the program: score the rows `x`, or sample rows if x is None; arguments as for the base class."""
         if x is not None:
             check_rows(x, self.likelihood.data_dim)
             num_rows = x.shape[-2]
@@ -70,7 +70,7 @@ class SemiSupervisedModel(GenerativeModel):
 
     @torch.no_grad()
     def sample(self, num_rows: int = 1, *context: Any, batch_size: int = 1000) -> Tensor:
-        """Draw rows from p(x | y), or from p(x) where no labels (num_rows,) are given; see the base class."""
+        """Draw rows from p(x | y) for labels (num_rows,), or from p(x) without labels; see the base class."""
         if not context:
             context = (
                 dist.Categorical(logits=self.class_logits).sample((check_integer(num_rows, "num_rows"),)),
@@ -78,6 +78,6 @@ class SemiSupervisedModel(GenerativeModel):
         return super().sample(num_rows, *context, batch_size=batch_size)
 
     def reconstruct(self, x: Any, guide: Classifies, *context: Any, batch_size: int = 1000) -> Tensor:  # type: ignore[override]
-        """Return the mean of p(x | y, z) at the mean of q(z | x, y), at the most probable y where it is not known."""
+        """Return the mean of p(x | y, z) at the mean of q(z | x, y), with unknown y replaced by the most probable."""
         rows, *labels = entry_for(self).rows_and_context(x, context)
         return super().reconstruct(rows, guide, guide.fill(rows, *labels), batch_size=batch_size)

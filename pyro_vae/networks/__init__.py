@@ -1,4 +1,4 @@
-"""Neural networks from tensors to tensors; nothing here knows Pyro."""
+"""Neural networks from tensors to tensors, independent of Pyro."""
 
 from pyro_vae.networks.architecture import Architecture, MLPArchitecture
 from pyro_vae.networks.bfloat16 import Bfloat16Training, has_fast_bfloat16

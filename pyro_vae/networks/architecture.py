@@ -1,4 +1,4 @@
-"""Architectures: what makes the encoder and the decoder for rows of a shape."""
+"""Architectures: factories of encoders and decoders for a row shape."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ __all__ = ["Architecture", "MLPArchitecture", "num_positions", "standardized_enc
 
 
 class Architecture(Protocol):
-    """Makes the encoder and the decoder for rows of a shape; a class with these two methods is one.
+    """Protocol of factories of encoders and decoders for a row shape.
 
-    Rows are flat outside the networks, channels first: a network of images reshapes them to `data_shape` inside. With
-    `context_dim` above 0 networks are called with context too, `network(inputs, *context)`; the float columns and the
-    one-hot width of the labels that it has add up to `context_dim` (see `context_columns`).
+    Rows are flat outside the networks, channels first; networks for images reshape them to `data_shape`. With
+    `context_dim` above 0 networks are called as `network(inputs, *context)`; the float columns and the one-hot width of
+    labels add up to `context_dim` (see `context_columns`).
 
-    An attribute `dropout`, where there is one, is the share of x's columns that the encoder does not see in training.
+    An optional attribute `dropout` is the fraction of the columns of x that is dropped from the encoder's input in
+    training.
     """
 
     def encoder(self, data_shape: Sequence[int], out_features: int, context_dim: int = 0) -> nn.Module:
@@ -33,8 +34,8 @@ class Architecture(Protocol):
 
         Args:
             data_shape: Shape of a row: (D,), (height, width), or (channels, height, width).
-            out_features: Outputs, as many as the guide takes.
-            context_dim: Columns of context.
+            out_features: Number of outputs, as required by the guide.
+            context_dim: Number of context columns.
         """
 
     def decoder(
@@ -42,26 +43,26 @@ class Architecture(Protocol):
     ) -> nn.Module:
         """Return a network from z (N, in_features) to outputs (N, outputs_per_position * num_positions(data_shape)).
 
-        Outputs of one kind stand together, position by position, as feature maps of shape (outputs_per_position,
-        height, width) do when they are flattened: all locations, channel by channel, then all scales.
+        Outputs are ordered like flattened feature maps of shape (outputs_per_position, height, width): all locations,
+        channel by channel, then all scales.
 
         Args:
             in_features: Size of z.
-            outputs_per_position: Outputs for each pixel, all channels together, or for each column of a table;
+            outputs_per_position: Outputs per pixel (all channels together) or per column of a table:
                 `likelihood.outputs_per_position(data_shape)`.
             data_shape: Shape of a row.
-            context_dim: Columns of context.
+            context_dim: Number of context columns.
         """
 
 
 @dataclass(frozen=True)
 class MLPArchitecture:
-    """Multilayer perceptrons on flat rows; context stands beside their inputs.
+    """Multilayer perceptrons on flat rows, concatenated with context.
 
     Args:
-        hidden: Widths of the encoder's hidden layers; the decoder has them in reverse.
+        hidden: Widths of the encoder's hidden layers; reversed for the decoder.
         activation: One of `ACTIVATIONS`.
-        dropout: Share of the columns of x that the encoder does not see in training, in [0, 1).
+        dropout: Fraction of the columns of x dropped from the encoder's input in training, in [0, 1).
     """
 
     hidden: tuple[int, ...] = (400, 400)
@@ -100,21 +101,21 @@ def standardized_encoder(
     out_features: int,
     context_dim: int = 0,
 ) -> nn.Module:
-    """Return an architecture's encoder for rows in data units: standardized, and with its share of columns dropped.
+    """Return an architecture's encoder for rows in data units, with standardization and dropout of columns.
 
     Args:
-        architecture: Makes the network.
-        loc: What is subtracted from x, shape (data_dim,): the training split's mean.
-        scale: What x is divided by, shape (data_dim,).
+        architecture: Factory of the network.
+        loc: Shift of x, shape (data_dim,): the mean of the training split.
+        scale: Scale of x, shape (data_dim,).
         data_shape: Shape of a row.
-        out_features: Outputs, as many as the guide takes.
-        context_dim: Columns of context.
+        out_features: Number of outputs, as required by the guide.
+        context_dim: Number of context columns.
 
     Raises:
         InputError: If the dropout is out of range.
     """
     dropout = getattr(architecture, "dropout", 0.0)
-    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
+    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a fraction of the columns; got {dropout}.")
     network = architecture.encoder(data_shape, out_features, context_dim)
     image = image_shape(data_shape) if len(data_shape) in (2, 3) else None
     return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), network, image)
@@ -123,13 +124,13 @@ def standardized_encoder(
 def table_encoder(
     architecture: Architecture, features: TableFeatures, out_features: int, context_dim: int = 0
 ) -> nn.Module:
-    """Return an architecture's encoder for rows of a table, with its share of features dropped.
+    """Return an architecture's encoder for rows of a table, with dropout of features.
 
     Args:
-        architecture: Makes the network.
-        features: What the network sees of a row.
-        out_features: Outputs, as many as the guide takes.
-        context_dim: Columns of context.
+        architecture: Factory of the network.
+        features: Map from rows to network inputs.
+        out_features: Number of outputs, as required by the guide.
+        context_dim: Number of context columns.
     """
     network = architecture.encoder((features.num_features,), out_features, context_dim)
     return StandardizedEncoder(features, nn.Dropout(getattr(architecture, "dropout", 0.0)), network)

@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16 in training."""
+"""Matrix products in bfloat16 during training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Bfloat16Training", "has_fast_bfloat16"]
 
 
 class Bfloat16Training(Picklable):
-    """A network whose matrix products are rounded to bfloat16 in training; input, output and weights are not.
+    """A network with bfloat16 matrix products in training; input, output and weights stay in their precision.
 
-    In evaluation mode it is the network as it is: the log-weights of many samples would show the rounding.
+    In evaluation mode the network runs in full precision, since rounding would affect importance weights.
 
     Args:
-        network: Tensors to tensors.
+        network: A network from tensors to tensors.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -27,7 +27,7 @@ class Bfloat16Training(Picklable):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the network takes."""
+        """Number of context tensors that the network takes."""
         return context_range_of_network(self.network)
 
     def forward(self, inputs: Tensor, *context: Tensor) -> Tensor:

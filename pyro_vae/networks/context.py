@@ -1,4 +1,4 @@
-"""Context as columns beside a network's other inputs."""
+"""Context as additional input columns of a network."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LABELS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 def context_columns(context: Sequence[Tensor], width: int, like: Tensor) -> Tensor:
     """Return context as columns, shape (N, width).
 
-    Columns are taken as they are, also those of a one-hot code in integers, and a float tensor of shape (N,) is one
-    column. One tensor of labels, integers of shape (N,), is one-hot encoded with the width that remains.
+    Columns are unchanged, including integer one-hot codes; a float tensor of shape (N,) is one column. One tensor of
+    labels, integers of shape (N,), is one-hot encoded with the remaining width.
 
     Args:
         context: Tensors of shape (N, d) or (N,).
-        width: Columns of all together.
-        like: The inputs that they stand beside, shape (N, features).
+        width: Total number of columns.
+        like: The other inputs, shape (N, features).
 
     Raises:
-        InputError: If they have another width, or a label lies outside of it.
+        InputError: If the total width differs, or a label is out of range.
     """
     labels = [part.ndim == 1 and part.dtype in LABELS for part in context]
     taken = sum(part[:1].numel() for part, is_label in zip(context, labels, strict=True) if not is_label)

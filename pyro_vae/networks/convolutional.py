@@ -1,4 +1,4 @@
-"""Convolutional networks, as encoder and decoder of images."""
+"""Convolutional encoders and decoders."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ConvolutionalArchitecture:
-    """Convolutions that halve an image once for each of `channels`, a head, and the same back.
+    """Convolutional encoders, which halve an image once for each of `channels`, and their mirrored decoders.
 
-    Encoder and decoder work on images in channels-last memory, which convolutions on a CPU are fastest on. Context
-    stands beside the flattened features in the encoder, and beside z in the decoder.
+    Images are in channels-last memory format, in which CPU convolutions are fastest. Context is concatenated with the
+    flattened features in the encoder and with z in the decoder.
 
     Args:
-        channels: Feature maps after each halving, from x inwards; the decoder has them in reverse.
-        stem: Feature maps at the image's own size, before the first halving and after the last doubling; 0 for none.
-        head: Between feature maps and z: "dense" layers, or a "convolution" of 1 x 1 that gives z the height and width
-            of the smallest feature maps, so that latent_dim is a multiple of these.
+        channels: Feature maps after each halving, from x inwards; reversed for the decoder.
+        stem: Feature maps at full image size, before the first halving and after the last doubling; 0 for none.
+        head: Layers between feature maps and z: "dense", or a 1 x 1 "convolution", for which latent_dim must be a
+            multiple of height x width of the smallest feature maps.
         dense: Width of the dense head's hidden layer; 0 for none.
-        activation: One of `ACTIVATIONS`; glu makes gated convolutions.
-        reduce: How the encoder halves: "stride" by a convolution of stride 2, "max-pool" or "average-pool" by pooling
-            after a convolution.
-        upsample: How the decoder doubles: "transposed" by a transposed convolution, "nearest" by repeated pixels and a
+        activation: One of `ACTIVATIONS`; "glu" gives gated convolutions.
+        reduce: Reduction in the encoder: "stride", a convolution with stride 2, or "max-pool" or "average-pool" after a
             convolution.
-        residual: Residual blocks (He et al. 2016) at each size that has feature maps.
+        upsample: Upsampling in the decoder: "transposed", a transposed convolution, or "nearest", nearest-neighbour
+            upsampling and a convolution.
+        residual: Number of residual blocks (He et al. 2016) at each size.
         normalize: "group" for group normalization (Wu & He 2018) after each convolution, "none" for none. Batch
-            normalization would make a row's density depend on the rows beside it.
-        dropout: Share of the columns of x that the encoder does not see in training, in [0, 1).
+            normalization is not offered: the density of a row would depend on the other rows of the batch.
+        dropout: Fraction of the columns of x dropped from the encoder's input in training, in [0, 1).
 
     Raises:
         InputError: If a setting is out of range.
@@ -124,13 +124,13 @@ class ConvolutionalArchitecture:
         )
 
     def _sizes(self, data_shape: Sequence[int]) -> list[Size]:
-        """Return height and width of the image, and after each halving."""
+        """Return height and width of the image and after each halving."""
         _, height, width = image_shape(data_shape)
         halvings = len(self.channels)
         check(
             min(height, width) >> halvings > 0,
-            f"Expected images of at least {2**halvings} x {2**halvings} pixels, which {halvings} channels halve as "
-            f"often; got {height} x {width}. Give fewer channels.",
+            f"Expected images of at least {2**halvings} x {2**halvings} pixels for {halvings} channels, each of "
+            f"which halves the image; got {height} x {width}. Give fewer channels.",
         )
         return [(height >> step, width >> step) for step in range(halvings + 1)]
 
@@ -162,7 +162,7 @@ class ConvolutionalArchitecture:
         )
         nn.init.zeros_(
             last.weight
-        )  # the block starts as the identity, so that any number of them can be trained
+        )  # the block is the identity at initialization, so that deep networks can be trained
         return Residual(first, *self._activated(width), _without_bias(last))
 
     def _dense(self, n_in: int, n_out: int) -> nn.Sequential:
@@ -176,18 +176,18 @@ class ConvolutionalArchitecture:
         return 2 * width if self.activation == "glu" else width
 
     def _activated(self, width: int) -> list[nn.Module]:
-        """Return what follows a convolution to `width` feature maps, twice as many before a gate."""
+        """Return the layers after a convolution to `width` feature maps (twice as many before a gate)."""
         before = self._before_activation(width)
         normalized = [nn.GroupNorm(math.gcd(8, before), before)] if self.normalize == "group" else []
         return [*normalized, Gate() if self.activation == "glu" else ACTIVATIONS[self.activation]()]
 
     def _plain_activation(self) -> nn.Module:
-        """Return the activation of a layer that has no gate."""
+        """Return the activation of a layer without a gate."""
         return ACTIVATIONS["silu" if self.activation == "glu" else self.activation]()
 
 
 def _maps(size: int, smallest: Size) -> int:
-    """Return how many feature maps of the smallest size hold `size` numbers."""
+    """Return the number of smallest feature maps with `size` elements in total."""
     positions = math.prod(smallest)
     check(
         size % positions == 0,
@@ -198,6 +198,6 @@ def _maps(size: int, smallest: Size) -> int:
 
 
 def _without_bias(layer: nn.Module) -> nn.Module:
-    """Start a last layer at outputs around 0, which are the data's own mean and scale."""
+    """Remove the initial bias of a last layer, so that outputs start near 0: mean and scale of the data."""
     nn.init.zeros_(layer.get_parameter("bias"))
     return layer

@@ -1,4 +1,4 @@
-"""Corruptions of x, and an encoder that sees x through one: denoising."""
+"""Corruptions of x, and encoders of corrupted x, for denoising."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Corruption(Picklable):
     """A random map of rows, `x~ ~ C(x~ | x)`: independent noise for each entry (Vincent et al. 2010).
 
     Args:
-        level: How much is corrupted.
+        level: Strength of the corruption.
     """
 
     def __init__(self, level: float) -> None:
@@ -36,15 +36,15 @@ class Corruption(Picklable):
         self.level = check_positive(level, "level")
 
     def apply_noise(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return the corrupted rows for numbers in (0, 1), both of shape (..., D)."""
+        """Return the rows corrupted with uniform numbers `noise` in (0, 1), both of shape (..., D)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the rows corrupted by noise from torch's random state, shape (..., D)."""
+        """Return the rows corrupted with noise from torch's random state, shape (..., D)."""
         return self.apply_noise(x, torch.rand_like(x))
 
     def fixed(self, x: Tensor) -> Tensor:
-        """Return the rows corrupted by noise that is a function of each row, shape (..., D)."""
+        """Return the rows corrupted with noise that is a function of each row, shape (..., D)."""
         return self.apply_noise(x, uniform_of_rows(x))
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ class Corruption(Picklable):
 def _replaced(
     level: float, mean: Tensor, variance: Tensor, by: Tensor, squared: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the moments where a share `level` of a column is replaced by something of mean `by` and mean square."""
+    """Return the moments if a fraction `level` of a column is replaced by values of given mean and mean square."""
     seen = (1 - level) * mean + level * by
     return seen, (1 - level) * (variance + mean.square()) + level * squared - seen.square()
 
@@ -69,7 +69,7 @@ class GaussianNoise(Corruption):
 
     Args:
         level: The standard deviation, in units of `scale`.
-        scale: Of each column, shape (data_dim,) or (); 1 by default, which is data units.
+        scale: Scale of each column, shape (data_dim,) or (); 1 by default (data units).
 
     Raises:
         InputError: If the level is not above 0.
@@ -90,16 +90,16 @@ class GaussianNoise(Corruption):
         return x + self.level * self.scale * torch.special.ndtri(noise)
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean as it is, and the variance with that of the noise added."""
+        """Return the unchanged mean, and the sum of the variances of data and noise."""
         return mean, variance + (self.level * self.scale).square().to(variance)
 
 
 class Masking(Corruption):
-    """A share `level` of the entries, drawn anew for each row, is replaced by `fill`.
+    """Replaces a random fraction `level` of the entries of each row by `fill`.
 
     Args:
-        level: The share, in (0, 1).
-        fill: What they become, shape (data_dim,) or (); 0 by default.
+        level: The fraction, in (0, 1).
+        fill: Replacement value, shape (data_dim,) or (); 0 by default.
 
     Raises:
         InputError: If the level lies outside (0, 1).
@@ -113,20 +113,20 @@ class Masking(Corruption):
         self.register_buffer("fill", _constant(fill))
 
     def apply_noise(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return the rows with the entries replaced whose noise is below the level."""
+        """Return the rows with entries replaced if their noise is below the level."""
         return torch.where(noise < self.level, self.fill, x)
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the moments of columns a share of which is `fill`."""
+        """Return the moments of columns with a fraction `level` of `fill`."""
         fill = self.fill.to(mean)
         return _replaced(self.level, mean, variance, fill, fill.square())
 
 
 class SaltAndPepper(Corruption):
-    """A share `level` of the entries, drawn anew for each row, becomes 0 or 1, each half of the time.
+    """Replaces a random fraction `level` of the entries of each row by 0 or 1 with equal probability.
 
     Args:
-        level: The share, in (0, 1).
+        level: The fraction, in (0, 1).
 
     Raises:
         InputError: If the level lies outside (0, 1).
@@ -137,29 +137,29 @@ class SaltAndPepper(Corruption):
         _check_share(level)
 
     def apply_noise(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Return the rows with the entries replaced whose noise is below the level."""
+        """Return the rows with entries replaced if their noise is below the level."""
         return torch.where(noise < self.level, (noise < self.level / 2).to(x.dtype), x)
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the moments of columns a share of which is 0 or 1."""
+        """Return the moments of columns with a fraction `level` of 0 or 1."""
         half = torch.full_like(mean, 0.5)
         return _replaced(self.level, mean, variance, half, half)
 
 
 class CorruptedInput(Picklable):
-    """A network that sees its rows through a corruption in training (Vincent et al. 2008; Im et al. 2017).
+    """A network whose input is corrupted in training (Vincent et al. 2008; Im et al. 2017).
 
-    As the encoder of a guide it makes a denoising autoencoder: the model scores x, the guide sees x~. A bound of
-    log p(x) stays one: for each x~ it is that of q(z | x~), and training takes their mean.
+    As the encoder of a guide it gives a denoising autoencoder: the model scores x, the guide takes x~. The objective is
+    still a bound on log p(x): for each x~ it is the bound of q(z | x~), and training averages over x~.
 
-    In evaluation mode the network sees rows whose corruption is a function of the row (`Corruption.fixed`), so that
-    validation measures what is trained; or, with `evaluation="clean"`, rows as they are. Either way q(z | x) is one
-    distribution for each x, so that every estimate is of that guide.
+    In evaluation mode the corruption is a function of the row (`Corruption.fixed`), so that validation measures the
+    training objective; with `evaluation="clean"` rows are not corrupted. Either way q(z | x) is one distribution for
+    each x.
 
     Args:
-        corruption: Module from rows to rows.
-        network: From rows (..., data_dim), and context where it takes some.
-        evaluation: What the network sees in evaluation mode, "corrupted" or "clean".
+        corruption: Module from rows to corrupted rows.
+        network: Network of rows (..., data_dim), and optionally context.
+        evaluation: Input in evaluation mode, "corrupted" or "clean".
 
     Raises:
         InputError: If `evaluation` is neither.
@@ -173,7 +173,7 @@ class CorruptedInput(Picklable):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the network takes."""
+        """Number of context tensors that the network takes."""
         return context_range_of_network(self.network)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class CorruptedInput(Picklable):
 
 @contextmanager
 def rows_as_given(*programs: object) -> Iterator[None]:
-    """Let all encoders within programs see rows as they are given, corrupted or not."""
+    """Disable the corruption of all encoders in programs."""
     modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules()]
     inputs = [
         (module, module.evaluation, module.training)
@@ -205,7 +205,7 @@ def rows_as_given(*programs: object) -> Iterator[None]:
 
 
 def corruption_of(program: nn.Module) -> Corruption | None:
-    """Return the corruption that a guide's encoder sees its rows through; None where there is none."""
+    """Return the corruption of a guide's encoder, or None."""
     return next((m.corruption for m in program.modules() if isinstance(m, CorruptedInput)), None)
 
 
@@ -214,7 +214,7 @@ def _constant(value: Tensor | float) -> Tensor:
 
 
 def _check_share(level: float) -> None:
-    check(level < 1, f"Expected level below 1, a share of the entries; got {level}. Leave something to see.")
+    check(level < 1, f"Expected level below 1, a fraction of the entries; got {level}.")
 
 
 def gaussian_noise(level: float, scale: Tensor, fill: Tensor) -> Corruption:
@@ -223,10 +223,10 @@ def gaussian_noise(level: float, scale: Tensor, fill: Tensor) -> Corruption:
 
 
 def masking(level: float, scale: Tensor, fill: Tensor) -> Corruption:
-    """Return what replaces entries by `fill`."""
+    """Return masking of entries by `fill`."""
     return Masking(level, fill)
 
 
 def salt_and_pepper(level: float, scale: Tensor, fill: Tensor) -> Corruption:
-    """Return what replaces entries by 0 and 1."""
+    """Return salt-and-pepper noise."""
     return SaltAndPepper(level)

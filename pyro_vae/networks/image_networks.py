@@ -1,4 +1,4 @@
-"""Modules that take rows as images: flat rows outside, feature maps in channels-last memory inside."""
+"""Networks that reshape flat rows to images, with feature maps in channels-last memory format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def image_shape(data_shape: Sequence[int]) -> Shape:
     """Return channels, height and width of a row.
 
     Raises:
-        InputError: If rows are no images.
+        InputError: If rows are not images.
     """
     check(
         len(data_shape) in (2, 3),
@@ -35,7 +35,7 @@ def image_shape(data_shape: Sequence[int]) -> Shape:
 
 
 class Gate(nn.GLU):
-    """The gated linear unit over feature maps, the second dimension."""
+    """The gated linear unit over feature maps (dimension 1)."""
 
     def __init__(self) -> None:
         super().__init__(dim=1)
@@ -51,7 +51,7 @@ class Residual(nn.Sequential):
 
 
 class _WithContext(Picklable):
-    """A network that takes `context_dim` columns of context, or none."""
+    """Base class of networks with `context_dim` columns of context."""
 
     def __init__(self, maps: nn.Module, context_dim: int) -> None:
         super().__init__()
@@ -60,11 +60,11 @@ class _WithContext(Picklable):
 
     @property
     def context_range(self) -> ContextRange:
-        """How much context the network takes."""
+        """Number of context tensors that the network takes."""
         return ContextRange(1, math.inf) if self.context_dim else ContextRange(0, 0)
 
     def _beside(self, features: Tensor, context: Sequence[Tensor]) -> Tensor:
-        """Return features (N, F, ...) and the columns of context, the same at each pixel, along dimension 1."""
+        """Return features (N, F, ...) concatenated with context along dimension 1, repeated at each pixel."""
         if not self.context_dim:
             return features
         columns = context_columns(context, self.context_dim, features)
@@ -75,13 +75,13 @@ class _WithContext(Picklable):
 
 
 class ImageEncoder(_WithContext):
-    """Rows as images, through convolutions, then flattened beside context through dense layers.
+    """Convolutions of images, then dense layers of the flattened features and context.
 
     Args:
-        data_shape: Channels, height and width of a row; images of another shape are refused where data comes in.
-        maps: Images (N, channels, height, width) to feature maps.
-        dense: Flattened feature maps and context to outputs.
-        context_dim: Columns of context.
+        data_shape: Channels, height and width of a row; images of another shape are rejected when data is read.
+        maps: Network from images (N, channels, height, width) to feature maps.
+        dense: Network from flattened feature maps and context to outputs.
+        context_dim: Number of context columns.
     """
 
     def __init__(self, data_shape: Shape, maps: nn.Module, dense: nn.Module, context_dim: int = 0) -> None:
@@ -96,15 +96,15 @@ class ImageEncoder(_WithContext):
 
 
 class MapsEncoder(_WithContext):
-    """Rows as images, through convolutions, then beside context through a convolution to maps of outputs.
+    """Convolutions of images, then a convolution of feature maps and context to maps of outputs.
 
-    The first outputs of all positions come first, map by map: with a diagonal guide the locations, then the scales.
+    Outputs are ordered map by map: for a diagonal guide all locations, then all scales.
 
     Args:
-        data_shape: Channels, height and width of a row; images of another shape are refused where data comes in.
-        maps: Images (N, channels, height, width) to feature maps.
-        last: Feature maps and context to maps of outputs.
-        context_dim: Columns of context.
+        data_shape: Channels, height and width of a row; images of another shape are rejected when data is read.
+        maps: Network from images (N, channels, height, width) to feature maps.
+        last: Network from feature maps and context to maps of outputs.
+        context_dim: Number of context columns.
     """
 
     def __init__(self, data_shape: Shape, maps: nn.Module, last: nn.Module, context_dim: int = 0) -> None:
@@ -119,13 +119,13 @@ class MapsEncoder(_WithContext):
 
 
 class ImageDecoder(_WithContext):
-    """z beside context through dense layers, then as feature maps through convolutions, then flattened.
+    """Dense layers of z and context, then convolutions; the output is flattened.
 
     Args:
-        dense: z and context to flattened feature maps.
+        dense: Network from z and context to flattened feature maps.
         start: Shape of these feature maps: channels, height, width.
-        maps: Feature maps to images of outputs (N, outputs_per_position, height, width).
-        context_dim: Columns of context.
+        maps: Network from feature maps to images of outputs (N, outputs_per_position, height, width).
+        context_dim: Number of context columns.
     """
 
     def __init__(self, dense: nn.Module, start: Shape, maps: nn.Module, context_dim: int = 0) -> None:
@@ -141,13 +141,13 @@ class ImageDecoder(_WithContext):
 
 
 class MapsDecoder(_WithContext):
-    """z as maps beside context through convolutions, then flattened.
+    """Convolutions of z, reshaped to maps, and context; the output is flattened.
 
     Args:
-        first: Maps of z and context to feature maps.
+        first: Network from maps of z and context to feature maps.
         size: Height and width of the maps of z.
-        maps: Feature maps to images of outputs (N, outputs_per_position, height, width).
-        context_dim: Columns of context.
+        maps: Network from feature maps to images of outputs (N, outputs_per_position, height, width).
+        context_dim: Number of context columns.
     """
 
     def __init__(

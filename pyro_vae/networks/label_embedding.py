@@ -1,4 +1,4 @@
-"""Labels as a learned embedding beside a network's inputs, in place of their one-hot code."""
+"""Learned embeddings of labels as network inputs, instead of one-hot codes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class LabelEmbedding(Picklable):
     """`(inputs, label) -> network(inputs, E[label])` with a learned vector for each class.
 
     Args:
-        network: Takes (rows, features) and context of `embedding_dim` columns.
-        num_classes: How many classes.
+        network: Network of (rows, features) and context of `embedding_dim` columns.
+        num_classes: Number of classes.
         embedding_dim: Size of the vectors.
 
     Raises:
-        InputError: If a number is not a positive whole one.
+        InputError: If a number is not a positive integer.
     """
 
     def __init__(self, network: nn.Module, num_classes: int, embedding_dim: int) -> None:
@@ -47,10 +47,10 @@ class LabelEmbedding(Picklable):
 
 @dataclass(frozen=True)
 class EmbeddedLabels:
-    """An architecture whose networks take a label as context, embedded.
+    """An architecture whose networks take an embedded label as context.
 
     Args:
-        architecture: Makes the networks; see `Architecture`.
+        architecture: Factory of the networks; see `Architecture`.
         embedding_dim: Size of the embedding.
     """
 
@@ -59,7 +59,7 @@ class EmbeddedLabels:
 
     @property
     def dropout(self) -> float:
-        """Share of x's columns that the encoder does not see in training."""
+        """Fraction of the columns of x dropped from the encoder's input in training."""
         return float(getattr(self.architecture, "dropout", 0.0))
 
     def encoder(self, data_shape: Sequence[int], out_features: int, context_dim: int = 0) -> nn.Module:

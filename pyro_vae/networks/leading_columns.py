@@ -1,4 +1,4 @@
-"""A network that reads the first columns of its input alone."""
+"""A network of the first columns of its input."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["LeadingColumns"]
 
 
 class LeadingColumns(Picklable):
-    """`inputs, c -> network(inputs[..., :width], c)`: with latent layers joined, a function of the nearest one alone.
+    """`inputs, c -> network(inputs[..., :width], c)`: for concatenated latent layers, a function of the first one.
 
     Args:
         network: Network (rows, width), and context (rows, ...) -> (rows, outputs).
-        width: How many columns it reads.
+        width: Number of columns to read.
     """
 
     def __init__(self, network: nn.Module, width: int) -> None:
@@ -25,7 +25,7 @@ class LeadingColumns(Picklable):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the network takes."""
+        """Number of context tensors that the network takes."""
         return context_range_of_network(self.network)
 
     def forward(self, inputs: Tensor, *context: Tensor) -> Tensor:

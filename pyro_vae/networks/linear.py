@@ -14,12 +14,12 @@ __all__ = ["LinearEncoder"]
 class LinearEncoder(Picklable):
     """The encoder of the linear VAE, `x -> (V (x - loc) / scale, constant)` (Lucas et al. 2019, eq. 8).
 
-    Feeds `DiagonalNormalGuide`: the posterior's location is linear in x, its scale the same for every row, as
-    they are in the linear Gaussian model.
+    For `DiagonalNormalGuide`: the location is linear in x and the scale is the same for every row, as in the exact
+    posterior of the linear Gaussian model.
 
     Args:
-        loc: What is subtracted from x, shape (data_dim,).
-        scale: What x is divided by, shape (data_dim,).
+        loc: Shift of x, shape (data_dim,).
+        scale: Scale of x, shape (data_dim,).
         latent_dim: Size of z.
     """
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons, as encoder and decoder."""
+"""Multilayer perceptrons as encoders and decoders."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "glu": nn.GLU,
 }
-"""Between the layers; the gated linear unit has a layer twice as wide before it, `(W h + b) * sigmoid(V h + c)`."""
+"""Activations. The gated linear unit follows a layer of twice the width: `(W h + b) * sigmoid(V h + c)`."""
 
 
 class MLP(Picklable, nn.Sequential):
     """A multilayer perceptron, `h -> W_L a(... a(W_1 h + b_1)) + b_L`.
 
-    Weights start as PyTorch has them, the last bias at zero: what the network feeds then starts near the
-    point that its zero output means (the prior, or the data's own mean and scale). Much smaller last weights
-    would start it nearer still, but on the saddle where x and z ignore each other, and training on small
-    tables never left it.
+    Weights have PyTorch's initialization and the last bias is zero, so the distribution starts near that of zero
+    outputs (the prior, or mean and scale of the data). Much smaller last weights would start at the saddle point
+    where x and z are independent, which training on small tables did not leave.
 
     Args:
         in_features: Size of the last dimension of the input.
@@ -64,7 +63,7 @@ class MLP(Picklable, nn.Sequential):
 
 
 class ContextMLP(MLP):
-    """A multilayer perceptron of its input and of context, side by side.
+    """A multilayer perceptron of its input concatenated with context.
 
     Args:
         in_features: Size of the last dimension of the input.
@@ -101,34 +100,34 @@ def mlp_encoder(
     activation: str = "relu",
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Return an encoder network: standardize x, drop some of its columns in training, then an `MLP`.
+    """Return an encoder network: standardization of x, dropout of columns in training, then an `MLP`.
 
-    Dropout keeps the guide from memorizing training rows (Shu et al. 2018 regularise amortized inference
-    so); the ELBO stays a bound for every mask, and in evaluation mode nothing is dropped.
+    Dropout keeps the guide from memorizing training rows (regularized amortized inference, Shu et al. 2018). The ELBO
+    is a bound for every mask. In evaluation mode nothing is dropped.
 
     Args:
-        loc: What is subtracted from x, shape (data_dim,): the training split's mean.
-        scale: What x is divided by, shape (data_dim,).
+        loc: Shift of x, shape (data_dim,): the mean of the training split.
+        scale: Scale of x, shape (data_dim,).
         hidden: Widths of the hidden layers.
-        out_features: Outputs, `guide.num_outputs` of the guide that it feeds.
+        out_features: Number of outputs, `num_outputs` of the guide.
         activation: One of `ACTIVATIONS`.
-        dropout: Share of the columns that training drops, in [0, 1).
+        dropout: Fraction of the columns dropped in training, in [0, 1).
 
     Raises:
         InputError: If `dropout` is out of range.
     """
-    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a share of the columns; got {dropout}.")
+    check(0 <= dropout < 1, f"Expected dropout in [0, 1), a fraction of the columns; got {dropout}.")
     body = MLP(len(loc), hidden, out_features, activation)
     return StandardizedEncoder(Standardize(loc, scale), nn.Dropout(dropout), body)
 
 
 def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activation: str = "relu") -> MLP:
-    """Return a decoder network, an `MLP` with the hidden widths in reverse: the mirror of its encoder.
+    """Return a decoder network, an `MLP` with the hidden widths of the encoder in reverse.
 
     Args:
         latent_dim: Size of z.
         hidden: Widths of the encoder's hidden layers, from x inwards.
-        out_features: Outputs, `likelihood.num_outputs` of the likelihood that it feeds.
+        out_features: Number of outputs, `likelihood.num_outputs`.
         activation: One of `ACTIVATIONS`.
     """
     return MLP(latent_dim, tuple(reversed(hidden)), out_features, activation)
@@ -136,14 +135,14 @@ def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activ
 
 @torch.no_grad()
 def shrink_outputs(network: nn.Module, start: int, factor: float = 0.01) -> nn.Module:
-    """Return the network with the outputs from number `start` on made small, by their weights.
+    """Scale down the weights of the outputs from index `start` on, and return the network.
 
-    A guide of a richer family starts near the simple one so, where these outputs are what it has more.
+    A guide of a richer family whose additional outputs are scaled down starts near the simpler family.
 
     Args:
-        network: A network that ends in a linear layer; changed in place.
+        network: A network whose last layer is linear; modified in place.
         start: The first output to shrink.
-        factor: What their weights are multiplied by. Not 0: at nought some families have no slope to leave by.
+        factor: Factor of the weights. Not 0, where some families have zero gradient.
     """
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     last.weight[start:] *= factor

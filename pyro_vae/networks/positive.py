@@ -1,4 +1,4 @@
-"""The map from a network's output to a scale."""
+"""The map from network outputs to scales."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 __all__ = ["UNIT", "loc_and_scale"]
 
 UNIT = math.log(math.e - 1)
-"""softplus(UNIT) = 1: a network's output of zero then means a scale of one."""
+"""softplus(UNIT) = 1, so that a network output of 0 gives a scale of 1."""
 
 
 def loc_and_scale(outputs: Tensor, scale_floor: float) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Noise that is a function of the row: the same row gets the same noise, wherever and whenever it comes."""
+"""Noise that is a deterministic function of the row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _FIRST, _SECOND = (
     -7723592293110705685,
 )  # the multipliers of SplitMix64 (Steele et al. 2014)
 _BITS = 23
-"""Of a uniform number: with one half added it is exact in single precision, and neither 0 nor 1."""
+"""Bits of a uniform number: plus one half it is exact in single precision, and neither 0 nor 1."""
 
 
 def uniform_of_rows(x: Tensor) -> Tensor:
-    """Return numbers in (0, 1) that look independent and uniform, one for each entry, as a function of each row.
+    """Return pseudorandom uniform numbers in (0, 1), one for each entry, as a function of each row.
 
-    The bits of a row are hashed to a key, and the key and the number of the column to a number, by SplitMix64. Two rows
-    that differ in the bits of one entry have numbers that are as good as independent. No random state is used.
+    SplitMix64 hashes the bits of a row to a key, and key and column index to a number. Rows that differ in one entry
+    have practically independent numbers. No random state is used.
 
     Args:
         x: Shape (..., D), floating.
@@ -28,7 +28,7 @@ def uniform_of_rows(x: Tensor) -> Tensor:
     Returns:
         Shape (..., D), of the dtype of x, the same on every device.
     """
-    bits = (x.detach().float() + 0.0).contiguous().view(torch.int32).long()  # adding 0 makes -0 and 0 one
+    bits = (x.detach().float() + 0.0).contiguous().view(torch.int32).long()  # adding 0 maps -0 to 0
     columns = torch.arange(1, x.shape[-1] + 1, device=x.device) * _GOLDEN
     key = _mixed(_mixed(bits + columns).sum(-1, keepdim=True) + columns)
     return (_shifted(key, 64 - _BITS).to(x.dtype) + 0.5) * 2.0**-_BITS
@@ -42,5 +42,5 @@ def _mixed(numbers: Tensor) -> Tensor:
 
 
 def _shifted(numbers: Tensor, count: int) -> Tensor:
-    """Return signed 64-bit numbers shifted to the right as unsigned ones are."""
+    """Return the logical right shift of signed 64-bit numbers."""
     return (numbers >> count) & ((1 << (64 - count)) - 1)

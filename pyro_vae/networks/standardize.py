@@ -18,8 +18,8 @@ class Standardize(nn.Module):
     """`x -> (x - loc) / scale`, with constants that are saved with the weights but not trained.
 
     Args:
-        loc: Subtracted, shape (data_dim,).
-        scale: Divided by, shape (data_dim,), all above 0.
+        loc: Shift, shape (data_dim,).
+        scale: Scale, shape (data_dim,), all above 0.
 
     Raises:
         InputError: If the shapes differ or a scale is not above 0.
@@ -38,7 +38,7 @@ class Standardize(nn.Module):
         check(
             bool((scale > 0).all()), "Expected every scale to be above 0; give constant columns a scale of 1."
         )
-        # Copies of its own: a tensor shared with another module would be taken for a shared weight.
+        # Copies: a tensor shared with another module would be treated as a shared weight.
         self.register_buffer("loc", loc.to(torch.get_default_dtype(), copy=True))
         self.register_buffer("scale", scale.to(torch.get_default_dtype(), copy=True))
 
@@ -56,11 +56,11 @@ class StandardizedEncoder(Picklable, nn.Sequential):
     """`x, c -> network(dropout((x - loc) / scale), c)`: an encoder of rows in data units and of their context.
 
     Args:
-        standardize: `Standardize`.
-        dropout: Drops columns of x in training.
-        network: From standardized rows, and context where it takes some, to outputs.
-        data_shape: Channels, height and width of a row that is an image, of which those of another shape are refused
-            where data comes in; None where rows are no images.
+        standardize: The standardization.
+        dropout: Dropout of columns of x in training.
+        network: Network from standardized rows, and optionally context, to outputs.
+        data_shape: Channels, height and width of image rows, to reject images of another shape when data is read; None
+            for other rows.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class StandardizedEncoder(Picklable, nn.Sequential):
 
     @property
     def context_range(self) -> ContextRange:
-        """How many context tensors the network takes."""
+        """Number of context tensors that the network takes."""
         return context_range_of_network(self[2])
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
@@ -90,12 +90,12 @@ class StandardizedEncoder(Picklable, nn.Sequential):
 class Whiten(nn.Module):
     """`x -> (C + r I)^(-1/2) (x - mean)`, with C the covariance of given rows, saved with the weights, not trained.
 
-    Gradients in a linear map of whitened rows are of one size in every direction: what follows learns small
-    directions as fast as large ones.
+    Gradients of a linear map of whitened rows have equal size in all directions, so directions of small variance are
+    learned as fast as those of large variance.
 
     Args:
-        rows: Shape (N, data_dim); their mean and covariance are taken.
-        ridge: r in units of the mean variance of a column: directions that vary less are not blown up.
+        rows: Rows for mean and covariance, shape (N, data_dim).
+        ridge: r in units of the mean column variance; limits the amplification of directions of small variance.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""Rows of a table as a network takes them: numbers of like size, one-hot levels, and which entries are observed."""
+"""Network inputs for rows of tables: scaled numbers, one-hot levels, and the mask of observed entries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["TableFeatures"]
 
 
 class TableFeatures(nn.Module):
-    """`x -> (standardized numbers, one-hot levels, mask)`, zero where an entry is missing (NaN).
+    """`x -> (standardized numbers, one-hot levels, mask)`, zero for missing entries (NaN).
 
-    Real columns are standardized; of positive ones and counts it is the logarithm of `1 + x / mean`. The mask is 1
-    where an entry is observed, for every column.
+    Real columns are standardized; positive columns and counts become `log(1 + x / mean)`. The mask has one column for
+    each column of x, 1 for observed entries.
 
     Args:
         mean: Mean of the observed entries of each column, shape (data_dim,).
@@ -47,7 +47,7 @@ class TableFeatures(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """How many numbers it gives for a row."""
+        """Number of features of a row."""
         return len(self.columns) + sum(len(c.levels) if c.kind in WITH_LEVELS else 1 for c in self.columns)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class TableFeatures(nn.Module):
         return torch.cat([*parts, observed.to(x.dtype)], dim=-1)
 
     def _runs(self) -> Iterator[tuple[slice, int]]:
-        """Yield neighbouring columns that are computed together, and their features a column."""
+        """Yield ranges of adjacent columns of one formula, and their number of features per column."""
         start = 0
         for (_, width), run in groupby(self.columns, key=_computed):
             stop = start + len(list(run))
@@ -81,7 +81,7 @@ class TableFeatures(nn.Module):
 
 
 def _computed(column: Column) -> tuple[str, int]:
-    """Return by which formula a column becomes features, and how many."""
+    """Return the formula of a column's features, and their number."""
     if column.kind in WITH_LEVELS:
         return "levels", len(column.levels)
     return "linear" if column.kind in UNBOUNDED else "logarithm", 1

@@ -31,7 +31,7 @@ class ConditionalNormal(Picklable):
         activation: One of `ACTIVATIONS`.
 
     Raises:
-        InputError: If a number is not a positive whole one, or the activation is unknown.
+        InputError: If a number is not a positive integer, or the activation is unknown.
     """
 
     context_range = ContextRange(1, math.inf)
@@ -46,7 +46,7 @@ class ConditionalNormal(Picklable):
         self.network = MLP(context_dim, hidden, 2 * latent_dim, activation)
         self.register_buffer(
             "like", torch.zeros(()), persistent=False
-        )  # of the network's device and precision
+        )  # with the network's device and precision
 
     def forward(self, *context: Tensor) -> dist.TorchDistribution:
         """Return p(z | context), batch shape (N,), event shape (latent_dim,), for context of (N, ...)."""
@@ -54,5 +54,5 @@ class ConditionalNormal(Picklable):
         return dist.Normal(loc, SCALE_FLOOR + softplus(raw_scale + UNIT)).to_event(1)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.latent_dim}, context_dim={self.context_dim}"

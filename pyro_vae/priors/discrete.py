@@ -1,4 +1,4 @@
-"""Priors of discrete variables: all states alike, and with learned probabilities."""
+"""Priors of discrete variables: uniform, and with learned probabilities."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["LearnedStates", "UniformStates", "learned_prior", "uniform_prior"]
 
 
 class UniformStates(Picklable):
-    """`p(z) = prod_d 1 / S`: independent variables, all of whose S states are alike.
+    """`p(z) = prod_d 1 / S`: independent uniform variables with S states.
 
     Args:
-        variables: What z is made of, `Categoricals` or `Bernoullis`.
+        variables: The discrete variables, `Categoricals` or `Bernoullis`.
     """
 
     logits: Tensor
@@ -24,7 +24,7 @@ class UniformStates(Picklable):
     def __init__(self, variables: DiscreteVariables) -> None:
         super().__init__()
         self.variables = variables
-        # A buffer follows the module to its device; a constant needs no place in the saved weights.
+        # A buffer moves with the module; a constant need not be saved with the weights.
         self.register_buffer("logits", torch.zeros(variables.width), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
@@ -32,7 +32,7 @@ class UniformStates(Picklable):
         return self.variables(self.logits)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.variables}"
 
 
@@ -40,7 +40,7 @@ class LearnedStates(Picklable):
     """`p(z) = prod_d softmax(logits_d)`: independent variables with learned probabilities, uniform at the start.
 
     Args:
-        variables: What z is made of, `Categoricals` or `Bernoullis`.
+        variables: The discrete variables, `Categoricals` or `Bernoullis`.
     """
 
     def __init__(self, variables: DiscreteVariables) -> None:
@@ -53,12 +53,12 @@ class LearnedStates(Picklable):
         return self.variables(self.logits)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.variables}"
 
 
 def uniform_prior(variables: DiscreteVariables, guide: nn.Module, rows: Tensor) -> nn.Module:
-    """Return a prior under which all states are alike."""
+    """Return a uniform prior."""
     return UniformStates(variables)
 
 

@@ -19,12 +19,12 @@ __all__ = ["FlowPrior", "flow_prior"]
 class FlowPrior(Picklable):
     """`z = T^-1(e)`, `e ~ N(0, I)`, with autoregressive maps T of z (Chen et al. 2017, section 3.2).
 
-    Any z is scored at once; sampling goes dimension by dimension. Starts near the standard normal.
+    Scoring takes one pass; sampling is sequential over dimensions. Starts near the standard normal.
 
     Args:
         latent_dim: Size of z, at least 2.
-        hidden: Widths of each map's masked network; at least `latent_dim` is taken.
-        num_maps: How many maps.
+        hidden: Widths of each map's masked network, at least `latent_dim`.
+        num_maps: Number of maps.
 
     Raises:
         InputError: If a number is out of range.

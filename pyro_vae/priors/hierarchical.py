@@ -1,4 +1,4 @@
-"""Several latent layers, each drawn given those above it."""
+"""The prior of several latent layers."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ class NormalLayer(Picklable):
         self.scale_floor = scale_floor
 
     def forward(self, above: Tensor) -> dist.TorchDistribution:
-        """Return p(z_l | z_above), batch shape (...), for the layers above joined, shape (..., size)."""
+        """Return p(z_l | z_above), batch shape (...), for the concatenated layers above, shape (..., size)."""
         return dist.Normal(*loc_and_scale(row_by_row(self.network, above), self.scale_floor)).to_event(1)
 
 
 class HierarchicalPrior(Picklable):
     """`z_L ~ p(z_L)`, `z_l | z_(l+1), ..., z_L ~ p(z_l | z_(l+1), ..., z_L)` (Sønderby et al. 2016, eqs. 1 to 3).
 
-    Called, it gives the distribution of all layers joined, `z = (z1, ..., zL)`, z1 nearest to x.
+    A call returns the distribution of all layers concatenated, `z = (z1, ..., zL)`, z1 nearest to x.
 
     Args:
         top: Prior of z_L, module `() -> Distribution`, event shape (size of z_L,).
         layers: For z1 to z_(L-1), in this order: module (..., sizes above) -> Distribution, such as `NormalLayer`.
-            Each is called with all layers above it joined, the nearest first.
-        sizes: Of z1 to z_L.
+            Each is called with all layers above it concatenated, the nearest first.
+        sizes: Sizes of z1 to z_L.
 
     Raises:
-        InputError: If there are not as many sizes as layers.
+        InputError: If the numbers of sizes and layers differ.
     """
 
     def __init__(self, top: nn.Module, layers: Sequence[nn.Module], sizes: Sequence[int]) -> None:
@@ -63,10 +63,10 @@ class HierarchicalPrior(Picklable):
         self.sizes = {f"z{number}": size for number, size in enumerate(sizes, 1)}
 
     def draw(self, take: Take) -> Tensor:
-        """Take a value of each layer from its distribution, from the top down; return them joined, (..., size of z).
+        """Draw each layer from its distribution, top-down, and return them concatenated, (..., size of z).
 
         Args:
-            take: Takes the name of a layer, such as "z1", and its distribution; gives a value.
+            take: Function from the name of a layer, such as "z1", and its distribution to a value.
         """
         *names, last = self.sizes
         z = take(last, self.top())
@@ -75,16 +75,16 @@ class HierarchicalPrior(Picklable):
         return z
 
     def forward(self) -> JointDistribution:
-        """Return p(z) of all layers joined."""
+        """Return p(z) of all layers concatenated."""
         return JointDistribution(self.draw, self.sizes)
 
     def redrawn(self, z: Tensor, below: int, take: Any = lambda _, p: p.sample()) -> Tensor:
-        """Return z with the layers below one of them drawn anew, given that one and those above it.
+        """Return z with the layers below a given one resampled from their conditionals.
 
         Args:
-            z: All layers joined, shape (N, size of z).
+            z: All layers concatenated, shape (N, size of z).
             below: Number of the lowest layer that is kept, from 1 (all are kept) to the number of layers.
-            take: Gives a value of a layer that is drawn anew from its name and distribution; a sample by default.
+            take: Function from name and distribution of a resampled layer to its value; by default a sample.
 
         Raises:
             InputError: If there is no such layer.

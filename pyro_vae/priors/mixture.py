@@ -19,14 +19,15 @@ __all__ = ["MixtureOfNormals", "mixture_prior"]
 class MixtureOfNormals(Picklable):
     """`z ~ sum_k w_k N(loc_k, diag(scale_k^2))`, all learned.
 
-    Starts with locations drawn from N(0, 1/2) and variances of 1/2: together near the standard normal.
+    Initial locations are drawn from N(0, 1/2) and initial variances are 1/2, so the mixture starts near the standard
+    normal.
 
     Args:
         latent_dim: Size of z.
-        num_components: How many normals.
+        num_components: Number of normals.
 
     Raises:
-        InputError: If a number is not a positive whole one.
+        InputError: If a number is not a positive integer.
     """
 
     def __init__(self, latent_dim: int, num_components: int = 10) -> None:
@@ -48,5 +49,5 @@ class MixtureOfNormals(Picklable):
 def mixture_prior(
     latent_dim: int, guide: nn.Module, rows: Tensor, prior_components: int | None = None
 ) -> nn.Module:
-    """Return a mixture of as many normals as there are rows."""
+    """Return a mixture with one normal per row."""
     return MixtureOfNormals(latent_dim, len(rows))

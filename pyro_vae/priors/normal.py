@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 SCALE_FLOOR = 1e-3
-"""The smallest learned scale, in units of z: below, a component could close in on one row's z."""
+"""The smallest learned scale, in units of z, so that no component collapses onto the z of one row."""
 
 
 class StandardNormal(Picklable):
@@ -39,7 +39,7 @@ class StandardNormal(Picklable):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = check_integer(latent_dim, "latent_dim")
-        # Buffers follow the module to its device and dtype; constants need no place in the saved weights.
+        # Buffers move with the module; constants need not be saved with the weights.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 
@@ -48,14 +48,14 @@ class StandardNormal(Picklable):
         return dist.Normal(self.loc, self.scale).to_event(1)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.latent_dim}"
 
 
 class DiagonalNormal(Picklable):
-    """`z ~ N(loc, diag(scale^2))` with learned loc and scale, started at the standard normal.
+    """`z ~ N(loc, diag(scale^2))` with learned loc and scale, initially the standard normal.
 
-    A decoder whose first layer is linear could shift and stretch z as well; here the prior does.
+    A linear first decoder layer could equally shift and scale z.
 
     Args:
         latent_dim: Size of z.

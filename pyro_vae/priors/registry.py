@@ -11,7 +11,7 @@ from pyro_vae.settings.part import load_parts
 __all__ = ["PRIORS"]
 
 MakePrior = Callable[..., nn.Module]
-"""Takes the size of z, the guide and rows of the training split (as many as components); gives a prior."""
+"""Function from the size of z, the guide and training rows (one per component) to a prior."""
 
 PRIORS: dict[str, MakePrior] = load_parts("prior")
 """Priors by their name on the command line, as `pyro_vae.settings.priors` declares them."""

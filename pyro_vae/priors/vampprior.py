@@ -21,12 +21,12 @@ __all__ = ["VampPrior", "vampprior_of_guide"]
 class VampPrior(Picklable):
     """`z ~ (1/K) sum_k q(z | u_k)`, the guide's posterior averaged over learned rows (Tomczak & Welling 2018, eq. 9).
 
-    The guide belongs to the prior too: its encoder is one set of parameters, learned, saved and loaded once. Every z
-    is scored under all K posteriors, which a guide that is a flow does slowly.
+    Prior and guide share the guide's parameters, which are trained, saved and loaded once. Every z is scored under
+    all K posteriors, which is slow for flow guides.
 
     Args:
         guide: Module with `posterior(x)`.
-        rows: Where the pseudo-inputs u_k start, shape (K, data_dim), in data units; rows of the training split.
+        rows: Initial pseudo-inputs u_k, shape (K, data_dim), in data units; rows of the training split.
 
     Raises:
         InputError: If `rows` is not of that shape, or the guide takes context.
@@ -40,7 +40,7 @@ class VampPrior(Picklable):
         taken = context_range_of(guide)
         check(
             taken.least == 0 and taken.most in (0, math.inf),
-            "Expected a guide of x alone, because pseudo-inputs have no context; this one takes context. Take another "
+            "Expected a guide without context, because pseudo-inputs have none; this one takes context. Use another "
             "prior, or a guide without context.",
         )
         (rows,) = Entry(most=1, dtype=torch.get_default_dtype()).rows(rows, "pseudo-inputs")
@@ -49,7 +49,7 @@ class VampPrior(Picklable):
             f"Expected pseudo-inputs of shape (K, data_dim) with at least one row; got {tuple(rows.shape)}.",
         )
         self.guide: Any = guide
-        # The pseudo-inputs are learned in units of each column's spread, whatever the data's own unit is.
+        # Pseudo-inputs are learned in units of each column's standard deviation.
         spread = rows.std(0, correction=0)
         self.register_buffer("center", rows.mean(0))
         self.register_buffer("spread", torch.where(spread > 0, spread, torch.ones_like(spread)))
@@ -64,14 +64,14 @@ class VampPrior(Picklable):
         """Return p(z), event shape (latent_dim,).
 
         Raises:
-            InputError: If the guide's posteriors are points.
+            InputError: If the guide's posteriors are point masses.
         """
         weights = dist.Categorical(logits=torch.zeros_like(self.raw_inputs[:, 0]))
         posteriors = self.guide.posterior(self.pseudo_inputs)
         check(
             not isinstance(posteriors, dist.Delta),
-            "Expected a guide with a density for a VampPrior, a mixture of its posteriors; got a guide of points. Take "
-            "another prior, or another guide.",
+            "Expected a guide with a density for a VampPrior, a mixture of its posteriors; got a point guide. Use "
+            "another prior or guide.",
         )
         normal = isinstance(posteriors, dist.Independent) and isinstance(posteriors.base_dist, dist.Normal)
         return (NormalMixture if normal else dist.MixtureSameFamily)(weights, posteriors)
@@ -80,5 +80,5 @@ class VampPrior(Picklable):
 def vampprior_of_guide(
     latent_dim: int, guide: nn.Module, rows: Tensor, prior_components: int | None = None
 ) -> nn.Module:
-    """Return a VampPrior whose learned rows start at the given ones."""
+    """Return a VampPrior with the given initial pseudo-inputs."""
     return VampPrior(guide, rows)
