@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PORT ?= 8000
 
 # torch's waiting threads spin; with a busy neighbour on the same cores that costs a factor of ten and more.
 ifeq ($(OMP_WAIT_POLICY),)
@@ -13,7 +14,7 @@ endif
 # worksteal: a process that has run out of tests takes some of another's, so that no long file is left to one core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
-.PHONY: help install train test test-fast test-gpu lint types tests notebooks format clean
+.PHONY: help install train test test-fast test-gpu lint types tests docs docs-serve notebooks format clean
 
 help:
 	@echo "make train               train on the embedded digits, leaving a run in runs/"
@@ -21,6 +22,8 @@ help:
 	@echo "make test                lint, types and all tests; prints the ten slowest"
 	@echo "make test-fast           the tests that are not marked slow"
 	@echo "make test-gpu            the tests that need CUDA"
+	@echo "make docs                build the documentation into build/docs; a warning or a broken link is an error"
+	@echo "make docs-serve          show it at http://localhost:8000 (make docs-serve PORT=8001)"
 	@echo "make notebooks           open the notebooks in JupyterLab"
 	@echo "make format              let ruff mend the layout"
 	@echo "make clean               remove the virtual environment and all caches"
@@ -59,6 +62,14 @@ test-fast: install
 
 test-gpu: install
 	@PYRO_VAE_TEST_DEVICE=cuda OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(ARGS)
+
+docs: install
+	@echo "Documentation (Sphinx) ..."
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto --builder html docs build/docs
+	@echo "Built: build/docs/index.html"
+
+docs-serve: docs
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(PORT)
 
 notebooks: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'

@@ -97,8 +97,3 @@ def test_it_is_small_and_knows_no_machine(path):
     assert len(text) < MOST_BYTES
     assert MACHINE_PATH.search(text) is None
     assert all(not cell.metadata for cell in nbformat.read(path, as_version=4).cells), "timestamps or tags"
-
-
-def test_the_readme_names_each():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {path.name for path in NOTEBOOKS} == set(re.findall(r"notebooks/(\w+\.ipynb)", readme))

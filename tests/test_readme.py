@@ -7,7 +7,6 @@ import pytest
 
 from pyro_vae.data import DATASETS
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.settings.tables import parts_table, settings_page
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,10 +35,3 @@ def test_every_picture_is_there_and_small():
 def test_every_script_named_is_there():
     for script in set(re.findall(r"scripts/\w+\.py", README)):
         assert (ROOT / script).is_file(), script
-
-
-def test_tables_of_settings_are_those_that_are_declared():
-    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page(), (
-        "Run scripts/write_settings.py."
-    )
-    assert parts_table("likelihood") in README

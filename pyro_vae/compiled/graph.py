@@ -26,6 +26,7 @@ MIN_CHUNK_SIZE = 2**15
 """Entries of a tensor that are worth a thread of their own in what is not a product."""
 
 Backend = Callable[[GraphModule, list[Tensor]], Callable[..., Sequence[Tensor]]]
+"""Takes a traced graph and example inputs; gives a function of the inputs."""
 
 
 def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:

@@ -46,6 +46,7 @@ DATASETS = {
     "cifar-10": "32 x 32 colour photographs of ten classes, 50000 + 10000 images",
     "celeba": "colour photographs of faces, resized to 64 x 64, 162770 + 19867 + 19962 images",
 }
+"""Data sets by the name that `--dataset` and `load_dataset` take, each with its content."""
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 IDX_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 CLOTHING = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"

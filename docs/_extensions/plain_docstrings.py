@@ -1,0 +1,32 @@
+"""Docstrings are plain text: `*`, `|` and a trailing `_` outside of code are those characters, no markup."""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+EXAMPLE = r"(?m:^ *>>> .*(?:\n *\S.*)*)"
+CODE = r"``.*?``|`[^`]*`"
+TOKEN = re.compile(rf"(?P<example>{EXAMPLE})|(?P<code>{CODE})(?P<letter>\w?)|(?P<mark>\\|\*|\||_(?=\W|$))")
+
+
+def escape(text: str) -> str:
+    """Return reStructuredText that shows plain text, with `code` and examples that begin with >>> kept."""
+    return TOKEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    example, code, letter, mark = found.group("example", "code", "letter", "mark")
+    if mark:
+        return f"\\{mark}"
+    return example or (f"{code}\\ {letter}" if letter else code)
+
+
+def _escape_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = escape("\n".join(lines)).split("\n")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Run before napoleon reads the docstrings."""
+    app.connect("autodoc-process-docstring", _escape_docstring, priority=400)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,90 @@
+"""The documentation holds every public name, its links lead somewhere, and its examples run.
+
+`make docs` builds it, which also checks references and names; continuous integration runs that after the tests.
+"""
+
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import pyro_vae
+from pyro_vae.settings.tables import settings_page
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+NOT_IN_THE_REFERENCE = {"pyro_vae.experiment", "pyro_vae.settings"}
+"""Packages of what the command line is made of."""
+
+pytest.importorskip("sphinx", reason="the documentation needs Sphinx")
+sys.path.insert(0, str(DOCS / "_extensions"))
+api_pages = importlib.import_module("api_pages")
+escape = importlib.import_module("plain_docstrings").escape
+
+
+def test_every_public_package_has_a_page_of_the_reference():
+    packages = {
+        module.name for module in pkgutil.walk_packages(pyro_vae.__path__, "pyro_vae.") if module.ispkg
+    }
+    public = {
+        name for name in packages if "._" not in name and hasattr(importlib.import_module(name), "__all__")
+    }
+    inner = {name for name in public if any(name.startswith(f"{other}.") for other in NOT_IN_THE_REFERENCE)}
+    assert set(api_pages.PACKAGES) == public - inner - NOT_IN_THE_REFERENCE
+    pages = {page.stem for page in (DOCS / "reference" / "api").glob("*.rst")}
+    assert pages == {package.removeprefix("pyro_vae.") for package in api_pages.PACKAGES} | {"index"}
+
+
+@pytest.mark.parametrize("package", ["pyro_vae", *api_pages.PACKAGES])
+def test_every_public_name_has_documentation(package):
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        assert api_pages.summary(module, name), f"{package}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("plain", "marked_up"),
+    [
+        ("KL(q || p) and *context", r"KL(q \|\| p) and \*context"),
+        ("learned `mean_` and mean_.", r"learned `mean_` and mean\_."),
+        ("two `Module`s", r"two `Module`\ s"),
+        ("`a *b*` stays", "`a *b*` stays"),
+        (">>> f(*x)\n1 * 2\n\na * b", ">>> f(*x)\n1 * 2\n\na \\* b"),
+    ],
+)
+def test_docstrings_are_plain_text(plain, marked_up):
+    assert escape(plain) == marked_up
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in link:
+            notebook = ROOT / "notebooks" / Path(link).name
+            target = notebook if page.is_relative_to(DOCS) and link.endswith(".ipynb") else page.parent / link
+            assert target.exists(), link
+
+
+def test_the_tutorials_name_each_notebook():
+    page = (DOCS / "tutorials" / "index.md").read_text(encoding="utf-8")
+    notebooks = {notebook.name for notebook in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks == set(re.findall(r"\((\w+\.ipynb)\)", page))
+
+
+def test_settings_are_those_that_are_declared():
+    page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
+    assert page == settings_page(), "Run scripts/write_settings.py."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["start/python.md", "howto/own-pyro-model.md", "howto/own-parts.md"])
+def test_the_examples_of_a_page_run_one_after_another(page, capsys):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text.partition("## What counts as rows")[0], re.DOTALL)
+    code = re.sub(r"epochs=\d+", "epochs=1, progress=False", "\n".join(blocks))
+    exec(compile(code, page, "exec"), {"__name__": "example"})
