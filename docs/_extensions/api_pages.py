@@ -98,7 +98,7 @@ def _documentation(module: ModuleType, package: str, name: str) -> list[str]:
     if callable(value) and not hasattr(value, "__origin__"):
         return [f".. autofunction:: {package}.{name}"]
     return [
-        f".. py:data:: {package}.{name}",
+        f".. py:data:: {name}",
         "",
         *(f"   {escape(line)}" for line in _comment_of(package, name)),
     ]
