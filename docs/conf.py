@@ -22,6 +22,7 @@ extensions = [
     "sphinx_design",
     "api_pages",
     "plain_docstrings",
+    "results_tables",
 ]
 exclude_patterns = ["_build", "_extensions", "results/data"]
 nitpicky = True

@@ -4,6 +4,7 @@
 """
 
 import importlib
+import json
 import pkgutil
 import re
 import sys
@@ -88,3 +89,29 @@ def test_the_examples_of_a_page_run_one_after_another(page, capsys):
     blocks = re.findall(r"```python\n(.*?)```", text.partition("## What counts as rows")[0], re.DOTALL)
     code = re.sub(r"epochs=\d+", "epochs=1, progress=False", "\n".join(blocks))
     exec(compile(code, page, "exec"), {"__name__": "example"})
+
+
+RESULTS = sorted((DOCS / "results" / "data").glob("*.json"))
+results_tables = importlib.import_module("results_tables")
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_tables_of_results_are_shown_and_complete(path):
+    results = json.loads(path.read_text(encoding="utf-8"))
+    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "results").glob("*.md")]
+    assert sum(f"```{{results-table}} {path.stem}\n" in page for page in pages) == 1
+    assert results_tables.table(results).count("\n") == len(results["entries"]) + 1
+    for entry in results["entries"]:
+        assert entry["commands"], entry["name"]
+
+
+@pytest.mark.parametrize(("here", "is_better"), [(-86.5, True), (-86.6, False), (-86.9, False)])
+def test_a_figure_is_better_only_beyond_its_error(here, is_better):
+    entry = {
+        "name": "a",
+        "published": {"mean": -86.76, "source": "b"},
+        "importance": {"mean": here, "se": 0.2},
+    }
+    assert results_tables.is_better(entry) == is_better
+    table = results_tables.table({"columns": {"importance": "c"}, "entries": [entry]})
+    assert ("**" in table) == is_better
