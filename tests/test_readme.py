@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.data import DATASETS
-from pyro_vae.likelihoods import LIKELIHOODS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,9 +59,6 @@ def test_every_script_named_is_there():
         assert (ROOT / script).is_file(), script
 
 
-@pytest.mark.parametrize(
-    ("name", "page"),
-    [*((n, "howto/data.md") for n in DATASETS), *((n, "reference/settings.md") for n in LIKELIHOODS)],
-)
-def test_every_choice_is_named(name, page):
-    assert f"`{name}`" in (ROOT / "docs" / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_is_named(name):
+    assert f"`{name}`" in (ROOT / "docs" / "howto" / "data.md").read_text(encoding="utf-8")
