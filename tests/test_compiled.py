@@ -20,7 +20,7 @@ from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
 from pyro_vae.compiled.graph import Graph, _replayed
 from pyro_vae.compiled.masks import without_mask_indexing
-from pyro_vae.compiled.matmul import lower_linear, through_onednn
+from pyro_vae.compiled.matmul import lower_linear, through_onednn, without_bias
 from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -37,9 +37,11 @@ def small_products_too(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fast_mkl", [True, False])
 @pytest.mark.parametrize("backend", [uncompiled, inductor])
-def test_products_through_onednn_with_their_activations(backend, tmp_path, monkeypatch):
+def test_products_of_both_libraries_with_bias_and_activation(backend, fast_mkl, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("pyro_vae.compiled.matmul.has_fast_mkl", lambda: fast_mkl)
     weight, bias = torch.randn(5, 4), torch.randn(5)
 
     def products(x):
@@ -81,6 +83,25 @@ def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():
     through_onednn(graph)
     linear = [n for n in graph.graph.nodes if n.target is torch.ops.pyro_vae.linear.default]
     assert [node.args[-1] for node in linear] == ["tanh", "relu", "tanh", "none"]
+
+
+def test_a_bias_is_added_apart_from_its_product():
+    weight, bias, other = torch.randn(5, 4), torch.randn(5), torch.randn(3, 5)
+
+    def layer(x):
+        return [torch.relu(torch.addmm(bias, x, weight.t())), torch.addmm(other, x, weight.t())]
+
+    x = torch.randn(3, 4)
+    graph = make_fx(layer)(x)
+    without_bias(graph)
+    for got, expected in zip(graph(x), layer(x), strict=True):
+        torch.testing.assert_close(got, expected)
+    left = [
+        node.args[0].meta["val"].shape
+        for node in graph.graph.nodes
+        if node.target is torch.ops.aten.addmm.default
+    ]
+    assert left == [other.shape]  # a whole matrix is not a bias
 
 
 def test_products_through_onednn_have_no_gaps_between_the_entries_of_their_matrices():

@@ -14,7 +14,7 @@ from torch.fx import GraphModule
 
 from pyro_vae._compat import compile_graph, module_tables, record
 from pyro_vae.compiled.masks import without_mask_indexing
-from pyro_vae.compiled.matmul import lower_linear, through_onednn
+from pyro_vae.compiled.matmul import lower_linear, lower_products
 
 __all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
 
@@ -100,7 +100,7 @@ class Graph:
             graph = record(function, *inputs)
             self.captured = _lift(graph)
             without_mask_indexing(graph)
-            through_onednn(graph)
+            lower_products(graph)
             self.tolerance = _tolerance(graph)
             self._run = backend(graph, [*inputs, *self.captured])
         self._attributes = [vars(part) for part in module.modules()]
