@@ -21,6 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "api_pages",
+    "mathml",
     "plain_docstrings",
     "results_tables",
 ]
@@ -55,6 +56,7 @@ toc_object_entries_show_parents = "hide"
 
 # Pages.
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"pyro_vae {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
