@@ -38,6 +38,10 @@ def serve(build: Callable[[Network], Callable[[int], Any]], first: int = 3) -> N
         build: Function from the network, given as JSON in the first argument, to a function that takes n steps.
         first: Steps that are taken before the first answer.
     """
+    if (
+        "torch" in sys.modules
+    ):  # as XLA does: Adam's moments of dead units are denormal, and slow the processor down
+        sys.modules["torch"].set_flush_denormal(True)
     started = clock()
     steps = build(Network(*json.loads(sys.argv[1])))
     steps(first)
