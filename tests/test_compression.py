@@ -18,6 +18,7 @@ from pyro_vae import (
 )
 from pyro_vae._checks import InputError
 from pyro_vae.distributions.bernoulli import LogitBernoulli
+from pyro_vae.distributions.discretized_logistic import DiscretizedLogistic
 from pyro_vae.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -28,7 +29,7 @@ from pyro_vae.likelihoods import (
 
 pytest.importorskip("constriction")
 
-from pyro_vae.compression import BitsBackCodec, column_groups, level_probs, other_sizes
+from pyro_vae.compression import BitsBackCodec, digit_probs, digits_of, other_sizes
 from pyro_vae.experiment.compress import compress_rows, decompress_rows
 
 LEVELS = 5
@@ -54,7 +55,7 @@ def likelihoods(data_dim=12):
 
 
 @pytest.mark.parametrize("name", likelihoods())
-def test_tables_of_levels_are_the_likelihood(name):
+def test_tables_of_digits_are_the_likelihood(name):
     likelihood = likelihoods()[name].double()
     levels = 2 if name == "bernoulli" else LEVELS
     torch.manual_seed(1)
@@ -62,11 +63,22 @@ def test_tables_of_levels_are_the_likelihood(name):
     rows = torch.randint(levels, (4, 12))
     x = rows.double() / (levels - 1)
     total = torch.zeros(4, dtype=torch.float64)
-    for group, columns in enumerate(column_groups(p)):
-        table = level_probs(p, x, group)
+    for digit in digits_of(p):
+        table = digit_probs(p, x, digit)
         torch.testing.assert_close(table.sum(-1), torch.ones(table.shape[:-1], dtype=torch.float64))
-        total += table.gather(-1, rows[:, columns, None]).log().sum((1, 2))
+        symbols = torch.from_numpy(digit.symbols(rows[:, digit.columns].numpy())).long()
+        total += table.gather(-1, symbols[..., None]).log().sum((1, 2))
     torch.testing.assert_close(total, p.log_prob(x))
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5, 16, 256, 1000])
+def test_digits_make_up_each_level_once(levels):
+    p = DiscretizedLogistic(torch.zeros(1, 1), torch.ones(1, 1), levels).to_event(1)
+    numbers = np.arange(levels)
+    digits = digits_of(p)
+    assert sum(digit.unit * digit.symbols(numbers) for digit in digits).tolist() == numbers.tolist()
+    assert all(digit.symbols(numbers).max() < digit.base for digit in digits)
+    assert sum(digit.base for digit in digits) <= 2 * math.sqrt(2 * levels) + 1
 
 
 @pytest.mark.parametrize("name", likelihoods())
@@ -204,5 +216,5 @@ def test_scripts_end_bad_input_in_a_sentence(run_and_rows, tmp_path, capsys):
 
 def test_a_bernoulli_table_of_extreme_logits_is_whole():
     p = LogitBernoulli(logits=torch.tensor([[-800.0, 800.0]], dtype=torch.float64)).to_event(1)
-    table = level_probs(p, torch.zeros(1, 2), 0)
+    table = digit_probs(p, torch.zeros(1, 2), digits_of(p)[0])
     assert table.tolist() == [[[1, 0], [0, 1]]]

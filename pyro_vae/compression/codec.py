@@ -16,7 +16,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from pyro_vae._checks import InputError, check
 from pyro_vae._context import context_range_of_network
-from pyro_vae.compression.level_probs import column_groups, level_probs
+from pyro_vae.compression.digit_probs import Digit, digit_probs, digits_of
 from pyro_vae.models.generative import GenerativeModel
 
 __all__ = ["BitsBackCodec", "Encoded"]
@@ -87,7 +87,8 @@ class BitsBackCodec:
             self.latent_dim = len(self._prior.loc)
             x = torch.zeros(batch_size, self.data_dim, dtype=torch.float64)
             _normal(self.guide.posterior(x), "guide diagonal")
-            level_probs(self._likelihood(np.zeros((1, self.latent_dim), np.int32)), x[:1], 0)
+            p = self._likelihood(np.zeros((1, self.latent_dim), np.int32))
+            digit_probs(p, x[:1], digits_of(p)[0])
 
     def encode(
         self, rows: NDArray[np.int64], seed: int = 0, done_rows: Callable[[int], Any] = lambda count: None
@@ -152,9 +153,9 @@ class BitsBackCodec:
         x = self._x(rows)
         codes = coder.decode(self._codes, *self._posterior(x))
         p = self._likelihood(codes.reshape(len(rows), -1))
-        for part, group, columns in reversed(self._parts(p, len(rows))):
-            symbols = rows[part, columns].astype(np.int32).ravel()
-            coder.encode_reverse(symbols, self._symbols, _table(p, x, part, group))
+        for part, digit in reversed(self._parts(p, len(rows))):
+            symbols = digit.symbols(rows[part, digit.columns]).ravel()
+            coder.encode_reverse(symbols, self._symbols, _table(p, x, part, digit))
         coder.encode_reverse(codes, self._codes, *self._prior_of(len(rows)))
 
     def _pop(self, coder: Any, num_rows: int) -> NDArray[np.int64]:
@@ -162,18 +163,18 @@ class BitsBackCodec:
         codes = coder.decode(self._codes, *self._prior_of(num_rows))
         p = self._likelihood(codes.reshape(num_rows, -1))
         rows = np.zeros((num_rows, self.data_dim), np.int64)
-        for part, group, columns in self._parts(p, num_rows):
-            symbols = coder.decode(self._symbols, _table(p, self._x(rows), part, group))
-            rows[part, columns] = symbols.reshape(part.stop - part.start, -1)
+        for part, digit in self._parts(p, num_rows):
+            symbols = coder.decode(self._symbols, _table(p, self._x(rows), part, digit))
+            rows[part, digit.columns] += digit.unit * symbols.reshape(part.stop - part.start, -1)
         coder.encode_reverse(codes, self._codes, *self._posterior(self._x(rows)))
         return rows
 
-    def _parts(self, p: Distribution, num_rows: int) -> list[tuple[slice, int, slice]]:
-        """Return rows, group number and columns of each coding call, in the order of decoding."""
-        groups = column_groups(p)
-        step = max(1, TABLE_ENTRIES // (self.data_dim * self.levels))
+    def _parts(self, p: Distribution, num_rows: int) -> list[tuple[slice, Digit]]:
+        """Return, in the order of decoding, rows and digit of what is coded in one call."""
+        digits = digits_of(p)
+        step = max(1, TABLE_ENTRIES // (self.data_dim * max(digit.base for digit in digits)))
         rows = [slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
-        return [(part, group, columns) for part in rows for group, columns in enumerate(groups)]
+        return [(part, digit) for part in rows for digit in digits]
 
     def _x(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(rows).double() / max(self.levels - 1, 1)
@@ -223,8 +224,8 @@ class BitsBackCodec:
             torch.set_num_threads(threads)
 
 
-def _table(p: Distribution, x: Tensor, rows: slice, group: int) -> NDArray[np.float64]:
-    probs = level_probs(_rows_of(p, rows), x[rows], group)
+def _table(p: Distribution, x: Tensor, rows: slice, digit: Digit) -> NDArray[np.float64]:
+    probs = digit_probs(_rows_of(p, rows), x[rows], digit)
     return np.ascontiguousarray(probs.flatten(0, -2).numpy())
 
 

@@ -16,7 +16,7 @@ from pyro_vae.compression.codec import Encoded
 
 __all__ = ["read_chunks", "read_header", "write_chunk", "write_header"]
 
-MAGIC = b"pyro_vae bits 1\n"
+MAGIC = b"pyro_vae bits 2\n"
 LENGTH = struct.Struct("<Q")
 DIGEST = 16
 """Number of bytes of the SHA-256 stored with each block."""
