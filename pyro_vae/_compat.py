@@ -23,6 +23,7 @@ __all__ = [
     "lower_to_onednn",
     "module_tables",
     "observe_tensors",
+    "profile_kernels",
     "record",
     "takes_scale",
     "validate_sample",
@@ -154,6 +155,21 @@ def compile_graph(
     with config.patch(settings):
         compiled: Callable[..., Sequence[Tensor]] = compiler(graph, [*inputs])
     return compiled
+
+
+@contextmanager
+def profile_kernels() -> Iterator[None]:
+    """Let what is compiled inside show its kernels in `torch.profiler`; without the setting they stay hidden."""
+    try:
+        from torch._inductor import config
+    except ImportError:
+        yield
+        return
+    if not hasattr(config.cpp, "enable_kernel_profile"):
+        yield
+        return
+    with config.patch({"cpp.enable_kernel_profile": True}):
+        yield
 
 
 def linear_pointwise() -> Callable[..., Tensor] | None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from benchmarks.inpainting import METHODS, Halves
 from benchmarks.levels import METHODS as COMPLETIONS
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.ours import trainer_of
+from benchmarks.ours_profiled import parts_of
 from benchmarks.pytorch import networks
 from benchmarks.quality_ours import plain_layers
 from benchmarks.quality_pytorch import linear_layers, start
@@ -103,6 +105,21 @@ def test_a_level_is_found_on_the_curve(tmp_path):
     assert curve.seconds_to(-3.0) is None
     assert curve.seconds_to(-1e6) == 1.0
     assert len(looked) == len(set(looked)) < 16
+
+
+def test_the_time_of_kernels_is_counted_by_part():
+    names = {
+        "aoti_torch_cpu_mm_out": 30.0,
+        "aten::_fused_adamw_": 8.0,
+        "aoti_torch_cpu_normal_functional": 1.0,
+        "graph_0_cpp_fused_relu_1": 4.0,
+        "aten::empty": 100.0,
+    }
+    events = [SimpleNamespace(key=name, self_cpu_time_total=time) for name, time in names.items()]
+    parts = parts_of(events, count=2)
+    assert parts == pytest.approx(
+        {"products": 15e-6, "optimizer": 4e-6, "random numbers": 0.5e-6, "pointwise": 2e-6}
+    )
 
 
 def test_the_published_recipe():

@@ -1,8 +1,13 @@
-"""What the machine can do at most: matrix products in GFLOP/s and memory bandwidth in GB/s, as one line of JSON."""
+"""What the machine can do at most: matrix products in GFLOP/s and memory bandwidth in GB/s, as one line of JSON.
+
+Arguments are numbers of bytes to read and write; the least time of copying as many is printed too.
+"""
 
 import json
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -40,6 +45,9 @@ def main() -> None:
     if device() == "cpu" and (linear := linear_pointwise()) is not None:
         by_onednn = gflop / fastest(lambda: linear(a, b, None, "none", [], ""))
         ceilings["float32 product by oneDNN, GFLOP/s"] = by_onednn
+    for size in map(int, sys.argv[1:]):
+        part, copied = torch.randn(max(1, size // 8)), torch.empty(max(1, size // 8))
+        ceilings[f"copy of {size} bytes, s"] = fastest(partial(copied.copy_, part), 0.1)
     print(json.dumps(ceilings))
 
 

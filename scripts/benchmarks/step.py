@@ -10,6 +10,7 @@ from benchmarks._contenders import Contender, Process, ceilings, compared, proce
 from benchmarks._names import ByName
 from benchmarks._report import OnDevice, machine, markdown, write
 from benchmarks.networks import NETWORKS, Network, flops
+from benchmarks.step_profile import report
 
 CONTENDERS = ByName(
     {
@@ -46,10 +47,15 @@ class Step(OnDevice):
     """The first is what the others are compared with; all that differ on the network where none is given."""
     seconds: float = 0.5
     """Of a turn."""
+    profile: bool = False
+    """Print where the time of our compiled step goes, part by part, in place of the comparison."""
 
     def run(self) -> None:
         """Time, print, write."""
         for name, network in [(name, NETWORKS[name]) for name in self.networks]:
+            if self.profile:
+                report(name, network, self)
+                continue
             with processes(_chosen(self.contenders, network), network, self) as running:
                 for _ in range(self.rounds):
                     for process in running:
