@@ -41,6 +41,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 default_role = "py:obj"
 highlight_language = "none"
+smartquotes = False  # two dashes are those of a flag
 
 # The reference is made from docstrings.
 autodoc_default_options = {"members": True, "inherited-members": "object"}

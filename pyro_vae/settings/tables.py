@@ -68,7 +68,7 @@ def _flags_table(group: type[Group]) -> str:
 
 
 def _shown(default: Any) -> str:
-    if default is None or default == ():
+    if default in (None, (), ""):
         return ""
     return f"`{' '.join(map(str, default)) if isinstance(default, tuple) else default}`"
 
