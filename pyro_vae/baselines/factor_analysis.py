@@ -79,6 +79,14 @@ class FactorAnalysis(LinearGaussian):
         Barber (2012), Bayesian Reasoning and Machine Learning, section 21.2.
         Varadhan & Roland (2008), Simple and globally convergent methods for accelerating the convergence of
         any EM algorithm, Scand. J. Statist. 35(2).
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae.baselines import PPCA, FactorAnalysis
+        >>> x = load_iris().data
+        >>> fa = FactorAnalysis(n_components=1).fit(x)
+        >>> fa.score(x) > PPCA(n_components=1).fit(x).score(x)  # a noise variance for each column
+        True
     """
 
     def __init__(

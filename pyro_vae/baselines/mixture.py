@@ -65,6 +65,14 @@ class MixtureOfPPCA(ExactDensity):
     References:
         Tipping & Bishop (1999b), Mixtures of probabilistic principal component analysers, Neural
         Computation 11(2).
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae.baselines import PPCA, MixtureOfPPCA
+        >>> x = load_iris().data
+        >>> mixture = MixtureOfPPCA(n_clusters=3, n_components=1, random_state=0).fit(x)
+        >>> mixture.score(x) > PPCA(n_components=1).fit(x).score(x)
+        True
     """
 
     def __init__(

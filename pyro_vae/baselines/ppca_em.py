@@ -69,6 +69,16 @@ class PPCAEM(LinearGaussian):
         Liu, Rubin & Wu (1998), Parameter expansion to accelerate EM: the PX-EM algorithm, Biometrika 85(4).
         Varadhan & Roland (2008), Simple and globally convergent methods for accelerating the convergence of
         any EM algorithm, Scand. J. Statist. 35(2).
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae.baselines import PPCAEM
+        >>> x = load_iris().data
+        >>> x[::3, 0] = np.nan
+        >>> completed = PPCAEM(n_components=2, random_state=0).fit(x).impute(x)
+        >>> bool(np.isfinite(completed).all())
+        True
     """
 
     def __init__(

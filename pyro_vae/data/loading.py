@@ -89,6 +89,14 @@ def load_dataset(
         InputError: Where the data cannot be read, is no finite table or does not fit the likelihood, or an option does
             not apply to it.
         MissingPackageError: Where a download needs torchvision and it does not work.
+
+    Example:
+        >>> from pyro_vae import load_dataset
+        >>> digits = load_dataset("digits")
+        >>> len(digits.train), len(digits.validation), len(digits.test)
+        (1297, 250, 250)
+        >>> digits.description
+        'dequantized, 17 levels, x in [0, 1)'
     """
     check_choice(likelihood_kind, LIKELIHOOD_KINDS, "likelihood_kind")
     check_choice(binarize, ("none", "static", "dynamic"), "binarize")

@@ -79,6 +79,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
     References:
         Kingma & Welling (2014), Auto-encoding variational Bayes. Burda et al. (2016), Importance weighted autoencoders.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import VAE
+        >>> x = load_iris().data
+        >>> vae = VAE(n_components=2, epochs=5, validation_fraction=0, random_state=0).fit(x)
+        >>> vae.transform(x).shape
+        (150, 2)
+        >>> vae.score_samples(x).shape  # log p(x) of each row
+        (150,)
+        >>> vae.sample(3).shape
+        (3, 4)
     """
 
     def __init__(

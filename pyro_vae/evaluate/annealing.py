@@ -59,6 +59,18 @@ def annealed_log_likelihood(
 
     Raises:
         InputError: If a latent is discrete or outside the plate, or a density is not finite at the start.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel, Annealing, annealed_log_likelihood
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> estimate = annealed_log_likelihood(model, guide, x[:3], Annealing(5, 2), num_simulated=0)
+        >>> estimate.value.shape
+        torch.Size([3])
     """
     annealing, data = annealing or Annealing(), entry_for(model, guide).rows(x)
     check_integer(num_simulated, "num_simulated", minimum=0)

@@ -96,6 +96,18 @@ def iwae_curve(
 
     Raises:
         InputError: If an argument is out of range, or as for `log_likelihood`.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel, WidenedGuide, iwae_curve
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> curve = iwae_curve(model, WidenedGuide(guide, 1.5), x, num_samples=(1, 10, 100))
+        >>> bool(curve.mean[0] < curve.mean[-1] <= ppca.score(x) + 0.01)  # the bound tightens with K
+        True
     """
     wanted = tuple(check_integer(k, "every entry of num_samples") for k in num_samples)
     check(

@@ -56,6 +56,16 @@ def impute(
     Raises:
         InputError: If an argument is out of range, the programs cannot be evaluated row by row, or none of a row's
             samples has a density above zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import VAE
+        >>> x = load_iris().data
+        >>> x[::2, 0] = np.nan
+        >>> vae = VAE(likelihood="table", epochs=5, validation_fraction=0, random_state=0).fit(x)
+        >>> bool(np.isfinite(vae.impute(x)).all())
+        True
     """
     check_integer(num_samples, "num_samples", minimum=2)
     check_integer(num_draws, "num_draws", minimum=0)

@@ -87,6 +87,18 @@ def to_arviz(
 
     Raises:
         InputError: If a row is not there, a site stands outside the plate, or names do not fit.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel, ResampledPosterior, to_arviz
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> data = to_arviz(model, guide, x[:5], posterior=ResampledPosterior(num_samples=20, num_chains=2))
+        >>> data.posterior["z"].shape
+        (2, 20, 5, 2)
     """
     from pyro_vae.evaluate._arviz import as_groups  # ArviZ takes seconds to import
 

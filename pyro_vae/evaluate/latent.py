@@ -54,6 +54,18 @@ def latent_summary(
 
     Raises:
         InputError: If the guide's sites are not the model's latent ones, or there are fewer than two rows.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel, latent_summary
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> summary = latent_summary(model, guide, x)
+        >>> summary.active_units
+        2
     """
     data = entry_for(model, guide).rows(x)
     with without_side_effects(data), evaluation_mode(model, guide):

@@ -20,6 +20,18 @@ class ExactLinearGuide(AmortizedGuide):
 
     Args:
         model: The model, stored in the guide.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel, estimate_elbo
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> elbo = estimate_elbo(model, guide, x)  # equal to log p(x) under the exact posterior
+        >>> bool(abs(elbo.value.mean() - ppca.score(x)) < 1e-6)
+        True
     """
 
     def __init__(self, model: LinearGaussianModel) -> None:

@@ -32,6 +32,15 @@ class DiagonalNormalGuide(AmortizedGuide):
     Args:
         encoder: Network (..., data_dim) -> (..., 2 latent_dim): locations, then raw scales.
         scale_floor: The smallest scale, in units of z, which keeps the density finite in single precision.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import DiagonalNormalGuide, mlp_encoder
+        >>> x = torch.randn(100, 6)
+        >>> guide = DiagonalNormalGuide(mlp_encoder(x.mean(0), x.std(0), [8], DiagonalNormalGuide.num_outputs(2)))
+        >>> posterior = guide.encode(x)
+        >>> posterior.mean.shape, posterior.batch_shape
+        (torch.Size([100, 2]), torch.Size([100]))
     """
 
     def __init__(self, encoder: nn.Module, scale_floor: float = 1e-6) -> None:

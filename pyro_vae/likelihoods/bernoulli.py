@@ -24,6 +24,13 @@ class BernoulliLikelihood(Likelihood):
 
     Raises:
         InputError: If a mean lies outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae.likelihoods import BernoulliLikelihood
+        >>> likelihood = BernoulliLikelihood(torch.tensor([0.2, 0.5]), torch.tensor([0.4, 0.5]))
+        >>> likelihood(torch.zeros(1, 2)).mean
+        tensor([[0.2000, 0.5000]])
     """
 
     kind = "binary"

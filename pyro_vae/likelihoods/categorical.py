@@ -29,6 +29,15 @@ class CategoricalLikelihood(IntegerLikelihood):
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
         std: Standard deviation of each column, shape (data_dim,).
         levels: Number of integer levels, at most 1024.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae.likelihoods import CategoricalLikelihood
+        >>> likelihood = CategoricalLikelihood(torch.tensor([0.5]), torch.tensor([0.3]), levels=4)
+        >>> levels = torch.arange(4.0).unsqueeze(-1) / 3
+        >>> p = likelihood(torch.zeros(1, likelihood.num_outputs))
+        >>> round(float(p.log_prob(levels).exp().sum()), 4)
+        1.0
     """
 
     def __init__(self, mean: Tensor, std: Tensor, levels: int) -> None:

@@ -21,6 +21,15 @@ class DiscretizedLogisticLikelihood(IntegerLikelihood):
         mean: Mean of each column of the training split, shape (data_dim,), with x in [0, 1].
         std: Standard deviation of each column, shape (data_dim,).
         levels: Number of integer levels.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae.likelihoods import DiscretizedLogisticLikelihood
+        >>> likelihood = DiscretizedLogisticLikelihood(torch.tensor([0.5]), torch.tensor([0.3]), levels=256)
+        >>> levels = torch.arange(256.0).unsqueeze(-1) / 255
+        >>> p = likelihood(torch.zeros(1, likelihood.num_outputs))
+        >>> round(float(p.log_prob(levels).exp().sum()), 4)
+        1.0
     """
 
     @property

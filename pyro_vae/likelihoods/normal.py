@@ -26,6 +26,15 @@ class GaussianLikelihood(LikelihoodWithFloor):
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
         scale_floor: The smallest standard deviation of a column, in data units, above 0.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae.likelihoods import GaussianLikelihood
+        >>> x = torch.randn(100, 6)
+        >>> likelihood = GaussianLikelihood(x.mean(0), x.std(0), scale_floor=0.01)
+        >>> p = likelihood(torch.zeros(1, likelihood.num_outputs))  # outputs of 0: mean and scale of the data
+        >>> torch.allclose(p.mean, x.mean(0))
+        True
     """
 
     @property

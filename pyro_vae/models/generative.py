@@ -46,6 +46,18 @@ class GenerativeModel(Program):
             attribute `latent_dim`, that returns a distribution of batch shape (N,).
         decoder: Network of z (rows, latent_dim), and optionally context (rows, ...), to (rows, likelihood.num_outputs).
         likelihood: Module `decoder output -> Distribution` over x, event shape (data_dim,).
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import GenerativeModel, StandardNormal, mlp_decoder
+        >>> from pyro_vae.likelihoods import BernoulliLikelihood
+        >>> x = (torch.rand(100, 6) < 0.3).float()
+        >>> mean, std = x.mean(0), x.std(0)
+        >>> model = GenerativeModel(StandardNormal(2), mlp_decoder(2, [8], 6), BernoulliLikelihood(mean, std))
+        >>> model.sample(3).shape
+        torch.Size([3, 6])
+        >>> model.decode(torch.zeros(1, 2)).mean.shape
+        torch.Size([1, 6])
     """
 
     def __init__(self, prior: nn.Module, decoder: nn.Module, likelihood: Likelihood) -> None:

@@ -26,6 +26,20 @@ class LinearGaussianModel(GenerativeModel):
         latent_dim: Size of z.
         likelihood: `GaussianWithIsotropicScale` (one scale) for PPCA; `GaussianWithSharedScale` (one scale per
             column) for factor analysis.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> from pyro_vae import ExactLinearGuide, LinearGaussianModel
+        >>> from pyro_vae.baselines import PPCA
+        >>> x = load_iris().data
+        >>> ppca = PPCA(n_components=2).fit(x)
+        >>> model = LinearGaussianModel.from_baseline(ppca)
+        >>> guide = ExactLinearGuide(model)
+        >>> z = guide.encode(x).mean
+        >>> z.shape
+        torch.Size([150, 2])
+        >>> model.to_baseline().score(x) - ppca.score(x) < 1e-9
+        True
     """
 
     likelihood: GaussianWithSharedScale

@@ -54,6 +54,14 @@ class ConvolutionalArchitecture:
 
     Raises:
         InputError: If a setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae.networks import ConvolutionalArchitecture
+        >>> architecture = ConvolutionalArchitecture(channels=(8, 16))
+        >>> encoder = architecture.encoder((28, 28), out_features=4)
+        >>> encoder(torch.randn(10, 784)).shape
+        torch.Size([10, 4])
     """
 
     channels: tuple[int, ...] = (32, 64)

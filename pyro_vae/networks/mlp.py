@@ -115,6 +115,13 @@ def mlp_encoder(
 
     Raises:
         InputError: If `dropout` is out of range.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import mlp_encoder
+        >>> encoder = mlp_encoder(torch.zeros(6), torch.ones(6), hidden=[32, 16], out_features=4)
+        >>> encoder(torch.randn(10, 6)).shape
+        torch.Size([10, 4])
     """
     check(0 <= dropout < 1, f"Expected dropout in [0, 1), a fraction of the columns; got {dropout}.")
     body = MLP(len(loc), hidden, out_features, activation)
@@ -129,6 +136,13 @@ def mlp_decoder(latent_dim: int, hidden: Sequence[int], out_features: int, activ
         hidden: Widths of the encoder's hidden layers, from x inwards.
         out_features: Number of outputs, `likelihood.num_outputs`.
         activation: One of `ACTIVATIONS`.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import mlp_decoder
+        >>> decoder = mlp_decoder(2, hidden=[32, 16], out_features=6)  # 2-16-32-6
+        >>> decoder(torch.randn(10, 2)).shape
+        torch.Size([10, 6])
     """
     return MLP(latent_dim, tuple(reversed(hidden)), out_features, activation)
 

@@ -28,6 +28,19 @@ class IWAE(Objective):
 
     Raises:
         InputError: If an argument is out of range.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import IWAE, DiagonalNormalGuide, GenerativeModel, StandardNormal, fit
+        >>> from pyro_vae import mlp_decoder, mlp_encoder
+        >>> from pyro_vae.likelihoods import BernoulliLikelihood
+        >>> x = (torch.rand(100, 6) < 0.3).float()
+        >>> mean, std = x.mean(0), x.std(0)
+        >>> model = GenerativeModel(StandardNormal(2), mlp_decoder(2, [8], 6), BernoulliLikelihood(mean, std))
+        >>> guide = DiagonalNormalGuide(mlp_encoder(mean, std, [8], 2 * 2))
+        >>> result = fit(model, guide, x, epochs=1, objective=IWAE(num_particles=5), progress=False)
+        >>> len(result.history)
+        1
     """
 
     num_particles: int = 5

@@ -31,6 +31,12 @@ class StandardNormal(Picklable):
 
     Raises:
         InputError: If `latent_dim` is not a positive whole number.
+
+    Example:
+        >>> from pyro_vae import StandardNormal
+        >>> prior = StandardNormal(2)
+        >>> prior().sample().shape
+        torch.Size([2])
     """
 
     loc: Tensor

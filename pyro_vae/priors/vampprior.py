@@ -30,6 +30,15 @@ class VampPrior(Picklable):
 
     Raises:
         InputError: If `rows` is not of that shape, or the guide takes context.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import DiagonalNormalGuide, VampPrior, mlp_encoder
+        >>> x = torch.randn(100, 6)
+        >>> guide = DiagonalNormalGuide(mlp_encoder(x.mean(0), x.std(0), [8], 2 * 2))
+        >>> prior = VampPrior(guide, x[:10])  # ten components
+        >>> prior().sample().shape
+        torch.Size([2])
     """
 
     center: Tensor

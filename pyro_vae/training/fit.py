@@ -99,6 +99,18 @@ def fit(
     Raises:
         InputError: If an argument or the data is not usable, or a metric raises an error or returns no number.
         NonFiniteLossError: If the loss or a gradient is not finite; the weights are those of the step before.
+
+    Example:
+        >>> import torch
+        >>> from pyro_vae import DiagonalNormalGuide, GenerativeModel, StandardNormal, fit, mlp_decoder, mlp_encoder
+        >>> from pyro_vae.likelihoods import BernoulliLikelihood
+        >>> x = (torch.rand(100, 6) < 0.3).float()
+        >>> mean, std = x.mean(0), x.std(0)
+        >>> model = GenerativeModel(StandardNormal(2), mlp_decoder(2, [8], 6), BernoulliLikelihood(mean, std))
+        >>> guide = DiagonalNormalGuide(mlp_encoder(mean, std, [8], 2 * 2))
+        >>> result = fit(model, guide, x, epochs=2, progress=False)
+        >>> [sorted(line["train"]) for line in result.history][0]
+        ['elbo', 'kl', 'reconstruction']
     """
     if seed is None:
         seed = int(processes.from_first(torch.randint(2**62, ())))

@@ -25,6 +25,12 @@ class Schedule:
 
     Raises:
         InputError: If an argument is out of range.
+
+    Example:
+        >>> from pyro_vae import Schedule
+        >>> schedule = Schedule("cosine")
+        >>> [round(schedule(step, 100), 2) for step in (0, 50, 100)]
+        [1.0, 0.5, 0.0]
     """
 
     kind: str = "cosine"
