@@ -25,7 +25,7 @@ help:
 	@echo "make docs                build the documentation into build/docs; a warning or a broken link is an error"
 	@echo "make docs-serve          show it at http://localhost:8000 (make docs-serve PORT=8001)"
 	@echo "make notebooks           open the notebooks in JupyterLab"
-	@echo "make format              let ruff mend the layout"
+	@echo "make format              format the code (ruff)"
 	@echo "make clean               remove the virtual environment and all caches"
 
 install: $(VENV)/.installed
