@@ -252,7 +252,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         """Draw completed rows from p(x_mis | x_obs), for multiple imputation (Mattei & Frellsen 2019).
 
         Each draw takes one of `num_samples` samples of z and the missing entries by its importance weight. The
-        draws of a row are a function of its entries and the seed.
+        draws of a row are a function of its entries and the seed: equal rows have equal draws.
 
         Args:
             X: Rows, shape (N, D), NaN where missing, as in `impute`.
