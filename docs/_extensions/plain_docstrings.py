@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 EXAMPLE = r"(?m:^ *>>> .*(?:\n *\S.*)*)"
@@ -26,7 +27,15 @@ def _escape_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
     lines[:] = escape("\n".join(lines)).split("\n")
 
 
+def _dashes(app: Sphinx, tree: nodes.document) -> None:
+    """Show the two dashes that Sphinx puts between a parameter and its description as one."""
+    for field in tree.findall(nodes.field):
+        for text in [text for text in field.findall(nodes.Text) if text == " -- "]:
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Run before napoleon reads the docstrings."""
     app.connect("autodoc-process-docstring", _escape_docstring, priority=400)
+    app.connect("doctree-read", _dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
