@@ -309,7 +309,7 @@ def test_bad_input():
         lambda: StraightThrough(final_temperature=-1.0): "final_temperature",
         lambda: EnumeratedELBO(max_gib=0.0): "max_gib",
         lambda: EnumeratedELBO(max_gib=1e-7)(model, guide)(x): "there are 16, which take 2.*e-06 GiB",
-        lambda: STL()(model, guide)(x): "reparameterised",
+        lambda: STL()(model, guide)(x): "reparameterized",
     }.items():
         with pytest.raises(InputError, match=message):
             call()

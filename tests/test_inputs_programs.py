@@ -356,7 +356,7 @@ REFUSED = [
     ("a latent outside the plate", (outside_the_plate, guide), "'z' stands outside"),
     ("a sequential plate", (sequential, sequential), "'z0' stands outside"),
     ("a subsample", plated(subsample_size=3), "place for each of the 9 rows given; it has 3"),
-    ("a subsample inside", (part_of_the_columns, guide), "'columns' at the site 'x' takes 2 of 4"),
+    ("a subsample inside", (part_of_the_columns, guide), "'columns' at the site 'x' uses 2 of 4"),
     ("observed rows that broadcast", (observes(lambda x: x[:1]), guide), r"got values of shape \(1, 4\)"),
     ("observed columns that broadcast", (observes(lambda x: x[:, :1]), guide), r"got values of shape \(9, 1\)"),
     ("targets that broadcast", (targets, guide), r"got values of shape \(9, 1\)"),

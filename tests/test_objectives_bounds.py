@@ -375,8 +375,8 @@ def auxiliary_guide(x):
 @pytest.mark.parametrize(
     ("objective", "guide", "message"),
     [
-        (STL, scored_guide, "reparameterised sample at every site of the guide; 'z' has none"),
-        (DReG, scored_guide, "reparameterised sample at every site of the guide; 'z' has none"),
+        (STL, scored_guide, "reparameterized sample at every site of the guide; 'z' has none"),
+        (DReG, scored_guide, "reparameterized sample at every site of the guide; 'z' has none"),
         (AnalyticELBO, auxiliary_guide, "auxiliary site 'u' has no divergence"),
     ],
 )
@@ -390,7 +390,7 @@ def test_guides_that_an_objective_cannot_take_are_refused(objective, guide, mess
     ("call", "message"),
     [
         (lambda: ELBO(beta=-1.0), "beta to be a finite number of at least 0; got -1.0"),
-        (lambda: ELBO(warmup=1.5), r"warmup in \[0, 1\], a share of training; got 1.5"),
+        (lambda: ELBO(warmup=1.5), r"warmup in \[0, 1\], a fraction of training; got 1.5"),
         (lambda: ELBO(free_bits=float("nan")), "free_bits to be a finite number of at least 0; got nan"),
         (lambda: IWAE(0), "num_particles to be a whole number of at least 1; got 0"),
         (lambda: Renyi(alpha=float("inf")), "alpha to be a finite number; got inf"),

@@ -1,7 +1,7 @@
 """Bounds on log p(x), computed from the log-probabilities of each row at each site.
 
-An objective is a small frozen value. Called with a model and a guide it gives a module whose call on rows
-is the loss to minimise, in nats per example.
+An objective is a frozen dataclass. Called with a model and a guide it returns a module whose call on rows is the loss
+to minimize, in nats per example.
 """
 
 from pyro_vae.objectives.draws import Draws, RowLogProbs
@@ -57,4 +57,4 @@ __all__ = [
 ]
 
 OBJECTIVES: dict[str, type[Objective]] = load_parts("objective")
-"""Objectives by the name that the command line knows them by."""
+"""Objectives by their name on the command line."""

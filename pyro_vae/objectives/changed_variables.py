@@ -1,4 +1,4 @@
-"""A guide whose latent sites are functions of auxiliary ones: a check that their points have the right density."""
+"""A check of guides whose latent sites are functions of auxiliary sites: the density of the change of variables."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from pyro_vae.objectives.supports import is_point_mass
 __all__ = ["check_changed_variables"]
 
 TOLERANCE = 1e-3
-"""Largest difference of two log-densities, in units of 1 + their size: float32 Jacobians are no better."""
+"""Tolerance of log-densities, relative to 1 + their size, given float32 Jacobians."""
 
 
 def check_changed_variables(guide: Callable[..., Any], *data: Tensor) -> None:
-    """Raise where a guide puts points at latent sites whose density is not that of a change of variables.
+    """Raise if a guide has points at latent sites whose density is not that of a change of variables.
 
     For u ~ q(u | x) at auxiliary sites and a point at z = f(u), log q(z | x) is `log q(u | x) - log |det df/du|`: the
-    `log_density` of the points has to add up to minus that logarithm (as in Pyro's autoguides). A guide without
-    auxiliary sites, or without points, passes; costs two runs.
+    `log_density` of the points must sum to minus that logarithm (as in Pyro's autoguides). A guide without auxiliary
+    sites, or without points, passes. Costs two runs.
 
     Args:
         guide: A Pyro program.
-        data: What it is called with, rows first.
+        data: Arguments of the program, rows first.
 
     Raises:
-        InputError: If f is not invertible, or the log-densities add up to something else.
+        InputError: If f is not invertible, or the log-densities have another sum.
     """
     with torch.random.fork_rng(), torch.enable_grad(), torch.inference_mode(False), local_parameters():
         drawn, points = _auxiliary_and_points(guide, data)
@@ -74,7 +74,7 @@ def _auxiliary_and_points(
 
 
 def _of_first_row(values: Tensor, site: Site) -> Tensor:
-    """Return the entries of the first row, flat."""
+    """Return the entries of the first row, flattened."""
     return values.select(-1 - site["fn"].event_dim, 0).flatten()
 
 

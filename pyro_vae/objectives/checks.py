@@ -1,4 +1,4 @@
-"""Checks of one run of model and guide: sites, plates, shapes, and laws that can be compared."""
+"""Checks of one run of model and guide: sites, plates, shapes and comparable distributions."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
 def check_run(
     model_sites: Sequence[Site], guide_sites: Sequence[Site], num_rows: int | None, bound: bool = True
 ) -> None:
-    """Raise unless the sites' log-probabilities are of the rows given, and can be compared.
+    """Raise unless the sites' log-probabilities belong to the given rows and are comparable.
 
     Args:
         model_sites: Sample sites of the model, scored.
         guide_sites: Sample sites of the guide, scored.
-        num_rows: How many rows the programs were given, or None where they take none.
-        bound: Whether they are to bound log p(x); else the guide has to be a point.
+        num_rows: Number of rows given to the programs, or None if they take none.
+        bound: Whether they define a bound on log p(x); otherwise the guide must be a point mass.
 
     Raises:
-        InputError: Naming the site, or the plate.
+        InputError: If not; names the site or the plate.
     """
     for site in (*guide_sites, *model_sites):
         _check_plates(site, num_rows)
@@ -50,14 +50,14 @@ def check_run(
 
 
 def check_has_density(distribution: Any, what: str) -> None:
-    """Raise where a distribution that log-probabilities are compared with is a point mass.
+    """Raise if a distribution is a point mass.
 
     Args:
-        distribution: Any.
-        what: What messages call it.
+        distribution: The distribution.
+        what: Its name in messages.
 
     Raises:
-        InputError: If all of its mass is at one point.
+        InputError: If it is a point mass.
     """
     check(
         not is_point_mass(distribution),
@@ -68,10 +68,10 @@ def check_has_density(distribution: Any, what: str) -> None:
 
 
 def check_likelihood(model_sites: Sequence[Site]) -> None:
-    """Raise where the model is that of an autoencoder, whose observed site has no noise.
+    """Raise if the model is that of an autoencoder, whose observed site has no noise.
 
     Raises:
-        InputError: Naming the site.
+        InputError: If so; names the site.
     """
     for site in model_sites:
         if isinstance(site["fn"], Reconstructed):
@@ -79,13 +79,13 @@ def check_likelihood(model_sites: Sequence[Site]) -> None:
 
 
 def _check_densities(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise where log p(x | z), or log q(z) - log p(z), has no meaning."""
+    """Raise if log p(x | z), or log q(z) - log p(z), is not defined."""
     prior = {site["name"]: site for site in model_sites}
     for site in (*guide_sites, *model_sites):
         check(
             not rounds_its_samples(site["fn"]),
             f"Expected a distribution of its own values at the site {site['name']!r}; {_name(site['fn'])} rounds its "
-            "samples to codes and scores what they were before, so that its density at a code has no meaning. Take a "
+            "samples to codes and scores the unrounded values, so its density at a code is not defined. Use a "
             "discrete distribution, such as OneHotCategorical or Bernoulli, in guide and model, and the objective "
             "StraightThrough.",
         )
@@ -97,7 +97,7 @@ def _check_densities(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -
 
 
 def _check_points(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise unless the guide is a point, and the model observes something."""
+    """Raise unless the guide is a point mass and the model has an observed site."""
     for site in guide_sites:
         check(
             is_point_mass(site["fn"]),
@@ -111,10 +111,10 @@ def _check_points(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> N
 
 
 def check_same_sites(model_trace: Any, guide_trace: Any) -> None:
-    """Raise unless the guide samples the model's latent sites, beside auxiliary ones.
+    """Raise unless the guide samples the model's latent sites; auxiliary sites are allowed.
 
     Raises:
-        InputError: With the names of both.
+        InputError: If not; names the sites of both.
     """
     sites = sample_sites(model_trace)
     latent = {site["name"] for site in sites if not site["is_observed"]}
@@ -128,10 +128,10 @@ def check_same_sites(model_trace: Any, guide_trace: Any) -> None:
 
 
 def check_bound_exists(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise where the guide is known to sample outside of the prior's support: the ELBO is minus infinity.
+    """Raise if the guide samples outside the prior's support, where the ELBO is minus infinity.
 
     Raises:
-        InputError: Naming the site and both distributions.
+        InputError: If so; names the site and both distributions.
     """
     for name, q, p in _pairs(model_sites, guide_sites):
         outer, inner = support_of(p), support_of(q)
@@ -145,12 +145,12 @@ def check_bound_exists(model_sites: Sequence[Site], guide_sites: Sequence[Site])
 
 
 def check_covers_prior(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise where the guide cannot reach all of the prior's support: importance sampling misses a part of p(x).
+    """Raise if the guide does not cover the prior's support, so that importance sampling misses a part of p(x).
 
-    Where the supports alone do not tell, draws of the prior do.
+    If the supports do not decide it, draws of the prior are tested.
 
     Raises:
-        InputError: Naming the site and both distributions.
+        InputError: If so; names the site and both distributions.
     """
     for name, q, p in _pairs(model_sites, guide_sites):
         outer, inner = support_of(q), support_of(p)
@@ -168,10 +168,10 @@ def check_covers_prior(model_sites: Sequence[Site], guide_sites: Sequence[Site])
 
 
 def check_same_supports(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise where draws of the guide cannot start a search over the prior's support.
+    """Raise if draws of the guide are not valid starting points in the prior's support.
 
     Raises:
-        InputError: Naming the site and both distributions.
+        InputError: If so; names the site and both distributions.
     """
     for name, q, p in _pairs(model_sites, guide_sites):
         own, prior = support_of(q), support_of(p)
@@ -185,7 +185,7 @@ def check_same_supports(model_sites: Sequence[Site], guide_sites: Sequence[Site]
 
 
 def _pairs(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> list[tuple[str, Any, Any]]:
-    """Return name, guide's and model's distribution of each latent site."""
+    """Return name, and distributions of guide and model, for each latent site."""
     guided = {site["name"]: site["fn"] for site in guide_sites}
     return [(s["name"], guided[s["name"]], s["fn"]) for s in model_sites if s["name"] in guided]
 
@@ -201,13 +201,13 @@ def _check_plates(site: Site, num_rows: int | None) -> None:
         check(
             other.name == "data" or other.full_size in (None, other.size),
             f"Expected every plate beside 'data' to run over all of its places; {other.name!r} at the site "
-            f"{site['name']!r} takes {other.size} of {other.full_size}, and a log-probability of a part is none of the "
+            f"{site['name']!r} uses {other.size} of {other.full_size}, and a part has another log-probability than the "
             "row. Leave out `subsample_size`.",
         )
 
 
 def _check_shapes(site: Site) -> None:
-    """Raise where a batch dimension belongs to no plate, or where values and distribution broadcast."""
+    """Raise if a batch dimension belongs to no plate, or values and distribution would broadcast."""
     fn, value, name = site["fn"], site["value"], site["name"]
     sizes = {plate.dim: plate.size for plate in site["cond_indep_stack"]}
     free = _free_dim(fn.batch_shape, sizes)
@@ -231,14 +231,14 @@ def _check_shapes(site: Site) -> None:
 
 
 def _free_dim(shape: Sequence[int], sizes: dict[int, int]) -> int | None:
-    """Return the first dimension, from the right, that is as large as no plate at its place."""
+    """Return the first dimension, from the right, whose size matches no plate at that dimension."""
     return next(
         (dim for dim in range(-1, -len(shape) - 1, -1) if shape[dim] not in (1, sizes.get(dim))), None
     )
 
 
 def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> None:
-    """Raise where log q(z) - log p(z) has no meaning."""
+    """Raise if log q(z) - log p(z) is not defined."""
     name, q, p = guide_site["name"], guide_site["fn"], prior_site["fn"]
     check(
         q.event_shape == p.event_shape,
@@ -247,17 +247,17 @@ def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> No
     )
     measures = measure_of(q), measure_of(p)
     if measures[0] == "a point mass" and auxiliary:
-        return  # Pyro's autoguides sample an auxiliary site, and put a function of it at this one
+        return  # Pyro's autoguides sample an auxiliary site; this site is a function of it
     if measures[0] == measures[1] or (None in measures and "a point mass" not in measures):
         return
     mend = (
         "A point has no density, so there is neither an ELBO nor an importance weight; take a guide with a density, "
         "such as Normal, or train an autoencoder by its error (`objective=Reconstruction()`)."
         if "a point mass" in measures
-        else "Their logarithms cannot be subtracted; take a guide of the prior's kind, such as the same family."
+        else "Their log-probabilities are not comparable; use a guide of the prior's kind, such as the same family."
     )
     raise InputError(
-        f"Expected guide and model to have the same kind of law at the site {name!r}; the guide's {_name(q)} has "
+        f"Expected guide and model to have comparable distributions at the site {name!r}; the guide's {_name(q)} has "
         f"{measures[0]} and the model's {_name(p)} {measures[1] or 'an unknown one'}. {mend}"
     )
 
@@ -270,5 +270,5 @@ def _name(distribution: Any) -> str:
 
 
 def rows_of(data: Sequence[Tensor]) -> int | None:
-    """Return how many rows programs are called with, or None where they take none."""
+    """Return the number of rows in `data`, or None without data."""
     return len(data[0]) if data else None

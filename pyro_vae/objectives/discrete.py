@@ -1,4 +1,4 @@
-"""Discrete latent sites: which they are, all of their states, and relaxed samples of them."""
+"""Discrete latent sites: detection, enumeration of states, and relaxed samples."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["Relaxed", "all_states", "check_same_order", "divergence_of", "is_dis
 
 
 def is_discrete(site: Site) -> bool:
-    """Return whether a site has a probability mass and no reparameterised samples."""
+    """Return whether a site has a probability mass function and no reparameterized samples."""
     return measure_of(site["fn"]) == "a probability mass" and not site["fn"].has_rsample
 
 
 def divergence_of(draws: Draws) -> Divergence:
-    """Return what computes the divergence in a loss: in closed form of one discrete site, which has less variance."""
+    """Return the divergence for a loss: in closed form for a single discrete site, which reduces variance."""
     sites = draws.guide_sites
     return analytic_kl if len(sites) == 1 and is_discrete(sites[0]) else sampled_kl
 
 
 def num_states(distribution: Any) -> int:
-    """Return how many values one row's z has.
+    """Return the number of states of one row's z.
 
     Raises:
         InputError: If they cannot be listed.
@@ -45,7 +45,7 @@ def num_states(distribution: Any) -> int:
 
 
 def all_states(distribution: Any) -> Tensor:
-    """Return all values of one row's z, shape (num_states, *event_shape).
+    """Return all states of one row's z, shape (num_states, *event_shape).
 
     Raises:
         InputError: If they cannot be listed.
@@ -59,7 +59,7 @@ def all_states(distribution: Any) -> Tensor:
 
 
 def _one_variable(distribution: Any) -> tuple[Any, int]:
-    """Return a distribution of single variables, and how many of them make up one row's z."""
+    """Return the distribution of single variables, and their number in one row's z."""
     if isinstance(distribution, OneHotCode):
         return distribution.variables, distribution.count
     if isinstance(distribution, Independent):
@@ -75,7 +75,7 @@ def _support(base: Any) -> Tensor:
         return torch.eye(base.states, dtype=base.logits.dtype, device=base.logits.device)
     check(
         getattr(base, "has_enumerate_support", False),
-        f"Expected a discrete site with finitely many states; {type(base).__name__} has none to sum over. Take "
+        f"Expected a discrete site with finitely many states; {type(base).__name__} cannot be enumerated. Use "
         "categorical or Bernoulli variables, or another objective, such as RLOO.",
     )
     values = base.enumerate_support(expand=False)
@@ -83,17 +83,17 @@ def _support(base: Any) -> Tensor:
 
 
 class Relaxed(Messenger):
-    """Gives the discrete sites of a guide samples with a gradient: relaxed ones, or their nearest codes.
+    """Replace samples of a guide's discrete sites by relaxed samples, or by their nearest codes, with gradients.
 
     A relaxed sample of a categorical variable is `softmax((logits + Gumbel noise) / temperature)` (Jang et al. 2017,
     eq. 2; Maddison et al. 2017, eq. 10), of a Bernoulli variable the same for two states. The site keeps its discrete
-    distribution, whose log-probability at such a value is none.
+    distribution, whose log-probability is not defined at relaxed values.
 
     Args:
-        temperature: Above 0; samples come near to codes as it falls.
+        temperature: Temperature, above 0; samples approach codes as it decreases.
         hard: Whether the value is the nearest code, with the gradient of the relaxed one (straight-through).
-        num_particles: Samples for each row.
-        max_plate_nesting: How deep plates are nested in the guide; particles stand to their left.
+        num_particles: Number of samples per row.
+        max_plate_nesting: Depth of nested plates in the guide; the particle dimension is to their left.
     """
 
     def __init__(
@@ -129,12 +129,12 @@ class Relaxed(Messenger):
                 f"Expected one-hot categorical or Bernoulli variables at the site {name!r}, whose values can be "
                 f"relaxed; got {type(base).__name__}. Take OneHotCategorical, or another objective, such as RLOO."
             )
-        # The sum is exactly a code: the difference is exactly 0.
+        # The sum equals the code exactly: the difference is exactly 0.
         value = code + (soft - soft.detach()) if self.hard else soft
         return value.reshape(*shape, *distribution.batch_shape, *distribution.event_shape)
 
     def _sample_shape(self, distribution: Any) -> torch.Size:
-        """Return the shape of particles, to the left of the batch; empty where the batch has them."""
+        """Return the particle shape, to the left of the batch; empty if the batch includes particles."""
         missing = self.max_plate_nesting + 1 - len(distribution.batch_shape)
         if self.num_particles == 1 or missing <= 0:
             return torch.Size()
@@ -142,12 +142,12 @@ class Relaxed(Messenger):
 
 
 def check_same_order(guide_trace: Any, model_trace: Any) -> None:
-    """Raise unless guide and model draw their latent sites in one order.
+    """Raise unless guide and model draw their latent sites in the same order.
 
-    Then each site's divergence given the sites drawn before it is its part of the divergence of all.
+    In that case the total divergence is the sum of the sites' divergences given the previous sites.
 
     Raises:
-        InputError: With both orders.
+        InputError: If not; names both orders.
     """
     guided = [site["name"] for site in sample_sites(guide_trace)]
     latent = [site["name"] for site in sample_sites(model_trace) if not site["is_observed"]]

@@ -30,23 +30,23 @@ __all__ = [
 ]
 
 Divergence = Callable[[Any, Any, Tensor], Tensor]
-"""Takes q, p and a sample of q; gives the divergence of q from p, of their batch shape."""
+"""Function from q, p and a sample of q to the divergence of q from p, with their batch shape."""
 
 
 def sampled_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `log q(z) - log p(z)`, of the distributions' batch shape."""
+    """Return `log q(z) - log p(z)`, with the distributions' batch shape."""
     difference: Tensor = q.log_prob(z) - p.log_prob(z)
     return difference
 
 
 def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `KL(q || p)` where it has a closed form, and its sample `log q(z) - log p(z)` where not.
+    """Return `KL(q || p)` if it has a closed form, else the sample `log q(z) - log p(z)`.
 
-    Torch knows many pairs, but not that of a normal with covariances and one without.
+    Adds the pair of a full-covariance and a diagonal normal to those of torch.
     """
     factors = factors_of(p)
     if isinstance(q, MultivariateNormal | LowRankMultivariateNormal) and isinstance(factors, Normal):
-        # E_q log p: at the mean, less what the variances take off.
+        # E_q log p: the value at the mean, minus the contribution of the variances.
         expected = (factors.log_prob(q.mean) - q.variance / (2 * factors.variance)).sum(-1)
         return -q.entropy() - expected
     try:
@@ -56,12 +56,12 @@ def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
 
 
 def closed_kl(q: Any, p: Any, z: Tensor) -> Tensor:
-    """Return `KL(q || p)` of discrete distributions, which needs a closed form; of others its sample.
+    """Return `KL(q || p)` in closed form for discrete distributions, else the sample `log q(z) - log p(z)`.
 
-    At a relaxed z `log q(z) - log p(z)` of discrete distributions has no meaning.
+    For discrete distributions `log q(z) - log p(z)` is not defined at relaxed z.
 
     Raises:
-        InputError: Without a closed form.
+        InputError: If discrete distributions have no closed form.
     """
     if measure_of(q) != "a probability mass":
         return sampled_kl(q, p, z)
@@ -75,14 +75,14 @@ def closed_kl(q: Any, p: Any, z: Tensor) -> Tensor:
 
 
 def is_discrete_code(distribution: Any) -> bool:
-    """Return whether a distribution is of the library's discrete variables, see `DiscreteVariables`."""
+    """Return whether a distribution is one of the library's `DiscreteVariables`."""
     return isinstance(factors_of(distribution), OneHotCode | LogitBernoulli)
 
 
 def factors_of(distribution: Any) -> Any:
-    """Return the distribution of single dimensions where it factorises over its event, else None.
+    """Return the distribution of single dimensions if it factorizes over its event, else None.
 
-    A dimension of one-hot codes is a variable with all of its states.
+    For one-hot codes a dimension is a variable with all its states.
     """
     if isinstance(distribution, OneHotCode):
         return distribution.variables

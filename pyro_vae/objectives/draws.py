@@ -1,4 +1,4 @@
-"""What one run of a guide and a model gives, per row and per site: what every objective is computed from."""
+"""The results of one run of guide and model, per row and site, from which objectives are computed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RowLogProbs(NamedTuple):
     guide: Tensor
     """log q(z | x), over all sites of the guide."""
     score: Tensor
-    """log q(z | x) over the guide's sites that have no reparameterised sample; 0 where all have one."""
+    """log q(z | x) over the guide's sites without reparameterized samples; 0 if there are none."""
 
     @property
     def log_weights(self) -> Tensor:
@@ -59,12 +59,12 @@ class Draws:
     Args:
         model: The model.
         guide: The guide.
-        data: What both were called with.
+        data: Arguments of both programs.
         samples: The guide's samples by site, shape ([num_particles, ...,] N, ...), with their gradients.
-        guide_trace: Pyro's trace of the guide; its values are `samples`, or leaves in their place.
+        guide_trace: Pyro's trace of the guide; its values are `samples`, or leaves with the same values.
         model_trace: Pyro's trace of the model at those values.
         num_particles: Samples of z for each row.
-        particle_dim: The dimension of a log-probability that they stand in, from the right.
+        particle_dim: The particle dimension of log-probabilities, from the right.
     """
 
     model: Callable[..., Any]
@@ -83,7 +83,7 @@ class Draws:
 
     @cached_property
     def reported(self) -> RowLogProbs:
-        """The same without scales: nats, of the densities themselves."""
+        """The same without scales, in nats."""
         return self._by_kind(reported_log_prob) if self._has_scales else self.log_probs
 
     @property
@@ -93,9 +93,9 @@ class Draws:
 
     @cached_property
     def densities(self) -> RowLogProbs:
-        """The same, minus infinity where an observed value lies outside the support of its distribution.
+        """The same, minus infinity if an observed value is outside the support of its distribution.
 
-        A Bernoulli distribution gives a number for 0.3, and an exponential one for -1, which are no log-probabilities.
+        Without this, a Bernoulli distribution returns a number for 0.3, and an exponential distribution for -1.
         """
         observed = [site for site in self.model_sites if site["is_observed"]]
         if not any(map(has_limits, observed)):
@@ -106,7 +106,7 @@ class Draws:
     def reported_kl(self) -> Tensor:
         """Log q(z | x) - log p(z) of each row, shape (num_particles, N), nats, without scales.
 
-        Of the library's discrete variables it is KL(q(z | x) || p(z)) itself, which has no noise.
+        For the library's discrete variables it is the exact KL(q(z | x) || p(z)), without noise.
         """
         first = self.guide_sites[0]
         if len(self.guide_sites) == 1 and is_discrete_code(first["fn"]) and not self._has_scales:
@@ -122,14 +122,14 @@ class Draws:
         )
 
     def through_latents(self, target: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Return a zero whose gradient is that of `target` through the guide's samples alone.
+        """Return 0 with the gradient of `target` through the guide's samples only.
 
         Args:
-            target: Scalar, computed from these draws, which must be cut.
-            scale: What the gradient at each sample is multiplied by, shape (num_particles, N).
+            target: A scalar computed from these draws, which must be detached (`cut`).
+            scale: Factor of the gradient at each sample, shape (num_particles, N).
 
         Raises:
-            InputError: If a site of the guide has no reparameterised sample.
+            InputError: If a site of the guide has no reparameterized sample.
         """
         zero = target.new_zeros(())
         if not torch.is_grad_enabled():
@@ -143,7 +143,7 @@ class Draws:
         return zero
 
     def _slopes(self, target: Tensor) -> dict[str, Tensor]:
-        """Return by site the slope of the target along its sample, those drawn from it moving along."""
+        """Return the total derivative of the target with respect to each site's sample."""
         outputs, slopes = [target], [torch.ones_like(target)]
         found: dict[str, Tensor] = {}
         for site in reversed(self.guide_sites):
@@ -158,15 +158,15 @@ class Draws:
     def kl_groups(self, divergence: Divergence) -> Tensor:
         """Return each group's divergence of guide from prior, shape (num_particles, N, number of groups), nats.
 
-        A group is one dimension of a site whose distributions in guide and model both factorise over
-        dimensions, and a whole site where they do not.
+        A group is one dimension of a site if its distributions in guide and model factorize over dimensions, else
+        the whole site.
         """
         prior = {site["name"]: site for site in self.model_sites}
         for site in self.guide_sites:
             if site["name"] not in prior:
                 raise InputError(
                     f"Expected each site of the guide in the model; the auxiliary site {site['name']!r} has no "
-                    "divergence of its own. Take ELBO without free bits, or a multi-sample bound."
+                    "divergence. Use ELBO without free bits, or a multi-sample bound."
                 )
         groups = [self._site_groups(site, prior[site["name"]], divergence) for site in self.guide_sites]
         return torch.cat(groups, dim=-1)
@@ -196,10 +196,9 @@ class Draws:
 
     @cached_property
     def _before_their_parents(self) -> set[str]:
-        """Latent sites before which the model draws another one that the guide draws after them.
+        """Latent sites that the guide draws before a site on which they depend in the model.
 
-        Given that other one z, q is not their law, and KL(q || p(. | z)) is not their part of the divergence in
-        expectation.
+        For these, KL(q || p(. | z)) is not their contribution to the divergence in expectation.
         """
         order = {site["name"]: number for number, site in enumerate(self.guide_sites)}
         latent = [site["name"] for site in self.model_sites if not site["is_observed"]]
@@ -219,9 +218,9 @@ class Draws:
         """Sum a site's log-probability over all plates but the rows and the particles.
 
         Args:
-            site: Whose plates they are.
+            site: The site with these plates.
             log_prob: Shape (..., batch).
-            batch_ndim: Dimensions of the batch, all where None; those before it are kept.
+            batch_ndim: Number of batch dimensions, by default all; dimensions before the batch are kept.
 
         Returns:
             Shape (..., num_particles, N).
@@ -236,7 +235,7 @@ class Draws:
         return rows.expand(*lead, self.num_particles, -1)
 
     def first(self, site: Site) -> Tensor:
-        """Return the first row's and particle's sample at a site in the places of all rows, one particle."""
+        """Return the sample of the first row and particle at a site, repeated for all rows."""
         value, event_dim = self.samples[site["name"]], site["fn"].event_dim
         if self.num_particles > 1:
             value = value.select(self.particle_dim - event_dim, 0)
@@ -244,7 +243,7 @@ class Draws:
         return value.narrow(row_dim, 0, 1).expand_as(value).contiguous()
 
     def _at_site(self, site: dict[str, Any], rows: Tensor) -> Tensor:
-        """Return values of shape (num_particles, N) in the shape that broadcasts against the site's samples."""
+        """Return values (num_particles, N) reshaped to broadcast against the site's samples."""
         shape = [1] * (site["fn"].event_dim - self.particle_dim)
         shape[0], shape[data_plate(site).dim - site["fn"].event_dim] = rows.shape
         return rows.reshape(shape)
@@ -264,6 +263,6 @@ def _check_reparameterised(sites: list[dict[str, Any]]) -> None:
     for site in sites:
         if not site["fn"].has_rsample:
             raise InputError(
-                f"Expected a reparameterised sample at every site of the guide; {site['name']!r} has none. "
+                f"Expected a reparameterized sample at every site of the guide; {site['name']!r} has none. "
                 "Take another distribution, or another objective, such as ELBO."
             )

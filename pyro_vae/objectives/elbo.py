@@ -1,4 +1,4 @@
-"""The evidence lower bound: sampled, with the divergence in closed form, and with gradients along the path alone."""
+"""The evidence lower bound: sampled, with analytic divergence, and with path gradients only."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["ELBO", "STL", "AnalyticELBO"]
 class ELBO(WeightedDivergence):
     """The evidence lower bound `E_q[log p(x, z) - log q(z | x)]` (Kingma & Welling 2014, eq. 2).
 
-    Weight, warm-up and free bits of the divergence change the loss alone, see `WeightedDivergence`; what is reported
-    beside it stays the bound itself.
+    Weight, warm-up and free bits of the divergence affect the loss only, see `WeightedDivergence`; the reported value
+    is the bound itself.
 
     Args:
-        num_particles: Samples of z for each row and step.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
-        warmup: Share of training over which the weight rises from 0 to `beta`.
-        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
+        warmup: Fraction of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence per dimension below which it has no gradient, nats.
 
     Raises:
         InputError: If an argument is out of range.
@@ -35,8 +35,8 @@ class ELBO(WeightedDivergence):
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example.
 
-        Where a site of the guide has no reparameterised sample its gradient is the score function's,
-        log q times the (constant) weighed bound of the row; the value is unchanged.
+        Sites of the guide without reparameterized samples get the score-function gradient, log q times the (constant)
+        weighted bound of the row; the value is unchanged.
         """
         weighed = self._weighted_bound(draws, progress, sampled_kl)
         score = draws.log_probs.score * weighed.detach()
@@ -47,10 +47,10 @@ class ELBO(WeightedDivergence):
 class AnalyticELBO(ELBO):
     """The ELBO with the divergence in closed form, `E_q[log p(x | z)] - KL(q(z | x) || p(z))`.
 
-    Kingma & Welling 2014, eq. 3. Normals, with covariances or without, have a closed form against a normal prior.
-    Where a site's pair of distributions has none, as mixtures and flows have not, its divergence is sampled, as in
-    `ELBO`; so is that of a site which the guide draws before one that the model draws it from, as z1 of `z1 -> z2`
-    against `z2 -> z1`. Arguments as for `ELBO`.
+    Kingma & Welling 2014, eq. 3. Diagonal and full-covariance normals have a closed form with a normal prior.
+    Divergences without a closed form, as of mixtures and flows, are sampled as in `ELBO`. So is the divergence of a
+    site that the guide draws before a site on which it depends in the model, such as z1 in `z1 -> z2` against `z2 ->
+    z1`. Arguments as for `ELBO`.
     """
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
@@ -68,16 +68,16 @@ def _prior_kl(q: Any, p: Any, z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class STL(ELBO):
-    """The ELBO with the gradient along the path alone, "sticking the landing" (Roeder et al. 2017, eq. 8).
+    """The ELBO with path gradients only, "sticking the landing" (Roeder et al. 2017, eq. 8).
 
-    The guide's gradient is `E[d/dz (log p(x, z) - log q(z | x)) dz/dphi]`: the score of log q, of mean zero, is
-    left out. Where the guide is the posterior every draw gives zero. Arguments as for `ELBO`.
+    The guide's gradient is `E[d/dz (log p(x, z) - log q(z | x)) dz/dphi]`: the score of log q, with mean zero, is
+    omitted. If the guide is the exact posterior the gradient is zero for every draw. Arguments as for `ELBO`.
 
-    The slope of log q at a given z, which `DReG` takes too, needs the way back from z to its noise: through an
-    autoregressive flow that is one dimension after another, and a step takes `latent_dim` passes through its maps.
+    The derivative of log q at a given z, which `DReG` needs too, requires the inverse map from z to noise. For an
+    autoregressive flow it is sequential over dimensions, so a step takes `latent_dim` passes through its maps.
 
     Raises:
-        InputError: If an argument is out of range, or a site of the guide is not reparameterised.
+        InputError: If an argument is out of range, or a site of the guide is not reparameterized.
     """
 
     cut: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The ELBO with its expectation over discrete sites summed over all of their states."""
+"""The ELBO with exact expectations over discrete sites."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ GIB = 2.0**30
 
 
 def enumeration_gib(states: float, rows: int, numbers: int, size: int = 4) -> float:
-    """Return the memory that a row's state and its z and x take in every state of z, GiB.
+    """Return the memory for z and x in every state of z, GiB.
 
     Args:
         states: States of z.
-        rows: Of a batch.
-        numbers: Of z and x together, for one row.
+        rows: Rows of a batch.
+        numbers: Numbers of z and x together, for one row.
         size: Bytes of a number.
     """
     return states * rows * numbers * size / GIB
@@ -36,21 +36,21 @@ def enumeration_gib(states: float, rows: int, numbers: int, size: int = 4) -> fl
 
 @dataclass(frozen=True)
 class EnumeratedELBO(WeightedDivergence):
-    """The ELBO `sum_z q(z | x) (log p(x, z) - log q(z | x))`, without noise: all states of discrete sites are summed.
+    """The ELBO `sum_z q(z | x) (log p(x, z) - log q(z | x))`, summed over all states of discrete sites.
 
-    Its gradient is exact. The model runs on every state of z for each row, so z must have few: S^D for D variables of S
-    states. Sites that are continuous are sampled, `num_particles` times for each state.
+    Its gradient is exact. The model runs on every state of z for each row: S^D states for D variables of S states.
+    Continuous sites are sampled `num_particles` times for each state.
 
     Args:
-        num_particles: Samples of continuous sites for each row and state; more than 1 is of no use without them.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of continuous sites per row and state.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
-        warmup: Share of training over which the weight rises from 0 to `beta`.
+        warmup: Fraction of training over which the weight rises from 0 to `beta`.
         free_bits: Divergence of each dimension below which the loss does not lower it, nats; with one site alone.
-        max_gib: Memory that z and x of all states may take, GiB. Networks take several times as much.
+        max_gib: Maximum memory for z and x of all states, GiB. Networks need several times as much.
 
     Raises:
-        InputError: If an argument is out of range, or the states take more memory.
+        InputError: If an argument is out of range, or the states need more memory.
     """
 
     max_gib: float = 1.0
@@ -96,11 +96,11 @@ class EnumeratedELBO(WeightedDivergence):
         return (weights * log_probs.likelihood).sum(0), (weights * kl).sum(0)
 
     def _weights(self, draws: Draws) -> Tensor:
-        """Return the probability of each state under the guide, shared among its particles, shape (particles, N)."""
+        """Return the probability of each state under the guide per particle, shape (particles, N)."""
         return draws.log_probs.score.exp() / self.num_particles
 
     def _check_memory(self, one: Draws, sites: list[Site]) -> int:
-        """Return how many runs of a row there are, or raise where they take too much memory."""
+        """Return the number of runs per row, or raise if they need too much memory."""
         rows = data_plate(one.model_sites[0]).size
         for site in sites:
             batch = site["fn"].batch_shape

@@ -1,4 +1,4 @@
-"""Estimates of the ELBO per row, and the search for what is not finite."""
+"""Estimates of the ELBO per row, and diagnosis of non-finite values."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class ElboEstimate:
 
     @property
     def scored(self) -> ElboEstimate:
-        """The estimate of the rows whose ELBO is finite."""
+        """The estimate for the rows with a finite ELBO."""
         finite = self.value.isfinite()
         return ElboEstimate(self.reconstruction[finite], self.kl[finite])
 
     @property
     def warning(self) -> str | None:
-        """Which rows could not be scored, or None where all were."""
+        """A message about rows that could not be scored, or None."""
         return unscored_message(self.value)
 
     @property
@@ -87,22 +87,22 @@ def estimate_elbo(
     max_plate_nesting: int = 1,
     seed: int = 0,
 ) -> ElboEstimate:
-    """Estimate the ELBO of each row, without gradients and with a noise of its own seed.
+    """Estimate the ELBO of each row, without gradients, with noise from `seed`.
 
-    Modules are in evaluation mode meanwhile. A row that cannot be scored gets NaN or minus infinity, and `warning`
-    says which; scales that `poutine.scale` sets weigh the training loss and are left out here.
+    Modules are in evaluation mode during the call. A row that cannot be scored gets NaN or minus infinity, and
+    `warning` names it. Scales of `poutine.scale` weight the training loss and are ignored here.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
         data: Rows in any container that `fit` takes, or batches of them that can be read once.
         num_particles: Samples of z for each row.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of the noise; the random state is put back.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of the noise; the global random state is restored.
 
     Raises:
         InputError: If the programs' sites, plates, shapes or supports give no ELBO, or a row's log-probabilities
-            depend on the rows or particles beside it.
+            depend on other rows or particles.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -116,7 +116,7 @@ def estimate_elbo(
         >>> elbo.value.shape, bool((elbo.value == elbo.reconstruction - elbo.kl).all())
         (torch.Size([150]), True)
     """
-    # An autoguide has parameters for the rows of one batch.
+    # Autoguides have parameters for the rows of one batch.
     size = sys.maxsize if isinstance(guide, AutoGuide) else BLOCK
     blocks = entry_for(model, guide).blocks(data, size)
 
@@ -127,7 +127,7 @@ def estimate_elbo(
             )
         check_bound_exists(draws.model_sites, draws.guide_sites)
         likelihood, divergence = draws.densities.likelihood, draws.reported_kl
-        # Where p(x | z) is zero the bound is minus infinity, whatever the prior and the guide are at that z.
+        # If p(x | z) is zero the bound is minus infinity, whatever prior and guide are at that z.
         kl = torch.where(likelihood == -torch.inf, divergence.nan_to_num(0, 0, 0), divergence)
         return Terms((kl - likelihood).mean(), likelihood.mean(0), kl.mean(0))
 
@@ -144,7 +144,7 @@ def estimate_elbo(
 
 
 def _of_all_rows(terms: Callable[..., Terms], *batch: Tensor) -> Terms:
-    """Return the terms of a batch, NaN for rows that make the programs fail."""
+    """Return the terms of a batch, NaN for rows on which the programs fail."""
     noise = torch.get_rng_state()
     try:
         return terms(*batch)
@@ -172,11 +172,11 @@ def collect_elbo(
 
 @torch.no_grad()
 def outside_support_message(loss: Loss, *data: Tensor) -> str | None:
-    """Return a sentence where observed values lie outside the support of their distribution, else None.
+    """Return a message if observed values are outside the support of their distribution, else None.
 
     Args:
-        loss: What is run once, in evaluation mode.
-        data: The batch that it is run on.
+        loss: The loss, run once in evaluation mode.
+        data: The batch.
     """
     model, guide = loss.model, loss.guide
     with torch.random.fork_rng(), local_parameters(), evaluation_mode(model, guide):
@@ -188,7 +188,7 @@ def outside_support_message(loss: Loss, *data: Tensor) -> str | None:
         if site["is_observed"] and has_limits(site) and has_values_outside(site):
             return (
                 f"Values of the site {site['name']!r} lie outside the support of its distribution, "
-                f"{site['fn'].support}: the training loss and ELBO of such rows are no log-probabilities, and "
+                f"{site['fn'].support}: the training loss and ELBO of such rows are not log-probabilities, and "
                 "estimators give them minus infinity. Binarize grey values, or take a likelihood for these values."
             )
     return None
@@ -196,11 +196,11 @@ def outside_support_message(loss: Loss, *data: Tensor) -> str | None:
 
 @torch.no_grad()
 def non_finite_site(loss: Loss, *data: Tensor) -> str:
-    """Return the name of the first sample site whose log-probability is not finite, guide before model.
+    """Return the name of the first sample site with a non-finite log-probability, guide before model.
 
     Args:
-        loss: What is run once more, with the present random state.
-        data: The batch that it is run on.
+        loss: The loss, run once more with the current random state.
+        data: The batch.
     """
     with local_parameters():
         guide = poutine.trace(loss.guide).get_trace(*data)
@@ -208,7 +208,7 @@ def non_finite_site(loss: Loss, *data: Tensor) -> str:
     for site in sample_sites(guide) + sample_sites(model):
         score(site)
         if isinstance(site["fn"], Reconstructed):
-            site["unscaled_log_prob"] = site["fn"].mean  # an error is finite where the reconstruction is
+            site["unscaled_log_prob"] = site["fn"].mean  # the error is finite if the reconstruction is
         elif not site["is_observed"]:
             within_support(site)
         if not torch.isfinite(site["unscaled_log_prob"]).all():

@@ -1,4 +1,4 @@
-"""A check that the log-probabilities of a row depend on that row and its z alone."""
+"""A check that the log-probabilities of a row depend only on that row and its z."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pyro_vae.objectives.rows import ProgramError, draw
 
 __all__ = ["check_programs"]
 
-ROWS, PARTICLES = 2, 3  # not equal, so that one dimension is never taken for the other
+ROWS, PARTICLES = 2, 3  # different, so that the dimensions cannot be confused
 TOLERANCE = {torch.float64: 1e-7}
-"""Largest difference that rounding makes, in units of 1 + |log-probability|; 1e-3 in other precisions."""
+"""Tolerance of rounding, relative to 1 + |log-probability|; 1e-3 in other precisions."""
 
 
 @torch.no_grad()
@@ -32,21 +32,22 @@ def check_programs(
     max_plate_nesting: int = 1,
     importance: bool = False,
 ) -> None:
-    """Raise where programs cannot be evaluated row by row; costs a few runs on two rows.
+    """Raise if programs cannot be evaluated row by row; costs a few runs on two rows.
 
-    The first row is scored beside another and beside other particles, then beside copies of itself at the same z.
-    Networks in training mode, and those that take particles for rows or rows for channels, give different numbers.
+    The first row is scored together with another row and other particles, then together with copies of itself at the
+    same z. Networks in training mode, and networks that treat particles as rows or rows as channels, give different
+    numbers.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        data: What both are called with, rows first.
-        num_particles: Samples of z for each row that the estimate will draw at once.
-        max_plate_nesting: How deep plates are nested in the programs.
-        importance: Whether the guide must reach all of the prior's support.
+        data: Arguments of both programs, rows first.
+        num_particles: Samples of z per row that the estimate draws at once.
+        max_plate_nesting: Depth of nested plates in the programs.
+        importance: Whether the guide must cover the prior's support.
 
     Raises:
-        InputError: With the log-probability that differs, or as for `draw`.
+        InputError: If a log-probability differs, or as for `draw`.
     """
     if isinstance(guide, AutoGuide) or len({len(part) for part in data}) != 1:
         return
@@ -60,7 +61,7 @@ def check_programs(
                 )
                 found = _both_ways(draws)
             except ProgramError:
-                continue  # a program may be written for all rows at once, or fail on one of them
+                continue  # a program may need all rows at once, or fail on one of them
             except InputError:
                 if rows is few:
                     continue
@@ -73,7 +74,7 @@ def check_programs(
 
 
 def _two_rows(data: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return two rows, finite ones where there are some."""
+    """Return two rows, finite ones if possible."""
     finite = torch.stack([part.flatten(1).isfinite().all(1) for part in map(_as_matrix, data)]).all(0)
     order = finite.long().argsort(descending=True, stable=True)[:ROWS]
     return tuple(part[order] for part in data)
@@ -84,7 +85,7 @@ def _as_matrix(part: Tensor) -> Tensor:
 
 
 def _both_ways(draws: Draws) -> tuple[RowLogProbs, RowLogProbs, RowLogProbs]:
-    """Return the first row's log-probabilities beside others, again, and beside copies of itself."""
+    """Return the first row's log-probabilities together with others, repeated, and together with copies of itself."""
     nesting = -draws.particle_dim - 1
 
     def at(values: dict[str, Tensor], data: tuple[Tensor, ...], num_particles: int) -> RowLogProbs:
@@ -93,7 +94,7 @@ def _both_ways(draws: Draws) -> tuple[RowLogProbs, RowLogProbs, RowLogProbs]:
             num_particles=num_particles, max_plate_nesting=nesting, values=values,
         ).reported  # fmt: skip
 
-    # Copies, so that distributions that keep how a sample was made score it as they would any value.
+    # Copies, so that distributions that cache the noise of a sample score it like any value.
     same = {name: value.clone() for name, value in draws.samples.items()}
     copies = {site["name"]: draws.first(site) for site in draws.guide_sites}
     first_row = tuple(part[:1].expand_as(part).contiguous() for part in draws.data)

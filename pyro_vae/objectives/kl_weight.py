@@ -1,4 +1,4 @@
-"""The weight of the divergence in a loss: beta, its warm-up, and free bits."""
+"""Weighting of the divergence in a loss: beta, warm-up and free bits."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["WeightedDivergence"]
 
 @dataclass(frozen=True)
 class WeightedDivergence(Objective):
-    """An objective whose loss weighs the divergence: minus the mean of `log p(x | z) - w sum_j max(KL_j, free_bits)`.
+    """An objective with a weighted divergence: minus the mean of `log p(x | z) - w sum_j max(KL_j, free_bits)`.
 
-    w rises linearly to `beta` over the share `warmup` of training (Higgins et al. 2017, eq. 4; Bowman et al. 2016), and
-    KL_j is the mean over the batch of `log q(z_j | x) - log p(z_j)`, for each dimension of z where guide and prior
-    factorise over dimensions and for the whole site where they do not (Kingma et al. 2016, eq. 15).
+    w rises linearly to `beta` over the fraction `warmup` of training (Higgins et al. 2017, eq. 4; Bowman et al.
+    2016), and KL_j is the mean over the batch of `log q(z_j | x) - log p(z_j)`, for each dimension of z if guide and
+    prior factorize over dimensions, else for the whole site (Kingma et al. 2016, eq. 15).
 
     Args:
-        num_particles: Samples of z for each row and step.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
-        warmup: Share of training over which the weight rises from 0 to `beta`.
-        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
+        warmup: Fraction of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence per dimension below which it has no gradient, nats.
 
     Raises:
         InputError: If an argument is out of range.
@@ -42,25 +42,25 @@ class WeightedDivergence(Objective):
         super().__post_init__()
         check_positive(self.beta, "beta", zero=True)
         check_positive(self.free_bits, "free_bits", zero=True)
-        check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a share of training; got {self.warmup}.")
+        check(0 <= self.warmup <= 1, f"Expected warmup in [0, 1], a fraction of training; got {self.warmup}.")
 
     @property
     def is_elbo(self) -> bool:
-        """Whether the divergence counts with weight one in the end, in all of its dimensions."""
+        """Whether the divergence has weight one at the end of training, in all dimensions."""
         return self.beta == 1 and self.free_bits == 0
 
     def kl_weight(self, progress: Tensor | None = None) -> Tensor | float:
-        """Return the divergence's weight when the share `progress` of training (a scalar) is done."""
+        """Return the weight of the divergence at the fraction `progress` of training (a scalar)."""
         if progress is None or self.warmup == 0:
             return self.beta
         return self.beta * (progress / self.warmup).clamp(0, 1)
 
     def _weighted_bound(self, draws: Draws, progress: Tensor | None, divergence: Divergence) -> Tensor:
-        """Return each row's bound with its divergence weighed, shape (num_particles, N)."""
+        """Return each row's bound with weighted divergence, shape (num_particles, N)."""
         return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
 
     def _kl(self, draws: Draws, divergence: Divergence) -> Tensor:
-        """Return each row's divergence, shape (num_particles, N), with `free_bits` in place of small groups."""
+        """Return each row's divergence, shape (num_particles, N), with groups below `free_bits` replaced by it."""
         if self.free_bits == 0:
             return draws.kl(divergence)
         groups = draws.kl_groups(divergence)

@@ -1,4 +1,4 @@
-"""What every objective is: a small frozen value that, called with two programs, gives a loss."""
+"""Base class of objectives: frozen dataclasses that return a loss when called with two programs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["Loss", "Objective", "Terms"]
 
 
 class Terms(NamedTuple):
-    """What one evaluation of an objective gives.
+    """The result of one evaluation of an objective.
 
-    Of an objective that is no bound (`Reconstruction`) the two parts are the error and the squared norm of the codes.
+    For `Reconstruction`, which is not a bound, the two parts are the error and the squared norm of the codes.
     """
 
     loss: Tensor
-    """To be minimised, scalar, nats per example; differentiable."""
+    """The loss to minimize, scalar, nats per example; differentiable."""
     reconstruction: Tensor
     """log p(x | z), averaged over particles, shape (N,), nats; detached, and without scales of `poutine.scale`."""
     kl: Tensor
-    """log q(z | x) - log p(z), averaged over particles, shape (N,), nats; detached. Whatever the objective,
-    `reconstruction - kl` is the ELBO, with weight one: the loss is never read as a bound, nor a bound as the loss."""
+    """log q(z | x) - log p(z), averaged over particles, shape (N,), nats; detached. For every objective
+    `reconstruction - kl` is the ELBO with weight one, independent of the loss."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is maximised. A subclass says in `loss` how it follows from the draws.
+    """Base class of objectives. Subclasses define in `loss` how the loss follows from the draws.
 
     Args:
-        num_particles: Samples of z for each row and step.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
 
     Raises:
         InputError: If an argument is out of range.
@@ -48,9 +48,9 @@ class Objective:
     max_plate_nesting: int = 1
 
     cut: ClassVar[bool] = False
-    """Whether `loss` wants its draws cut off from the guide; see `draw`."""
+    """Whether `loss` needs draws detached from the guide (`cut`); see `draw`."""
     is_bound: ClassVar[bool] = True
-    """Whether minus the loss bounds log p(x), so that the guide needs a density; else it has to be a point."""
+    """Whether minus the loss is a bound on log p(x): the guide needs a density, otherwise a point mass."""
 
     def __post_init__(self) -> None:
         check_integer(self.num_particles, "num_particles")
@@ -58,7 +58,7 @@ class Objective:
 
     @property
     def is_elbo(self) -> bool:
-        """Whether minus the loss at the end of training is the ELBO in expectation: one optimum for both."""
+        """Whether minus the loss at the end of training is the ELBO in expectation."""
         return False
 
     def __call__(self, model: Callable[..., Any], guide: Callable[..., Any]) -> Loss:
@@ -77,7 +77,7 @@ class Objective:
         Args:
             model: A Pyro program.
             guide: A Pyro program.
-            data: What both are called with.
+            data: Arguments of both programs.
             progress: As for `loss`.
         """
         draws = self.draws(model, guide, data, progress)
@@ -106,13 +106,13 @@ class Objective:
 
         Args:
             draws: A run of guide and model.
-            progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
+            progress: Fraction of training done, a scalar in [0, 1]; None for the end of training.
         """
         raise NotImplementedError
 
     @staticmethod
     def named(first: float, second: float) -> dict[str, float]:
-        """Return means of the two parts by name, with what follows from them."""
+        """Return means of the two parts, and derived numbers, by name."""
         return {"elbo": first - second, "reconstruction": first, "kl": second}
 
 
@@ -120,7 +120,7 @@ class Loss(nn.Module):
     """An objective bound to a model and a guide.
 
     Args:
-        objective: What is computed from the rows' log-probabilities.
+        objective: The objective.
         model: A Pyro program, module or function.
         guide: A Pyro program, module or function.
     """
@@ -135,8 +135,8 @@ class Loss(nn.Module):
         """Return the loss with its parts for a batch; see `Terms`.
 
         Args:
-            data: What model and guide are called with.
-            progress: Share of training that is done, a scalar in [0, 1]; None stands for its end.
+            data: Arguments of model and guide.
+            progress: Fraction of training done, a scalar in [0, 1]; None for the end of training.
         """
         with local_parameters():
             return self.objective.terms(self.model, self.guide, data, progress)

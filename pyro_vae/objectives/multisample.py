@@ -1,4 +1,4 @@
-"""Bounds that see several samples of z a row at once, and the gradients that suit them."""
+"""Bounds with several samples of z per row, and their gradient estimators."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["IWAE", "DReG", "Renyi"]
 class IWAE(Objective):
     """The importance weighted bound `E[log 1/K sum_k p(x, z_k) / q(z_k | x)]` (Burda et al. 2016, eq. 8).
 
-    It rises with `num_particles` K to log p(x); with one it is the ELBO. Sites without a reparameterised
-    sample get the score function's gradient.
+    It increases with `num_particles` K towards log p(x); with K = 1 it is the ELBO. Sites without reparameterized
+    samples get the score-function gradient.
 
     Args:
-        num_particles: Samples of z for each row and step, K.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step, K.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
 
     Raises:
         InputError: If an argument is out of range.
@@ -47,7 +47,7 @@ class IWAE(Objective):
 
     @property
     def is_elbo(self) -> bool:
-        """Whether there is one sample, so that the bound is the ELBO."""
+        """Whether K is 1, so that the bound is the ELBO."""
         return self.num_particles == 1
 
     def bound(self, log_weights: Tensor) -> Tensor:
@@ -63,13 +63,14 @@ class IWAE(Objective):
 
 @dataclass(frozen=True)
 class DReG(IWAE):
-    """The importance weighted bound with the doubly reparameterised gradient (Tucker et al. 2019, eq. 8).
+    """The importance weighted bound with the doubly reparameterized gradient (Tucker et al. 2019, eq. 8).
 
-    The guide's gradient is `E[sum_k v_k^2 d/dz_k (log p(x, z_k) - log q(z_k | x)) dz_k/dphi]` with the normalised
-    weights v; its signal does not drown as K grows. The model's is that of `IWAE`. Arguments as for `IWAE`.
+    The guide's gradient is `E[sum_k v_k^2 d/dz_k (log p(x, z_k) - log q(z_k | x)) dz_k/dphi]` with the normalized
+    weights v; its signal-to-noise ratio does not decrease with K. The model's gradient is that of `IWAE`. Arguments
+    as for `IWAE`.
 
     Raises:
-        InputError: If an argument is out of range, or a site of the guide is not reparameterised.
+        InputError: If an argument is out of range, or a site of the guide is not reparameterized.
     """
 
     cut: ClassVar[bool] = True
@@ -88,13 +89,13 @@ class DReG(IWAE):
 class Renyi(IWAE):
     """The variational Renyi bound `1 / (1 - alpha) log 1/K sum_k (p(x, z_k) / q(z_k | x))^(1 - alpha)`.
 
-    Li & Turner 2016, eq. 14. With alpha = 1 it is the ELBO, with 0 the bound of `IWAE`, and it falls as alpha rises.
-    For alpha below 0 it may lie above log p(x).
+    Li & Turner 2016, eq. 14. For alpha = 1 it is the ELBO, for 0 the bound of `IWAE`; it decreases with alpha. For
+    alpha < 0 it may exceed log p(x).
 
     Args:
-        num_particles: Samples of z for each row and step, K.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
-        alpha: Order of the divergence, any finite number.
+        num_particles: Samples of z per row and step, K.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
+        alpha: Order of the divergence, finite.
 
     Raises:
         InputError: If an argument is out of range.
@@ -108,7 +109,7 @@ class Renyi(IWAE):
 
     @property
     def is_elbo(self) -> bool:
-        """Whether there is one sample or alpha is 1, so that the bound is the ELBO."""
+        """Whether K or alpha is 1, so that the bound is the ELBO."""
         return self.alpha == 1 or super().is_elbo
 
     def bound(self, log_weights: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loss of an autoencoder: the error of its reconstructions, with penalties of codes and decoder."""
+"""The loss of an autoencoder: reconstruction error with penalties on codes and decoder."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["ERRORS", "Reconstruction"]
 
 @dataclass(frozen=True)
 class Reconstruction(Objective):
-    """The error of reconstructions, of a point guide: `e(x, d(z)) + code_penalty |z|^2 / 2 + decoder_penalty |w|^2`.
+    """The reconstruction error of a point guide: `e(x, d(z)) + code_penalty |z|^2 / 2 + decoder_penalty |w|^2`.
 
-    Here z is the guide's point, d(z) the mean of the model's distribution at the observed site, and w the weights of
-    the decoder: the regularized autoencoder of Ghosh et al. 2020, section 3, with their beta and lambda. It bounds
-    no log p(x), and the prior does not enter. "squared" is `sum_j (x_j - d_j)^2`, "absolute" `sum_j |x_j - d_j|`,
+    Here z is the code of the guide, d(z) the mean of the model's distribution at the observed site, and w the weights
+    of the decoder: the regularized autoencoder of Ghosh et al. 2020, section 3, with their beta and lambda. It is not
+    a bound on log p(x), and the prior is not used. "squared" is `sum_j (x_j - d_j)^2`, "absolute" `sum_j |x_j - d_j|`,
     "cross-entropy" `-sum_j x_j log d_j + (1 - x_j) log(1 - d_j)` for x in [0, 1], in nats.
 
     Args:
-        num_particles: 1, as all samples of a point are equal.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Must be 1: all samples of a point mass are equal.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         error: One of `ERRORS`.
         code_penalty: Weight of half the squared norm of the codes.
-        decoder_penalty: Weight of the squared norm of the decoder's parameters (`model.decoder`, or of the whole model
-            where it has none).
+        decoder_penalty: Weight of the squared norm of the decoder's parameters (`model.decoder`, or the whole model
+            without one).
 
     Raises:
         InputError: If an argument is out of range.
@@ -49,7 +49,7 @@ class Reconstruction(Objective):
         super().__post_init__()
         check(
             self.num_particles == 1,
-            f"Expected num_particles of 1 with Reconstruction, as all samples of a point are equal; got "
+            f"Expected num_particles of 1 with Reconstruction, since all samples of a point mass are equal; got "
             f"{self.num_particles}.",
         )
         check_choice(self.error, ERRORS, "error")
@@ -63,7 +63,7 @@ class Reconstruction(Objective):
         data: tuple[Tensor, ...],
         progress: Tensor | None,
     ) -> Terms:
-        """Return the loss, and the error and the squared norm of the code of each row."""
+        """Return the loss, and error and squared norm of the code of each row."""
         draws = draw(model, guide, *data, max_plate_nesting=self.max_plate_nesting, bound=False)
         return Terms(self.loss(draws, progress), *(part.detach() for part in self.parts(draws)))
 
@@ -129,4 +129,4 @@ ERRORS: dict[str, Callable[[Site], Tensor]] = {
     "absolute": lambda site: _difference(site).abs(),
     "cross-entropy": _cross_entropy,
 }
-"""Errors of a column by name, functions of the observed site."""
+"""Error functions per column by name, as functions of the observed site."""

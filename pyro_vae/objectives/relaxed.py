@@ -1,4 +1,4 @@
-"""The ELBO of discrete latents with the gradient of relaxed samples: Gumbel-softmax, and straight-through."""
+"""The ELBO of discrete latents with gradients of relaxed samples: Gumbel-softmax and straight-through."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["GumbelSoftmax", "StraightThrough"]
 
 @dataclass(frozen=True)
 class GumbelSoftmax(WeightedDivergence):
-    """The ELBO of a discrete model, its gradient that of relaxed samples (Jang et al. 2017; Maddison et al. 2017).
+    """The ELBO of a discrete model with the gradient of relaxed samples (Jang et al. 2017; Maddison et al. 2017).
 
-    The gradient is that of `log p(x | y) - KL(q(z | x) || p(z))`, y a relaxed sample (Jang et al. 2017, eq. 2), and the
-    divergence that of the discrete distributions. It is biased, less so at a low temperature, where it has more
-    variance. The value, and all that is reported, is the ELBO at discrete samples: no relaxed number is a bound of the
-    discrete model.
+    The gradient is that of `log p(x | y) - KL(q(z | x) || p(z))`, with a relaxed sample y (Jang et al. 2017, eq. 2) and
+    the divergence of the discrete distributions. It is biased; a lower temperature reduces the bias and increases the
+    variance. The reported values are ELBOs at discrete samples, since relaxed values are not bounds of the discrete
+    model.
 
-    The temperature goes from `temperature` to `final_temperature` by a constant factor a step.
+    The temperature decreases geometrically from `temperature` to `final_temperature`.
 
     Args:
-        num_particles: Samples of z for each row and step.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
-        warmup: Share of training over which the weight rises from 0 to `beta`.
-        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
-        temperature: At the start of training, above 0.
-        final_temperature: At its end, above 0.
+        warmup: Fraction of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence per dimension below which it has no gradient, nats.
+        temperature: Temperature at the start of training, above 0.
+        final_temperature: Temperature at the end of training, above 0.
 
     Raises:
         InputError: If an argument is out of range, a discrete site is neither one-hot categorical nor Bernoulli, or a
@@ -53,13 +53,13 @@ class GumbelSoftmax(WeightedDivergence):
         check_positive(self.final_temperature, "final_temperature")
 
     def temperature_at(self, progress: Tensor | None = None) -> Tensor | float:
-        """Return the temperature when the share `progress` of training (a scalar) is done; None is its end."""
+        """Return the temperature at the fraction `progress` of training (a scalar); None for the end."""
         if progress is None or self.temperature == self.final_temperature:
             return self.final_temperature
         return self.temperature * (self.final_temperature / self.temperature) ** progress
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
-        """Return the loss, in nats per example: its value is that of the discrete samples."""
+        """Return the loss, in nats per example, with the value of the discrete samples."""
         value = self._of_samples(draws, progress)
         if not torch.is_grad_enabled():
             return value
@@ -88,10 +88,10 @@ class GumbelSoftmax(WeightedDivergence):
 
 @dataclass(frozen=True)
 class StraightThrough(GumbelSoftmax):
-    """The ELBO of a discrete model at discrete samples, with the gradient of the relaxed ones that they come from.
+    """The ELBO of a discrete model at discrete samples, with the gradient of the relaxed samples they are rounded from.
 
-    Straight-through Gumbel-softmax (Bengio et al. 2013; Jang et al. 2017, section 2.2): the model sees codes alone, and
-    its own gradient is without bias. Arguments as for `GumbelSoftmax`.
+    Straight-through Gumbel-softmax (Bengio et al. 2013; Jang et al. 2017, section 2.2): the model only takes codes,
+    and its gradient is unbiased. Arguments as for `GumbelSoftmax`.
     """
 
     def draws(

@@ -1,4 +1,4 @@
-"""One run of a guide and a model on a batch, or the reason why it fails."""
+"""One run of guide and model on a batch, with diagnosis of failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ProgramError", "draw", "row_log_probs"]
 
 
 class ProgramError(InputError):
-    """A program that fails on the rows that it is given."""
+    """A program failed on the given rows."""
 
 
 def draw(
@@ -40,17 +40,17 @@ def draw(
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        data: What both are called with: rows of shape (N, data_dim), and labels where they take them.
-        num_particles: Samples of z for each row, drawn in one vectorized run.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
-        cut: Whether the log-probabilities are taken at leaves in place of the guide's samples, so that no
-            gradient goes back from them into the guide through z.
-        values: By site, to be scored in place of the guide's samples.
-        bound: Whether the log-probabilities are to bound log p(x), so that guide and model need densities; else the
-            guide has to be a point.
+        data: Arguments of both programs: rows of shape (N, data_dim), and labels if they take them.
+        num_particles: Samples of z per row, drawn in one vectorized run.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
+        cut: Whether log-probabilities are evaluated at detached copies of the guide's samples, so that no gradient
+            flows into the guide through z.
+        values: Values by site to score in place of the guide's samples.
+        bound: Whether the log-probabilities define a bound on log p(x), so that guide and model need densities;
+            otherwise the guide must be a point mass.
 
     Raises:
-        InputError: If a site stands outside the plate, the guide's sites are not the model's, their distributions or
+        InputError: If a site is outside the plate, the guide's sites are not the model's, their distributions or
             shapes cannot be compared, or a program fails on the data.
     """
     if isinstance(guide, AutoGuide):
@@ -61,7 +61,7 @@ def draw(
     try:
         return _draw(model, proposal, data, num_particles, max_plate_nesting, cut, bound)
     except InputError as error:
-        # Pyro appends the shapes of the sites so far to a message.
+        # Pyro appends the shapes of previous sites to messages.
         raise type(error)(str(error).partition("\nTrace Shapes")[0]) from error.__cause__
     except (torch.OutOfMemoryError, NotImplementedError):
         raise
@@ -104,7 +104,7 @@ def _explained(
     num_particles: int,
     max_plate_nesting: int,
 ) -> Exception:
-    """Return what to raise for a program's error: whether it fails on the rows, or on several samples of z."""
+    """Return the exception for a program's error: it fails on the rows, or on several samples of z."""
     reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '').strip().rstrip('.')}"
     if "Shape mismatch inside plate" in reason:
         reason += "; declare dimensions of one row by `.to_event(...)`"
@@ -133,7 +133,7 @@ def _explained(
                 "they run on one alone. Count dimensions from the right (`z[..., 0]`, `dim=-1`), and join leading ones "
                 f"(`z.flatten(0, -2)`) before a network that takes rows alone. The program's own error: {reason}."
             )
-    return error  # such as too little memory for so many samples
+    return error  # such as insufficient memory for the number of samples
 
 
 def row_log_probs(
@@ -150,7 +150,7 @@ def row_log_probs(
 
 
 def _run(program: Callable[..., Any], data: tuple[Tensor, ...], num_particles: int, particle_dim: int) -> Any:
-    """Return the trace of a program under a plate of particles, where there are several."""
+    """Return the trace of a program, under a plate of particles if there are several."""
     if num_particles > 1:
         program = pyro.plate("num_particles", num_particles, dim=particle_dim)(program)
     return poutine.trace(program).get_trace(*data)
@@ -160,7 +160,7 @@ _rows_of: weakref.WeakKeyDictionary[AutoGuide, Tensor] = weakref.WeakKeyDictiona
 
 
 def _check_same_rows(guide: AutoGuide, *data: Tensor) -> None:
-    """Raise where an autoguide, which has a parameter for each place in the batch, meets other rows."""
+    """Raise if an autoguide, which has parameters for one batch, gets other rows."""
     rows = _rows_of.setdefault(guide, data[0].detach().clone())
     if not torch.equal(rows, data[0]):
         raise InputError(

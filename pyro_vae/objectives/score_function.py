@@ -1,4 +1,4 @@
-"""The ELBO with the score function's gradient less a baseline."""
+"""The ELBO with the score-function gradient and a baseline."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["RLOO"]
 
 @dataclass(frozen=True)
 class RLOO(WeightedDivergence):
-    """The ELBO with the score function's gradient, each sample's baseline the mean of the others (leave-one-out).
+    """The ELBO with the score-function gradient and a leave-one-out baseline.
 
-    The gradient of sites without reparameterised samples is `1/K sum_k (b_k - mean of b_j, j != k) grad log q(z_k | x)`
-    for the bounds b of K samples of a row (Kool et al. 2019, eq. 8; the baseline of Mnih & Rezende 2016, eq. 7). It has
-    no bias, and far less variance than that of `ELBO`. The divergence of one discrete site is in closed form where it
-    has one. Sites with reparameterised samples have the gradient along them.
+    The gradient of sites without reparameterized samples is `1/K sum_k (b_k - mean of b_j, j != k) grad log q(z_k | x)`
+    for the bounds b of K samples of a row (Kool et al. 2019, eq. 8; the baseline of Mnih & Rezende 2016, eq. 7). It is
+    unbiased and has much less variance than that of `ELBO`. The divergence of a single discrete site is in closed form
+    if available. Sites with reparameterized samples have pathwise gradients.
 
     Args:
         num_particles: Samples of z for each row and step, K; with one there is no baseline.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
-        warmup: Share of training over which the weight rises from 0 to `beta`.
-        free_bits: Divergence of each dimension below which the loss does not lower it, nats.
+        warmup: Fraction of training over which the weight rises from 0 to `beta`.
+        free_bits: Divergence per dimension below which it has no gradient, nats.
 
     Raises:
         InputError: If an argument is out of range.

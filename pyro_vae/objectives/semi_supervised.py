@@ -1,4 +1,4 @@
-"""The evidence lower bound of rows whose class is known for some, and summed out exactly for the others."""
+"""The evidence lower bound with class labels for some rows; classes are summed out exactly for the others."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SITE = "y"
 class SemiSupervisedELBO(ELBO):
     """The bound `sum_y q(y | x) (log p(x, y, z) - log q(z | x, y) - log q(y | x))`, the classes summed exactly.
 
-    Kingma et al. 2014, eq. 7: z ~ q(z | x, y) is drawn for each class. Where the label is known the guide's q(y | x) is
-    all there, and the bound is that of eq. 6. To its mean over rows is added, for the labelled rows of a batch, the
-    classification term of eq. 9, `weight * mean log q(y = label | x)`; `weight` is alpha / N there.
+    Kingma et al. 2014, eq. 7: z ~ q(z | x, y) is drawn for each class. For labelled rows the guide's q(y | x) has all
+    mass on the label, and the bound is that of eq. 6. For the labelled rows of a batch, the classification term of
+    eq. 9 is added to the mean over rows, `weight * mean log q(y = label | x)`; `weight` is alpha / N there.
 
     Args:
         num_particles: Samples of z for each row, class and step.
         max_plate_nesting: As for `ELBO`.
         beta: As for `ELBO`.
         warmup: As for `ELBO`.
-        free_bits: Not used, 0.
-        num_classes: K, how many classes the site "y" has: 0 to K - 1.
-        weight: Of the classification term.
+        free_bits: Must be 0.
+        num_classes: K, the number of classes of the site "y": 0 to K - 1.
+        weight: Weight of the classification term.
 
     Raises:
         InputError: If an argument is out of range.
@@ -82,7 +82,7 @@ class SemiSupervisedELBO(ELBO):
         return Terms(loss, (q * reported.likelihood.detach()).sum(0), kl.sum(0))
 
     def _draw_each_class(self, model: Callable[..., Any], guide: Callable[..., Any], *data: Tensor) -> Draws:
-        """Return draws with a particle for each class, `num_particles` times."""
+        """Return draws with `num_particles` particles for each class."""
         rows = len(data[0])
         classes = torch.arange(self.num_classes, device=data[0].device).repeat(self.num_particles)
         return draw(
@@ -102,7 +102,7 @@ class SemiSupervisedELBO(ELBO):
 
 
 def _cross_entropy(guide: Callable[..., Any], x: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of -log q(y = label | x) over the labelled rows; 0 where there are none."""
+    """Return the mean of -log q(y = label | x) over the labelled rows; 0 without labelled rows."""
     known = labels != MISSING
     hidden = torch.full_like(labels, MISSING)
     at_labels = AtValues({SITE: labels.clamp_min(0)})(guide)

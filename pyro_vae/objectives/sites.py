@@ -1,4 +1,4 @@
-"""Sample sites of a trace: which count, the plate of their rows, and their log-probabilities of each row."""
+"""Sample sites of a trace: selection, the plate of rows, and log-probabilities per row."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ Site = dict[str, Any]
 
 
 def sample_sites(trace: Any) -> list[Site]:
-    """Return a trace's sample sites, without plates' choices of rows and without `pyro.deterministic`."""
+    """Return a trace's sample sites, without subsampling sites of plates and `pyro.deterministic`."""
     sites = (site for site in trace.nodes.values() if site["type"] == "sample")
     return [site for site in sites if not (site_is_subsample(site) or site_is_deterministic(site))]
 
 
 def data_plate(site: Site) -> Any:
-    """Return the frame of the plate `"data"` that a site stands in.
+    """Return the frame of the plate `"data"` around a site.
 
     Raises:
-        InputError: If it stands outside, or in a sequential plate.
+        InputError: If the site is outside it, or in a sequential plate.
     """
     for plate in site["cond_indep_stack"]:
         if plate.name == "data" and plate.dim is not None:
@@ -57,26 +57,26 @@ def data_plate(site: Site) -> Any:
 
 
 def score(site: Site) -> None:
-    """Compute a site's log-probability, without scale and mask, and keep it as `unscaled_log_prob`."""
+    """Compute a site's log-probability, without scale and mask, and store it as `unscaled_log_prob`."""
     site["unscaled_log_prob"] = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
 
 
 def within_support(site: Site) -> None:
-    """Set a site's log-probability to minus infinity where its value lies outside the support.
+    """Set a site's log-probability to minus infinity if its value is outside the support.
 
-    Pyro computes a number there while its validation is off, such as 1 for `Exponential(1).log_prob(-1)`.
+    With validation off Pyro returns a number there, such as 1 for `Exponential(1).log_prob(-1)`.
     """
     site["unscaled_log_prob"] = _limited(site["fn"], site["value"], site["unscaled_log_prob"])
 
 
 def has_limits(site: Site) -> bool:
-    """Return whether some values lie outside the support of a site's distribution, as far as is known."""
+    """Return whether a site's distribution is known to have a bounded support."""
     support = support_of(site["fn"])
     return support is not None and not holds(support)
 
 
 def has_values_outside(site: Site) -> bool:
-    """Return whether a value that is not masked lies outside the support of a site's distribution."""
+    """Return whether an unmasked value is outside the support of a site's distribution."""
     nothing = torch.zeros_like(site["unscaled_log_prob"])
     beyond: Tensor = scale_and_mask(_limited(site["fn"], site["value"], nothing), 1.0, site["mask"])
     return bool(beyond.isinf().any())
@@ -91,7 +91,7 @@ def _limited(distribution: Any, value: Tensor, log_prob: Tensor) -> Tensor:
     support = support_of(distribution)
     if support is None or holds(support):
         return log_prob
-    # A value that is not a number lies nowhere: its log-probability stays what it is.
+    # NaN values are neither inside nor outside: their log-probability is unchanged.
     unknown = value.isnan()
     if distribution.event_dim:
         unknown = unknown.flatten(-distribution.event_dim).any(-1)
@@ -99,26 +99,26 @@ def _limited(distribution: Any, value: Tensor, log_prob: Tensor) -> Tensor:
 
 
 def reported_log_prob(site: Site) -> Tensor:
-    """Return a site's log-probability with its mask and without any scale: a number in nats."""
+    """Return a site's log-probability with its mask and without scale, nats."""
     log_prob: Tensor = scale_and_mask(site["unscaled_log_prob"], 1.0, site["mask"])
     return log_prob
 
 
 def density_log_prob(site: Site) -> Tensor:
-    """Return `reported_log_prob`, minus infinity where the value lies outside the support of its distribution."""
+    """Return `reported_log_prob`, minus infinity if the value is outside the support of its distribution."""
     limited = _limited(site["fn"], site["value"], site["unscaled_log_prob"])
     log_prob: Tensor = scale_and_mask(limited, 1.0, site["mask"])
     return log_prob
 
 
 def training_log_prob(site: Site) -> Tensor:
-    """Return a site's log-probability with its mask and the scale that `poutine.scale` has set."""
+    """Return a site's log-probability with its mask and the scale of `poutine.scale`."""
     log_prob: Tensor = scale_and_mask(site["unscaled_log_prob"], training_scale(site), site["mask"])
     return log_prob
 
 
 def training_scale(site: Site) -> Any:
-    """Return the scale that `poutine.scale` has set, without the factor `size / rows` of a plate `"data"`.
+    """Return the scale of `poutine.scale`, without the factor `size / rows` of a plate `"data"`.
 
     The loss is in nats per example, so it does not grow with the data set.
     """
@@ -129,10 +129,10 @@ def training_scale(site: Site) -> Any:
 
 
 class AtValues(Messenger):
-    """Runs a program at given values of its latent sites.
+    """Run a program at given values of its latent sites.
 
     Args:
-        values: By site.
+        values: Values by site.
     """
 
     def __init__(self, values: dict[str, Tensor]) -> None:
@@ -145,7 +145,7 @@ class AtValues(Messenger):
 
 
 class AtLeaves(Messenger):
-    """Goes on with a leaf in place of each sample of a program, so that no gradient goes back through it.
+    """Replace each sample of a program by a leaf tensor, so that no gradient flows through it.
 
     What is drawn from a sample is then computed from its leaf, in the same run of the program.
     """

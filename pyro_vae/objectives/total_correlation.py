@@ -46,8 +46,8 @@ class TotalCorrelation(Objective):
     reported ELBO is that of weights one.
 
     Args:
-        num_particles: Samples of z for each row and step.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         num_rows: N, rows of the training data, of which batches are drawn.
         mi_weight: a, of the mutual information of the row's number and z.
         tc_weight: b, of the total correlation.

@@ -26,8 +26,8 @@ class ReweightedWakeSleep(IWAE):
     site need be reparameterised.
 
     Args:
-        num_particles: Samples of z for each row and step, K.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
+        num_particles: Samples of z per row and step, K.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         insomnia: Share of wake in the guide's gradient, in [0, 1]; the rest is sleep. Pyro's name for it.
 
     Raises:
