@@ -23,7 +23,6 @@ extensions = [
     "api_pages",
     "mathml",
     "plain_docstrings",
-    "results_tables",
 ]
 exclude_patterns = ["_build", "_extensions", "results/data"]
 nitpicky = True

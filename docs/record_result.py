@@ -3,8 +3,8 @@
 python docs/record_result.py runs/vae mnist-dynamic "VAE"
 
 Reads config.json, summary.json and evaluation.json (of `scripts/evaluate.py`) of the run, and writes
-docs/results/data/TABLE.json, which the directive `results-table` shows. Record a run on the machine that trained it. An
-entry of the same name keeps what it has beside the figures, such as the published one.
+docs/results/data/TABLE.json, from which `docs/write_results.py` makes the table of a page. Record a run on the machine
+that trained it. An entry of the same name keeps what it has beside the figures, such as the published one.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def main() -> None:
         results["entries"].append(known := {"name": arguments.name})
     known |= entry_of(arguments.run)
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {path}")
+    print(f"written: {path}. Write the page with: python docs/write_results.py")
 
 
 if __name__ == "__main__":

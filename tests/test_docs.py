@@ -22,7 +22,7 @@ NOT_IN_THE_REFERENCE = {"pyro_vae.experiment", "pyro_vae.settings"}
 """Packages of what the command line is made of."""
 
 pytest.importorskip("sphinx", reason="the documentation needs Sphinx")
-sys.path.insert(0, str(DOCS / "_extensions"))
+sys.path[:0] = [str(DOCS), str(DOCS / "_extensions")]
 api_pages = importlib.import_module("api_pages")
 escape = importlib.import_module("plain_docstrings").escape
 
@@ -64,6 +64,7 @@ def test_docstrings_are_plain_text(plain, marked_up):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_to_a_file_leads_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert "[](" not in text, "a link without a text, which does not show outside of the site"
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
         if "://" not in link:
             notebook = ROOT / "notebooks" / Path(link).name
@@ -92,15 +93,15 @@ def test_the_examples_of_a_page_run_one_after_another(page, capsys):
 
 
 RESULTS = sorted((DOCS / "results" / "data").glob("*.json"))
-results_tables = importlib.import_module("results_tables")
+write_results = importlib.import_module("write_results")
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_tables_of_results_are_shown_and_complete(path):
     results = json.loads(path.read_text(encoding="utf-8"))
     pages = [page.read_text(encoding="utf-8") for page in (DOCS / "results").glob("*.md")]
-    assert sum(f"```{{results-table}} {path.stem}\n" in page for page in pages) == 1
-    assert results_tables.table(results).count("\n") == len(results["entries"]) + 1
+    assert sum(f"<!-- results: {path.stem} -->\n" in page for page in pages) == 1
+    assert write_results.table(results).count("\n") == len(results["entries"]) + 1
     for entry in results["entries"]:
         assert entry["commands"], entry["name"]
 
@@ -112,6 +113,12 @@ def test_a_figure_is_better_only_beyond_its_error(here, is_better):
         "published": {"mean": -86.76, "source": "b"},
         "importance": {"mean": here, "se": 0.2},
     }
-    assert results_tables.is_better(entry) == is_better
-    table = results_tables.table({"columns": {"importance": "c"}, "entries": [entry]})
+    assert write_results.is_better(entry) == is_better
+    table = write_results.table({"columns": {"importance": "c"}, "entries": [entry]})
     assert ("**" in table) == is_better
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("*.md")), ids=lambda path: path.stem)
+def test_pages_of_results_are_written_from_the_figures(path):
+    page = path.read_text(encoding="utf-8")
+    assert page == write_results.with_tables(page), "Run docs/write_results.py."

@@ -1,6 +1,9 @@
-"""The directive `results-table`: a table of figures from a JSON file, with its commands below.
+"""Write the tables of docs/results from their JSON files.
 
-`docs/record_result.py` adds the figures of a run to such a file:
+python docs/write_results.py
+
+A page has a table between `<!-- results: NAME -->` and `<!-- end -->`. It is made from docs/results/data/NAME.json, to
+which `docs/record_result.py` adds the figures of a run:
 
     {"caption": "...", "columns": {"importance": "here, importance sampling, K = 5000", ...},
      "entries": [{"name": "VAE", "published": {"mean": -86.76, "source": "Burda et al. 2016, table 1"},
@@ -12,15 +15,24 @@ one, which is of the same estimate, by more than its standard error. Other estim
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+RESULTS = Path(__file__).parent / "results"
+BLOCK = re.compile(r"<!-- results: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
-DATA = Path(__file__).parent.parent / "results" / "data"
+
+def with_tables(page: str, folder: Path = RESULTS / "data") -> str:
+    """Return a page with each of its tables written from the JSON file of its name."""
+    return BLOCK.sub(lambda found: _block(found["name"], folder), page)
+
+
+def _block(name: str, folder: Path) -> str:
+    results = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    parts = [results.get("caption", ""), table(results), below(results)]
+    return f"<!-- results: {name} -->\n" + "\n\n".join(filter(None, parts)) + "\n<!-- end -->"
 
 
 def table(results: Mapping[str, Any]) -> str:
@@ -58,25 +70,20 @@ def below(results: Mapping[str, Any]) -> str:
     lines = [f"Published: {'; '.join(sources)}."] if sources else []
     lines += [f"Measured on: {'; '.join(where)}."] if where else []
     commands = [f"# {e['name']}\n" + "\n".join(e["commands"]) for e in entries if "commands" in e]
-    lines += [":::{dropdown} Commands\n```bash\n" + "\n\n".join(commands) + "\n```\n:::"] if commands else []
+    if commands:
+        blocks = "\n\n".join(commands)
+        lines += [f"<details>\n<summary>Commands</summary>\n\n```bash\n{blocks}\n```\n\n</details>"]
     return "\n\n".join(lines)
 
 
-class ResultsTable(SphinxDirective):
-    """Insert the table of a file of `docs/results/data`, by its name."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        """Return the table and what stands below it."""
-        path = DATA / f"{self.arguments[0]}.json"
-        self.env.note_dependency(str(path))
-        results = json.loads(path.read_text(encoding="utf-8"))
-        parts = [results.get("caption", ""), table(results), below(results)]
-        return self.parse_text_to_nodes("\n\n".join(parts))
+def main() -> None:
+    """Write the tables of all pages."""
+    for path in sorted(RESULTS.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        if BLOCK.search(page):
+            path.write_text(with_tables(page), encoding="utf-8")
+            print(f"written: {path}")
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive."""
-    app.add_directive("results-table", ResultsTable)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+if __name__ == "__main__":
+    main()
