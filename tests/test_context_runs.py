@@ -132,11 +132,11 @@ REFUSED = {
     ),
     "weight": (
         (*LABEL, "--classification-weight", 2),
-        "labels that are partly missing with --classification-weight",
+        "missing labels with --classification-weight",
     ),
     "objective": ((*PARTIAL, "--objective", "iwae", "--num-particles", 3), "Expected --objective elbo"),
     "free bits": ((*PARTIAL, "--free-bits", 0.1), "no --free-bits"),
-    "layers": ((*PARTIAL, "--layers", 2, 2), "one latent layer with labels that are missing"),
+    "layers": ((*PARTIAL, "--layers", 2, 2), "one latent layer with missing labels"),
     "point": ((*PARTIAL, "--guide", "point"), "a guide with a density"),
     "prior": ((*PARTIAL, "--context-prior"), "one prior of z for all classes"),
     "two priors": ((*LABEL, "--context-prior", "--prior", "mixture"), "--context-prior or --prior, not both"),
@@ -146,7 +146,7 @@ REFUSED = {
     ),
     "unused": (("--labelled-rows", 9), "Expected no --labelled-rows with --context none"),
     "share": (("--context", "label", "--missing-labels", 1.5), "Expected --missing-labels in [0, 1]"),
-    "accuracy": ((*LABEL, "--metrics", "accuracy"), "labels that are partly missing with --metrics accuracy"),
+    "accuracy": ((*LABEL, "--metrics", "accuracy"), "missing labels with --metrics accuracy"),
     "quadrants": (
         ("--context", "quadrants", "--quadrants", 4),
         "Expected --quadrants to be at most 3; got 4",

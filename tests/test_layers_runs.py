@@ -39,7 +39,7 @@ def test_a_run_is_scored_and_resumed_to_the_bit(more, tmp_path, capsys):
     [
         (
             {"layers": (4,)},
-            "at least two latent layers.*got 4. Give the size of a single one as --latent-dim",
+            "at least two latent layers.*got 4. For a single layer use --latent-dim",
         ),
         ({"layers": (4, 0)}, "every size of --layers.*got 0"),
         ({"layers": (4, 2), "latent_dim": 3}, "either --latent-dim or --layers"),
@@ -49,7 +49,7 @@ def test_a_run_is_scored_and_resumed_to_the_bit(more, tmp_path, capsys):
         ({"layers": (4, 2), "guide": "point"}, "one latent layer with --guide point"),
         (
             {"layers": (4, 2), "context": "label", "missing_labels": 0.9},
-            "labels that are missing; got --layers",
+            "missing labels; got --layers",
         ),
         (
             {"layers": (4, 2), "inference": "ladder", "guide": "iaf"},

@@ -1,7 +1,7 @@
-"""Settings of every part, each declared once: default, help, check, opening line, and when it may change.
+"""Settings of every part. Each is declared once: default, help, check, opening line, and when it may change.
 
-Nothing heavy is imported here, so that `--help` answers at once. The command line, the checks, the saved configuration,
-the opening lines of a run and the tables of the documentation follow from these declarations.
+No heavy module is imported here, so that `--help` is fast. The command line, the checks, the saved configuration, the
+opening lines of a run and the tables of the documentation are generated from these declarations.
 """
 
 from pyro_vae.settings import (

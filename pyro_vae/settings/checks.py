@@ -1,4 +1,4 @@
-"""Checks of single settings, as they are declared."""
+"""Checks of the values of single settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 LARGEST_SIZE = 10**9
 """Keeps byte counts within int64, so that oversized requests fail as out of memory."""
 SMALLEST_SCALE, LARGEST_SCALE = 1e-30, 1e30
-"""float32 holds them with room to spare; beyond, a scale becomes zero or infinite."""
+"""Well within the range of float32, in which a scale must be neither zero nor infinite."""
 
 
 def at_least(minimum: int) -> Check:
@@ -35,7 +35,7 @@ def at_least(minimum: int) -> Check:
 
 
 def choices(*names: str) -> Check:
-    """Return a check for some of these names, each given once."""
+    """Return a check for a selection of these names without repetition."""
 
     def check_choices(value: Sequence[Any], name: str) -> None:
         for chosen in value:
@@ -58,7 +58,7 @@ def widths(value: Sequence[Any], name: str) -> None:
 
 
 def sides(value: Sequence[Any], name: str) -> None:
-    """Check height and width, one number for both, or nothing."""
+    """Check height and width; one number for both and an empty tuple are also valid."""
     check(
         len(value) <= 2,
         f"Expected {name} with height and width, or one number for both; got {' '.join(map(str, value))}.",
@@ -68,7 +68,7 @@ def sides(value: Sequence[Any], name: str) -> None:
 
 
 def different_seeds(value: Sequence[Any], name: str) -> None:
-    """Check seeds, each given once."""
+    """Check that all seeds are integers of at least 0 and differ."""
     for seed in value:
         check_integer(seed, f"every one of {name}", 0)
     check(len(set(value)) == len(value), f"Expected different {name}; got {' '.join(map(str, value))}.")
@@ -99,11 +99,11 @@ def scale(value: Any, name: str) -> None:
 
 
 def share(of: str, *, whole: bool = False) -> Check:
-    """Return a check for a share.
+    """Return a check for a share, a number between 0 and 1.
 
     Args:
-        of: What it is a share of, such as "the columns".
-        whole: Whether all of it is a share too.
+        of: The whole that it is a share of, such as "the columns".
+        whole: Whether 1 is valid.
     """
     interval = "[0, 1]" if whole else "[0, 1)"
 

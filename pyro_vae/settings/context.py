@@ -1,4 +1,4 @@
-"""Settings of the context: what model and guide are conditioned on beside x."""
+"""Settings of the context: the additional inputs of model, guide and prior."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from pyro_vae.settings.part import Part, load
 __all__ = ["ContextPart"]
 
 PARTIAL = ("labelled_share", "classification_weight")
-"""Settings of labels that are partly missing, beside how many are."""
+"""Settings of semi-supervised training, apart from the number of labelled rows."""
 
 
-class ContextPart(
-    Part, kind="context", default="none", help="What model, guide and prior are conditioned on beside x"
-):
-    """A context, taken from a data set.
+class ContextPart(Part, kind="context", default="none", help="Additional input of model, guide and prior"):
+    """A context taken from the data set.
 
     Attributes:
-        is_partial: Whether the labels are known for some training rows only.
+        is_partial: Whether only some of the training rows have a label.
     """
 
     is_partial = False
@@ -31,38 +29,39 @@ class ContextPart(
         """Return a data set whose splits yield `(x, *context)`.
 
         Args:
-            dataset: As it was loaded.
-            seed: Of the run.
+            dataset: The loaded data set.
+            seed: Seed of the run.
 
         Raises:
-            InputError: If the data set has nothing of the kind.
+            InputError: If the data set does not contain this context.
         """
         return dataset
 
     def objective(self, objective: Any, dataset: Any) -> Any:
-        """Return what training maximises.
+        """Return the objective of training.
 
         Args:
-            objective: As the settings of training name it.
-            dataset: With its context.
+            objective: The objective chosen in the settings of training.
+            dataset: The data set with its context.
         """
         return objective
 
 
 class NoContext(ContextPart, name="none"):
-    """Nothing."""
+    """No context."""
 
 
 class SomeContext(ContextPart):
-    """A context that there is."""
+    """Any context other than none."""
 
     context_prior: bool = setting(
         False,
-        "A prior p(z | context) with it: a normal whose location and scale a network gives, of one hidden layer.",
+        "Use a prior p(z | context): a normal whose location and scale are the outputs of a network with one hidden "
+        "layer.",
     )
 
     def check(self, config: Any) -> None:
-        """Check that one prior is chosen."""
+        """Check that at most one prior is chosen, and that the other settings support a context."""
         check(
             not self.context_prior or config.model.prior == "standard-normal",
             f"Expected --context-prior or --prior, not both; got --prior {config.model.prior}. Leave out one.",
@@ -73,43 +72,45 @@ class SomeContext(ContextPart):
         )
         check(
             "mixture" not in config.run.sample_from or config.model.part("guide").is_point,
-            "Expected --sample-from prior with context: the codes of all rows are not those of one context; got "
+            "Expected --sample-from prior with context: the mixture is fitted to codes of all contexts together; got "
             f"{' '.join(config.run.sample_from)}. Leave it out.",
         )
 
 
 class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_context:with_labels"):
-    """The class of each row, one-hot or embedded; log p(x) is log p(x | class)."""
+    """The class of each row, one-hot or embedded; log p(x) becomes log p(x | class)."""
 
     label_embedding: int = setting(
         0,
-        "Size of a learned embedding of the classes, in each network; one-hot where 0.",
+        "Size of the learned embedding of the classes in each network; 0 uses one-hot codes.",
         check=at_least(0),
         shown="embedded in {}",
         unless=0,
     )
     missing_labels: float | None = setting(
         None,
-        "Semi-supervised training (Kingma et al. 2014, M2): share of the training rows whose label is hidden, drawn by "
-        "--seed, as many kept of each class. The class of a row without a label is summed out.",
+        "Semi-supervised training (Kingma et al. 2014, M2): share of the training rows whose label is hidden. --seed "
+        "selects them; if possible, all classes keep equally many labels. The class of an unlabelled row is summed "
+        "out.",
         check=share("the training rows", whole=True),
         shown="{:g} of the labels hidden",
     )
     labelled_rows: int | None = setting(
         None,
-        "The same by the number of training rows that keep their label.",
+        "Semi-supervised training with this number of labelled training rows; an alternative to --missing-labels.",
         check=size,
         shown="{} labelled rows",
     )
     labelled_share: float = setting(
         0.1,
-        "Share of labelled rows among those that semi-supervised training goes through in an epoch, at least: where "
-        "they are fewer they are gone through several times.",
+        "Smallest share of labelled rows in an epoch of semi-supervised training. If there are fewer, they are "
+        "repeated.",
         check=share("the rows of an epoch"),
     )
     classification_weight: float = setting(
         1.0,
-        "Weight of the mean cross-entropy of the labelled rows beside the mean bound of all rows: alpha / N in eq. 9.",
+        "Weight of the mean cross-entropy of the labelled rows, added to the mean bound of all rows: alpha / N in eq. "
+        "9.",
         check=positive_or_zero,
         shown="classification weight {:g}",
         start=True,
@@ -117,11 +118,11 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
 
     @property
     def is_partial(self) -> bool:  # type: ignore[override]
-        """Whether the labels are known for some training rows only."""
+        """Whether only some of the training rows have a label."""
         return self.missing_labels is not None or self.labelled_rows is not None
 
     def check(self, config: Any) -> None:
-        """Check that the hidden labels are counted once, and that the bound can sum them out."""
+        """Check that one number of labels is given, and that the bound can sum out the hidden ones."""
         super().check(config)
         check(
             self.missing_labels is None or self.labelled_rows is None,
@@ -133,25 +134,25 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
             return
         check(
             not config.model.layers,
-            "Expected one latent layer with labels that are missing; got --layers. Leave it out.",
+            "Expected one latent layer with missing labels; got --layers. Leave it out.",
         )
         check(
             not config.model.part("guide").is_point,
-            "Expected a guide with a density with labels that are missing, whose classes a bound sums out; got --guide "
+            "Expected a guide with a density with missing labels, because the bound sums out the classes; got --guide "
             f"{config.model.guide}. Choose another, such as diagonal.",
         )
         check(
             config.training.objective == "elbo",
-            "Expected --objective elbo with labels that are missing, whose classes it sums out; got "
+            "Expected --objective elbo with missing labels, because it sums out the classes; got "
             f"{config.training.objective}. Leave it out.",
         )
         check(
             config.training.free_bits == 0,
-            f"Expected no --free-bits with labels that are missing; got {config.training.free_bits:g}. Leave it out.",
+            f"Expected no --free-bits with missing labels; got {config.training.free_bits:g}. Leave it out.",
         )
         check(
             not self.context_prior,
-            "Expected one prior of z for all classes with labels that are missing; got --context-prior. Leave it out.",
+            "Expected one prior of z for all classes with missing labels; got --context-prior. Leave it out.",
         )
 
     def _check_no_settings_of_partial_labels(self) -> None:
@@ -159,8 +160,8 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
         for name in PARTIAL:
             check(
                 getattr(self, name) == defaults[name],
-                f"Expected labels that are partly missing with {flag_of(name)}; got all of them. Give --labelled-rows "
-                "or --missing-labels.",
+                f"Expected missing labels with {flag_of(name)}; got labels for all rows. Add --labelled-rows or "
+                "--missing-labels.",
             )
 
     def line(self) -> str:
@@ -169,7 +170,7 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
         return ", ".join([self.name, *shown_settings(self, shown)])
 
     def of(self, dataset: Any, seed: int) -> Any:
-        """Return a data set with its labels as context, most of them hidden where training is semi-supervised."""
+        """Return a data set with its labels as context; in semi-supervised training some of them are hidden."""
         labelled = load(self.target)(dataset, partial=self.is_partial)
         if not self.is_partial:
             return labelled
@@ -177,7 +178,7 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
         return hide(labelled, self.missing_labels, self.labelled_rows, self.labelled_share, seed)
 
     def objective(self, objective: Any, dataset: Any) -> Any:
-        """Return the ELBO with the classes summed out where training is semi-supervised."""
+        """Return the objective; in semi-supervised training, the ELBO with the classes summed out."""
         if not self.is_partial:
             return objective
         settings = {field.name: getattr(objective, field.name) for field in fields(objective)}
@@ -186,14 +187,14 @@ class LabelContext(SomeContext, name="label", target="pyro_vae.data.label_contex
 
 
 class ColumnContext(SomeContext, name="columns", target="pyro_vae.data.entry_context:with_columns"):
-    """Some columns of a table, standardized; x is the others."""
+    """Some columns of a table, standardized; x is the other columns."""
 
     context_columns: tuple[str, ...] = setting(
-        (), "Their names, or their numbers counted from 0 where they have no names."
+        (), "Names of the columns, or their numbers counted from 0 if they have no names."
     )
 
     def of(self, dataset: Any, seed: int) -> Any:
-        """Return a data set whose rows are parted into context and x."""
+        """Return a data set whose rows are split into context and x."""
         return load(self.target)(dataset, self.context_columns)
 
     def line(self) -> str:
@@ -206,20 +207,20 @@ class QuadrantContext(SomeContext, name="quadrants", target="pyro_vae.data.entry
 
     quadrants: int = setting(
         1,
-        "How many, 1 to 3: the lower left one, the left half, or all but the lower right one.",
+        "Number of quadrants, 1 to 3: the lower left one, the left half, or all but the lower right one.",
         check=lambda value, name: check_integer(value, name, maximum=3),
         shown="{}",
     )
 
     def check(self, config: Any) -> None:
-        """Check that the networks need no images."""
+        """Check that the networks do not need images."""
         super().check(config)
         check(
             config.model.network == "mlp",
-            "Expected --network mlp with --context quadrants, whose x is the rest of an image and no image; got "
+            "Expected --network mlp with --context quadrants, because x is only a part of an image; got "
             f"{config.model.network}.",
         )
 
     def of(self, dataset: Any, seed: int) -> Any:
-        """Return a data set whose images are parted into context and x."""
+        """Return a data set whose images are split into context and x."""
         return load(self.target)(dataset, self.quadrants)

@@ -1,4 +1,4 @@
-"""Settings of what the guide sees of x in training."""
+"""Settings of the corruption of the guide's input in training."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ class CorruptionPart(
     Part,
     kind="corrupt",
     default="none",
-    help="What the guide sees of x in training, while the model scores x as it is (denoising)",
+    help="Corruption of the guide's input in training; the model scores the clean x (denoising)",
 ):
-    """A corruption, made from a scale and a fill for each column."""
+    """A corruption. Its constructor takes a scale and a fill value for each column."""
 
     def seen(self) -> str:
-        """Return a clause on what the guide sees in training and in evaluation; empty where that is x itself."""
+        """Describe the guide's input in training and in evaluation; empty without corruption."""
         return ""
 
 
 class Unchanged(CorruptionPart, name="none"):
-    """X itself."""
+    """No corruption."""
 
     def make(self, *made_from: Any, **more: Any) -> None:
-        """Return None: nothing is corrupted."""
+        """Return None."""
 
 
 class Corrupting(CorruptionPart):
-    """A corruption of some level."""
+    """A corruption with a level."""
 
     corruption_level: float = setting(
         0.3,
-        "Standard deviation of the noise, in data units of images and in standard deviations of each column of tables; "
-        "or the share of the entries that are replaced.",
+        "Standard deviation of the noise: in data units for images, in standard deviations of each column for tables. "
+        "For masking and salt-and-pepper, the share of the entries that are replaced.",
         check=positive,
     )
     evaluation_input: Literal["corrupted", "clean"] = setting(
         "corrupted",
-        "What the guide sees in validation and evaluation: x corrupted by noise that is a function of the row, or x "
-        "itself. Either way bounds and log p(x) are those of the guide that is evaluated.",
+        "Input of the guide in validation and evaluation: x corrupted by noise that is a function of the row, or the "
+        "clean x. Bounds and log p(x) refer to the guide with this input.",
     )
 
     def check(self, config: Any) -> None:
-        """Check that the guide alone sees x corrupted."""
+        """Check that only the input of the guide is corrupted."""
         check(
             config.model.prior != "vampprior",
-            f"Expected another prior than vampprior with --corrupt {self.name}: it is made of the guide, so that p(z) "
+            f"Expected another prior than vampprior with --corrupt {self.name}: it is a mixture of guides, so p(z) "
             "would be corrupted too. Leave out --prior.",
         )
 
     def seen(self) -> str:
-        """Return a clause on what the guide sees in training and in evaluation."""
+        """Describe the guide's input in training and in evaluation."""
         return (
             f"{self.name} corruption, level {self.corruption_level:g}, in training; {self.evaluation_input} rows in "
             "evaluation"
@@ -73,7 +73,7 @@ class Share(Corrupting):
     """A corruption of a share of the entries."""
 
     def check(self, config: Any) -> None:
-        """Check that some entries are left."""
+        """Check that not all entries are replaced."""
         super().check(config)
         check(
             self.corruption_level < 1,
@@ -83,21 +83,21 @@ class Share(Corrupting):
 
 
 class Gaussian(Corrupting, name="gaussian", target=f"{_MODULE}:gaussian_noise", formula="x + level scale e"):
-    """Normal noise is added."""
+    """Added normal noise."""
 
 
 class Masking(Share, name="masking", target=f"{_MODULE}:masking"):
-    """Entries become 0, in tables their column's mean."""
+    """Entries are set to 0, in tables to the mean of their column."""
 
 
 class SaltAndPepper(Share, name="salt-and-pepper", target=f"{_MODULE}:salt_and_pepper"):
-    """Entries become 0 or 1."""
+    """Entries are set to 0 or 1."""
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Check that 0 and 1 are values that the columns can have."""
+        """Check that 0 and 1 are in the range of the columns."""
         check(
             facts.one_unit or facts.error == "cross-entropy",
-            "Expected images, or zeros and ones, for --corrupt salt-and-pepper, which sets entries to 0 and 1; got a "
+            "Expected images, or zeros and ones, for --corrupt salt-and-pepper, which sets entries to 0 or 1; got a "
             "table. Choose --corrupt gaussian or masking.",
         )
         return {}

@@ -1,4 +1,4 @@
-"""Settings of the data: which rows, and how they become x."""
+"""Settings of the data and of its preprocessing."""
 
 from __future__ import annotations
 
@@ -14,69 +14,70 @@ __all__ = ["DataConfig"]
 
 @group()
 class DataConfig(Group):
-    """Which rows, and how they become x."""
+    """Data set and preprocessing."""
 
     dataset: str = setting(
         "digits",
-        "digits, mnist, fashion-mnist, binarized-mnist, frey-face, cifar-10, celeba, or a path to your own: a .npy, "
-        ".npz, .amat, .csv, .tsv, .txt, .data, .parquet or .xlsx file (tables also .gz), or a folder of images.",
+        "digits, mnist, fashion-mnist, binarized-mnist, frey-face, cifar-10, celeba, or a path to your own data: a "
+        ".npy, .npz, .amat, .csv, .tsv, .txt, .data, .parquet or .xlsx file (tables also .gz), or a folder of images.",
     )
     data_root: Path | None = setting(
         None,
-        "Folder that holds the data sets by name; PYRO_VAE_DATA where it is set, else ./data.",
+        "Folder with the named data sets. Default: the environment variable PYRO_VAE_DATA, otherwise ./data.",
         resume=True,
     )
     binarize: Literal["none", "static", "dynamic"] = setting(
         "none",
-        "For a binary likelihood on grey data: draw each pixel once (static) or anew each epoch (dynamic).",
+        "For a binary likelihood on grey data: sample each pixel once (static) or again in every epoch (dynamic).",
     )
     dequantize: Literal["auto", "none"] = setting(
         "auto",
-        "For a continuous likelihood on whole numbers: add uniform noise (auto), or scale as they are (none).",
+        "For a continuous likelihood on integers: add uniform noise before scaling (auto), or only scale (none).",
     )
     image_size: tuple[int, ...] = setting(
         (),
-        "Size that images of a folder, or of celeba (64 where not given), are resized to: height and width, or one "
-        "number for both.",
+        "Resize images of a folder, or of celeba (default 64), to this height and width; one number sets both.",
         check=sides,
     )
     crop: Literal["none", "center"] = setting(
         "none",
-        "Of images of a folder, before they are resized: keep all, or the largest central part with the proportions of "
-        "--image-size (a square where that is not given).",
+        "Crop images of a folder before they are resized: none, or the largest central part with the aspect ratio of "
+        "--image-size (a square without --image-size).",
     )
-    grey: bool = setting(False, "Read the images of a folder, or of celeba, as grey ones.")
+    grey: bool = setting(False, "Convert the images of a folder, or of celeba, to grey.")
     packed_bits: tuple[int, ...] = setting(
         (),
-        "Height and width, or one number for both, of images of zeros and ones of which a file holds eight pixels a "
-        "byte, row by row.",
+        "Height and width of binary images in a file with eight pixels per byte, stored row by row; one number sets "
+        "both.",
         check=sides,
     )
     flip: Literal["none", "horizontal"] = setting(
         "none",
-        "Data augmentation: mirror each training image left to right with probability 1/2, drawn anew each epoch; "
-        "validation and test images stay as they are.",
+        "Data augmentation: mirror each training image left to right with probability 1/2, sampled again in every "
+        "epoch. Validation and test images are not changed.",
     )
     separator: str = setting(
         "auto",
-        "Of a table: comma, semicolon, tab, bar, blank or one character; auto: determined from the file.",
+        "Column separator of a table: comma, semicolon, tab, bar, blank or one character; auto detects it.",
     )
-    encoding: str = setting("auto", "Of a table, such as utf-8 or cp1252; auto: determined from the file.")
+    encoding: str = setting("auto", "Text encoding of a table, such as utf-8 or cp1252; auto detects it.")
     header: Literal["auto", "yes", "no"] = setting(
-        "auto", "Whether the first line of a table holds names; without, columns are called c0, c1, ..."
+        "auto",
+        "Whether the first line of a table contains the column names; auto detects it. Without names, columns are "
+        "called c0, c1, ...",
     )
-    decimal: Literal["auto", "point", "comma"] = setting("auto", "Decimal mark of the numbers of a table.")
+    decimal: Literal["auto", "point", "comma"] = setting("auto", "Decimal mark of a table; auto detects it.")
     missing: tuple[str, ...] = setting(
-        (), "Marks of missing values in a table, such as -200, beside empty, NA, NaN, null and ?."
+        (),
+        "Additional marks of missing values in a table, such as -200; empty, NA, NaN, null and ? are built in.",
     )
     drop: tuple[str, ...] = setting((), "Columns of a table to leave out.")
     label_column: str = setting(
-        "", "Column of classes, left out of x; where not given one of the name label, class or target."
+        "", "Column with the classes, left out of x. Default: a column called label, class or target."
     )
-    id_column: str = setting("", "Column that identifies rows, left out of x.")
+    id_column: str = setting("", "Column that identifies the rows, left out of x.")
     columns: tuple[str, ...] = setting(
         (),
-        "Kinds of columns of a table, each COLUMN:KIND with real, student-t (heavy tails), positive, count, "
-        "poisson, binary, ordinal or categorical; the "
-        "others are inferred and printed.",
+        "Kinds of the columns of a table, each as COLUMN:KIND with real, student-t (heavy tails), positive, count, "
+        "poisson, binary, ordinal or categorical. The kinds of all other columns are inferred and printed.",
     )

@@ -1,4 +1,4 @@
-"""One setting: a field of a frozen dataclass that carries all that is to be known about it."""
+"""Declaration of one setting: a field of a frozen dataclass with its help, check and display format."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 __all__ = ["Check", "Setting", "flag_of", "setting", "setting_of", "shown_settings"]
 
 Check = Callable[[Any, str], Any]
-"""Takes a value and what messages call it; raises `InputError` where the value cannot be used."""
+"""Takes a value and its name in messages; raises `InputError` if the value is invalid."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is declared about a setting beside its name, type and default.
+    """The properties of a setting in addition to its name, type and default.
 
     Attributes:
         help: One or two sentences.
-        check: Checks a value that is neither None nor a word such as "auto".
-        shown: Format of the value in the opening lines of a run, such as "alpha {:g}"; empty where it is not shown.
+        check: Function that checks a value; it is not called for None and strings such as "auto".
+        shown: Format of the value in the opening lines of a run, such as "alpha {:g}"; empty to hide it.
         unless: The value that the opening lines leave out; None is always left out.
-        resume: Whether it may change under `--resume`.
-        start: Whether it may change under `--start`.
-        spread: What it spreads over all steps, so that another number of epochs changes it, and the value at which it
-            spreads nothing, such as ("the learning rate ({})", "constant").
-        argument: What the constructor of the part calls it, where that is another name.
+        resume: Whether it may change with `--resume`.
+        start: Whether it may change with `--start`.
+        spread: For a schedule over all steps, which depends on the number of epochs: a description of the schedule, and
+            the value that switches it off, such as ("the learning rate ({})", "constant").
+        argument: Name of the constructor argument of the part; empty if it is the name of the setting.
     """
 
     help: str
@@ -39,19 +39,19 @@ class Setting:
     argument: str = ""
 
 
-def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002 (the word of argparse and tyro)
+def setting(default: Any, help: str, **declared: Any) -> Any:  # noqa: A002 (the name in argparse and tyro)
     """Declare a setting of a frozen dataclass.
 
     Args:
-        default: Its default.
+        default: The default value.
         help: One or two sentences.
-        declared: As for `Setting`.
+        declared: The other attributes of `Setting`.
     """
     return dataclasses.field(default=default, metadata={"setting": Setting(help, **declared)})
 
 
 def setting_of(field: dataclasses.Field[Any]) -> Setting:
-    """Return what was declared about a field."""
+    """Return the declaration of a field."""
     declared: Setting = field.metadata["setting"]
     return declared
 
@@ -62,11 +62,11 @@ def flag_of(name: str) -> str:
 
 
 def shown_settings(record: Any, names: Collection[str] | None = None) -> list[str]:
-    """Return what the opening lines of a run show of the settings of a record.
+    """Return the settings of a record as the opening lines of a run show them.
 
     Args:
         record: An instance of a dataclass of settings.
-        names: Which of its settings; all where None.
+        names: Names of the settings to show; None shows all.
     """
     return [
         declared.shown.format(value)

@@ -1,4 +1,4 @@
-"""Groups of settings: flat records of a kind's choice by name, the settings of its parts, and settings of their own."""
+"""Groups of settings: flat records of the chosen parts, the settings of all parts, and further settings."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["Group", "group", "users_of_settings"]
 
 
 class Group:
-    """A frozen record of settings, each of which is a flag of the command line and a key of the saved configuration.
+    """A frozen record of settings. Each is a flag of the command line and a key of the saved configuration.
 
     Attributes:
-        kinds: The kinds of parts that are chosen here.
-        own: The settings that belong to no part.
-        types: Of all settings by name.
+        kinds: The kinds of parts that this group chooses.
+        own: Names of the settings that belong to no part.
+        types: Types of all settings by name.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()
     own: ClassVar[tuple[str, ...]] = ()
     types: ClassVar[dict[str, Any]] = {}
 
-    if TYPE_CHECKING:  # fields that are made from the declarations of parts
+    if TYPE_CHECKING:  # `group` creates the fields from the declarations of parts
         __dataclass_fields__: ClassVar[dict[str, Any]]
 
         def __init__(self, *values: Any, **settings: Any) -> None: ...
@@ -54,7 +54,7 @@ class Group:
         return part
 
     def parts(self, kind: str) -> list[Any]:
-        """Return the chosen parts of a kind of which several can be chosen, with the values of their settings."""
+        """Return the chosen parts of a kind with the values of their settings; for kinds with several choices."""
         chosen = getattr(self, kind)
         names = chosen if isinstance(chosen, tuple) else (chosen,)
         kinds = [PARTS[kind][check_choice(name, PARTS[kind], flag_of(kind))] for name in names]
@@ -63,13 +63,13 @@ class Group:
         ]
 
     def check(self, config: Any) -> None:
-        """Check every value that needs no data.
+        """Check all values that can be checked without the data.
 
         Args:
-            config: The whole configuration, on which a part may depend.
+            config: The whole configuration; the check of a part may depend on it.
 
         Raises:
-            InputError: On the first value that cannot be used, or that no chosen part uses.
+            InputError: If a value is invalid, or if no chosen part uses it.
         """
         for field in dataclasses.fields(self):
             value, check_value = getattr(self, field.name), setting_of(field).check
@@ -81,7 +81,7 @@ class Group:
                 part.check(config)
 
     def check_unused(self, kind: str) -> None:
-        """Raise `InputError` where a setting was changed that belongs to another part of a kind than the chosen one."""
+        """Raise `InputError` if a setting was changed that the chosen part of a kind does not have."""
         own = {field.name for part in self.parts(kind) for field in part.settings()}
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, users in users_of_settings(kind).items():
@@ -94,7 +94,7 @@ class Group:
 
 
 def users_of_settings(kind: str) -> dict[str, list[str]]:
-    """Return by setting the names of the parts of a kind that have it."""
+    """Return, for each setting of a kind, the names of the parts that have it."""
     users: dict[str, list[str]] = {}
     for name, part in PARTS[kind].items():
         for field in part.settings():
@@ -103,10 +103,11 @@ def users_of_settings(kind: str) -> dict[str, list[str]]:
 
 
 def group(*kinds: type[Part]) -> Callable[[type[Any]], type[Any]]:
-    """Return a decorator that makes a flat record of a class of settings, with those of the parts of some kinds.
+    """Return a decorator that turns a class into a flat record of settings and adds those of some kinds of parts.
 
     Args:
-        kinds: Each adds a setting of its name, whose value is the name of a part, and the settings of all its parts.
+        kinds: Each adds one setting with its name, whose value is the name of a part, and the settings of all its
+            parts.
     """
 
     def decorate(cls: type[Any]) -> type[Any]:
@@ -124,7 +125,7 @@ def group(*kinds: type[Part]) -> Callable[[type[Any]], type[Any]]:
 
 
 def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, type and field of a kind's choice, and of the settings of its parts."""
+    """Yield name, type and field: first of the setting that chooses the part, then of the settings of the parts."""
     parts = PARTS[kind.kind]
     listed = "; ".join(f"{name} ({part.purpose()})" for name, part in parts.items())
     choice = Setting(f"{kind.help}: {listed}.")
@@ -135,7 +136,7 @@ def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
         field = next(field for field in part.settings() if field.name == name)
         declared = setting_of(field)
         if len(users) < len(parts):
-            declared = dataclasses.replace(declared, help=f"{declared.help} Of {', '.join(users)}.")
+            declared = dataclasses.replace(declared, help=f"{declared.help} For {', '.join(users)}.")
         yield (
             name,
             get_type_hints(part)[name],
@@ -143,19 +144,19 @@ def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
         )
 
 
-def _for_tyro(hint: Any, help: str) -> Any:  # noqa: A002 (tyro's word)
-    """Return a type that tyro parses without typeguard, which takes a third of the time of `--help` to load."""
+def _for_tyro(hint: Any, help: str) -> Any:  # noqa: A002 (the name in tyro)
+    """Return a type that tyro parses without importing typeguard, a third of the run time of `--help`."""
     if isinstance(hint, types.UnionType):
         hint = Union[tuple(get_args(hint))]  # noqa: UP007
     elif get_origin(hint) is tuple:
         hint = Annotated[
             object, _several(get_args(hint)[0])
-        ]  # of a tuple tyro would check the types of the parts
+        ]  # for a tuple type tyro would import typeguard to check the elements
     return Annotated[hint, arg(help=help)]
 
 
 def _several(kind: type[Any]) -> PrimitiveConstructorSpec[tuple[Any, ...]]:
-    """Return how tyro reads any number of values of one type."""
+    """Return the rule by which tyro reads any number of values of one type."""
     name = kind.__name__.upper()
     return PrimitiveConstructorSpec(
         nargs="*",

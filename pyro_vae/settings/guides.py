@@ -14,23 +14,23 @@ __all__ = ["GuidePart"]
 
 
 class GuidePart(Part, kind="guide", default="diagonal", help="q(z | x)"):
-    """A guide, made from what makes its encoder, and the size of z.
+    """A guide. Its constructor takes a factory of the encoder, and the size of z.
 
     Attributes:
         is_point: Whether it is a point mass, so that model and guide are an autoencoder without a likelihood.
-        latents: The latents that it is for.
+        latents: Names of the latents that it supports.
     """
 
     is_point: ClassVar[bool] = False
     latents: ClassVar[tuple[str, ...]] = ("gaussian",)
 
     def objective_settings(self) -> dict[str, Any]:
-        """Return the settings of this part that its objective is made with."""
+        """Return the settings of this part that are arguments of its objective."""
         return {}
 
 
 class Autoregressive(GuidePart):
-    """A guide whose maps of each dimension depend on the others."""
+    """A guide whose map of each dimension depends on the other dimensions."""
 
     def check(self, config: Any) -> None:
         """Check that z has several dimensions."""
@@ -38,10 +38,10 @@ class Autoregressive(GuidePart):
 
 
 def check_several_dimensions(part: Part, config: Any) -> None:
-    """Raise where z has one dimension, for a part whose dimensions depend on one another."""
+    """Raise `InputError` if z has one dimension, for a part whose dimensions depend on each other."""
     check(
         config.model.latent_dim > 1,
-        f"Expected --latent-dim of at least 2 with --{part.kind} {part.name}, whose dimensions depend on one another; "
+        f"Expected --latent-dim of at least 2 with --{part.kind} {part.name}, whose dimensions depend on each other; "
         "got 1.",
     )
 
@@ -52,7 +52,7 @@ _NORMAL, _FLOW = "pyro_vae.guides.normal", "pyro_vae.guides.flow"
 class Diagonal(
     GuidePart, name="diagonal", target=f"{_NORMAL}:diagonal_guide", formula="N(loc(x), diag(scale(x)²))"
 ):
-    """A normal with a variance for each dimension."""
+    """A normal with a diagonal covariance."""
 
 
 class FullCovariance(
@@ -61,13 +61,13 @@ class FullCovariance(
     target=f"{_NORMAL}:full_covariance_guide",
     formula="N(loc(x), L(x) L(x)ᵀ)",
 ):
-    """A normal with all covariances."""
+    """A normal with a full covariance matrix."""
 
 
 class LowRank(
     GuidePart, name="low-rank", target=f"{_NORMAL}:low_rank_guide", formula="N(loc(x), S (I + F(x) F(x)ᵀ) S)"
 ):
-    """A normal with covariances of rank four beside the variances."""
+    """A normal with a diagonal plus a rank-four covariance."""
 
 
 class Mixture(
@@ -85,11 +85,11 @@ class InverseAutoregressive(
     target=f"{_FLOW}:inverse_autoregressive_guide",
     formula="z = loc + scale T(e)",
 ):
-    """The diagonal one, bent by an inverse autoregressive flow."""
+    """A diagonal normal transformed by an inverse autoregressive flow."""
 
 
 class Spline(Autoregressive, name="spline", target=f"{_FLOW}:spline_guide", formula="z = loc + scale T(e)"):
-    """The diagonal one, bent by an autoregressive spline flow."""
+    """A diagonal normal transformed by an autoregressive spline flow."""
 
 
 class Independent(
@@ -104,14 +104,14 @@ class Independent(
 
 
 class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide", formula="z = encoder(x)"):
-    """A point: with it the model is an autoencoder, trained by the error of its reconstructions."""
+    """A point mass: the model is a deterministic autoencoder, trained by its reconstruction error."""
 
     is_point = True
 
     reconstruction: Literal["auto", "squared", "absolute", "cross-entropy"] = setting(
         "auto",
-        "Error of a reconstruction, summed over the columns of a row; auto is absolute with --likelihood laplace, "
-        "cross-entropy with bernoulli and continuous-bernoulli, and squared with all others.",
+        "Reconstruction error, summed over the columns of a row. auto: absolute with --likelihood laplace, "
+        "cross-entropy with bernoulli and continuous-bernoulli, otherwise squared.",
         shown="{} error",
     )
     code_penalty: float = setting(
@@ -130,7 +130,7 @@ class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide",
     )
 
     def check(self, config: Any) -> None:
-        """Check that nothing is chosen that needs a likelihood or a prior."""
+        """Check that no other choice needs a likelihood or a prior."""
         model, training = config.model, config.training
         likelihood = model.part("likelihood")
         wanted = {
@@ -138,17 +138,17 @@ class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide",
                 training.objective in ("elbo", "reconstruction"),
                 f"--objective {training.objective}",
             ),
-            "--prior standard-normal, as no prior is trained": (
+            "--prior standard-normal, because no prior is trained,": (
                 model.prior == "standard-normal",
                 f"--prior {model.prior}",
             ),
-            "--num-particles 1, as all samples of a point are equal": (
+            "--num-particles 1, because all samples of a point are equal,": (
                 training.num_particles == 1,
                 f"--num-particles {training.num_particles}",
             ),
             "one latent layer": (not model.layers, f"--layers {' '.join(map(str, model.layers))}"),
             "--keep best-loss or last": (training.keep != "best-elbo", "--keep best-elbo"),
-            "--likelihood bernoulli or continuous-bernoulli beside --reconstruction cross-entropy": (
+            "--likelihood bernoulli or continuous-bernoulli for --reconstruction cross-entropy": (
                 self.reconstruction != "cross-entropy" or likelihood.error == "cross-entropy",
                 f"--likelihood {likelihood.name}",
             ),
@@ -161,18 +161,18 @@ class Point(GuidePart, name="point", target="pyro_vae.guides.point:point_guide",
         replace(training, objective="reconstruction").check_unused("objective")
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose the error that the likelihood stands for."""
+        """Choose the error that corresponds to the likelihood."""
         return {"reconstruction": facts.error} if self.reconstruction == "auto" else {}
 
     def line(self) -> str:
-        """Return its name; the settings are shown with the loss."""
+        """Return the name; the opening lines show the settings with the loss."""
         return self.name
 
     def make(self, *made_from: Any, **more: Any) -> Any:
-        """Return the guide; the settings are those of the objective."""
+        """Return the guide; the settings are arguments of the objective instead."""
         return load(self.target)(*made_from, **more)
 
     def objective_settings(self) -> dict[str, Any]:
-        """Return the error and its penalties."""
+        """Return the error and the penalties."""
         penalties = {"code_penalty": self.code_penalty, "decoder_penalty": self.decoder_penalty}
         return {"error": self.reconstruction, **penalties}

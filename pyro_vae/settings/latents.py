@@ -1,4 +1,4 @@
-"""Settings of the latent: what z is made of."""
+"""Settings of the latent: the type of z."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["LatentPart", "names_for_latent", "with_parts_of_latent"]
 _VARIABLES = "pyro_vae.distributions.discrete_variables"
 
 
-class LatentPart(Part, kind="latent", default="gaussian", help="What z is made of"):
-    """What z is made of, from `--latent-dim`.
+class LatentPart(Part, kind="latent", default="gaussian", help="Type of z"):
+    """The type of z. Its constructor takes `--latent-dim`.
 
     Attributes:
-        own: By kind the part that stands for the kind's default, where that is for another latent.
+        own: Default parts of this latent by kind, in place of a kind's default that does not support it.
     """
 
     own: ClassVar[dict[str, str]] = {}
 
     def width(self, latent_dim: int) -> int:
-        """Return how many numbers z has, which enter the decoder."""
+        """Return the number of inputs of the decoder."""
         return latent_dim
 
     def size(self, latent_dim: int) -> str:
@@ -32,20 +32,20 @@ class LatentPart(Part, kind="latent", default="gaussian", help="What z is made o
         return str(latent_dim)
 
     def check(self, config: Any) -> None:
-        """Check that guide, prior and objective are for this latent, or the defaults."""
+        """Check that guide, prior and objective support this latent or are the defaults."""
         chosen = {kind: getattr(config.model, kind) for kind in ("guide", "prior")}
         chosen["objective"] = config.training.objective
         for kind, name in chosen.items():
             suitable = names_for_latent(kind, self.name)
             check(
                 name in suitable or (kind in self.own and name == KINDS[kind].default),
-                f"Expected --{kind} {' or '.join(suitable)} with --latent {self.name}; got {name}, which is for "
-                "another latent.",
+                f"Expected --{kind} {' or '.join(suitable)} with --latent {self.name}; got {name}, which does not "
+                "support it.",
             )
 
 
 class Gaussian(LatentPart, name="gaussian"):
-    """Real numbers, as many as --latent-dim says."""
+    """--latent-dim real numbers."""
 
     def make(self, *made_from: Any, **more: Any) -> Any:
         """Return the size of z."""
@@ -53,7 +53,7 @@ class Gaussian(LatentPart, name="gaussian"):
 
 
 class Discrete(LatentPart):
-    """Discrete variables, as many as --latent-dim says."""
+    """--latent-dim discrete variables."""
 
     own: ClassVar[dict[str, str]] = {
         "guide": "independent",
@@ -62,34 +62,34 @@ class Discrete(LatentPart):
     }
 
     def check(self, config: Any) -> None:
-        """Check the parts, and that nothing is chosen that is made for real numbers."""
+        """Check the parts, and that no setting is given that needs a continuous z."""
         super().check(config)
         model, context = config.model, config.model.part("context")
         unsuitable = {
             "one latent layer": (f"--layers {' '.join(map(str, model.layers))}", bool(model.layers)),
             "a prior without context": ("--context-prior", getattr(context, "context_prior", False)),
-            "all labels or none": ("labels that are missing", context.is_partial),
+            "all labels or none": ("missing labels", context.is_partial),
         }
         for wanted, (given, is_given) in unsuitable.items():
             check(
                 not is_given,
-                f"Expected {wanted} with --latent {self.name}; got {given}, which is for --latent gaussian. Leave it "
+                f"Expected {wanted} with --latent {self.name}; got {given}, which needs --latent gaussian. Leave it "
                 "out.",
             )
         check(
             "mixture" not in config.run.sample_from,
-            f"Expected --sample-from prior with --latent {self.name}: a mixture of normals has no discrete codes; got "
-            f"{' '.join(config.run.sample_from)}.",
+            f"Expected --sample-from prior with --latent {self.name}: samples of a mixture of normals are not "
+            f"discrete; got {' '.join(config.run.sample_from)}.",
         )
 
 
 class Categorical(Discrete, name="categorical", target=f"{_VARIABLES}:Categoricals"):
-    """Categorical variables, whose one-hot codes enter the decoder side by side."""
+    """Categorical variables; their concatenated one-hot codes are the input of the decoder."""
 
     states: int = setting(10, "States of each categorical variable.", check=at_least(2))
 
     def width(self, latent_dim: int) -> int:
-        """Return how many numbers z has: a code of each variable."""
+        """Return the number of inputs of the decoder: a one-hot code for each variable."""
         return latent_dim * self.states
 
     def size(self, latent_dim: int) -> str:
@@ -98,7 +98,7 @@ class Categorical(Discrete, name="categorical", target=f"{_VARIABLES}:Categorica
 
 
 class Bernoulli(Discrete, name="bernoulli", target=f"{_VARIABLES}:Bernoullis"):
-    """Variables of two states, 0 and 1."""
+    """Binary variables, 0 and 1."""
 
     def size(self, latent_dim: int) -> str:
         """Return the variables and their states as text, such as "200 x 2"."""
@@ -106,21 +106,21 @@ class Bernoulli(Discrete, name="bernoulli", target=f"{_VARIABLES}:Bernoullis"):
 
 
 def names_for_latent(kind: str, latent: str = "gaussian") -> list[str]:
-    """Return the names of the guides, priors or objectives that are for a latent.
+    """Return the names of the guides, priors or objectives that support a latent.
 
     Args:
         kind: "guide", "prior" or "objective".
-        latent: Name of a latent.
+        latent: Name of the latent.
     """
     parts: dict[str, Any] = dict(PARTS[kind])
     return [name for name, part in parts.items() if latent in part.latents]
 
 
 def with_parts_of_latent(latent: LatentPart, chosen: dict[str, str]) -> dict[str, str]:
-    """Return the names of chosen parts by kind, those of the latent's own in place of defaults for another latent.
+    """Return the names of the chosen parts by kind, with the defaults replaced by those of the latent.
 
     Args:
-        latent: What z is made of.
+        latent: The type of z.
         chosen: Names by kind.
     """
     return {

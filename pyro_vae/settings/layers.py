@@ -1,4 +1,4 @@
-"""Settings of several latent layers: what their sizes may be, and what goes with them."""
+"""Checks of the settings of several latent layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def layer_sizes(value: Sequence[Any], name: str) -> None:
     check(
         len(value) != 1,
         f"Expected {name} with the sizes of at least two latent layers, such as {name} 100 50; got "
-        f"{' '.join(map(str, value))}. Give the size of a single one as --latent-dim.",
+        f"{' '.join(map(str, value))}. For a single layer use --latent-dim.",
     )
     for each in value:
         size(each, f"every size of {name}")
@@ -31,14 +31,14 @@ def hidden_sizes(value: Sequence[Any], name: str) -> None:
 
 
 def check_layers(model: Any, config: Any) -> None:
-    """Check what depends on there being one latent layer or several.
+    """Check the settings that depend on the number of latent layers.
 
     Args:
         model: A `ModelConfig`.
         config: The whole configuration.
 
     Raises:
-        InputError: If settings are given that do not go together.
+        InputError: If two settings exclude each other.
     """
     if not model.layers:
         _check_unused(model)
@@ -51,23 +51,23 @@ def check_layers(model: Any, config: Any) -> None:
     )
     check(
         model.inference != "ladder" or model.guide == NORMAL_ONLY,
-        f"Expected --guide {NORMAL_ONLY} with --inference ladder, which merges normal densities; got {model.guide}. "
-        "Choose --inference bottom-up.",
+        f"Expected --guide {NORMAL_ONLY} with --inference ladder, which multiplies normal densities; got {model.guide}."
+        " Choose --inference bottom-up.",
     )
     check(
         model.inference != "ladder" or config.training.objective != "wake-sleep",
-        "Expected another --objective than wake-sleep with --inference ladder: its guide shares the model's layers, "
-        "which wake-sleep trains by another loss than the guide. Choose --inference bottom-up.",
+        "Expected another --objective than wake-sleep with --inference ladder: the guide shares layers with the model, "
+        "but wake-sleep trains model and guide by different losses. Choose --inference bottom-up.",
     )
     check(
         model.prior != "vampprior" or model.inference == "ladder",
-        "Expected another --prior than vampprior with --inference bottom-up, whose q(z given x) of the top layer has "
-        "no closed form. Choose --inference ladder.",
+        "Expected another --prior than vampprior with --inference bottom-up: q(z given x) of the top layer has no "
+        "closed form. Choose --inference ladder.",
     )
     for part in (model.guide, model.prior):
         check(
             part not in ("iaf", "spline", "flow") or min(model.layers) > 1,
-            f"Expected --layers of at least 2 each with {part}, whose dimensions depend on one another; got {given}.",
+            f"Expected --layers of at least 2 each with {part}, whose dimensions depend on each other; got {given}.",
         )
 
 

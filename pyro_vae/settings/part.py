@@ -1,4 +1,4 @@
-"""A part of an experiment that can be chosen by name, such as a likelihood, with the settings that belong to it."""
+"""Base class of the parts of an experiment, such as a likelihood, that are chosen by name and have settings."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pyro_vae.settings.declare import setting_of, shown_settings
 __all__ = ["KINDS", "PARTS", "DataFacts", "Part", "load", "load_parts"]
 
 PARTS: dict[str, dict[str, type[Part]]] = {}
-"""By kind and name every part that there is, in the order of their declaration."""
+"""All parts by kind and name, in the order of their declaration."""
 KINDS: dict[str, type[Part]] = {}
-"""By name every kind."""
+"""All kinds by name."""
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What parts choose by where a setting is left open.
+    """Properties of the training data from which parts choose default settings.
 
     Attributes:
         typical_scale: Root mean square of the columns' standard deviations, in data units.
-        smallest_scale: The smallest of them that is not 0.
-        one_unit: Whether all columns have one unit, as pixels have.
-        num_rows: Training rows.
-        error: The error of a reconstruction that the likelihood stands for.
+        smallest_scale: The smallest standard deviation that is not 0, in data units.
+        one_unit: Whether all columns have the same unit, such as pixels.
+        num_rows: Number of training rows.
+        error: The reconstruction error that corresponds to the likelihood.
     """
 
     typical_scale: float
@@ -38,18 +38,18 @@ class DataFacts:
 
 
 class Part:
-    """Settings of a part; a subclass with a `name` is one that can be chosen.
+    """Settings of a part. Users can choose each subclass that has a `name`.
 
-    The first sentence of its docstring is its help: what follows its name.
+    The first paragraph of the docstring of a subclass is its help text; it follows the name.
 
     Attributes:
-        kind: What it is one of, such as "likelihood"; its flag is `--likelihood`.
-        help: Of that flag.
-        default: The name that is taken where none is given; the empty tuple where several can be chosen, or none.
-        name: Its name on the command line.
-        target: What makes it, "module:name", called with what its kind is made from and with its settings.
-        formula: What it is as a formula, for the tables of the documentation.
-        data: Which data it is for, likewise.
+        kind: The kind of part, such as "likelihood"; its flag is `--likelihood`.
+        help: Help text of that flag.
+        default: Name of the default part; an empty tuple for kinds of which none or several can be chosen.
+        name: Name on the command line.
+        target: Constructor as "module:name"; called with the arguments of the kind and the settings of the part.
+        formula: Formula for the tables of the documentation.
+        data: Suitable data, for the same tables.
     """
 
     kind: ClassVar[str]
@@ -63,7 +63,7 @@ class Part:
     def __init_subclass__(
         cls, *, name: str = "", target: str = "", formula: str = "", data: str = "", **rest: str | tuple[()]
     ) -> None:
-        """Enter a part or, with `kind`, `help` and `default`, a kind of parts."""
+        """Register a part or, with `kind`, `help` and `default`, a kind of parts."""
         super().__init_subclass__()
         for key, value in rest.items():
             setattr(cls, key, value)
@@ -76,7 +76,7 @@ class Part:
 
     @classmethod
     def purpose(cls) -> str:
-        """Return what the part is for, a phrase: the first sentence of its docstring without its full stop."""
+        """Return a phrase that describes the part: the first paragraph of its docstring without the full stop."""
         text = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).rstrip(".")
         return text[0].lower() + text[1:]
 
@@ -87,37 +87,37 @@ class Part:
         return fields
 
     def check(self, config: Any) -> None:
-        """Check what depends on the rest of the configuration; single values are checked as they are declared."""
+        """Check the settings against the rest of the configuration; `Setting.check` checks single values."""
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Return by name the values of settings that were left open, chosen from the data.
+        """Choose values from the data for settings that were not given, and return them by name.
 
         Raises:
-            InputError: If a given value does not suit the data.
+            InputError: If a given value does not fit the data.
         """
         return {}
 
     def make(self, *made_from: Any, **more: Any) -> Any:
-        """Return the part itself.
+        """Construct the part.
 
         Args:
-            made_from: What its kind is made from.
+            made_from: Positional arguments of its kind.
             more: Further arguments by name.
         """
         values = {setting_of(f).argument or f.name: getattr(self, f.name) for f in self.settings()}
         return load(self.target)(*made_from, **values, **more)
 
     def line(self) -> str:
-        """Return what the opening lines of a run show: its name, and the settings that are worth showing."""
+        """Return the text of the opening lines of a run: the name, and the settings with a `shown` format."""
         return ", ".join([self.name, *shown_settings(self)])
 
 
 def load(target: str) -> Any:
-    """Return what a target names, such as "pyro_vae.likelihoods.normal:GaussianLikelihood"."""
+    """Import the object of a target, such as "pyro_vae.likelihoods.normal:GaussianLikelihood"."""
     module, _, name = target.partition(":")
     return operator.attrgetter(name)(importlib.import_module(module))
 
 
 def load_parts(kind: str) -> dict[str, Any]:
-    """Return by name what makes each part of a kind."""
+    """Return the constructors of all parts of a kind by name."""
     return {name: load(part.target) for name, part in PARTS[kind].items()}

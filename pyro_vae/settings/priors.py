@@ -14,26 +14,26 @@ __all__ = ["PriorPart"]
 
 
 class PriorPart(Part, kind="prior", default="standard-normal", help="p(z)"):
-    """A prior, made from the size of z, the guide, and as many training rows as it has components."""
+    """A prior. Its constructor takes the size of z, the guide, and one training row for each component."""
 
     components: ClassVar[int] = 1
-    """Components where their number is not given."""
+    """Default number of components."""
     latents: ClassVar[tuple[str, ...]] = ("gaussian",)
-    """The latents that it is for."""
+    """Names of the latents that it supports."""
 
 
 class WithComponents(PriorPart):
-    """A prior of several components."""
+    """A prior with several components."""
 
     prior_components: int | None = setting(
         None,
-        "How many normals (of mixture) or learned rows (of vampprior) make up p(z); 10 and 500 where not given.",
+        "Number of components of p(z): normals of mixture (default 10), learned rows of vampprior (default 500).",
         check=size,
         shown="{} components",
     )
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose the number of components, at most that of the rows."""
+        """Choose the number of components, at most the number of training rows."""
         return {} if self.prior_components else {"prior_components": min(self.components, facts.num_rows)}
 
 
@@ -43,7 +43,7 @@ class StandardNormal(
     target="pyro_vae.priors.normal:standard_normal_prior",
     formula="N(0, I)",
 ):
-    """Fixed."""
+    """A fixed standard normal."""
 
 
 class DiagonalNormal(
@@ -72,15 +72,15 @@ class VampPrior(
     target="pyro_vae.priors.vampprior:vampprior_of_guide",
     formula="(1/K) Σₖ q(z given uₖ)",
 ):
-    """The guide's posterior averaged over learned rows."""
+    """The mean of the guide's densities at learned rows."""
 
     components = 500
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose the number of learned rows; a given one is at most that of the training rows that they start at."""
+        """Choose the number of learned rows. They are initialized at training rows, whose number is the limit."""
         check(
             self.prior_components is None or self.prior_components <= facts.num_rows,
-            f"Expected --prior-components of at most the {facts.num_rows} training rows that they start at; got "
+            f"Expected --prior-components of at most the {facts.num_rows} training rows that initialize them; got "
             f"{self.prior_components}.",
         )
         return super().resolved(facts)
@@ -97,7 +97,7 @@ class Flow(PriorPart, name="flow", target="pyro_vae.priors.flow:flow_prior", for
 class Uniform(
     PriorPart, name="uniform", target="pyro_vae.priors.discrete:uniform_prior", formula="∏ 1/states"
 ):
-    """All states of discrete variables alike; the default of discrete latents."""
+    """Equal probabilities of all states of discrete variables; the default of discrete latents."""
 
     latents = ("categorical", "bernoulli")
 
@@ -108,6 +108,6 @@ class Learned(
     target="pyro_vae.priors.discrete:learned_prior",
     formula="∏ Categorical(softmax(logits))",
 ):
-    """Discrete variables with learned probabilities of their states."""
+    """Learned probabilities of the states of discrete variables."""
 
     latents = ("categorical", "bernoulli")

@@ -1,4 +1,4 @@
-"""Settings of the run: where it is kept, and what follows training."""
+"""Settings of the run: its folder, and the evaluation after training."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ __all__ = ["RunConfig"]
 
 @group()
 class RunConfig(Group):
-    """Where the run is kept."""
+    """Folder of the run, evaluation and logs."""
 
     out: Path | None = setting(
         None,
-        "Folder of the run, which must not hold one yet; a new numbered folder under runs/ where not given.",
+        "Folder of the run; it must not contain a run. Default: a new numbered folder under runs/.",
         resume=True,
     )
     resume: Path | None = setting(
         None,
-        "Folder of a run to go on with; its configuration is the default, and --epochs, --patience, --device and --out "
+        "Continue the run in this folder. Its configuration is the default; --epochs, --patience, --device and --out "
         "may change.",
         resume=True,
     )
     start: Path | None = setting(
         None,
-        "Folder of a run whose weights a new run of the same networks starts from, as under another objective; from "
-        "fresh ones where not given.",
+        "Initialize the weights from the run in this folder, for example to change the objective. The networks must be "
+        "the same.",
     )
     seeds: tuple[int, ...] = setting(
         (),
-        "Train once with each of these seeds, one after another, each in a folder of its own, and print mean, spread "
-        "and standard error over seeds; --resume of their folder goes on, and may add seeds.",
+        "Train once with each of these seeds, in separate folders, and print mean, standard deviation and standard "
+        "error over seeds. --resume with their common folder continues and may add seeds.",
         check=different_seeds,
         resume=True,
     )
     checkpoint_seconds: float = setting(
         30.0,
-        "Time between two checkpoints; one is always written when training stops.",
+        "Seconds between two checkpoints; one is always written when training stops.",
         check=positive_or_zero,
         resume=True,
     )
     evaluate: Literal["auto", "full", "quick", "none"] = setting(
         "auto",
-        "What follows training: full estimates the ELBO of all rows and log p(x) of 1000 test rows, and fits linear "
-        "baselines; quick does the former two for fewer, evenly spaced rows; none trains only. auto is full, and quick "
-        "where rows x samples x products of weights (a convolution's at each pixel) are more than 1e13.",
+        "Evaluation after training. full: the ELBO of all rows, log p(x) of 1000 test rows, and linear baselines. "
+        "quick: the ELBO and log p(x) of fewer, evenly spaced rows. none: no evaluation. auto: quick if rows x samples "
+        "x multiplications per row exceed 1e13, otherwise full.",
         resume=True,
     )
     sample_from: tuple[str, ...] = setting(
         (),
-        "What z of samples is drawn from, in the pictures and the metrics: prior, or mixture (a mixture of 10 normals "
-        "fitted to the codes of training rows after training, Ghosh et al. 2020), or both. prior where not given, and "
-        "mixture with --guide point, whose codes no prior is fitted to.",
+        "Distribution of z for samples in figures and metrics: prior, mixture (10 normals fitted to the codes of "
+        "training rows after training, Ghosh et al. 2020), or both. Default: prior; mixture with --guide point, which "
+        "has no trained prior.",
         check=choices("prior", "mixture"),
         resume=True,
     )
     report: bool = setting(
         False,
-        "Write report.html at the end: the run in one file that opens without a network (needs pyro_vae[report]).",
+        "Write report.html at the end: the whole run in one file that opens offline (needs pyro_vae[report]).",
         resume=True,
     )
     log: tuple[str, ...] = setting(
         (),
-        "Logs of the numbers of each epoch in the run's folder, beside metrics.jsonl: csv (log.csv), or tensorboard "
-        "(the folder tensorboard; needs pyro_vae[tensorboard]), or both.",
+        "Additional logs of each epoch in the folder of the run: csv (log.csv), tensorboard (folder tensorboard; needs "
+        "pyro_vae[tensorboard]), or both. metrics.jsonl is always written.",
         check=choices("csv", "tensorboard"),
         resume=True,
     )

@@ -1,4 +1,4 @@
-"""Settings that the scripts share which score rows by samples of z."""
+"""Settings of the scripts that score rows with samples of z."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["ScoringOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """How z is sampled for the scores of rows, and on what."""
+    """Sampling of z for the scores of rows, and the device."""
 
     num_samples: int = 5000
     """Samples of z for each row."""
     widen: float = 1.0
-    """Draw from the guide made so many times as wide, where its weights have heavy tails."""
+    """Factor on the guide's scale for drawing samples; above 1 it helps if the weights have heavy tails."""
     defensive: float = 0.0
     """Share of the samples that are drawn from the prior."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
+    """auto uses CUDA if it is available."""
     quiet: bool = False
     """Show no progress bars."""

@@ -25,11 +25,11 @@ GROUPS: dict[str, type[Group]] = {
 
 
 def settings_page() -> str:
-    """Return a page with every flag of `scripts/svi_train.py` and every part that can be chosen."""
+    """Return a page with all flags of `scripts/svi_train.py` and all parts that can be chosen."""
     sections = [
         "# Settings of a run",
-        "This page is written by `python scripts/write_settings.py` from the declarations in `pyro_vae/settings/`. A "
-        "flag marked with * may change when a run is resumed.",
+        "`python scripts/write_settings.py` generates this page from the declarations in `pyro_vae/settings/`. Flags "
+        "marked with * may change when a run is resumed.",
     ]
     for title, group in GROUPS.items():
         sections += [f"## {title}", _flags_table(group)]
@@ -39,14 +39,14 @@ def settings_page() -> str:
 
 
 def parts_table(kind: str) -> str:
-    """Return the parts of a kind: name, and where they are declared formula and purpose, and which data each is for."""
+    """Return a table of the parts of a kind: name, formula, purpose and suitable data, as far as declared."""
     parts = PARTS[kind]
     help_of_kind = KINDS[kind].help
     if not any(part.formula for part in parts.values()):
         return _table(
             (f"`{flag_of(kind)}`", help_of_kind), [(f"`{n}`", p.purpose()) for n, p in parts.items()]
         )
-    columns = [(f"`{flag_of(kind)}`", help_of_kind, "what it is", "for which data")]
+    columns = [(f"`{flag_of(kind)}`", help_of_kind, "description", "suitable data")]
     columns += [(f"`{name}`", part.formula, part.purpose(), part.data) for name, part in parts.items()]
     width = 4 if any(part.data for part in parts.values()) else 3
     header, *rows = (line[:width] for line in columns)
@@ -64,7 +64,7 @@ def _flags_table(group: type[Group]) -> str:
         )
         for field in dataclasses.fields(group)
     ]
-    return _table(("flag", "default", "what it is"), rows)
+    return _table(("flag", "default", "description"), rows)
 
 
 def _shown(default: Any) -> str:
