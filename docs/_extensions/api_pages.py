@@ -5,6 +5,7 @@
 
 import importlib
 import inspect
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -83,11 +84,12 @@ class PublicNames(SphinxDirective):
 
 
 def summary(module: ModuleType, name: str) -> str:
-    """Return the first line of the docstring of a name."""
+    """Return the first line of the docstring of a name; of a constant, the first sentence."""
     value: Any = getattr(module, name)
-    is_documented = inspect.isclass(value) or inspect.isfunction(value)
-    text = inspect.getdoc(value) if is_documented else "\n".join(_comment_of(module.__name__, name))
-    return (text or "").partition("\n")[0]
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return (inspect.getdoc(value) or "").partition("\n")[0]
+    text = " ".join(_comment_of(module.__name__, name)).strip()
+    return re.split(r"(?<=\.)\s", text)[0]
 
 
 def _documentation(module: ModuleType, package: str, name: str) -> list[str]:
