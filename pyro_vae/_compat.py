@@ -5,8 +5,13 @@ A name is looked up when it is used. Without it results are the same, at most sl
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +24,15 @@ __all__ = [
     "fused_adamw",
     "give_local_state",
     "has_bfloat16_instructions",
+    "inductor_settings",
     "linear_pointwise",
+    "loaded_libraries",
     "lower_to_onednn",
     "module_tables",
+    "num_inputs_of_library",
+    "observe_operations",
     "observe_tensors",
+    "open_library",
     "profile_kernels",
     "record",
     "takes_scale",
@@ -73,21 +83,52 @@ def observe_tensors(see: Callable[[Tensor], None]) -> Iterator[None]:
 
 def _tensor_observer() -> type[Any]:
     """Return the mode that `observe_tensors` enters."""
+    mode = _operation_observer()
+    if mode is None:
+        return _Functions
+
+    class Operations(mode):  # type: ignore[misc, valid-type]
+        def __init__(self, see: Callable[[Tensor], None]) -> None:
+            super().__init__(
+                lambda operator, args, kwargs, result: None if operator.is_view else _show(result, see)
+            )
+
+    return Operations
+
+
+@contextmanager
+def observe_operations(see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> Iterator[bool]:
+    """Call `see(operator, args, kwargs, result)` after every operation inside, those of backward passes too.
+
+    Yields False without the name: nothing is seen then.
+    """
+    mode = _operation_observer()
+    if mode is None:
+        yield False
+        return
+    with mode(see):
+        yield True
+
+
+def _operation_observer() -> type[Any] | None:
     try:
         from torch.utils._python_dispatch import TorchDispatchMode
     except ImportError:
-        return _Functions
+        return None
 
     class Operations(TorchDispatchMode):
-        def __init__(self, see: Callable[[Tensor], None]) -> None:
+        def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
             super().__init__()
             self.see = see
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
-            if not func.is_view:
-                _show(result, self.see)
+            self.see(func, args, kwargs or {}, result)
             return result
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # there is nothing to skip, and skipping imports Dynamo: 1.4 s
 
     return Operations
 
@@ -170,6 +211,61 @@ def profile_kernels() -> Iterator[None]:
         return
     with config.patch({"cpp.enable_kernel_profile": True}):
         yield
+
+
+ENTRY = "inductor_entry_cpp"
+"""The function of a shared library that TorchInductor's C++ wrapper makes of a graph."""
+
+
+def loaded_libraries() -> dict[str, Path]:
+    """Return the files of the graphs that TorchInductor has loaded as shared libraries, by the names of their modules.
+
+    Empty where it names them otherwise: compiled graphs are not kept then.
+    """
+    modules = list(sys.modules.items())
+    files = {name: module.__file__ for name, module in modules if name.endswith(f".{ENTRY}")}
+    return {name: Path(file) for name, file in files.items() if file}
+
+
+def num_inputs_of_library(path: Path) -> int | None:
+    """Return how many tensors the graph in a shared library takes, read in its source beside it; None if not found."""
+    source = path.with_suffix(".cpp")
+    if not source.is_file():
+        return None
+    found = re.findall(r"raii_handles\(input_handles, (\d+)\)", source.read_text(errors="replace"))
+    return int(found[0]) if len(found) == 1 else None
+
+
+def open_library(path: Path) -> Callable[..., Sequence[Tensor]] | None:
+    """Return the graph in a shared library that TorchInductor has made; None without the names.
+
+    Raises:
+        ImportError: If the file is no such library.
+    """
+    pack = getattr(torch._C._aoti, "unsafe_alloc_void_ptrs_from_tensors", None)
+    unpack = getattr(torch._C._aoti, "alloc_tensors_by_stealing_from_void_ptrs", None)
+    guards = getattr(getattr(torch._C, "_dynamo", None), "guards", None)
+    pointer = getattr(guards, "_torchinductor_pyobject_tensor_data_ptr", None)
+    spec = importlib.util.spec_from_file_location(f"{path.stem}.{ENTRY}", path)
+    if pack is None or unpack is None or pointer is None or spec is None or spec.loader is None:
+        return None
+    os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(pointer)  # read when the library is loaded
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entry = getattr(module, ENTRY)
+
+    def run(*inputs: Tensor) -> Sequence[Tensor]:
+        results: Sequence[Tensor] = unpack(entry(pack([*inputs])))
+        return results
+
+    return run
+
+
+def inductor_settings() -> str:
+    """Return the changed settings of TorchInductor; empty where it is not loaded or has no such list."""
+    config = sys.modules.get("torch._inductor.config")
+    changed = getattr(config, "codegen_config", None)
+    return changed() if changed is not None else ""
 
 
 def linear_pointwise() -> Callable[..., Tensor] | None:

@@ -10,6 +10,7 @@ if os.environ.get("PYRO_VAE_TEST_DEVICE") != "cuda":  # as `make test-gpu` sets 
 from pyro_vae._environment import limit_thread_spinning
 
 limit_thread_spinning()  # before anything imports torch
+os.environ["PYRO_VAE_CACHE"] = "off"  # tests compile what they test
 
 import gc
 

@@ -18,7 +18,7 @@ from pyro_vae import ELBO
 from pyro_vae._checks import InputError
 from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
-from pyro_vae.compiled.graph import Graph, _replayed
+from pyro_vae.compiled.graph import Graph, _replayed, trace
 from pyro_vae.compiled.masks import without_mask_indexing
 from pyro_vae.compiled.matmul import lower_linear, through_onednn, without_bias
 from pyro_vae.experiment.build import build
@@ -50,7 +50,7 @@ def test_products_of_both_libraries_with_bias_and_activation(backend, fast_mkl, 
         return [kept + torch.tanh(kept), gone, torch.relu(x @ x.t()), x.t() @ gone, gone @ weight]
 
     x = torch.randn(3, 4)
-    graph = Graph(nn.Module(), products, [x], backend)
+    graph = Graph(nn.Module(), [x], trace(products, [x], backend))
     for got, expected in zip(graph(2 * x), products(2 * x), strict=True):
         torch.testing.assert_close(got, expected)
 
@@ -67,7 +67,7 @@ def test_a_torch_without_the_private_names_multiplies_by_its_own_products(missin
     lower_linear.cache_clear()
     lower_linear()
     x, weight = torch.randn(3, 4), torch.randn(5, 4)
-    graph = Graph(nn.Module(), lambda x: [torch.tanh(x @ weight.t())], [x], uncompiled)
+    graph = Graph(nn.Module(), [x], trace(lambda x: [torch.tanh(x @ weight.t())], [x], uncompiled))
     torch.testing.assert_close(graph(x)[0], torch.tanh(x @ weight.t()))
     lower_linear.cache_clear()
 
@@ -143,7 +143,8 @@ def test_what_a_mask_picks_may_be_of_any_number(backend, most, tmp_path, monkeyp
         return [y.detach(), gradient, doubled.detach()]
 
     slope = torch.tensor(3.0)
-    graph = Graph(nn.Module(), clipped, [torch.linspace(0, most, 6), slope], backend)
+    inputs = [torch.linspace(0, most, 6), slope]
+    graph = Graph(nn.Module(), inputs, trace(clipped, inputs, backend))
     for x in (torch.linspace(-3, 3, 6), torch.linspace(2, 3, 6), torch.full((6,), -1.0)):
         for got, expected in zip(graph(x, slope), clipped(x, slope), strict=True):
             torch.testing.assert_close(got, expected)
@@ -434,7 +435,8 @@ def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_noticed():
     model, guide = small_vae()
     x = rows()
     inputs = (HALF, x)
-    graph = Graph(nn.ModuleList([model, guide]), lambda progress, x: [guide.encoder(x)], inputs, uncompiled)
+    operations = trace(lambda progress, x: [guide.encoder(x)], inputs, uncompiled)
+    graph = Graph(nn.ModuleList([model, guide]), inputs, operations)
     assert graph.is_current(inputs)
     guide.extra = 1
     assert not graph.is_current(inputs)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import InputError
 from pyro_vae._layout import laid_out_as
-from pyro_vae.compiled.graph import Backend, Graph, difference, inductor
+from pyro_vae.compiled.cache import Cache
+from pyro_vae.compiled.graph import Backend, Graph, Operations, difference, inductor, trace
+from pyro_vae.compiled.recording import Recording
 from pyro_vae.objectives import Loss, ProgramError, Terms
 
 __all__ = ["CompiledGradients", "Evaluation", "Gradients", "worth_compiling"]
@@ -112,6 +115,7 @@ class CompiledGradients(Gradients):
         parameters: What the gradients are taken in.
         example: A batch of the kind that goes through the graph.
         backend: What makes the graph fast.
+        cache: Where graphs are kept that were compiled for a CPU; None compiles at every start.
     """
 
     def __init__(
@@ -120,9 +124,11 @@ class CompiledGradients(Gradients):
         parameters: Sequence[Tensor],
         example: Sequence[Tensor],
         backend: Backend = inductor,
+        cache: Cache | None = None,
     ) -> None:
         super().__init__(loss, parameters)
         self.backend = backend
+        self.cache = None if any(tensor.is_cuda for tensor in (*parameters, *example)) else cache
         self._shapes = _shapes(example)
         self._graph: Graph | None = None
         self._used: list[bool] = []
@@ -161,44 +167,86 @@ class CompiledGradients(Gradients):
             return None
         self._traces += 1
         # Other rows and other noise than in the trace: a value that was baked into the graph shows itself.
-        flipped = tuple(part.flip(0) for part in data)
-
-        def evaluate(progress: Tensor, *data: Tensor) -> Evaluation:
-            return Gradients.__call__(self, *data, progress=progress)
-
+        flipped = (progress, *(part.flip(0) for part in data))
+        recording = Recording(flipped)
         with _preserved_state(self.loss, seed=1) as after:
-            expected, buffers = evaluate(progress, *flipped), after()
+            with recording.running() if self.cache is not None else nullcontext():
+                expected = self._evaluate(*flipped)
+            buffers = after()
         if expected.failed:
             self._traces -= 1
             return None  # nothing to compare; the step itself will tell what is wrong
-        try:
-            with _preserved_state(self.loss, seed=0):
-                graph = Graph(
-                    self.loss, lambda *inputs: _tensors(evaluate(*inputs)), (progress, *data), self.backend
+        key = self._key(recording, expected, (progress, *data))
+        for is_kept in (True, False) if key else (False,):
+            try:
+                operations = (
+                    self._kept(key, recording) if is_kept else self._traced(key, recording, progress, *data)
                 )
-            # On a GPU the first run warms up, the second is recorded, the third is a replay. While it records, torch
-            # also captures a graph of nothing, and warns that it is empty.
-            for _ in range(3 if progress.is_cuda else 1):
-                with _preserved_state(self.loss, seed=1) as after, warnings.catch_warnings():
-                    warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
-                    got, got_buffers = graph(progress, *flipped), after()
-        except Exception as error:  # whatever a program does that a graph cannot hold
-            if isinstance(error, InputError) and not isinstance(error, ProgramError):
-                raise
-            reason = _reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-            self.note = (
-                f"The programs could not be compiled ({reason}), so that Pyro's handlers run in every step."
-            )
+                if operations is None:
+                    continue
+                graph = Graph(self.loss, (progress, *data), operations)
+                worst = self._difference(graph, flipped, [*_tensors(expected), *buffers])
+            except Exception as error:  # whatever a program does that a graph cannot hold
+                if isinstance(error, InputError) and not isinstance(error, ProgramError):
+                    raise
+                if is_kept:
+                    continue
+                reason = _reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+                self.note = f"The programs could not be compiled ({reason}), so that Pyro's handlers run in every step."
+                return None
+            if worst <= graph.tolerance:
+                self._used = [gradient is not None for gradient in expected.gradients]
+                return graph
+            if self.cache is not None:
+                self.cache.forget(key)
+        self.note = (
+            f"The compiled loss or a gradient differs from Pyro's own by {worst:.1g} of its size, so that Pyro's "
+            "handlers run in every step. Does a program use values outside of tensors?"
+        )
+        return None
+
+    def _evaluate(self, progress: Tensor, *data: Tensor) -> Evaluation:
+        return Gradients.__call__(self, *data, progress=progress)
+
+    def _key(self, recording: Recording, expected: Evaluation, inputs: Sequence[Tensor]) -> str:
+        """Return the name under which the graph is kept; empty where it is not."""
+        if self.cache is None or not recording.is_complete:
+            return ""
+        return self.cache.key(recording.digest(_tensors(expected)), inputs)
+
+    def _kept(self, key: str, recording: Recording) -> Operations | None:
+        """Return the graph that is kept, or None."""
+        assert self.cache is not None
+        kept = self.cache.load(key)
+        if kept is None or max(kept.places, default=-1) >= len(recording.externals):
             return None
-        worst = difference([*_tensors(expected), *buffers], [*got, *got_buffers])
-        if worst > graph.tolerance:
-            self.note = (
-                f"The compiled loss or a gradient differs from Pyro's own by {worst:.1g} of its size, so that Pyro's "
-                "handlers run in every step. Does a program use values outside of tensors?"
+        return Operations(kept.run, [recording.externals[place] for place in kept.places], kept.tolerance)
+
+    def _traced(self, key: str, recording: Recording, *inputs: Tensor) -> Operations:
+        """Trace and compile, and keep the graph where it can be."""
+        started = time.monotonic()
+        keeping: AbstractContextManager[list[Path]] = (
+            self.cache.compiling() if self.cache else nullcontext([])
+        )
+        with _preserved_state(self.loss, seed=0), keeping as files:
+            made = trace(lambda *given: _tensors(self._evaluate(*given)), inputs, self.backend)
+        places = recording.places(made.captured) if key else None
+        if self.cache is not None and places is not None and len(files) == 1:
+            about = {"places": places, "tolerance": made.tolerance}
+            self.cache.store(
+                key, files[0], len(inputs) + len(places), **about, seconds=time.monotonic() - started
             )
-            return None
-        self._used = [gradient is not None for gradient in expected.gradients]
-        return graph
+        return made
+
+    def _difference(self, graph: Graph, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+        """Return by how much results and buffers differ from those expected, relative to their size."""
+        # On a GPU the first run warms up, the second is recorded, the third is a replay. While it records, torch
+        # also captures a graph of nothing, and warns that it is empty.
+        for _ in range(3 if inputs[0].is_cuda else 1):
+            with _preserved_state(self.loss, seed=1) as after, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
+                got, buffers = graph(*inputs), after()
+        return difference(expected, [*got, *buffers])
 
 
 def _shapes(data: Sequence[Tensor]) -> list[torch.Size]:

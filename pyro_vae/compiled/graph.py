@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from pyro_vae._compat import compile_graph, module_tables, record
 from pyro_vae.compiled.masks import without_mask_indexing
 from pyro_vae.compiled.matmul import lower_linear, lower_products
 
-__all__ = ["Backend", "Graph", "difference", "inductor", "uncompiled"]
+__all__ = ["Backend", "Graph", "Operations", "difference", "inductor", "trace", "uncompiled"]
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
 """Largest relative difference between a gradient's two values: sums in another order, and no more."""
@@ -76,6 +76,37 @@ def _replayed(compiled: Callable[..., Sequence[Tensor]]) -> Callable[..., Sequen
     return run
 
 
+class Operations(NamedTuple):
+    """The tensor operations of a function."""
+
+    run: Callable[..., Sequence[Tensor]]
+    """Function of the inputs and the captured tensors."""
+    captured: list[Tensor]
+    """What the operations read beside the inputs: parameters, buffers, constants."""
+    tolerance: float
+    """Largest relative difference of a result that is rounding."""
+
+
+def trace(
+    function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], backend: Backend
+) -> Operations:
+    """Record the operations of a function and make them fast.
+
+    Args:
+        function: From tensors to tensors; called once.
+        inputs: Tensors that it is called with.
+        backend: What makes the graph fast.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = record(function, *inputs)
+        captured = _lift(graph)
+        without_mask_indexing(graph)
+        lower_products(graph)
+        tolerance = _tolerance(graph)
+        return Operations(backend(graph, [*inputs, *captured]), captured, tolerance)
+
+
 class Graph:
     """The tensor operations of a function, with the state of the modules that they hold for.
 
@@ -83,26 +114,12 @@ class Graph:
 
     Args:
         module: What the function runs.
-        function: From tensors to tensors; called once.
-        inputs: Tensors that it is called with.
-        backend: What makes the graph fast.
+        inputs: Tensors that the function is called with.
+        operations: The function's, as `trace` or the cache gives them.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        function: Callable[..., Sequence[Tensor]],
-        inputs: Sequence[Tensor],
-        backend: Backend,
-    ) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph = record(function, *inputs)
-            self.captured = _lift(graph)
-            without_mask_indexing(graph)
-            lower_products(graph)
-            self.tolerance = _tolerance(graph)
-            self._run = backend(graph, [*inputs, *self.captured])
+    def __init__(self, module: nn.Module, inputs: Sequence[Tensor], operations: Operations) -> None:
+        self._run, self.captured, self.tolerance = operations
         self._attributes = [vars(part) for part in module.modules()]
         self._parts = [table for part in module.modules() for table in module_tables(part)]
         self._filled = [part for part in self._parts if part]
@@ -154,6 +171,8 @@ def _lift(graph: GraphModule) -> list[Tensor]:
             captured.append(tensor)
         node.replace_all_uses_with(inputs[id(tensor)])
         graph.graph.erase_node(node)
+    for name in {node.target for node in nodes if node.op == "get_attr"}:
+        delattr(graph, name)  # a compiler takes a graph's tensors as inputs too, used or not
     graph.recompile()
     return captured
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import NonFiniteLossError, check, check_integer
 from pyro_vae._programs import parameters_of
-from pyro_vae.compiled import CompiledGradients, Gradients
+from pyro_vae.compiled import Cache, CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.entry import Entry
@@ -100,7 +100,9 @@ class Trainer:
         self._weights = ProgramWeights(loss, self.parameters)
         self._start_alike()
         own = (
-            CompiledGradients(loss, self.parameters, first) if compiled else Gradients(loss, self.parameters)
+            CompiledGradients(loss, self.parameters, first, cache=Cache.of_user())
+            if compiled
+            else Gradients(loss, self.parameters)
         )
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
