@@ -450,7 +450,7 @@ ONE_HOT = np.eye(4, dtype=np.uint8)[np.random.default_rng(0).integers(0, 4, 60)]
 FEW = "There are only"
 ODD_CALLS = {
     "constant columns": (constant, X, ["2 of 5 columns are constant"]),
-    "all rows alike": (npy(np.ones((40, 3)) * 0.5), X, ["All training rows are alike"]),
+    "all rows alike": (npy(np.ones((40, 3)) * 0.5), X, ["All training rows are identical"]),
     "more latents than columns": (npy(ROWS), [*X, "--latent-dim", "5"], ["z has 5 dimensions.* the 3 of x"]),
     "a batch of all rows": (npy(ROWS), X, ["A batch of 128 holds all 32 training rows", FEW]),
     "three rows": (npy(ROWS[:3]), X, ["There are only 1 training rows"]),

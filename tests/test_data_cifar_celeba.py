@@ -182,7 +182,7 @@ def test_celeba_without_a_list_or_with_another_one_says_so(tmp_path):
     place_celeba(tmp_path / "none", partition="")
     drawn = load_dataset("celeba", data_root=tmp_path / "none", image_size=4)
     assert (len(drawn.train), len(drawn.validation), len(drawn.test)) == (3, 1, 1)
-    assert any("The official splits are not there" in note for note in drawn.notes)
+    assert any("The official splits were not found" in note for note in drawn.notes)
     lines = "".join(
         f"{number:06}.jpg {place}\n" for number, place in [(1, 0), (2, 1), (4, 2), (7, 0), (8, 0)]
     )

@@ -83,7 +83,7 @@ def test_whole_numbers_stored_as_floats_are_mentioned(tmp_path):
 
 def test_odd_but_legal_rows_are_mentioned(tmp_path):
     alike = load_dataset(save(tmp_path / "alike.npy", np.full((9, 3), 2.5)))
-    assert alike.notes == ("All training rows are alike.", "There are only 7 training rows.")
+    assert alike.notes == ("All training rows are identical.", "There are only 7 training rows.")
     assert (alike.statistics()[1] == 0).all()
     constant = load_dataset(save(tmp_path / "ones.npy", np.ones((300, 2), np.int64)))
     assert constant.preprocessing == Dequantize(1, 1)

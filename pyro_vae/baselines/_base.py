@@ -44,7 +44,7 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
 
 
 def check_finite(X: Array, summary: Array | float) -> None:
-    """Raise where X holds NaN or infinity, looked for only if `summary`, computed from all of X, is not finite."""
+    """Raise `InputError` if X holds NaN or infinity. X is searched only if `summary`, a function of X, is not finite."""
     if np.isfinite(summary).all():
         return
     bad = np.count_nonzero(~np.isfinite(X))
@@ -53,7 +53,7 @@ def check_finite(X: Array, summary: Array | float) -> None:
 
 
 def check_variances(X: Array, variances: Array) -> None:
-    """Raise where double precision cannot hold the variances of the columns of X, computed from finite values."""
+    """Raise `InputError` if the variances of the columns of X, from finite values, exceed double precision."""
     with np.errstate(invalid="ignore"):
         if VARIANCES[0] <= variances.max() <= VARIANCES[1]:
             return

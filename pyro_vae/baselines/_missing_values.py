@@ -29,7 +29,7 @@ def has_missing(x: Array) -> bool:
 
 
 def check_no_infinity(x: Array) -> None:
-    """Raise where x, in which NaN marks missing values, holds infinity."""
+    """Raise `InputError` if x, in which NaN marks missing values, holds infinity."""
     bad = np.count_nonzero(np.isinf(x))
     check(bad == 0, f"Expected X without infinity; got {bad} infinite values. Mark missing values by NaN.")
 

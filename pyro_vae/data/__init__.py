@@ -1,4 +1,4 @@
-"""Data sets by name or by path, their splits, how stored rows become x, and batches of them."""
+"""Data sets by name or by path: reading, splits, preprocessing and batches."""
 
 from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.dataset import DataSet

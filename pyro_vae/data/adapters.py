@@ -1,4 +1,4 @@
-"""Data as `fit` iterates it: training batches in an order of each epoch, and blocks of rows in their own order."""
+"""Conversion of data for `fit`: shuffled training batches, and blocks of rows in order."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CACHED_BYTES = 2**29
 
 
 class TrainingBatches(Protocol):
-    """What training iterates: batches, tuples of tensors, in an order that depends on the epoch alone."""
+    """Training batches: tuples of tensors, in an order that depends only on the epoch."""
 
     num_examples: int
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches per epoch."""
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches of an epoch from number `start` on."""
@@ -54,7 +54,7 @@ class _IteratedBatches:
 
 
 class _DatasetBatches:
-    """A map-style `Dataset` as training batches, in the order that the same rows in an array have."""
+    """A map-style `Dataset` as training batches, in the same order as rows of an array."""
 
     def __init__(
         self, dataset: Dataset[Any], batch_size: int, seed: int, entry: Entry, device: torch.device
@@ -83,15 +83,15 @@ def as_training_batches(
     *,
     missing: bool = False,
 ) -> TrainingBatches:
-    """Return what training iterates.
+    """Return data as training batches.
 
     Args:
         data: A `Split`; rows at once: an array, a tensor, a list of rows, a DataFrame, or a tuple of rows and context;
             a map-style `Dataset`; batches that keep their own size and order: a `DataLoader` or a list of tuples; or an
             object with `epoch`, which is returned as it is.
-        batch_size: Rows a batch.
-        seed: Of the order of the rows and of the noise of their preprocessing.
-        device: Where batches are wanted.
+        batch_size: Rows per batch.
+        seed: Seed of the order of the rows and of the noise of their preprocessing.
+        device: Device of the returned tensors.
         processes: Those that share every batch.
         entry: What the programs take; any number of inputs by default.
         missing: Whether rows may hold NaN.
@@ -127,7 +127,7 @@ def as_training_batches(
     if hasattr(data, "epoch"):
         batches: TrainingBatches = data
         return batches
-    in_order(data)  # raises where nothing of the kind is taken anywhere
+    in_order(data)  # raises for types that are not supported at all
     raise InputError(
         f"Expected training data that can be read in every epoch; got {type(data).__name__}, which can be read once. "
         "Give a list of its batches."
@@ -143,14 +143,14 @@ def as_blocks(
     *,
     missing: bool = False,
 ) -> Iterable[Sequence[Tensor]]:
-    """Return the rows in order, as tuples of tensors on the device; it can be iterated again and again.
+    """Return the rows in order, as tuples of tensors on the device; the result can be iterated repeatedly.
 
-    Of several processes each gets its share of the rows.
+    Each process gets its share of the rows.
 
     Args:
         data: Rows in any container that `as_training_batches` takes; a `Split` under its fixed draw.
-        device: Where blocks are wanted.
-        size: Rows a block.
+        device: Device of the returned tensors.
+        size: Rows per block.
         processes: Those that share the rows.
         entry: What the programs take; any number of inputs by default.
         missing: Whether rows may hold NaN.
@@ -196,7 +196,7 @@ class _Reread:
 def _checked_rows(
     parts: tuple[Any, ...], entry: Entry, device: torch.device, missing: bool
 ) -> tuple[Tensor, ...]:
-    """Return rows and context on the device, refusing what training could not use."""
+    """Return rows and context on the device; raise `InputError` if they are invalid."""
     stored = as_tensor(parts[0])
     x, _ = as_matrix(stored)
     check_digits(x, entry.dtype or (x.dtype if x.is_floating_point() else torch.get_default_dtype()))
@@ -205,7 +205,7 @@ def _checked_rows(
 
 
 def _with_accepted_context(split: Split, entry: Entry) -> Split:
-    """Return a split with the context that the programs take."""
+    """Return a split with as many context tensors as the programs take."""
     _, *context = entry.taken((split, *split.context))
     return split.with_context(*entry.context(tuple(context), len(split)))
 
@@ -223,7 +223,7 @@ def _check_alone(data: Any, processes: Processes) -> None:
 
 
 def _rows_of_loader(loader: DataLoader[Any]) -> int:
-    """Return how many rows an epoch of a loader has, or raise where it has none."""
+    """Return the number of rows an epoch of a loader has; raise `InputError` if it has none."""
     check(
         not isinstance(loader.dataset, IterableDataset),
         "Expected a DataLoader over a Dataset with a length; got one over an iterable. Give it `__len__` and "

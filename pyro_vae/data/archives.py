@@ -1,4 +1,4 @@
-"""The arrays of a `.npz` archive: which are the rows of which split, which the labels, and what is not used.
+"""Interpretation of the arrays of a `.npz` archive: rows of each split, labels, and arrays that are not used.
 
 Keys are found in any case. Rows of a split lie under `train`, `x_train` or `train_images`, their labels under
 `train_labels` or `y_train`; likewise `test`, and `validation`, `valid` or `val`.
@@ -27,14 +27,14 @@ CLASSES = ("classes", "class_names")
 NEAR_SPLITS = ("train", "test", "val", "dev", "eval", "holdout")
 UNITS = ((0, 1), (-1, 1), (0, 255), (0, 65535))
 SAMPLE, FARTHEST = 1000, 20.0
-"""Rows looked at, and the standard deviations that half of them may lie from another split's mean."""
+"""Number of sampled rows, and the median distance from another split's mean above which units differ, in SDs."""
 
 
 def read_arrays(path: Path, arrays: dict[str, NDArray]) -> Stored:
     """Return the data of an archive.
 
     Raises:
-        InputError: Where it is not clear which arrays are meant, or they do not belong together.
+        InputError: If it is not clear which arrays are meant, or they do not belong together.
     """
     _check_plain(path, arrays)
     left = dict(arrays)
@@ -46,7 +46,7 @@ def read_arrays(path: Path, arrays: dict[str, NDArray]) -> Stored:
     if rows is None and len(left) == 1:
         rows = left.popitem()[1]
     if rows is None:
-        near = [key for key in arrays if _raise_units_differ(key)]
+        near = [key for key in arrays if _resembles_split(key)]
         raise InputError(
             f"Expected {path} to hold train and test, or one of {', '.join(ROWS)}, or a single array; "
             f"got the keys {', '.join(arrays) or 'none'}. "
@@ -82,7 +82,7 @@ def _label_keys(split: str) -> list[str]:
 
 
 def _take(arrays: dict[str, NDArray], names: Sequence[str], path: Path) -> NDArray | None:
-    """Remove and return the array of one of the names, in any case; of `ROWS` and `LABELS` the first there is."""
+    """Remove and return the array with one of the names, in any case; for `ROWS` and `LABELS` the first one."""
     found = sorted((key for key in arrays if key.lower() in names), key=lambda key: names.index(key.lower()))
     if len(found) > 1 and names not in (ROWS, LABELS):
         raise InputError(
@@ -120,7 +120,7 @@ def stored_rows(
     left: Mapping[str, NDArray] | None = None,
     given: dict[str, NDArray[np.int64]] | None = None,
 ) -> Stored:
-    """Return rows, images with their channels first, with notes on what was decided and left."""
+    """Return rows (images with channels first) with notes on decisions and unused arrays."""
     left = dict(left or {})
     names = next((left.pop(key) for key in list(left) if key.lower() in CLASSES), None)
     class_names = None if names is None else tuple(str(name) for name in names.ravel())
@@ -147,18 +147,18 @@ def stored_rows(
 
 
 def unused_note(kind: str, names: Sequence[str], place: str) -> str:
-    """Say which arrays or folders were not used, and which of them were perhaps meant to be."""
-    near = [name for name in names if _raise_units_differ(name)]
+    """Return a note on unused arrays or folders; it suggests renaming those that resemble a split."""
+    near = [name for name in names if _resembles_split(name)]
     rename = f" If {listed(near)} should be a split, rename to train, validation or test." if near else ""
     return f"{kind} {listed(names)} of {place} were not used.{rename}"
 
 
-def _raise_units_differ(name: str) -> bool:
+def _resembles_split(name: str) -> bool:
     return any(near in name.lower() for near in NEAR_SPLITS)
 
 
 def _check_units(path: Path, parts: Mapping[str, NDArray]) -> None:
-    """Raise where two splits can only be measured in different units."""
+    """Raise `InputError` if two splits can only be measured in different units."""
     parts = {name: part for name, part in parts.items() if part.size and part.dtype.kind in "biuf"}
     floats = {name: part.dtype.kind == "f" for name, part in parts.items()}
     spans = {name: (float(part.min()), float(part.max())) for name, part in parts.items()}
@@ -176,9 +176,9 @@ def _described(name: str, part: NDArray, span: tuple[float, float]) -> str:
 
 
 def _far(part: NDArray, other: NDArray) -> bool:
-    """Whether half of the rows lie farther from the mean of the other's than `FARTHEST` of its deviations."""
+    """Whether the median distance of the rows from the other mean exceeds `FARTHEST` of its standard deviations."""
     rows, others = (_evenly(array) for array in (part, other))
-    with np.errstate(all="ignore"):  # what is not finite is refused later
+    with np.errstate(all="ignore"):  # values that are not finite raise an error later
         typical = np.sqrt(others.var(0).mean())
         return bool(np.median(np.sqrt(np.square(rows - others.mean(0)).mean(1))) > FARTHEST * typical > 0)
 

@@ -1,4 +1,4 @@
-"""Numbers in any container as one tensor, and rows of any shape as a matrix."""
+"""Conversion of numbers in any container to a tensor, and of rows of any shape to a matrix."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def is_array(values: Any) -> bool:
 
 
 def as_tensor(values: Any, name: str = "x") -> Tensor:
-    """Return numbers as a dense tensor without gradient, of their own shape and precision.
+    """Return numbers as a dense tensor without gradient, with their shape and precision.
 
     Args:
         values: Tensor, array of any real dtype, byte order and strides, (nested) list, DataFrame or Series. Masked
             entries of a masked array and missing ones of a table become NaN.
-        name: What messages call them.
+        name: Name in messages.
 
     Raises:
         InputError: If they are no real numbers, or lists of unequal lengths, or sparse.
@@ -57,7 +57,7 @@ def as_tensor(values: Any, name: str = "x") -> Tensor:
         array = array.astype(np.int64 if array.dtype != np.uint64 else np.float64)
     if array.dtype.kind == "f" and array.dtype.itemsize not in (2, 4, 8):
         array = array.astype(np.float64)  # long double
-    # Copied: torch takes no negative strides and no foreign byte order, and warns of memory that it may not write.
+    # Copied: torch supports neither negative strides nor foreign byte order, and warns about read-only memory.
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
@@ -99,7 +99,7 @@ def _numbers(values: Any, name: str) -> NDArray[Any]:
 
 
 def _objects(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return an array of Python numbers as floats; None is missing."""
+    """Return an array of Python numbers as floats; None becomes NaN."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError):
@@ -110,7 +110,7 @@ def _objects(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _table(values: Any, name: str) -> NDArray[Any]:
-    """Return a DataFrame or Series as an array; columns that hold no numbers are named."""
+    """Return a DataFrame or Series as an array; raise `InputError` if columns are not numeric."""
     table = values.to_frame() if values.ndim == 1 else values
     wrong = [
         str(column)
@@ -144,12 +144,12 @@ def _remedy(array: NDArray[Any]) -> str:
 def as_matrix(x: Tensor, name: str = "x") -> tuple[Tensor, tuple[int, ...]]:
     """Return rows flattened to (N, data_dim), and the shape of one row, channels first.
 
-    Rows that are single numbers, shape (N,), stay so: programs of one column may take them.
+    Rows of shape (N,), single numbers, are not reshaped: programs of one column may take them.
 
     Args:
         x: Rows (N, D), images (N, H, W), (N, C, H, W) or, with C of 1, 3 or 4, (N, H, W, C), or rows of any other
             shape.
-        name: What messages call it.
+        name: Name in messages.
 
     Raises:
         InputError: If there is no row or no column, or which axis holds the channels is ambiguous.
@@ -179,7 +179,7 @@ def check_finite(x: Tensor, *, missing: bool = False, name: str = "x") -> None:
 
 
 def check_digits(x: Tensor, dtype: torch.dtype, name: str = "x") -> None:
-    """Raise where a column of the rows `x`, shape (N, ...), loses material digits, or its size, in `dtype`."""
+    """Raise `InputError` if a column of `x`, shape (N, ...), overflows or loses material digits in `dtype`."""
     info = torch.finfo(dtype)
     if x.dtype.itemsize <= (info.bits // 8 if x.is_floating_point() else 2):
         return

@@ -1,4 +1,4 @@
-"""Changes of training rows that are drawn anew in each epoch; evaluation never sees them."""
+"""Data augmentation: random changes of training rows, drawn again in every epoch; not used in evaluation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["HorizontalFlip"]
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Each image is mirrored left to right with probability 1/2, drawn for each row in each epoch.
+    """Mirror each image left to right with probability 1/2, drawn for each row in each epoch.
 
-    Training then sees the density (p(x) + p(mirrored x)) / 2, under which the moments below are exact.
+    Training rows then have the density (p(x) + p(mirrored x)) / 2, for which the moments below are exact.
 
     Args:
         width: Pixels in a line; a row of x is (channels, height, width), flattened.
@@ -25,7 +25,7 @@ class HorizontalFlip:
     description: ClassVar[str] = "training rows flipped left-right at random"
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the rows (n, D), each mirrored or not as the generator, of the same device, draws it."""
+        """Return the rows (n, D), mirrored at random; the generator must be on the same device."""
         flipped = torch.rand(len(rows), 1, generator=generator, device=rows.device) < 1 / 2
         return torch.where(flipped, self.mirrored(rows), rows)
 

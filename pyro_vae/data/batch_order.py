@@ -22,7 +22,7 @@ class Batches:
     """The batches of a training split, reshuffled each epoch; the last partial one is kept.
 
     Order and noise depend on (seed, epoch, step) alone, so an epoch can be entered at any step without
-    saved state and gives the same batches to the bit. Of several processes each gets its share of every batch, under
+    saved state and gives the same batches to the bit. Each process gets its share of every batch, under
     noise of its own; a last batch of fewer rows than processes is left out.
 
     Args:
@@ -31,7 +31,7 @@ class Batches:
         index: The row numbers of the split, int64 (N,), where `fetch` wants them.
         batch_size: Rows in a batch.
         seed: The run's seed.
-        device: Where x lies.
+        device: Device of the returned tensors.
         processes: Those that share every batch.
 
     Attributes:
@@ -79,16 +79,16 @@ def permutation(num_examples: int, seed: int, epoch: int) -> Tensor:
 
 
 def _seeds(*key: int, count: int) -> list[int]:
-    # All of an epoch at once: one by one they take as long as a batch. 32-bit words, not `derive_seeds`: the order of
-    # the rows in every run so far comes from them.
+    # All seeds of an epoch at once: generating one takes as long as a batch. 32-bit words instead of `derive_seeds`
+    # keep the order of the rows of earlier runs.
     return [int(word) for word in np.random.SeedSequence(key).generate_state(count)]
 
 
 def iterate(batches: Iterable[Any], *key: int) -> Iterator[Any]:
-    """Yield batches, with a start that depends on the key, (seed, epoch), alone.
+    """Yield batches in an order that depends only on the key, (seed, epoch).
 
-    A `DataLoader` draws its order, and more, from torch's random state when its iteration begins; that state is put
-    back, so that noise drawn beside the batches does not depend on the container that they come in.
+    A `DataLoader` draws its order from torch's random state at the start of an iteration. That state is restored, so
+    that other noise does not depend on the container of the data.
     """
     with torch.random.fork_rng():
         torch.manual_seed(*_seeds(*key, count=1))
@@ -102,8 +102,8 @@ def iterate(batches: Iterable[Any], *key: int) -> Iterator[Any]:
 def uniform_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Draw u uniformly from the midpoints of the 2^16 equal cells of [0, 1), float32 of `shape`, on its device.
 
-    Integers have 8 bits or a few more and float32 has 24, so 16 are enough; four to a random word cost less
-    than half of `torch.rand`, which is most of the price of a batch.
+    Integers have about 8 bits and float32 has 24, so 16 bits are enough. Four values per random word cost less
+    than half of `torch.rand`, the largest part of the cost of a batch.
     """
     count = math.prod(shape)
     words = torch.empty(-(-count // WORD), dtype=torch.int64, device=generator.device)

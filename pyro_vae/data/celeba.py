@@ -22,7 +22,7 @@ from pyro_vae.data.stored import Stored, listed
 __all__ = ["read_celeba"]
 
 SIDE, SIZE = 148, (64, 64)
-"""Pixels that are kept, and the size that they are brought to; the usual ones, as in Tolstikhin et al. (2018)."""
+"""Side of the central crop, and size after resizing, as in Tolstikhin et al. (2018)."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -58,12 +58,12 @@ def read_celeba(root: Path, options: ImageOptions) -> Stored:
 def _official_splits(path: Path, files: list[Path]) -> tuple[dict[str, int], list[str]]:
     """Return the split of each image by the name of its file, empty without a list, and notes."""
     if not path.is_file():
-        return {}, [f"The official splits are not there ({path}): test and validation images were drawn."]
+        return {}, [f"The official splits were not found ({path}): test and validation images were drawn."]
     try:
         splits = {name: int(place) for name, place in map(str.split, path.read_text("utf-8").splitlines())}
     except (OSError, ValueError) as error:
         raise InputError(
-            f'Expected lines such as "000001.jpg 0" in {path}; it does not read so ({error}). Fetch it again.'
+            f'Expected lines such as "000001.jpg 0" in {path}; got other text ({error}). Fetch it again.'
         ) from error
     check(
         set(splits.values()) <= {0, 1, 2},

@@ -103,7 +103,7 @@ def for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
         raise InputError(
             f"Expected zeros and ones in {stored.name} under a Bernoulli likelihood; got values from "
             f"{found.low:g} to {found.high:g}. Over grey values its 'probabilities' do not sum to one, so "
-            "the numbers could not stand beside those of binarized data. Pass --binarize static or dynamic, "
+            "the numbers could not be compared with those of binarized data. Pass --binarize static or dynamic, "
             f"or a continuous likelihood.{f' {hint}' if hint else ''}"
         )
     floats = stored.array.dtype.kind == "f"

@@ -37,7 +37,7 @@ SAFE = {
     ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.empty(0))[0],
     ("numpy._core.multiarray", "_reconstruct"): np.ndarray.__reduce__(np.empty(0))[0],
 }
-"""All that a pickled batch may name, and what it gets."""
+"""The only names that a pickled batch may load, and their objects."""
 
 
 def read_cifar10(root: Path) -> Stored:
@@ -99,7 +99,7 @@ def _read_pickled(content: bytes, path: Path) -> tuple[NDArray[np.uint8], NDArra
         images, labels = np.asarray(values[b"data"]), np.asarray(values[b"labels"])
     except InputError:
         raise
-    except Exception as error:  # on damaged bytes the unpickler raises whatever it meets
+    except Exception as error:  # on damaged bytes the unpickler raises many types of exceptions
         raise InputError(
             f"Could not read {path} as a batch of CIFAR-10 ({error}). Fetch it again."
         ) from error
@@ -112,10 +112,10 @@ def _read_pickled(content: bytes, path: Path) -> tuple[NDArray[np.uint8], NDArra
 
 
 class _SafeUnpickler(pickle.Unpickler):
-    """Makes arrays, dictionaries, lists, numbers and texts."""
+    """Unpickler that only loads arrays, dictionaries, lists, numbers and strings."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a pickle may name."""
+        """Return the object of an allowed name; raise `InputError` for others."""
         if (module, name) not in SAFE:
             raise InputError(
                 f"Expected arrays in a batch of CIFAR-10; it names {module}.{name}, which is not loaded because it "

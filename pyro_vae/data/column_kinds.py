@@ -1,4 +1,4 @@
-"""Kinds of columns, inferred from their values."""
+"""Inference of the kinds of columns from their values."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Found", "encoded", "infer_column"]
 
 MOST_LEVELS = 1000
-"""Levels of a categorical column at most."""
+"""Largest number of levels of a categorical column."""
 FEW = 16
-"""Different whole numbers, with hardly a gap, that are taken as levels at most."""
+"""Largest number of different, nearly consecutive integers that are treated as levels."""
 RARE = 0.05
-"""Share of entries above 0 of a column that counts something rare at most."""
+"""Largest share of entries above 0 in a column that counts rare events."""
 COUNTED = 0.03
-"""Share of zeros and ones in a column of counts at least, unless half of the entries lie in the lowest quarter."""
+"""Smallest share of zeros and ones in a column of counts, unless half of the entries lie in the lowest quarter."""
 ID_NAME = re.compile(
     r"(unnamed: \d+|(row[ _]?)?(id|idx|index|nr|no\.?|number|uuid|key)|.*[_ .-]id|.*[a-z]Id)"
 )
@@ -34,12 +34,12 @@ UNNAMED = re.compile(r"c\d+")
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a column was found to be.
+    """The inferred kind of a column.
 
     Attributes:
         column: The column, or None where it is left out of x.
         values: Stored entries, float64 (N,).
-        why: Unit, or why it is left out.
+        why: Unit, or the reason why it is left out.
     """
 
     column: Column | None
@@ -52,7 +52,7 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
 
     Args:
         name: Of the column.
-        text: Observed values as text, None where missing.
+        text: Observed values as text, None if missing.
         decimal: "auto", "point" or "comma".
         kind: The kind, where it is given.
 
@@ -204,7 +204,7 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
 
 
 def _is_numbering(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    """Return whether 1, ..., K number groups, such as subjects: more than are in order, each about equally often."""
+    """Return whether 1, ..., K are group numbers, such as subjects: too many for levels, of similar frequency."""
     running = FEW < len(values) <= MOST_LEVELS and values[0] == 1 and values[-1] == len(values)
     if not running:
         return False
@@ -213,13 +213,13 @@ def _is_numbering(seen: NDArray[np.float64], values: NDArray[np.float64]) -> boo
 
 
 def _is_rarely_counted(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    """Return whether few different whole numbers are counts of something rare: nearly all 0, the others anywhere."""
+    """Return whether few different integers are counts of rare events: nearly all 0, the others spread out."""
     spread = values[0] == 0 and values[-1] >= 5 and len(values) < 0.5 * (values[-1] + 1)
     return bool(spread and (seen > 0).mean() < RARE)
 
 
 def _reaches_down(seen: NDArray[np.float64], low: float, high: float) -> bool:
-    """Return whether whole numbers lie near their smallest as counts do, not about a middle as scores and hours do."""
+    """Return whether integers concentrate near their minimum, as counts do, not around a middle, as scores do."""
     return bool((seen <= 1).mean() >= COUNTED or np.median(seen) <= low + (high - low) / 4)
 
 
@@ -253,6 +253,6 @@ def _is_id(name: str, seen: NDArray[np.float64], values: NDArray[np.float64]) ->
 
 
 def _spans_orders(seen: NDArray[np.float64]) -> bool:
-    """Return whether positive values are skewed by orders of magnitude: less so by their logarithm."""
+    """Return whether positive values span orders of magnitude and are right-skewed."""
     low, middle, high = np.quantile(seen, [0.01, 0.5, 0.99])
     return bool((seen.max() >= 10 * middle or high >= 100 * low) and high - middle > 2 * (middle - low))

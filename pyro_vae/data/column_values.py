@@ -25,7 +25,7 @@ DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-
 
 
 def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
-    """Return the values as stripped text of dtype object, None where missing."""
+    """Return the values as stripped text of dtype object, None if missing."""
     import pandas as pd
 
     entries = [None if missing else written(v) for v, missing in zip(values, values.isna(), strict=True)]
@@ -62,7 +62,7 @@ def as_text(values: NDArray[Any]) -> list[str]:
 
 
 def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
-    """Return float64 (N,), NaN where missing; None where an observed value is no number, or codes such as 007."""
+    """Return float64 (N,), NaN where missing; None if an observed value is no number, or codes such as 007."""
     observed = text.notna().to_numpy()
     entries = text[observed].tolist()
     if decimal == "comma":
@@ -80,10 +80,10 @@ def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
 
 
 def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str] | None:
-    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None where it is neither.
+    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None if it is neither.
 
     Args:
-        text: Observed values, None where missing.
+        text: Observed values, None if missing.
         known: The format of dates, where it is known: 03/04/2021 alone does not say which is the month. Dates that
             begin with the year are read too.
     """
@@ -111,7 +111,7 @@ def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str
 
 
 def date_format(entries: Sequence[str]) -> str | None:
-    """Return the format, as of `strftime`, of dates or times of day; None where they are neither."""
+    """Return the format, as of `strftime`, of dates or times of day; None if they are neither."""
     import pandas as pd
 
     seen = [entry for entry in entries if entry]

@@ -1,4 +1,4 @@
-"""What a column of a table is: its name, its kind and its levels."""
+"""`Column`: name, kind and levels of a column of a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMN_KINDS = ("real", "student-t", "positive", "count", "poisson", "binary", "
 UNBOUNDED = ("real", "student-t")
 """Kinds whose entries are any real numbers."""
 WITH_DENSITY = (*UNBOUNDED, "positive")
-"""Kinds whose entries have a density; those of the others have probabilities."""
+"""Kinds whose entries have a density; entries of all other kinds have probabilities."""
 COUNTS = ("count", "poisson")
 """Kinds whose entries are whole numbers of at least 0."""
 WITH_LEVELS = ("binary", "ordinal", "categorical")
@@ -74,7 +74,7 @@ def columns_to_json(columns: Sequence[Column] | None) -> list[dict[str, Any]] | 
 
 
 def columns_from_json(values: Sequence[Mapping[str, Any]] | None) -> tuple[Column, ...] | None:
-    """Return what `columns_to_json` wrote."""
+    """Return columns from the output of `columns_to_json`."""
     if values is None:
         return None
     return tuple(

@@ -1,4 +1,4 @@
-"""Containers of rows: which hold all rows at once, and how batches are read in order from the others."""
+"""Containers of rows: access to all rows at once, and reading of batches in order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ACCEPTED = (
 
 
 def whole(data: Any) -> tuple[Any, ...] | None:
-    """Return `(x, *context)` where the data holds all its rows at once; None where it comes in batches."""
+    """Return `(x, *context)` where the data holds all its rows at once; None if it comes in batches."""
     if isinstance(data, tuple):
         check(bool(data), "Expected a tuple (x, *context); got an empty one.")
         return data
@@ -75,7 +75,7 @@ def in_order(data: Any) -> Iterable[Any]:
 
 
 def length(dataset: Any) -> int:
-    """Return the number of rows of a map-style data set, or raise where it has none."""
+    """Return the number of rows of a map-style data set; raise `InputError` if it has none."""
     try:
         count = len(dataset)
     except TypeError:
@@ -111,7 +111,7 @@ def _of_batches(data: list[Any]) -> bool:
 
 
 def described(data: Any) -> str:
-    """Return what data of a kind that is not taken is, and how to convert it, for messages."""
+    """Describe data of an unsupported type, and how to convert it, for messages."""
     if isinstance(data, Mapping):
         keys = ", ".join(map(repr, list(data)[:5]))
         return f"a {type(data).__name__} with the keys {keys}. Give a tuple of its values, x first."

@@ -1,4 +1,4 @@
-"""The context of rows that were not trained on, made as that of the rows that were."""
+"""The context of new rows, prepared in the same way as that of the training rows."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def with_context_like(split: Split, stored: Stored, expected: RowFormat) -> Spli
     Args:
         split: The rows, whole.
         stored: The file.
-        expected: What the training rows were.
+        expected: Format of the training rows.
 
     Raises:
-        InputError: If the file has no labels that the run needs, or others than it knows.
+        InputError: If the file lacks the labels that the run needs, or has unknown ones.
     """
     context = expected.context
     if isinstance(context, EntryContext):

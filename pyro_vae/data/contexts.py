@@ -1,4 +1,4 @@
-"""What the context of a data set is: classes, or some entries of a row. Enough to make that of new rows."""
+"""Description of the context of a data set: classes, or some entries of a row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pyro_vae._checks import InputError
 __all__ = ["MISSING", "ClassContext", "Context", "EntryContext", "context_from_json", "context_to_json"]
 
 MISSING = -1
-"""What stands for a label that is not known."""
+"""Code of an unknown label."""
 
 
 @dataclass(frozen=True)
 class ClassContext:
-    """What a context of labels is: which classes there are.
+    """A context of labels.
 
     Attributes:
         classes: Names of the classes, in the order of their numbers 0, 1, ...
@@ -38,12 +38,12 @@ class ClassContext:
 
 @dataclass(frozen=True)
 class EntryContext:
-    """Which entries of a row, prepared as x is, are context.
+    """A context of some entries of a row, after the same preprocessing as x.
 
     Attributes:
-        entries: Their numbers, counted from 0, ascending.
-        loc: What is subtracted from each, in units of x.
-        scale: What each is divided by.
+        entries: Indices of the entries, counted from 0, ascending.
+        loc: Offset that is subtracted from each entry, in units of x.
+        scale: Divisor of each entry.
         name: What is conditioned on, in words.
     """
 
@@ -93,10 +93,10 @@ def context_to_json(context: Context | None) -> dict[str, Any] | None:
 
 
 def context_from_json(values: Any) -> Context | None:
-    """Return what `context_to_json` wrote.
+    """Return a context from the output of `context_to_json`.
 
     Raises:
-        InputError: If the values do not read as a context.
+        InputError: If the values are not a saved context.
     """
     if values is None:
         return None

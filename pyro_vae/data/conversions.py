@@ -1,4 +1,4 @@
-"""Files that are not read as they are: what they seem to be, and the line of Python that converts them."""
+"""Hints for files in unsupported formats: the line of Python that converts them."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def first_lines(path: Path) -> list[str]:
     """Return the first lines of a text file that are not blank.
 
     Raises:
-        InputError: Where the file is no UTF-8 text, or holds none.
+        InputError: If the file is no UTF-8 text, or holds none.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -104,7 +104,7 @@ def first_lines(path: Path) -> list[str]:
 
 
 def check_separator(path: Path, lines: Sequence[str]) -> None:
-    """Raise where the first lines of a table are comments, or are separated by anything but commas."""
+    """Raise `InputError` if the first lines of a table are comments, or are separated by anything but commas."""
     first = lines[0].lstrip()
     if first.startswith(COMMENTS) and not _even(_fields([first.lstrip("#%/ "), *lines[1:]], ",")):
         mark = next(mark for mark in COMMENTS if first.startswith(mark))
@@ -193,5 +193,5 @@ def _is_date(text: str) -> bool:
     import pandas as pd
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the format, which only the user can know
+        warnings.simplefilter("ignore")  # about the format, which cannot be inferred
         return bool(re.search(r"\d[-/.:]\d", text)) and not pd.isna(pd.to_datetime(text, errors="coerce"))

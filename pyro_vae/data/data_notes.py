@@ -1,4 +1,4 @@
-"""Notes on rows and columns, in whole sentences, printed before training."""
+"""Notes on rows and columns that are printed before training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SAMPLE = 4096
 
 
 def notes_on(stored: Stored, found: Survey, preprocessing: Preprocessing, train: Split) -> tuple[str, ...]:
-    """Return notes on the rows that are learned from, and on the columns of tables."""
+    """Return notes on the training rows, and on the columns of tables."""
     constant = int((train.stored_moments[1] == 0).sum())
     alike = constant == train.data_dim
     floats = stored.array.dtype.kind == "f"
     notes = {
-        "All training rows are alike.": alike,
+        "All training rows are identical.": alike,
         f"{constant} of {train.data_dim} columns are constant in the training rows.": constant and not alike,
         f"There are only {len(train)} training rows.": len(train) < FEW_ROWS,
         "All values are whole numbers but stored as floats, so they are not dequantized; store them as "
@@ -54,7 +54,7 @@ def _index_note(stored: Stored) -> Iterator[str]:
         why = " (it counts the rows)" if columns == running[:1] else ""
         yield (
             f"Kept as data although the name or the values look like an index: {column_list(columns, names)}{why}. "
-            "Leave such a column out of the file unless it is meant."
+            "Leave such a column out of the file unless it is intended."
         )
 
 

@@ -20,23 +20,23 @@ __all__ = ["DataSet"]
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Three splits of one data set, and what is known about it.
+    """Three splits of one data set, and its properties.
 
     Attributes:
-        name: The name or path it was asked for by.
-        train: Rows to learn from.
-        validation: Rows to stop by.
-        test: Rows to report on.
+        name: The name or path of the data set.
+        train: Training rows.
+        validation: Rows for early stopping and model selection.
+        test: Rows for reported results.
         data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
         preprocessing: How stored rows become x.
         class_names: Names of classes 0, 1, ..., or None.
         column_names: Names of the D columns, or None.
         sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
-        notes: Sentences on what was found.
+        notes: Notes on the data, as sentences.
         image_options: How files became images.
-        context: What the context of the splits is; None where they have none, or one of a user's own.
-        whole: The data set before entries of its rows became context; None where none did.
-        columns: Kinds and levels of the D columns of a table; None where they were not determined.
+        context: Description of the context of the splits; None for no context or a custom one.
+        whole: The data set before entries of its rows became context; None if none did.
+        columns: Kinds and levels of the D columns of a table; None if they were not determined.
         table_options: How a file became that table, or None.
         kinds: The columns of that table and those left out, as lines of text.
     """
@@ -65,7 +65,7 @@ class DataSet:
 
     @property
     def description(self) -> str:
-        """How stored rows become x, in words, and what is done to those of training."""
+        """Preprocessing and augmentation in words."""
         return self.train.description
 
     @property

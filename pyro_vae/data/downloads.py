@@ -1,4 +1,4 @@
-"""Fetching a named data set by torchvision, with one sentence where that fails."""
+"""Download of named data sets with torchvision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def download(name: str, fetch: Callable[[Any], object], places: str) -> None:
     """Fetch a data set.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         fetch: Fetches it, given the module `torchvision.datasets`.
         places: A sentence on where its files can be placed by hand.
 

@@ -20,14 +20,14 @@ __all__ = ["Entry"]
 
 
 class Entry:
-    """Turns data into what some programs take.
+    """Converts data to the inputs of a model and a guide.
 
     Args:
-        least: Inputs that the programs need, x among them.
-        most: Inputs that they take; `math.inf` for any number.
-        dtype: Of their parameters; None leaves floating rows in their own precision.
-        device: Of their parameters; None leaves rows where they are.
-        image_shapes: Channels, height and width of the images that their networks take; empty where they take any rows.
+        least: Smallest number of inputs of the programs, including x.
+        most: Largest number of inputs; `math.inf` for any number.
+        dtype: Precision of their parameters; None keeps the precision of floating rows.
+        device: Device of their parameters; None keeps the device of the rows.
+        image_shapes: Channels, height and width of the images that their networks take; empty if they take any rows.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Entry:
         self._said = False
 
     def taking(self, context: ContextRange) -> Entry:
-        """Return the entry for other inputs: x and so many context tensors."""
+        """Return the entry for x and another number of context tensors."""
         return Entry(1 + context.least, 1 + context.most, self.dtype, self.device, self.image_shapes)
 
     def of_codes(self, context: ContextRange) -> Entry:
-        """Return the entry for rows of z, which are no images, and so many context tensors."""
+        """Return the entry for rows of z, which are not images, and a number of context tensors."""
         return Entry(1 + context.least, 1 + context.most, self.dtype, self.device)
 
     def rows(self, data: Any, name: str = "x") -> tuple[Tensor, ...]:
@@ -55,7 +55,7 @@ class Entry:
 
         Args:
             data: See `in_order`.
-            name: What messages call them.
+            name: Name in messages.
 
         Raises:
             InputError: If the data is of another kind, empty, or has other inputs than the programs take.
@@ -75,7 +75,7 @@ class Entry:
             x: See `in_order`.
             context: Arrays or tensors, rows first, of which those that the programs do not take are left out; empty
                 where x holds it.
-            name: What messages call x.
+            name: Name in messages.
 
         Raises:
             InputError: As `rows`.
@@ -118,7 +118,7 @@ class Entry:
 
         Args:
             batch: A tensor or array of rows, or a tuple or list of it and the context.
-            name: What messages call the rows.
+            name: Name of the rows in messages.
 
         Raises:
             InputError: If the batch holds something else, or other inputs than the programs take.
@@ -134,7 +134,7 @@ class Entry:
             return self._placed(x), *context
 
     def _check_image(self, shape: tuple[int, ...], name: str) -> None:
-        """Raise where rows are images of another shape than the networks were built for, even of as many pixels."""
+        """Raise `InputError` if rows are images of a shape that the networks were not built for."""
         if len(shape) < 2 or not self.image_shapes:
             return
         image = self.image_shapes[0]
@@ -155,7 +155,7 @@ class Entry:
         return tuple(map(self._placed, tensors))
 
     def _is_ready(self, batch: Any) -> bool:
-        """Return whether nothing is to be done: the batches of a training loop as a rule."""
+        """Return whether a batch needs no conversion, as is typical in a training loop."""
         return (
             type(batch) is tuple
             and self.least <= len(batch) <= self.most

@@ -1,4 +1,4 @@
-"""What is drawn once for all runs, under the data seed: splits, and the noise that every model is compared on."""
+"""Draws that are the same in all runs, from the data seed: splits, and the noise of evaluation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw_splits(stored: Stored) -> dict[str, NDArray[np.int64]]:
     seed, `stored.drawn` rows or else a tenth of the training rows, and at least one.
 
     Raises:
-        InputError: Where fewer rows than splits are left.
+        InputError: If fewer rows than splits are left.
     """
     return draw_rows(stored.name, stored.given, stored.drawn)
 
@@ -56,7 +56,7 @@ def draw_rows(
         drawn: Numbers of rows to draw, by the name of the split.
 
     Raises:
-        InputError: Where fewer rows than splits are left.
+        InputError: If fewer rows than splits are left.
     """
     train = given["train"]
     tenth = max(1, len(train) // 10)

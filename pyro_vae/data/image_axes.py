@@ -1,4 +1,4 @@
-"""Which axis of a batch of images holds the channels: one rule for files, arrays and loaders."""
+"""The rule that determines the channel axis of a batch of images, for files, arrays and loaders."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def channels_first(images: Images, name: str = "x") -> Images:
 
     Args:
         images: Shape (N, C, H, W) or (N, H, W, C), the latter with C of 1, 3 or 4.
-        name: What messages call them.
+        name: Name in messages.
 
     Raises:
         InputError: If which axis holds the channels is ambiguous.

@@ -1,4 +1,4 @@
-"""What image files say of themselves before their pixels are read, and what all of them are read as."""
+"""Headers of image files, and the common mode and size in which all of them are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DEEP", "Header", "common_mode", "common_size", "read_header"]
 
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations under which width and height change places."""
+"""EXIF orientations that swap width and height."""
 GREY = ("1", "L", "LA", "La")
 DEEP = {"I;16": "16-bit grey", "I": "32-bit grey", "F": "floating-point grey"}
 """Modes of grey images with more than 8 bits a pixel."""

@@ -58,7 +58,7 @@ class ImageOptions:
         return cls(**plain)
 
     def check_no_folder_options(self, name: str | Path) -> None:
-        """Raise `InputError` where an option is given that applies to folders of images alone.
+        """Raise `InputError` if an option is given that applies to folders of images alone.
 
         Args:
             name: Data set or file that is to be read.
@@ -69,7 +69,7 @@ class ImageOptions:
             )
 
     def check_no_packed_bits(self, name: str | Path) -> None:
-        """Raise `InputError` where packed bits are expected.
+        """Raise `InputError` if packed bits are expected.
 
         Args:
             name: Data set or folder that is to be read.

@@ -35,7 +35,7 @@ def read_image_folder(folder: Path, options: ImageOptions = AS_THEY_ARE) -> Stor
         options: Size, crop and colours.
 
     Raises:
-        InputError: Where it is not clear which folders are splits or classes, the images do not fit together, or too
+        InputError: If it is not clear which folders are splits or classes, the images do not fit together, or too
             many cannot be read.
     """
     options.check_no_packed_bits(f"the folder {folder}")

@@ -16,7 +16,7 @@ def encode_labels(values: ArrayLike, name: str) -> tuple[NDArray[np.int64], tupl
     """Return classes, int64 (N,), of values (N,) or (N, 1), and for text the sorted names of classes 0, 1, ...
 
     Raises:
-        InputError: Where the labels are neither whole numbers nor text.
+        InputError: If the labels are neither whole numbers nor text.
     """
     labels: NDArray[Any] = np.asarray(values)
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels

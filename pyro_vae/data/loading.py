@@ -72,7 +72,7 @@ def load_dataset(
         likelihood_kind: What x is for: a density on the reals or on [0, 1], or a probability of zeros and ones or of
             integers.
         binarize: How grey values become zeros and ones under a binary likelihood: drawn once for good, or
-            anew each epoch.
+            again in every epoch.
         dequantize: "none" leaves integers without noise, rescaled to [0, 1].
         image_size: Height and width, or one number for both, that images of a folder are resized to; 64 for `celeba`
             where it is not given.
@@ -81,14 +81,14 @@ def load_dataset(
         grey: Whether images of a folder, or of `celeba`, are read as grey ones.
         packed_bits: Height and width, or one number for both, of images of zeros and ones that a `.npy` or `.npz`
             file holds eight pixels a byte, as `numpy.packbits` writes them.
-        flip: "horizontal" mirrors each training image left to right with probability 1/2, drawn anew each epoch.
+        flip: "horizontal" mirrors each training image left to right with probability 1/2, drawn again in every epoch.
         table: How a file or a DataFrame becomes a table of mixed columns, for `likelihood_kind="table"`; and how a file
             of another format than comma-separated numbers is read under the others.
 
     Raises:
-        InputError: Where the data cannot be read, is no finite table or does not fit the likelihood, or an option does
+        InputError: If the data cannot be read, is no finite table or does not fit the likelihood, or an option does
             not apply to it.
-        MissingPackageError: Where a download needs torchvision and it does not work.
+        MissingPackageError: If a download needs torchvision and it does not work.
 
     Example:
         >>> from pyro_vae import load_dataset
@@ -192,7 +192,7 @@ def _table(source: Any, kind: LikelihoodKind, options: TableOptions) -> DataSet:
 
 
 def _check_plain(stored: Stored) -> None:
-    """Raise where a table has columns or entries that a density of real numbers does not take."""
+    """Raise `InputError` if a table has columns or entries that a density of real numbers does not take."""
     levels = [column.name for column in stored.columns or () if column.levels]
     check(
         not levels,

@@ -1,4 +1,4 @@
-"""Rows that were not trained on, from a file, prepared as the rows that were."""
+"""New rows from a file, prepared in the same way as the training rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rows_like(
         likelihood_kind: What x is for; see `load_dataset`.
 
     Returns:
-        The rows, and sentences on what was noticed in the file.
+        The rows, and notes on the file.
 
     Raises:
         InputError: If the file cannot be read, or its rows are of another shape, range or unit than the training rows.
@@ -146,7 +146,7 @@ def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, ki
 
 
 def _check_unit(split: Split, expected: RowFormat) -> None:
-    """Raise where a typical row lies so far out that it can only be measured in another unit."""
+    """Raise `InputError` if a typical row lies so far out that it can only be measured in another unit."""
     typical = expected.std.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
     distance = torch.cat(
         [

@@ -1,4 +1,4 @@
-"""Files of zeros and ones with eight pixels a byte: unpacking them, and noticing them where that was not asked for."""
+"""Files of zeros and ones with eight pixels per byte: unpacking and detection."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def unpacked(stored: Stored, options: ImageOptions) -> Stored:
 
 
 def check_not_packed(stored: Stored, found: Survey) -> None:
-    """Raise `InputError` where rows are bits of pictures beyond doubt: taken as grey values they would train nothing.
+    """Raise `InputError` if rows are bits of pictures beyond doubt: taken as grey values they would train nothing.
 
     Args:
         stored: As read.

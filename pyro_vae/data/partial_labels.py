@@ -23,7 +23,7 @@ def with_labels_hidden(
 ) -> DataSet:
     """Return a data set whose context is the label of some training rows, and -1 for all other rows.
 
-    The rows that keep their label are drawn, as many of each class where there are enough. Validation and test rows
+    The rows that keep their label are drawn, equally many of each class if possible. Validation and test rows
     have no label as context: what is measured on them is log p(x) with the classes summed out. `Split.labels` are
     kept, for accuracy and pictures.
 

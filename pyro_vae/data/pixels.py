@@ -60,7 +60,7 @@ def read_images(
     Args:
         files: In the order of the rows.
         options: How they become rows.
-        folder: What messages call all of them.
+        folder: Name in messages.
 
     Returns:
         The images (N, H, W) or (N, C, H, W), the numbers of the files that they are from, and notes on what was
@@ -123,7 +123,7 @@ class _Broken:
         return read_or_note
 
     def check_few(self) -> None:
-        """Raise `InputError` where more than one file in ten is broken."""
+        """Raise `InputError` if more than one file in ten is broken."""
         check(
             len(self.reasons) * MOST_BROKEN <= len(self.files),
             f"Could not read {len(self.reasons)} of the {len(self.files)} images of {self.folder}: {self}. Fetch them "

@@ -24,7 +24,7 @@ class Offsets:
     """What is subtracted from each column before float32.
 
     Attributes:
-        values: One constant a column, 0 where float32 holds the digits of the column as stored.
+        values: One constant a column, 0 if float32 holds the digits of the column as stored.
         centred: The columns with an offset.
         coarse: Those of them that lose digits in float32 even so.
     """

@@ -1,4 +1,4 @@
-"""How stored rows become x: small frozen values, each naming itself for the reader of a number."""
+"""Preprocessing: maps from stored rows to x, as frozen dataclasses with a description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Preprocessing(Protocol):
 
     @property
     def description(self) -> str:
-        """What was done, in words: "dequantized, 17 levels, x in [0, 1)"."""
+        """Description in words, such as "dequantized, 17 levels, x in [0, 1)"."""
 
     @property
     def random(self) -> bool:
@@ -36,7 +36,7 @@ class Preprocessing(Protocol):
 
     @property
     def redrawn(self) -> bool:
-        """Whether training draws the noise anew each epoch; otherwise one fixed draw serves throughout."""
+        """Whether training draws the noise again in every epoch; otherwise one fixed draw serves throughout."""
 
     @property
     def levels(self) -> int | None:
@@ -44,9 +44,9 @@ class Preprocessing(Protocol):
 
     @property
     def log_width(self) -> float | None:
-        """Log of the width in x that stands for one integer, see `bits_per_dim`; None where `levels` is None.
+        """Log of the width in x that stands for one integer, see `bits_per_dim`; None if `levels` is None.
 
-        -log(levels) where noise fills it, 0 where x is the integer itself and has a probability.
+        -log(levels) where noise fills it, 0 if x is the integer itself and has a probability.
         """
 
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -262,7 +262,7 @@ class BinarizeStatic(_Binarize):
 
 @dataclass(frozen=True)
 class BinarizeDynamic(_Binarize):
-    """x = 1 where u < grey = (stored - low) / (high - low), else 0; drawn anew each epoch of training.
+    """x = 1 where u < grey = (stored - low) / (high - low), else 0; drawn again in every epoch of training.
 
     Validation and test have one fixed draw (Salakhutdinov & Murray 2008 binarize each time a row is used).
 

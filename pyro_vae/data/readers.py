@@ -1,4 +1,4 @@
-"""People's own data, by path: files and folders to `Stored` arrays. Nothing that is read can run code.
+"""Readers of files and folders by path. They return `Stored` arrays; no file can run code.
 
 | path | what it holds |
 | --- | --- |

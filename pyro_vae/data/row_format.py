@@ -1,4 +1,4 @@
-"""What the rows of a data set are, without the rows: enough to read, check and prepare new ones."""
+"""`RowFormat`: description of the rows of a data set, used to read, check and prepare new rows."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ AXES = {1: ("columns",), 2: ("height", "width"), 3: ("channels", "height", "widt
 
 @dataclass(frozen=True, eq=False)
 class RowFormat:
-    """What the rows of a data set are, and how they become x and context.
+    """Shape, preprocessing, context and statistics of the rows of a data set.
 
     Where some entries of a row are context all of this is about the whole row.
 
     Attributes:
-        name: Of the data set.
+        name: Name of the data set.
         data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
         preprocessing: How stored rows become x.
         class_names: Names of classes 0, 1, ..., or None.
@@ -39,7 +39,7 @@ class RowFormat:
         mean: Mean of x over the training rows, float64 (D,).
         std: Standard deviation of x over the training rows, float64 (D,).
         image_options: How files become images.
-        context: What is conditioned on beside x, or None.
+        context: The variables that are conditioned on, or None.
         columns: Kinds and levels of the D columns of a table, or None.
         table_options: How a file became that table, or None.
     """

@@ -34,7 +34,7 @@ class Split:
         index: Which of them belong to the split, int64 (N,).
         preprocessing: How they become x.
         labels: Their classes, int64 (N,), or None.
-        context: What model and guide are conditioned on beside x, tensors (N, ...); see `with_context`.
+        context: What model and guide are conditioned on in addition to x, tensors (N, ...); see `with_context`.
         augmentation: How the rows of `batches` are changed at random; those of `blocks` never are.
         divided: Which entries of a prepared row are context, so that the others are x; `context` holds them under the
             fixed draw, and batches have those of their own draw.
@@ -63,7 +63,7 @@ class Split:
 
     @property
     def description(self) -> str:
-        """How stored rows become x, in words, and what is done to those of training."""
+        """Preprocessing, augmentation and context in words."""
         augmented = self.augmentation.description if self.augmentation else ""
         return ", ".join(filter(None, [self.preprocessing.description, augmented, self.given]))
 

@@ -1,4 +1,4 @@
-"""Data as it is stored: what every reader returns, the one pass that checks it, and rows as tensors."""
+"""`Stored`, the result of every reader; the pass that checks its values; rows as tensors."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ INTEGERS = (np.uint8, np.int16, np.int32, np.int64)  # the integer types that to
 
 @dataclass(frozen=True)
 class Stored:
-    """Data as a reader found it.
+    """Data as read from a file.
 
     Attributes:
-        name: What messages call it.
+        name: Name in messages.
         array: Numbers of shape (N, *data_shape), possibly memory-mapped.
         labels: Classes, int64 (N,), or None.
         given: The rows of the splits that the file itself makes, by name; {"train": all} where it makes none.
@@ -91,7 +91,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over all entries found: lowest and highest, whether all are whole, and the hash."""
+    """Result of one pass over all entries: minimum, maximum, whether all are integers, and the hash."""
 
     low: float
     high: float
@@ -226,7 +226,7 @@ class TensorRows:
 
 @dataclass(frozen=True, eq=False)
 class MappedRows:
-    """Rows of a memory-mapped array (N, ...): only those asked for are read."""
+    """Rows of a memory-mapped array (N, ...); only the requested rows are read."""
 
     array: NDArray
     dtype: np.dtype
@@ -249,7 +249,7 @@ class MappedRows:
         return torch.from_numpy(rows).to(self.device)
 
     def to(self, device: torch.device | str) -> MappedRows:
-        """Return rows that are handed out on `device`."""
+        """Return rows that `take` returns on `device`."""
         return MappedRows(self.array, self.dtype, device)
 
 

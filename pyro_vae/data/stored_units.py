@@ -1,4 +1,4 @@
-"""From x back to the units of the file that it was read from."""
+"""Conversion of x to the units of the file."""
 
 from __future__ import annotations
 

@@ -118,14 +118,16 @@ def _decoded(path: Path, options: TableOptions) -> tuple[str, str]:
         except UnicodeDecodeError:
             continue
         except LookupError:
-            raise InputError(f"Expected an encoding that Python knows; got {encoding!r}.") from None
+            raise InputError(
+                f"Expected an encoding of Python's codecs, such as utf-8; got {encoding!r}."
+            ) from None
     raise InputError(
         f"Expected {path} to be text in the encoding {encodings[0]}. Give another by --encoding."
     )
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the mark that cuts all lines into equally many fields, and into most."""
+    """Return the mark that splits all lines into the same number of fields, the largest one."""
     counts = {mark: {len(row) for row in _split(lines, mark)} for mark in (",", ";", "\t", "|", " ")}
     even = {mark: next(iter(found)) for mark, found in counts.items() if len(found) == 1}
     best = max((m for m in even if m != " "), key=lambda m: even[m], default=" ")
@@ -149,7 +151,7 @@ def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int], mark: str) -
         check(
             len(row) == len(rows[0]),
             f"Expected {len(rows[0])} fields in every line of {path}, as the first has; got {len(row)} in {where}. "
-            "Give the separator by --separator, or mend that line.",
+            "Set the separator with --separator, or correct that line.",
         )
     return rows
 
@@ -163,7 +165,7 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _differs(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row is unlike those below: its fields hardly occur there."""
+    """Return whether at most half of the fields of the first row occur in the rows below."""
     below = rows[1 : 1 + 1000]
     repeated = sum(any(row[j] == name for row in below) for j, name in enumerate(rows[0]) if name.strip())
     return 2 * repeated <= len(rows[0])

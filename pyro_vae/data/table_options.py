@@ -1,4 +1,4 @@
-"""How a file becomes a table: separator, encoding, header, missing marks, and which columns are what."""
+"""Options for reading a table: separator, encoding, header, missing marks, and roles of columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a file becomes a table; "auto" is determined from the file.
+    """Options for reading a table; "auto" is determined from the file.
 
     Attributes:
         separator: "auto", a name of `SEPARATORS`, or the character itself.
@@ -51,7 +51,7 @@ class TableOptions:
 
     @property
     def mark(self) -> str | None:
-        """The separating character; None where it is to be determined."""
+        """The separating character; None if it is to be determined."""
         return None if self.separator == "auto" else SEPARATORS.get(self.separator, self.separator)
 
     def kind_of_columns(self) -> dict[str, str]:
@@ -71,7 +71,7 @@ class TableOptions:
         return given
 
     def check_names(self, names: Sequence[str], table: str) -> None:
-        """Raise where an option names a column that the table does not have."""
+        """Raise `InputError` if an option names a column that the table does not have."""
         wanted = [*self.drop, *filter(None, (self.label_column, self.id_column)), *self.kind_of_columns()]
         unknown = [name for name in wanted if name not in names]
         shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")

@@ -1,4 +1,4 @@
-"""Text tables as cells that can be replaced one by one, with every other byte left as it is."""
+"""Text tables with cells that can be replaced one by one; all other bytes are unchanged."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TextCells:
         return [self.get(row, number) for row in range(len(self))]
 
     def write(self, path: Path) -> None:
-        """Write the table, every byte that was not put as it was."""
+        """Write the table; all bytes outside replaced cells are unchanged."""
         with write_atomically(path) as place:
             text = "".join("".join(parts) for parts in self.parts)
             raw = text.encode("utf-8", "surrogateescape")

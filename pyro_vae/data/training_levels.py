@@ -23,7 +23,7 @@ def in_training_levels(found: Found, train: NDArray[np.int64]) -> tuple[Found, s
         train: Row numbers of the training rows.
 
     Returns:
-        The column; and a sentence that names the other levels and counts their rows, "" where there are none.
+        The column; and a sentence that names the other levels and counts their rows, "" if there are none.
     """
     column = found.column
     if column is None or not column.levels:

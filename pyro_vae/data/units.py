@@ -1,4 +1,4 @@
-"""What log p(x) is the logarithm of: a density, or a probability; and bits per dimension, where x is integers."""
+"""Kinds of likelihoods (densities or probabilities), and bits per dimension of integers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIKELIHOOD_KINDS: tuple[LikelihoodKind, ...] = get_args(LikelihoodKind)
 
 
 def bits_per_dim(log_prob: float, data_dim: int, preprocessing: Preprocessing) -> float | None:
-    """Return the bits per dimension of integers, or a bound on them; None where x is not made of integers.
+    """Return the bits per dimension of integers, or a bound on them; None if x is not made of integers.
 
     `-(log_prob / data_dim + log_width) / log 2`. A density of dequantized integers bounds their probability,
     `log P(k) >= E_u log p(x) + data_dim log_width` (Theis, van den Oord & Bethge 2016, section 3.1); where p is the

@@ -43,7 +43,7 @@ class ValueCells(ABC):
         return len(self._columns[0])
 
     def get(self, row: int, column: int) -> str:
-        """Return the text of a cell, "" where it is empty."""
+        """Return the text of a cell, "" if it is empty."""
         value = self._columns[column][row]
         return written(value) if _is_value(value) else ""
 
@@ -59,7 +59,7 @@ class ValueCells(ABC):
         return [self.get(row, number) for row in range(len(self))]
 
     def write(self, path: Path) -> None:
-        """Write the table, every cell that was not put as it was."""
+        """Write the table; all other cells are unchanged."""
         with write_atomically(path) as place:
             self._save(place)
 
@@ -68,7 +68,7 @@ class ValueCells(ABC):
 
 
 class ParquetCells(ValueCells):
-    """A Parquet table; its schema and metadata stay as they are."""
+    """A Parquet table; its schema and metadata are unchanged."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as parquet

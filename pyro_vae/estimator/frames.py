@@ -35,7 +35,7 @@ def is_frame_of_kinds(X: Any, kinds: Any) -> bool:
 
 
 def check_names(frame: pd.DataFrame) -> None:
-    """Raise where names of columns are not different texts, by which columns are found again."""
+    """Raise `InputError` if names of columns are not different texts, by which columns are found again."""
     names = list(frame.columns)
     check(
         all(isinstance(name, str) for name in names) and len(set(names)) == len(names),
@@ -97,7 +97,7 @@ class FrameColumns:
 
     @staticmethod
     def check_is_frame(X: Any) -> None:
-        """Raise where X is no DataFrame, or has no rows."""
+        """Raise `InputError` if X is no DataFrame, or has no rows."""
         check(
             hasattr(X, "columns"),
             f"Expected X as a DataFrame, as in fit; got {type(X).__name__}. Give the same columns.",

@@ -25,7 +25,7 @@ OBJECTIVES = ("elbo", "analytic-elbo", "stl", "iwae", "dreg")
 
 
 def check_parameters(estimator: Any) -> None:
-    """Raise `InputError` where a parameter of the estimator `VAE` is out of range or does not go with another."""
+    """Raise `InputError` if a parameter of the estimator `VAE` is out of range or does not go with another."""
     for name in ("n_components", "epochs", "patience"):
         if getattr(estimator, name) is not None:
             check_integer(getattr(estimator, name), name)
@@ -68,7 +68,7 @@ def check_parameters(estimator: Any) -> None:
 
 
 def check_values(likelihood: str, rows: Array) -> None:
-    """Raise `InputError` where rows of shape (N, D) hold values that a likelihood gives no probability."""
+    """Raise `InputError` if rows of shape (N, D) hold values that a likelihood gives no probability."""
     outside = outside_support(likelihood, rows)
     expected = "zeros and ones" if MADE[likelihood].kind == "binary" else "values from 0 to 1"
     check(

@@ -40,7 +40,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Training:
-    """What `VAE` trains and how; names as in the settings of the scripts, None where the data decides."""
+    """What `VAE` trains and how; names as in the settings of the scripts, None if the data decides."""
 
     latent_dim: int
     likelihood: str

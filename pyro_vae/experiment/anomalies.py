@@ -109,7 +109,7 @@ class Anomalies:
 
     @cached_property
     def typicality(self) -> Tensor | None:
-        """Distance of log p(x) from that of validation rows, nats, shape (N,); None where these cannot be read."""
+        """Distance of log p(x) from that of validation rows, nats, shape (N,); None if these cannot be read."""
         if self._validation is None:
             return None
         run, settings = self.scoring.run, self.scoring.settings

@@ -73,7 +73,7 @@ class Errors:
 
 
 def trained_error(config: Config) -> Reconstruction | None:
-    """Return the objective of an autoencoder; None where the guide has a density."""
+    """Return the objective of an autoencoder; None if the guide has a density."""
     guide = config.model.part("guide")
     made = objective(config.training, guide) if guide.is_point else None
     assert made is None or isinstance(made, Reconstruction)

@@ -27,7 +27,7 @@ class Closing:
 
     Args:
         title: Data, preprocessing, model and unit.
-        cells: A table of the splits as text, its header first; empty where nothing was evaluated.
+        cells: A table of the splits as text, its header first; empty if nothing was evaluated.
         lines: Sentences that follow it.
     """
 
@@ -127,7 +127,7 @@ def _compiling(result: FitResult) -> str:
 
 
 def _metrics_line(result: FitResult) -> str:
-    """Return the metrics of the kept weights; empty where none were measured."""
+    """Return the metrics of the kept weights; empty if none were measured."""
     told = ", ".join(
         f"{name} {value:.6g}"
         + (f" ± {result.metrics[f'{name}_se']:.2g}" if f"{name}_se" in result.metrics else "")

@@ -30,7 +30,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
 
 
 def _check_resumed(saved: Config, given: Config) -> None:
-    """Raise where a setting differs from the saved one that may not."""
+    """Raise `InputError` if a setting differs from the saved one that may not."""
     told = [
         text for declared, text in changed_settings(absolute(saved), absolute(given)) if not declared.resume
     ]

@@ -85,7 +85,7 @@ class CompletedTable:
     Args:
         path: The table: text, Parquet or Excel.
         names: Names of the D columns of x.
-        levels: Of each column of x, in order; empty where it has none.
+        levels: Of each column of x, in order; empty if it has none.
         missing: Which entries were, shape (N, D).
         imputation: Of the same rows.
         marks: What else marks a missing value; numbers are compared as numbers.

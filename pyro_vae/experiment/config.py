@@ -118,7 +118,7 @@ def read_value(value: Any, hint: Any, name: str) -> Any:
     Args:
         value: Plain.
         hint: A type, a `Literal`, a union, or a tuple of any length.
-        name: What messages call it.
+        name: Name in messages.
 
     Raises:
         InputError: If the value is of another type.

@@ -54,7 +54,7 @@ class Extent:
 
     Args:
         kind: "full", "quick" or "none".
-        reason: Why, where it was chosen: a clause after "because"; empty where it was asked for.
+        reason: Why, where it was chosen: a clause after "because"; empty if it was asked for.
     """
 
     kind: str
@@ -116,14 +116,14 @@ class Evaluation:
     Args:
         extent: How much was evaluated.
         estimates: The ELBO of the rows of each split, by its name.
-        scores: log p(x) of `dataset.test.evenly_spaced(extent.scored_rows)` by importance sampling; None where it is
+        scores: log p(x) of `dataset.test.evenly_spaced(extent.scored_rows)` by importance sampling; None if it is
             not estimated.
         baselines: What linear models come to on the same rows, or why there are none.
-        samples: How far samples are from training rows; None where it is not measured.
-        denoising: How near denoised test rows come to the clean ones; None where the guide saw clean rows.
+        samples: How far samples are from training rows; None if it is not measured.
+        denoising: How near denoised test rows come to the clean ones; None if the guide saw clean rows.
         errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
-        accuracy: Of the classes of the rows of each split, by its name; empty where the guide has no classifier.
-        layers: What each of several latent layers does; None where there is one.
+        accuracy: Of the classes of the rows of each split, by its name; empty if the guide has no classifier.
+        layers: What each of several latent layers does; None if there is one.
         divergence: KL(q(z | x) || p(z)) of test rows in three parts, where their weights were trained on; else None.
         notes: Sentences on what could not be evaluated.
     """
@@ -253,7 +253,7 @@ def _samples(
     quality: SampleQuality | None,
     notes: list[str],
 ) -> SampleScores | None:
-    """Return how far samples are from training rows, None where it is not measured; a failure becomes a note."""
+    """Return how far samples are from training rows, None if it is not measured; a failure becomes a note."""
     if quality is None or extent.kind != "full" or processes.rank > 0:
         return None
     try:
@@ -279,7 +279,7 @@ def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes:
 
 
 def _not_finite(name: str, values: Tensor) -> str:
-    """Return a sentence on rows without a finite value, and the mean of the others; empty where there are none."""
+    """Return a sentence on rows without a finite value, and the mean of the others; empty if there are none."""
     finite = values.isfinite()
     if finite.all():
         return ""

@@ -12,7 +12,7 @@ __all__ = ["check_logs", "logs"]
 
 
 def check_logs(names: Sequence[str]) -> None:
-    """Raise where a log cannot be written.
+    """Raise `InputError` if a log cannot be written.
 
     Args:
         names: "csv", "tensorboard" or both.

@@ -54,7 +54,7 @@ class Prepared:
 
     @cached_property
     def quality(self) -> SampleQuality | None:
-        """The metric of samples; None where the configuration names none."""
+        """The metric of samples; None if the configuration names none."""
         return sample_quality(self.config, self.dataset)
 
     @property

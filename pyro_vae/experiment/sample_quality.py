@@ -23,7 +23,7 @@ FIGURE = "sample_quality.png"
 
 
 def sample_quality(config: Config, dataset: DataSet) -> SampleQuality | None:
-    """Return the metric of samples that a configuration names; None where it names none.
+    """Return the metric of samples that a configuration names; None if it names none.
 
     Args:
         config: With `training.metrics` and `run.sample_from`.

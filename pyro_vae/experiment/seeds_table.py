@@ -18,7 +18,7 @@ Summaries = Mapping[int, Mapping[str, Any]]
 
 
 def numbers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of one run that are compared over seeds; None where a run has none."""
+    """Return the numbers of one run that are compared over seeds; None if a run has none."""
     return {
         "elbo": (summary["elbo"] or {}).get("mean"),
         "log_likelihood": (summary["log_likelihood"] or {}).get("mean"),
@@ -51,7 +51,7 @@ class _Column(NamedTuple):
     Args:
         name: Its name in files.
         title: Its name in the table.
-        values: In the order of the runs; None where a run has none.
+        values: In the order of the runs; None if a run has none.
         in_nats: Whether it is in nats per example, and no metric.
     """
 

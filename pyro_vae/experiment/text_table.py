@@ -52,7 +52,7 @@ def bits_per_dim(elbo: float, data_dim: int, levels: int) -> float:
 
 
 def bits_cells(log_prob: float, dataset: DataSet) -> list[str]:
-    """Return nats per example in bits per dimension, as tables show them; empty where x is not made of integers."""
+    """Return nats per example in bits per dimension, as tables show them; empty if x is not made of integers."""
     bits = units.bits_per_dim(log_prob, dataset.data_dim, dataset.preprocessing)
     return [] if bits is None else [f"{bits:.3f}"]
 

@@ -52,7 +52,7 @@ def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, 
 
 
 def no_density(dataset: DataSet) -> str:
-    """Return why no density of x can stand beside a data set's log p(x); empty where it can.
+    """Return why no density of x can stand beside a data set's log p(x); empty if it can.
 
     Entries of real and positive columns have a density, missing ones are marginalised exactly; levels and counts have
     probabilities, and log p(x) of a row that has both is in no unit that a density shares.

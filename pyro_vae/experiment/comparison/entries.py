@@ -94,7 +94,7 @@ def fit_baseline(
 
 
 def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()) -> Entry:
-    """Train the VAE that a configuration names, dequantized anew each epoch, and measure its ELBO.
+    """Train the VAE that a configuration names, dequantized again in every epoch, and measure its ELBO.
 
     Args:
         config: As `svi_train.py` takes it; what it leaves open is chosen from the data.

@@ -84,7 +84,7 @@ class Claim:
         upper: What is the larger one.
         lower: What is the smaller one.
         difference: The first less the second, on test rows.
-        train: The same on training rows; None where it was not measured.
+        train: The same on training rows; None if it was not measured.
     """
 
     upper: str
