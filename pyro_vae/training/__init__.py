@@ -1,4 +1,4 @@
-"""Stochastic variational inference over batches. The loop knows no particular model or objective."""
+"""Stochastic variational inference over batches. The loop is independent of models and objectives."""
 
 from pyro_vae.training.accuracy import Accuracy
 from pyro_vae.training.averaged_gradients import AveragedGradients

@@ -1,4 +1,4 @@
-"""A metric: how many rows a guide with a classifier gives their class."""
+"""A metric: classification accuracy of a guide with a classifier."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Accuracy"]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Share of rows whose most probable class under q(y | x) is their label, with its standard error over rows.
+    """Fraction of rows whose most probable class under q(y | x) is their label, with its standard error over rows.
 
-    The label of a row is not shown to the guide.
+    The guide does not get the labels.
 
     Args:
-        data: A `Split` with labels, under its fixed draw, as a rule the validation rows; or rows and labels, (N, D) and
+        data: A `Split` with labels, usually the validation rows under their fixed draw; or rows (N, D) and labels,
             int64 (N,).
 
     Raises:
@@ -42,7 +42,7 @@ class Accuracy:
 
         Args:
             model: Not used.
-            guide: With `classify(x)`, as `SemiSupervisedGuide`.
+            guide: A guide with `classify(x)`, such as `SemiSupervisedGuide`.
 
         Raises:
             InputError: If the guide has no classifier.
@@ -51,7 +51,7 @@ class Accuracy:
         return {"accuracy": mean, "accuracy_se": se}
 
     def correct(self, guide: Any) -> Tensor:
-        """Return which rows get their class, float64 (N,) of zeros and ones."""
+        """Return whether each row gets its class, float64 (N,) of zeros and ones."""
         check(
             hasattr(guide, "classify"),
             f"Expected a guide with a classifier for the accuracy; {type(guide).__name__} has none. Train with labels "

@@ -15,21 +15,21 @@ __all__ = ["AveragedGradients"]
 
 
 class AveragedGradients:
-    """Loss and gradients of a batch that several processes share, by one sum over the network.
+    """Loss and gradients of a batch that several processes share, by one all-reduce.
 
-    Each process gives the gradient of its own rows times their share of all, flattened into one vector with what else
-    all have to know; the sum is the gradient of the whole batch's mean loss. (An objective that is no mean over rows,
-    as one with free bits, is that of the shares.) Memory is passed over as seldom as can be: that, and the network, is
-    what a step on a share costs besides its products.
+    Each process contributes the gradient of its rows times their fraction of the batch, flattened into one vector with
+    all other shared numbers; the sum is the gradient of the mean loss of the batch. An objective that is not a mean
+    over rows, such as one with free bits, is evaluated per process. Passes over memory are minimized, since they and
+    the communication are the overhead of a step.
 
     Args:
-        own: Gives loss and gradients of this process's rows.
-        processes: Those that share the batch.
-        num_rows: Gives the number of the batch's rows in all processes.
+        own: Loss and gradients of this process's rows.
+        processes: The processes that share the batch.
+        num_rows: Function that returns the number of rows of the batch in all processes.
 
     Attributes:
-        wants_to_stop: Set where this process wants training to end.
-        stopping: 1 or more where any process wanted so in the last call, else 0; scalar.
+        wants_to_stop: Whether this process requests the end of training.
+        stopping: Number of processes that requested the end in the last call, scalar.
     """
 
     def __init__(self, own: Gradients, processes: Processes, num_rows: Callable[[], int]) -> None:
@@ -42,22 +42,22 @@ class AveragedGradients:
 
     @property
     def note(self) -> str:
-        """As for `Gradients`, of this process."""
+        """As for `Gradients`, for this process."""
         return self.own.note
 
     @property
     def seconds(self) -> float:
-        """As for `Gradients`, of this process."""
+        """As for `Gradients`, for this process."""
         return self.own.seconds
 
     def __call__(self, *data: Tensor, progress: Tensor, unchanged: bool = False) -> Evaluation:
         """Return the parts of this process's rows, and loss, sums, norm and gradients of all rows.
 
-        The gradients lie in memory that the next call writes anew: fresh pages for megabytes take as long as a sum.
+        The next call overwrites the memory of the gradients: allocating new pages would take as long as the sum.
 
         Args:
-            data: This process's share of the batch.
-            progress: Share of training that is done, a scalar in [0, 1].
+            data: This process's part of the batch.
+            progress: Fraction of training done, a scalar in [0, 1].
             unchanged: As for `Gradients`.
         """
         own = self.own(*data, progress=progress, unchanged=unchanged)

@@ -1,4 +1,4 @@
-"""The epoch whose weights are kept, and when training ends for want of a better one."""
+"""Selection of the epoch whose weights are kept, and early stopping."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from pyro_vae.objectives import Objective
 __all__ = ["KEEP", "BestEpoch", "kept_by"]
 
 KEEP = ("auto", "best-elbo", "best-loss", "last")
-"""Rules for which epoch's weights are kept."""
+"""Rules for the choice of the kept epoch."""
 
 
 def kept_by(keep: str, objective: Objective, validated: bool) -> str:
-    """Return the rule that `keep` stands for: "best-elbo", "best-loss" or "last".
+    """Return the rule of `keep`: "best-elbo", "best-loss" or "last".
 
-    "auto" is the largest validation ELBO where minus the loss is the ELBO, the smallest validation loss where it is
-    something else, and the last epoch without validation rows.
+    "auto" is "best-elbo" if minus the loss is the ELBO, else "best-loss"; without validation rows it is "last".
 
     Args:
         keep: One of `KEEP`.
-        objective: What is trained.
+        objective: The training objective.
         validated: Whether there are validation rows.
 
     Raises:
@@ -48,19 +47,19 @@ def kept_by(keep: str, objective: Objective, validated: bool) -> str:
 
 
 class BestEpoch:
-    """The weights to keep of the epochs so far, and whether patience is used up.
+    """The best weights so far, and early stopping.
 
     Args:
         keep: One of `KEEP`; see `kept_by`.
-        objective: What is trained.
+        objective: The training objective.
         validated: Whether there are validation rows.
-        patience: Epochs without a better value after which training ends, or None.
+        patience: Number of epochs without improvement after which training ends, or None.
 
     Attributes:
         kept_by: "best-elbo", "best-loss" or "last".
         criterion: The validation number by which epochs are compared, "elbo" (larger is better) or "loss" (smaller).
-            With "last" it decides about patience alone.
-        epoch: The epoch, counted from 1, whose weights are kept; 0 before the first one.
+            With "last" it is only used for patience.
+        epoch: The kept epoch, counted from 1; 0 before the first one.
         weights: Those weights by name.
     """
 
@@ -75,11 +74,11 @@ class BestEpoch:
         self._improved = 0
 
     def update(self, epoch: int, terms: dict[str, float], weights: Callable[[], dict[str, Tensor]]) -> None:
-        """Take in a finished epoch.
+        """Update with a finished epoch.
 
         Args:
             epoch: Its number, counted from 1.
-            terms: "elbo" or "loss", whichever is the criterion, nats per example.
+            terms: Contains the criterion, "elbo" or "loss", nats per example.
             weights: Returns a copy of the weights that `terms` was measured with.
 
         Raises:
@@ -100,11 +99,11 @@ class BestEpoch:
             self.epoch, self.weights = epoch, weights()
 
     def is_exhausted(self, epoch: int) -> bool:
-        """Return whether patience is used up after so many epochs."""
+        """Return whether patience is exhausted after `epoch` epochs."""
         return epoch - self._improved >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on."""
+        """Return the state for resuming."""
         return {
             "epoch": self.epoch,
             "weights": self.weights,
@@ -113,7 +112,7 @@ class BestEpoch:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to where `state_dict` was taken; version 0.1.0 kept the best ELBO and wrote no more than that."""
+        """Restore a state of `state_dict`; states of version 0.1.0 contain the best ELBO only."""
         self.epoch, self.weights = state["epoch"], state["weights"]
         self._value = state["value"] if "value" in state else state["elbo"]
         self._improved = state.get("improved", self.epoch)

@@ -1,4 +1,4 @@
-"""What is called as training goes."""
+"""Callbacks of training."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Batches(Protocol):
 
     @property
     def num_examples(self) -> int:
-        """How many rows."""
+        """Number of rows."""
 
 
 class TrainerState(Protocol):
-    """What a callback sees of the trainer, which is its argument.
+    """The interface of the trainer for callbacks.
 
     Attributes:
         train: The training rows.
-        epochs: Passes over them.
+        epochs: Number of passes over them.
         epoch: The running epoch, counted from 0.
-        step: Steps of it that are done.
-        rows_done: Rows of it that are done.
+        step: Finished steps of the running epoch.
+        rows_done: Finished rows of the running epoch.
         seconds: Time spent training.
-        history: A dict an epoch, as in `FitResult`.
-        stopped: Why training ends, empty while it goes on.
-        best: The weights to keep.
+        history: One dict per epoch, as in `FitResult`.
+        stopped: Reason for the end of training, empty before.
+        best: The best weights so far.
         average: The running mean of the weights.
     """
 
@@ -62,15 +62,15 @@ class TrainerState(Protocol):
         """Return model and guide."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on."""
+        """Return the full state for resuming."""
 
 
 class Callback:
-    """Called by the trainer; a subclass overrides what it needs, and may call `trainer.stop(reason)`.
+    """Base class of callbacks. Subclasses override methods, and may call `trainer.stop(reason)`.
 
     Attributes:
-        touches_programs: Whether it may change model or guide. Where no callback does, a compiled run looks at the
-            start of each epoch whether they have changed, instead of in each step.
+        touches_programs: Whether it may change model or guide. If no callback does, a compiled run checks for changes
+            once per epoch instead of in each step.
     """
 
     touches_programs = True
@@ -82,21 +82,21 @@ class Callback:
         """Called after each step."""
 
     def on_epoch(self, trainer: TrainerState) -> None:
-        """Called after each epoch, when its line stands in `trainer.history`.
+        """Called after each epoch, when its record is in `trainer.history`.
 
-        The programs have the weights that were validated: where weights are averaged, the mean. Training goes on from
-        its own weights, so that a change made here to averaged weights reaches the mean alone.
+        The programs have the validated weights; with weight averaging these are the mean, and a change made here
+        affects the mean only, not the training weights.
         """
 
     def on_end(self, trainer: TrainerState) -> None:
-        """Called once at the end, also when training was stopped or failed; the programs have the weights they keep."""
+        """Called once at the end, also if training was stopped or failed; the programs have the kept weights."""
 
 
 class ProgressBar(Callback):
-    """A bar on stderr, in rows: ELBO and KL of the running epoch, and rows per second.
+    """A progress bar on stderr, in rows: ELBO and KL of the running epoch, and rows per second.
 
     Args:
-        interval: Seconds between two readings of the running sums (on a GPU each waits for the device).
+        interval: Seconds between two readings of the running sums (on a GPU each reading synchronizes).
     """
 
     touches_programs = False
@@ -106,12 +106,12 @@ class ProgressBar(Callback):
         self._read_at = 0.0
 
     def on_start(self, trainer: TrainerState) -> None:
-        """Open the bar, at the rows that a resumed run has done."""
+        """Open the bar at the finished rows of a resumed run."""
         total = trainer.epochs * trainer.train.num_examples
         self.bar = progress_bar(total, "rows", "training", initial=self._rows(trainer))
 
     def on_step(self, trainer: TrainerState) -> None:
-        """Move on, and read the running sums now and then."""
+        """Advance the bar, and update the running means."""
         self.bar.update(self._rows(trainer) - self.bar.n)
         now = time.monotonic()
         if now - self._read_at >= self.interval:

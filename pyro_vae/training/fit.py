@@ -53,51 +53,49 @@ def fit(
 ) -> FitResult:
     """Train a model and a guide by stochastic variational inference (Kingma & Welling 2014, algorithm 1).
 
-    Both end with the weights of the best epoch (see `keep`), in evaluation mode, modules on the device that they came
-    from; also where a callback or Ctrl-C ends training early, save that a run without one finished epoch ends with the
-    weights of its last step. The random state stays as it was, and so does Pyro's parameter store, save for what plain
-    functions ask of it by `pyro.param`.
+    Afterwards both have the weights of the best epoch (see `keep`), are in evaluation mode and on their original
+    device. This also holds if a callback or Ctrl-C ends training; without a finished epoch they have the weights of
+    the last step. The global random state is restored. Pyro's parameter store is unchanged, except for `pyro.param`
+    statements of plain functions.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
         train: Rows at once (array, tensor, list, DataFrame, or a tuple of rows and context), a `Split`, a map-style
             `Dataset`, a `DataLoader`, or a list of batches that are tuples. Images are flattened, channels first.
-            Programs of one input that are given (x, y) run without y.
-        validation: Likewise, or None.
-        objective: What is maximised; `ELBO()` by default.
-        epochs: Passes over the training rows.
-        batch_size: Rows a step, of all processes together (a `DataLoader` brings its own).
+            Programs of one input ignore y in (x, y).
+        validation: Rows in the same containers, or None.
+        objective: The objective; `ELBO()` by default.
+        epochs: Number of passes over the training rows.
+        batch_size: Rows per step, of all processes together; ignored for a `DataLoader`.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
         schedule: The learning rate over time; half a cosine down to 0 by default.
         average: Validate and keep the mean of the weights over the last `average` of the steps so far, such as 0.05;
-            0 for none. Takes most of the noise out that steps at a high rate leave in the weights.
-        clip_norm: Largest Euclidean norm of the whole gradient; None leaves it as it is.
-        patience: Epochs without a better one after which training ends; None for no early stopping.
+            0 for none. Reduces the noise of the weights at a high learning rate.
+        clip_norm: Maximum Euclidean norm of the whole gradient; None for no clipping.
+        patience: Number of epochs without improvement after which training ends; None for no early stopping.
         keep: Which epoch's weights are kept: "best-elbo" by the largest validation ELBO, "best-loss" by the smallest
-            validation loss, "last". "auto" is "best-elbo" where the loss is minus the ELBO, "best-loss" where it is
-            something else (`beta`, `free_bits`, several samples), "last" without validation rows. `patience` goes by
-            the same number.
-        metrics: What else is measured after each epoch, by name: functions (model, guide) -> number of the weights that
-            are validated, such as `{"error": ReconstructionError(x)}`. They run in evaluation mode, without gradients
-            and under a random state of their own, and change nothing in training. Kept in
-            `FitResult.history[i]["metrics"]`, NaN where a value is not finite. A function may also return numbers by
-            name, as `SampleQuality` does.
-        metrics_every: Metrics are measured after every so many epochs, and at the end on the kept weights.
+            validation loss, "last". "auto" is "best-elbo" if the loss is minus the ELBO, else "best-loss" (`beta`,
+            `free_bits`, several samples); "last" without validation rows. `patience` uses the same criterion.
+        metrics: Metrics of the validated weights after each epoch, by name: functions (model, guide) -> number, such
+            as `{"error": ReconstructionError(x)}`. They run in evaluation mode, without gradients and with a separate
+            random state, so training does not depend on them. Stored in `FitResult.history[i]["metrics"]`, NaN for
+            non-finite values. A function may also return numbers by name, as `SampleQuality` does.
+        metrics_every: Number of epochs between measurements; also measured at the end on the kept weights.
         callbacks: Called after steps and epochs; see `Callback`.
-        device: Where to train: "auto" (CUDA where there is one), "cpu" or "cuda".
+        device: "auto" (CUDA if available), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
-            and makes each step several times as fast; "auto" does so where the run is long enough to repay it.
-        seed: Of the order of rows and of all noise; drawn from torch's random state where None.
-        processes: Those that train together, from `started_processes()` in a script that torchrun starts; each has to
-            call with the same data and settings. Weights and seed are the first one's.
+            and makes steps several times as fast; "auto" compiles if the run is long enough.
+        seed: Seed of the order of rows and of all noise; drawn from torch's random state if None.
+        processes: The processes that train together, from `started_processes()` in a script started by torchrun. All
+            must pass the same data and settings. Weights and seed are those of the first.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        The history and why training ended; see `FitResult`.
+        The history and the reason for the end of training; see `FitResult`.
 
     Raises:
-        InputError: If an argument or the data is not usable, or a metric raises an error or returns no number.
+        InputError: If an argument or the data is invalid, or a metric fails or does not return a number.
         NonFiniteLossError: If the loss or a gradient is not finite; the weights are those of the step before.
 
     Example:
@@ -158,7 +156,7 @@ def make_trainer(
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Trainer:
-    """Return the trainer that `fit` runs, for whoever wants to save and restore its state."""
+    """Return the trainer that `fit` runs, to save and restore its state."""
     check(
         validation is not None or settings.get("patience") is None,
         "Expected validation data, which patience needs to know when to stop; got none. Leave out patience.",
@@ -189,7 +187,7 @@ def make_trainer(
 
 
 def _check_trainable(loss: nn.Module) -> None:
-    """Raise where parameters cannot have gradients because of where they were made."""
+    """Raise if parameters were created in inference mode and cannot have gradients."""
     made_inside = [name for name, parameter in loss.named_parameters() if parameter.is_inference()]
     check(
         not made_inside,
@@ -199,10 +197,10 @@ def _check_trainable(loss: nn.Module) -> None:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Return the torch device for "auto" (CUDA where there is one), "cpu" or "cuda".
+    """Return the torch device for "auto" (CUDA if available), "cpu" or "cuda".
 
     Raises:
-        InputError: If CUDA is asked for and missing, or the name is unknown.
+        InputError: If CUDA is requested but not available, or the name is unknown.
     """
     check_choice(device.partition(":")[0], ("auto", "cpu", "cuda"), "device")
     available = torch.cuda.is_available()

@@ -19,7 +19,7 @@ def epoch_numbers(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of one epoch by flat names, such as "validation/elbo"; terms of the bound in nats per example.
 
     Args:
-        line: Of `FitResult.history`.
+        line: A record of `FitResult.history`.
     """
     numbers: dict[str, float] = {}
     for name, value in line.items():
@@ -31,13 +31,13 @@ def epoch_numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 class EpochLog(Callback):
-    """Passes the numbers of each epoch to a function: the way to any other logger.
+    """Pass the numbers of each epoch to a function, for any other logger.
 
         fit(..., callbacks=[EpochLog(lambda epoch, numbers: wandb.log(numbers, step=epoch))])
 
     Args:
-        log: Takes the epoch, counted from 1, and its numbers, see `epoch_numbers`. In a resumed run it is called for
-            the epochs that follow the checkpoint.
+        log: Function of the epoch, counted from 1, and its numbers (see `epoch_numbers`). In a resumed run it is called
+            for epochs after the checkpoint.
     """
 
     touches_programs = False
@@ -52,12 +52,12 @@ class EpochLog(Callback):
 
 
 class CSVLog(Callback):
-    """Writes a CSV file, a line an epoch, each as its epoch ends; a cell is empty where a number was not measured.
+    """Write a CSV file with one line per epoch; cells of numbers that were not measured are empty.
 
-    A resumed run keeps the lines of the epochs that its checkpoint has seen.
+    A resumed run keeps the lines of epochs up to its checkpoint.
 
     Args:
-        path: The file; one that is there is replaced.
+        path: The file; an existing file is replaced.
 
     Raises:
         StorageError: If it cannot be written.
@@ -70,11 +70,11 @@ class CSVLog(Callback):
         self._columns: list[str] = []
 
     def on_start(self, trainer: TrainerState) -> None:
-        """Write the epochs that are done."""
+        """Write the finished epochs."""
         self._rewrite(trainer.history)
 
     def on_epoch(self, trainer: TrainerState) -> None:
-        """Add the epoch's line; write the file anew where a number comes for the first time."""
+        """Append the epoch's line; rewrite the file if it has a new number."""
         row = _row(trainer.history[-1])
         if not set(row) <= set(self._columns):
             self._rewrite(trainer.history)
@@ -108,12 +108,12 @@ def _text(columns: list[str], rows: list[dict[str, Any]]) -> str:
 
 
 class TensorBoardLog(Callback):
-    """Writes scalars for TensorBoard, a point an epoch, each flushed to disk as its epoch ends.
+    """Write scalars for TensorBoard, one point per epoch, flushed after each epoch.
 
-    A resumed run adds a file of events, which hides the points of epochs that its checkpoint has not seen.
+    A resumed run adds an event file, which hides points of epochs after its checkpoint.
 
     Args:
-        folder: Where to; see it with `tensorboard --logdir FOLDER`.
+        folder: Output folder, for `tensorboard --logdir FOLDER`.
 
     Raises:
         MissingPackageError: If tensorboard is missing.
@@ -126,7 +126,7 @@ class TensorBoardLog(Callback):
         self._make_writer = summary_writer()
 
     def on_start(self, trainer: TrainerState) -> None:
-        """Open a file of events; without an older one the epochs that are done are written to it."""
+        """Open an event file; if there is no older one, write the finished epochs to it."""
         begun = any(self.folder.glob("events.out.tfevents.*"))
         purged = len(trainer.history) + 1 if begun else None
         self._writer = self._make_writer(log_dir=str(self.folder), purge_step=purged)

@@ -22,19 +22,19 @@ weights."""
 
 
 class Measurement:
-    """Evaluates metrics on the present weights of two programs.
+    """Evaluate metrics on the current weights of two programs.
 
-    Gradients are off, and the random state (Python's, NumPy's, torch's) is the same in every epoch and put back: two
-    epochs differ by their weights alone, and training does not depend on which metrics are measured.
+    Gradients are off. The random state (Python's, NumPy's, torch's) is the same in every epoch and restored afterwards,
+    so that epochs differ only by their weights, and training does not depend on the metrics.
 
     Args:
-        metrics: Function (model, guide) -> number, by name; or -> numbers by name, which count by their own names.
-        seed: Of the random state that every metric starts from.
-        processes: Those that train together. Each evaluates every metric; the number of the first one counts.
-        every: Metrics are measured in every so many epochs.
+        metrics: Functions (model, guide) -> number, or -> numbers by name, by name.
+        seed: Seed of the random state at the start of every metric.
+        processes: The processes that train together. All evaluate the metrics; the first one's numbers are used.
+        every: Number of epochs between measurements.
 
     Raises:
-        InputError: If a name is no text or a metric cannot be called.
+        InputError: If a name is not text or a metric is not callable.
     """
 
     def __init__(
@@ -65,11 +65,10 @@ class Measurement:
         return bool(self.metrics)
 
     def __call__(self, model: Any, guide: Any) -> dict[str, float]:
-        """Return the value of each metric by name, NaN or infinite where it is not finite.
+        """Return the value of each metric by name; values may be NaN or infinite.
 
         Raises:
-            InputError: If a metric raises an error or returns no number, or two values have one name; the message
-                names it.
+            InputError: If a metric fails or does not return a number, or two values have the same name.
         """
         found: dict[str, float] = {}
         with evaluation_mode(model, guide), torch.no_grad():
@@ -118,7 +117,7 @@ def _as_number(value: Any, name: str) -> float:
 
 
 def not_finite_note(history: list[dict[str, Any]]) -> str:
-    """Return a sentence on metrics that were not finite, with their epochs; empty where all were."""
+    """Return a message about non-finite metrics with their epochs, or an empty string."""
     lost: dict[str, list[int]] = {}
     measured = Counter(name for line in history for name in line.get("metrics", {}))
     for line in history:

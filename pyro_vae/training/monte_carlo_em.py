@@ -1,4 +1,4 @@
-"""Monte Carlo EM: a model trained without a guide, with Hamiltonian Monte Carlo in its place."""
+"""Monte Carlo EM: training without a guide, by Hamiltonian Monte Carlo."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ __all__ = ["MonteCarloEM", "MonteCarloEMResult"]
 
 @dataclass(frozen=True, eq=False)
 class MonteCarloEMResult(FitResult):
-    """What `MonteCarloEM.fit` returns: a `FitResult` that also holds the chains.
+    """The result of `MonteCarloEM.fit`: a `FitResult` with the chains.
 
     In `history` the terms of "train" (and "validation") are means over the rows, at the draws of the epoch:
     "reconstruction", log p(x | z), and "log_prior", log p(z), both in nats per example, and "accept_rate".
-    There is no "elbo": nothing here bounds log p(x).
+    There is no "elbo", since no bound on log p(x) is computed.
 
     Args:
         z: One draw of p(z | x) for each training row, in the order of the rows, shape (N, latent_dim).
-        step_size: The step size that the chain of each row has come to, shape (N, latent_dim).
+        step_size: Final step size of the chain of each row, shape (N, latent_dim).
     """
 
     z: Tensor = field(repr=False)
@@ -52,10 +52,9 @@ class MonteCarloEM:
         E-step: z_n moves by Hamiltonian Monte Carlo on p(z | x_n), each row n by itself;
         M-step: the parameters take a step of the optimizer along the gradient of mean_n log p(x_n, z_n).
 
-    The gradient of log p(x) is that of log p(x, z) in expectation over p(z | x), so no guide, and no gap of
-    its making, stands between the M-step and the likelihood. The chain of a row goes on from epoch to epoch; as
-    the learning rate falls to 0 the parameters come to rest, and the chains at their posterior: a stochastic
-    approximation with Markov chain noise (Gu & Kong 1998).
+    The gradient of log p(x) is that of log p(x, z) in expectation over p(z | x), so the M-step has
+    no bias from a guide. The chain of a row continues over epochs. As the learning rate decreases to 0 the parameters
+    converge and the chains reach their posterior: a stochastic approximation with Markov chain noise (Gu & Kong 1998).
 
     All chains start at draws of the prior and find their step sizes in the first epoch, by `HMC.adapt`. The
     posterior narrows as the decoder learns, so the step size e of each row then follows its acceptance
@@ -106,30 +105,30 @@ class MonteCarloEM:
         seed: int | None = None,
         progress: bool = True,
     ) -> MonteCarloEMResult:
-        """Train the model, which ends with the weights of the last epoch: no bound is there to choose others.
+        """Train the model, which has the weights of the last epoch afterwards.
 
-        It is in evaluation mode throughout, because under dropout or batch statistics a row has no density of
-        its own. The random state stays as it was.
+        It is in evaluation mode throughout, because with dropout or batch statistics the density of a row is not
+        defined. The global random state is restored.
 
         Args:
             model: A generative program; those of its parameters that require gradients are trained.
             train: Rows, with their context where the model takes some, in any container that `pyro_vae.fit` takes, in
-                data units. All lie on the device, a split's under its fixed draw of noise, the one that exact baselines
-                are fitted to: noise drawn anew would move each chain's target away from where the chain has come.
-            validation: Likewise, or None. Its rows have chains from which the model does not learn.
-            epochs: Passes over the training rows.
-            batch_size: Rows a step.
+                data units. All are on the device; a split is used under its fixed draw of noise, as for the exact
+                baselines, because new noise would change the target of the chains.
+            validation: Rows in the same containers, or None. The model is not trained on the chains of these rows.
+            epochs: Number of passes over the training rows.
+            batch_size: Rows per step.
             optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
             schedule: The learning rate over time; half a cosine down to 0 by default.
-            device: "auto", "cpu" or "cuda"; the model is put back where it was, and chains are returned on the CPU.
-            seed: Of the order of rows and of all noise; drawn from torch's random state where None.
+            device: "auto", "cpu" or "cuda"; the model is moved back afterwards, and chains are returned on the CPU.
+            seed: Seed of the order of rows and of all noise; drawn from torch's random state if None.
             progress: Whether to show a progress bar on stderr.
 
         Returns:
             The history and the chains.
 
         Raises:
-            InputError: If an argument or the data is not usable.
+            InputError: If an argument or the data is invalid.
             NonFiniteLossError: If log p(x, z) or its gradient is not finite; the weights are still finite.
         """
         check_integer(epochs, "epochs")
@@ -173,8 +172,8 @@ class _Chains:
 
         Args:
             epoch: Counted from 0.
-            share: Of the peak learning rate.
-            learn: Takes log p(x, z), shape (n,), and in words where training is.
+            share: Fraction of the peak learning rate.
+            learn: Function of log p(x, z), shape (n,), and a description of the position in training.
         """
         sums = torch.zeros(3, dtype=torch.float64, device=self.x.device)
         for step, (rows,) in enumerate(self.batches.epoch(epoch)):
@@ -211,7 +210,7 @@ class _Chains:
 
 
 class _Maximizer:
-    """The M-step: one step of the optimizer up the mean of log p(x, z)."""
+    """The M-step: one optimizer step on the mean of log p(x, z)."""
 
     def __init__(
         self, model: GenerativeModel, optimizer: OptimizerFactory, share: Callable[[int], float]
@@ -242,7 +241,7 @@ class _Maximizer:
 
 
 def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress: bool) -> MonteCarloEMResult:
-    """Alternate the two steps, epoch after epoch; validation rows have E-steps alone."""
+    """Alternate both steps over epochs; validation rows have E-steps only."""
     train, history = chains["train"], []
     started, seconds = time.monotonic(), 0.0
     with progress_bar(epochs * len(train.x), "rows", "Monte Carlo EM", shown=progress) as bar:
@@ -266,7 +265,7 @@ def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress
 
 
 def _skip_m_step(log_joint: Tensor, where: str) -> None:
-    """Stand where validation rows have no M-step."""
+    """Do nothing: validation rows have no M-step."""
 
 
 def _log_probs(model: GenerativeModel, data: tuple[Tensor, ...], z: Tensor) -> tuple[Tensor, Tensor]:
@@ -282,12 +281,12 @@ def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) ->
     blocks = as_blocks(data, device, entry=entry)
     x, *context = (torch.cat(column) for column in zip(*blocks, strict=True))
     check_rows(x, model.likelihood.data_dim, name)
-    # A split gives float32, whatever the model has.
+    # Splits give float32, independent of the model.
     return x.to(entry.dtype or x.dtype), *context
 
 
 def _check_finite(model: GenerativeModel, data: tuple[Tensor, ...], state: HMCState, where: str) -> None:
-    """Raise unless log density and gradient of all rows are finite where their chains stand."""
+    """Raise unless log density and gradient of all rows are finite at the current state."""
     if not (state.log_density.isfinite() & state.gradient.isfinite().all(-1)).all():
         _, prior = _log_probs(model, data, state.z)
         raise _non_finite("log p(x, z)", where, f"site {'x' if prior.isfinite().all() else 'z'!r}")

@@ -22,7 +22,7 @@ _state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
 
 
 class _Lists(NamedTuple):
-    """What the kernel takes of one group, for the parameters that have a gradient."""
+    """Arguments of the kernel for one parameter group, for parameters with gradients."""
 
     present: list[bool]
     parameters: list[Tensor]
@@ -33,11 +33,12 @@ class _Lists(NamedTuple):
 
 
 class FusedAdamW(torch.optim.AdamW):
-    """`torch.optim.AdamW(fused=True)` with its one kernel and little else in a step (Loshchilov & Hutter 2019, alg. 2).
+    """`torch.optim.AdamW(fused=True)` with less overhead per step (Loshchilov & Hutter 2019, alg. 2).
 
-    torch sorts the parameters by device and dtype anew in each step and counts the steps of each. Here all are on one
-    device and of one dtype, the lists are kept, and parameters that have taken the same steps share a counter. Weights
-    and state are those of `torch.optim.AdamW` to the bit; it takes the steps itself where torch lacks the kernel.
+    torch groups the parameters by device and dtype in each step and has a step counter for each. Here all parameters
+    have one device and dtype, the groups are cached, and parameters with the same number of steps share a counter.
+    Weights and state equal those of `torch.optim.AdamW` to the bit. Without torch's kernel, `torch.optim.AdamW` is
+    used.
 
     Microseconds of a step that clips, medians of 15 interleaved rounds (minimum to maximum), one thread, torch 2.15:
 
@@ -47,7 +48,7 @@ class FusedAdamW(torch.optim.AdamW):
     | 784-400-20 | 806 (759 to 869) | 1049 (881 to 1232) | 1642 (1310 to 1937) |
 
     Args:
-        parameters: What is trained.
+        parameters: The parameters to train.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
     """
@@ -66,13 +67,13 @@ class FusedAdamW(torch.optim.AdamW):
     def update(
         self, gradients: Sequence[Tensor | None], scale: Tensor | None = None, failed: Tensor | None = None
     ) -> None:
-        """Take a step along given gradients; torch's hooks around `step` do not run.
+        """Take a step with given gradients; hooks around `step` do not run.
 
         Args:
             gradients: One for each parameter, in the order of the groups and laid out as the parameter (`laid_out_as`);
-                None leaves the parameter as it is.
-            scale: What the gradients are divided by, scalar; None for 1.
-            failed: 1 where the step is to be left out, else 0; scalar; None for 0.
+                None leaves the parameter unchanged.
+            scale: Divisor of the gradients, scalar; None for 1.
+            failed: 1 to skip the step, else 0; scalar; None for 0.
         """
         kernel = fused_adamw()
         if kernel is None or not _is_usable(kernel):
@@ -106,7 +107,7 @@ class FusedAdamW(torch.optim.AdamW):
     def _step_of_torch(
         self, gradients: Sequence[Tensor | None], scale: Tensor | None, failed: Tensor | None
     ) -> None:
-        """Take the same step by `torch.optim.AdamW`; reading `failed` waits for a GPU."""
+        """Take the same step with `torch.optim.AdamW`; reading `failed` synchronizes a GPU."""
         if failed is not None and bool(failed):
             return
         parameters = [p for group in self.param_groups for p in group["params"]]
@@ -125,7 +126,7 @@ class FusedAdamW(torch.optim.AdamW):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Go on from a loaded state, or as a copy: the lists are gathered anew."""
+        """Restore a state or a copy; the cached lists are rebuilt."""
         super().__setstate__(state)
         self._lists = [None] * len(self.param_groups)
 
@@ -139,9 +140,9 @@ class FusedAdamW(torch.optim.AdamW):
         moved = [p for p, has_gradient in zip(parameters, present, strict=True) if has_gradient]
         states = [self.state[p] or self._first_state(p) for p in moved]
         for parameter, state in zip(moved, states, strict=True):
-            for name in ("exp_avg", "exp_avg_sq"):  # of a loaded state
+            for name in ("exp_avg", "exp_avg_sq"):  # a loaded state may have another layout
                 state[name] = laid_out_as(state[name], parameter)
-        # Fresh counters, one for each number of steps: those left out now keep their own.
+        # New counters, one per number of steps, separate from those of parameters without gradients.
         counters: dict[float, Tensor] = {}
         for state in states:
             state["step"] = counters.setdefault(float(state["step"]), state["step"].clone())
@@ -163,7 +164,7 @@ class FusedAdamW(torch.optim.AdamW):
 
 @cache
 def _is_usable(kernel: Any) -> bool:
-    """Return whether the kernel takes what is passed here and takes Adam's first step, lr against the gradient."""
+    """Return whether the kernel accepts these arguments and takes a correct first step of Adam."""
     weight, gradient, average, square, step = (torch.tensor([value]) for value in (1.0, 2.0, 0.0, 0.0, 1.0))
     settings = {"lr": 0.1, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "eps": 1e-8, "amsgrad": False}
     lists = [[weight], [gradient], [average], [square], [], [step[0]]]
@@ -176,7 +177,7 @@ def _is_usable(kernel: Any) -> bool:
 
 @cache
 def _is_fused(kernel: Any) -> bool:
-    """Return whether `torch.optim.AdamW` can be fused, with that kernel or, by now, another one."""
+    """Return whether `torch.optim.AdamW(fused=True)` works, with this or another kernel."""
     if _is_usable(kernel):
         return True
     weight = torch.ones(1, requires_grad=True)

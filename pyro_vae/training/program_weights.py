@@ -1,4 +1,4 @@
-"""The weights of a model and a guide, taken out and put back."""
+"""Copies of the weights of a model and a guide."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["ProgramWeights"]
 
 
 class ProgramWeights:
-    """All that is trained of two programs, and the buffers of their modules, by name.
+    """The trained parameters of two programs and the buffers of their modules, by name.
 
     Args:
         loss: An objective bound to the programs.
-        parameters: What is trained. Those that are in no module, which plain functions hold in Pyro's store, are named
-            "param.0", "param.1", ...
+        parameters: The parameters to train. Parameters of plain functions, in Pyro's store, are named "param.0",
+            "param.1", ...
     """
 
     def __init__(self, loss: Loss, parameters: Sequence[Tensor]) -> None:
@@ -34,7 +34,7 @@ class ProgramWeights:
 
     @torch.no_grad()
     def put(self, weights: dict[str, Tensor]) -> None:
-        """Put a copy of the weights back."""
+        """Restore the weights from a copy."""
         self.loss.load_state_dict(
             {name: value for name, value in weights.items() if name not in self.outside}
         )

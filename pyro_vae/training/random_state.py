@@ -1,4 +1,4 @@
-"""The random state of all devices: taken out, put back, and fixed for a while."""
+"""Saving, restoring and fixing of the random state of all devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["fixed_random_state", "random_state", "set_random_state"]
 
 @cache
 def _has_gpu() -> bool:
-    return torch.cuda.is_available()  # each look takes 0.02 ms
+    return torch.cuda.is_available()  # a call takes 0.02 ms
 
 
 def random_state() -> dict[str, Any]:
@@ -26,7 +26,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` returned; that of GPUs only where there are some."""
+    """Restore a state of `random_state`; states of GPUs only if available."""
     torch.set_rng_state(state["cpu"])
     if _has_gpu() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -34,8 +34,8 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def fixed_random_state(seed: int) -> Iterator[None]:
-    """Set the global random states of Python, NumPy and torch from a seed inside the block, and put them back."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (what other code may draw from)
+    """Seed the global random states of Python, NumPy and torch inside the block, and restore them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (other code may use it)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         random.seed(seed)

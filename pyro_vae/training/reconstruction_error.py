@@ -1,4 +1,4 @@
-"""A metric: how far reconstructions lie from the rows."""
+"""A metric: the reconstruction error."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["ReconstructionError"]
 
 @dataclass(frozen=True)
 class ReconstructionError:
-    """Mean over rows of ||x - E[x | z]||^2 at z = E[z | x], in squared data units: the sum over the columns of a row.
+    """Mean over rows of ||x - E[x | z]||^2 at z = E[z | x], in squared data units, summed over columns.
 
     Args:
-        data: Rows (and context) in any container that `fit` takes, as a rule the validation rows; a `Split` under its
-            fixed draw.
+        data: Rows (and context) in any container that `fit` accepts, usually the validation rows; a `Split` is used
+            under its fixed draw.
     """
 
     data: Any
@@ -29,8 +29,8 @@ class ReconstructionError:
         """Return the error of two programs.
 
         Args:
-            model: With `reconstruct(x, guide, *context)`, as `GenerativeModel`.
-            guide: With `encode(x, *context)`, as `AmortizedGuide`.
+            model: A model with `reconstruct(x, guide, *context)`, such as `GenerativeModel`.
+            guide: A guide with `encode(x, *context)`, such as `AmortizedGuide`.
 
         Raises:
             InputError: If the model cannot reconstruct.

@@ -1,4 +1,4 @@
-"""What training leaves behind."""
+"""The result of training."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["FitResult"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """What `fit` returns.
+    """The result of `fit`.
 
     Args:
-        history: One dict an epoch: "epoch", "seconds", "learning_rate", "loss" (what the objective made of the batches,
-            which is minus a bound for some objectives only), "train" and (where there is a validation split)
+        history: One dict per epoch: "epoch", "seconds", "learning_rate", "loss" (mean training loss of the batches,
+            which is minus a bound for some objectives only), "train" and (with validation rows)
             "validation" with "elbo", "reconstruction", "kl" of weight one, the latter also with "loss" (at the end of
-            any KL warm-up) where epochs are compared by it; nats per example. Under `Reconstruction` "error" and
-            "squared_norm" (of the codes) stand in place of the first three. With metrics also "metrics", a number
-            by name, in the metric's own unit, in the epochs in which they were measured.
-        best_epoch: The epoch, counted from 1, whose weights the programs now have.
-        stopped: Why training ended: "epochs", "patience", or what a callback gave as its reason.
+            any KL warm-up) if it is the criterion; nats per example. With `Reconstruction`, "error" and
+            "squared_norm" (of the codes) replace the first three. With metrics also "metrics", numbers by name in the
+            metric's unit, for epochs in which they were measured.
+        best_epoch: The epoch, counted from 1, whose weights the programs have.
+        stopped: Reason for the end of training: "epochs", "patience", or the reason of a callback.
         seconds: Time spent training, earlier parts of a resumed run included.
         compile_seconds: Time spent tracing and compiling, in this part of a resumed run.
-        kept_by: How that epoch was chosen: "best-elbo" (the largest validation ELBO), "best-loss" (the smallest
+        kept_by: Criterion for that epoch: "best-elbo" (the largest validation ELBO), "best-loss" (the smallest
             validation loss) or "last".
-        kept_metrics: Metrics of the weights that the programs now have, where they were not measured in that epoch.
-        note: Why the programs ran by Pyro's handlers though compiling was asked for; empty where they did not.
+        kept_metrics: Metrics of the kept weights, if they were not measured in that epoch.
+        note: Why compilation fell back to Pyro's handlers; empty if it did not.
     """
 
     history: list[dict[str, Any]]
@@ -44,19 +44,19 @@ class FitResult:
     def metrics(self) -> dict[str, float]:
         """The metrics of the kept weights by name.
 
-        Empty where there are none, and where a callback ended training and their epoch was not measured.
+        Empty without metrics, and if a callback ended training and their epoch was not measured.
         """
         kept = (line for line in self.history if line["epoch"] == self.best_epoch)
         return dict(next(kept, {}).get("metrics", self.kept_metrics))
 
     @property
     def metrics_note(self) -> str:
-        """A sentence on metrics that were not finite in some epochs; empty where all were."""
+        """A message about non-finite metrics, or an empty string."""
         return not_finite_note(self.history)
 
     @property
     def early_note(self) -> str:
-        """A sentence where the best epoch lies in the first tenth of those that were run; empty where it does not."""
+        """A message if the best epoch is in the first tenth of the epochs, else an empty string."""
         if self.kept_by == "last" or self.best_epoch > len(self.history) / 10:
             return ""
         criterion = "ELBO" if self.kept_by == "best-elbo" else "loss"

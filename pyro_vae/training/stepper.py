@@ -1,4 +1,4 @@
-"""One step of training: along the gradient of a loss, and not along one that is not finite."""
+"""One step of training, skipped if the gradient is not finite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyro_vae.training.random_state import random_state, set_random_state
 __all__ = ["OptimizerFactory", "StepPosition", "Stepper"]
 
 CHECK_EVERY = 50
-"""Steps on a GPU between two looks at whether all was finite."""
+"""Steps on a GPU between checks for non-finite values."""
 
 OptimizerFactory = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -34,7 +34,7 @@ class StepPosition(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A step that has been taken and not been looked at."""
+    """A step that has not been checked yet."""
 
     position: StepPosition
     batch: tuple[Tensor, ...]
@@ -43,18 +43,18 @@ class _Step(NamedTuple):
 
 
 class Stepper:
-    """Takes steps along the clipped gradient of a loss.
+    """Take steps along the clipped gradient of a loss.
 
-    Once a gradient is not finite, it and all later ones leave the weights as they are, until a look finds it and
-    raises: after each step on a CPU, seldom on a GPU, where reading a value waits for all that was asked before.
+    After the first non-finite gradient, updates are skipped. The flag is read after every step on a CPU, and every
+    `CHECK_EVERY` steps on a GPU, where reading a value synchronizes.
 
     Args:
         loss: An objective bound to a model and a guide, on its device.
-        parameters: What is trained.
-        gradients: Gives loss and gradients of a batch.
+        parameters: The parameters to train.
+        gradients: Function that returns loss and gradients of a batch.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`.
-        clip_norm: Largest Euclidean norm of the whole gradient, or None.
-        check_every: Steps between two checks that all was finite; by default 1 on a CPU, `CHECK_EVERY` on a GPU.
+        clip_norm: Maximum Euclidean norm of the whole gradient, or None.
+        check_every: Steps between checks for non-finite values; by default 1 on a CPU, `CHECK_EVERY` on a GPU.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Stepper:
 
     @property
     def is_checked(self) -> bool:
-        """Whether all steps so far have been looked at."""
+        """Whether all steps have been checked."""
         return not self._unchecked
 
     def __call__(
@@ -97,20 +97,20 @@ class Stepper:
         rate: float = 1.0,
         unchanged: bool = False,
     ) -> Evaluation:
-        """Take a step, and return the loss and gradients that it went along.
+        """Take a step, and return its loss and gradients.
 
         Args:
-            batch: What the programs are called with.
+            batch: Arguments of the programs.
             position: Epoch and step, for the message of a step that fails.
-            progress: Share of training that is done, in [0, 1].
-            rate: What the peak learning rates are multiplied by.
+            progress: Fraction of training done, in [0, 1].
+            rate: Factor of the peak learning rates.
             unchanged: As for `Gradients`.
 
         Raises:
-            NonFiniteLossError: If this step, or one since the last look, had a loss or gradient that is not finite.
+            NonFiniteLossError: If this step, or one since the last check, had a non-finite loss or gradient.
         """
         noise = random_state()
-        # The memory of these, still in the processor's cache, is where the next gradients go.
+        # Frees memory that is still in the processor's cache, for the next gradients.
         for parameter in self.parameters:
             parameter.grad = None
         evaluation = self.gradients(*batch, progress=self._progress.fill_(progress), unchanged=unchanged)
@@ -126,10 +126,10 @@ class Stepper:
         return evaluation
 
     def check(self) -> None:
-        """Look at the steps since the last look.
+        """Check the steps since the last check.
 
         Raises:
-            NonFiniteLossError: If one had a loss or a gradient that is not finite.
+            NonFiniteLossError: If one had a non-finite loss or gradient.
         """
         steps, self._unchecked = self._unchecked, []
         if steps and bool(self._failed):
@@ -145,7 +145,7 @@ class Stepper:
         scale = (evaluation.norm / self.clip_norm).clamp_min(1).float() if self.clip_norm < math.inf else None
         failed = self._failed if self._unchecked else None
         optimizer: Any = self.optimizer
-        # A fused optimizer clips, and leaves out a step that failed, in its one pass over the weights.
+        # Fused optimizers clip, and skip failed steps, in their pass over the weights.
         if isinstance(optimizer, FusedAdamW):
             optimizer.update(gradients, scale, failed)
             return
@@ -159,7 +159,7 @@ class Stepper:
         optimizer.step()
 
     def _non_finite(self, step: _Step) -> NonFiniteLossError:
-        """Run the failed step again with the same noise to find the site; the weights are still good."""
+        """Repeat the failed step with the same noise to find the site; the weights are still finite."""
         set_random_state(step.noise)
         by_handlers = Gradients(self.loss, self.parameters)
         gradients = by_handlers(*step.batch, progress=self._progress).gradients

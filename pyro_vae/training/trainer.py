@@ -1,4 +1,4 @@
-"""The training loop, with a state that can be taken out, saved and put back."""
+"""The training loop, with a state that can be saved and restored."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Takes steps along the gradient of a loss, epoch after epoch.
+    """The training loop over epochs and batches.
 
     Args:
         loss: An objective bound to a model and a guide, on its device.
         train: Batches, tuples of tensors.
         validation: Blocks of rows, or None.
-        entry: What the programs take.
-        epochs: Passes over the training rows.
+        entry: Conversion of batches to the inputs of the programs.
+        epochs: Number of passes over the training rows.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`.
         schedule: The learning rate over time.
-        clip_norm: Largest Euclidean norm of the whole gradient, or None.
-        patience: Epochs without a better one after which training ends, or None.
-        seed: Of all noise of training.
-        keep: Which epoch's weights are kept, and by what epochs are compared; see `kept_by`.
-        average: How far back the mean of the weights goes that is validated and kept; see `WeightAverage`.
-        metrics: What else is measured after epochs, function (model, guide) -> number by name; see `Measurement`.
-        metrics_every: Metrics are measured after every so many epochs.
+        clip_norm: Maximum Euclidean norm of the whole gradient, or None.
+        patience: Number of epochs without improvement after which training ends, or None.
+        seed: Seed of all noise of training.
+        keep: Rule for the kept epoch; see `kept_by`.
+        average: Range of the mean of the weights; see `WeightAverage`.
+        metrics: Metrics measured after epochs, functions (model, guide) -> number by name; see `Measurement`.
+        metrics_every: Number of epochs between measurements of metrics.
         compiled: Whether loss and gradients are traced and compiled.
-        processes: Those that train together; `train` and `validation` give this one's share.
+        processes: The processes that train together; `train` and `validation` give this one's part.
         callbacks: Called after steps and epochs.
     """
 
@@ -106,7 +106,7 @@ class Trainer:
         )
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
-        # Statistics that steps gather, such as batch norm's, belong to the weights: they are averaged along.
+        # Running statistics, such as those of batch normalization, are averaged together with the weights.
         floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
         self.average = WeightAverage([*self.parameters, *floating], average)
         self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
@@ -131,16 +131,16 @@ class Trainer:
         self._sums = torch.zeros(3, dtype=torch.float64, device=first[0].device)
         self._random_state: dict[str, Any] | None = None
         self._last_weights: dict[str, Tensor] | None = None
-        # Whether other code than ours runs between two steps, so that the programs may have changed.
+        # Whether user code runs between steps, so that the programs may have changed.
         self._touched = not isinstance(train, Batches) or any(c.touches_programs for c in callbacks)
         self._unchanged = False
 
     def run(self) -> FitResult:
         """Train until the last epoch, or until patience or a callback ends it.
 
-        However it ends, by `KeyboardInterrupt` too, the programs have the kept epoch's weights afterwards (those of the
-        last step where no epoch was finished), and `state_dict` gives the state after the last step, to go on from.
-        After `NonFiniteLossError` they have the weights of the step before.
+        Afterwards, also after `KeyboardInterrupt`, the programs have the kept epoch's weights (those of the last step
+        if no epoch was finished), and `state_dict` returns the state after the last step, for resuming. After
+        `NonFiniteLossError` they have the weights of the previous step.
         """
         self._restore_last_weights()
         for callback in self.callbacks:
@@ -164,9 +164,9 @@ class Trainer:
         )
 
     def _metrics_of_kept(self) -> dict[str, float]:
-        """Return the metrics of the kept weights where their epoch was not measured and training has ended by itself.
+        """Return the metrics of the kept weights if their epoch was not measured.
 
-        A callback that stops training may have little time, as after a signal.
+        Not if a callback stopped training, since little time may be left, as after a signal.
         """
         kept = [line for line in self.history if line["epoch"] == self.best.epoch]
         if (
@@ -178,7 +178,7 @@ class Trainer:
         return self._measure(self.loss.model, self.loss.guide) if kept else {}
 
     def stop(self, reason: str) -> None:
-        """Ask the loop to end after the current step; several processes end together, after the next."""
+        """End the loop after the current step; several processes end together, after the next step."""
         gradients = self.stepper.gradients
         if isinstance(gradients, AveragedGradients):
             gradients.wants_to_stop, self._reason = True, reason
@@ -198,9 +198,9 @@ class Trainer:
         return model, guide
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is needed to go on bit for bit: tensors, numbers and strings only.
+        """Return the state for bit-exact resuming: tensors, numbers and strings only.
 
-        It is the state after the last step, also in `on_epoch` and after `run`, where the programs have other weights.
+        It is the state after the last step, also in `on_epoch` and after `run`, when the programs have other weights.
         """
         self.stepper.check()
         with self.average.in_place(False):
@@ -222,7 +222,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Restore a state of `state_dict`."""
         self._weights.put(state["weights"])
         self._last_weights = None
         self.stepper.optimizer.load_state_dict(state["optimizer"])
@@ -231,7 +231,7 @@ class Trainer:
         self._sums.copy_(state["sums"])
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.best.load_state_dict(state["best"])
-        # Another patience than before may not be used up yet.
+        # The patience may be longer than before.
         self.stopped = state["stopped"] if self.best.is_exhausted(self.epoch) else ""
         self._random_state = state["random"]
 
@@ -277,7 +277,7 @@ class Trainer:
             parameter.copy_(self.processes.from_first(parameter))
 
     def _num_rows(self) -> int:
-        """Return how many rows the step has in all processes."""
+        """Return the number of rows of the step in all processes."""
         batches: Any = self.train  # nothing but `Batches` is shared
         return min(batches.batch_size, batches.num_examples - self.step * batches.batch_size)
 
@@ -303,7 +303,7 @@ class Trainer:
 
     @contextmanager
     def _kept_weights_at_end(self) -> Iterator[None]:
-        """Put the kept epoch's weights into the programs in the end, and lay those of the last step aside."""
+        """Load the kept epoch's weights at the end, and save those of the last step."""
         keeps_step_before = False
         try:
             yield
@@ -316,7 +316,7 @@ class Trainer:
                 self._weights.put(self.best.weights)
 
     def _restore_last_weights(self) -> None:
-        """Go on from the last step where `run` was called before."""
+        """Restore the weights of the last step if `run` was called before."""
         if self._last_weights is not None:
             self._weights.put(self._last_weights)
             self._last_weights = None

@@ -1,4 +1,4 @@
-"""What an epoch's weights come to on the validation rows."""
+"""Evaluation on the validation rows."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Validation"]
 
 
 class Validation:
-    """The ELBO of the validation rows, and the trained loss at its full weight where epochs are compared by it.
+    """The ELBO of the validation rows, and the training loss at full weight if it is the criterion.
 
-    The noise is the same in every epoch: two epochs then differ by their weights alone.
+    The noise is the same in every epoch, so that epochs differ only by their weights.
 
     Args:
         loss: An objective bound to a model and a guide.
         blocks: Blocks of rows, as the programs take them.
         with_loss: Whether to measure the loss too.
-        traced: Whether to trace the programs. They are not compiled: on a thousand rows at a time the products are all
-            that takes time.
-        seed: Of the noise.
-        processes: Those that train together; `blocks` gives this one's share.
+        traced: Whether to trace the programs. They are not compiled, since products dominate for a thousand rows at a
+            time.
+        seed: Seed of the noise.
+        processes: The processes that train together; `blocks` gives this one's part.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Validation:
             self._terms = CompiledGradients(measured, (), next(iter(blocks())), uncompiled)
 
     def __call__(self) -> dict[str, float]:
-        """Return "elbo", "elbo_se", "reconstruction", "kl" and, where it is wanted, "loss"; nats per example.
+        """Return "elbo", "elbo_se", "reconstruction", "kl" and optionally "loss"; nats per example.
 
-        Of an objective that is no bound they are what `Objective.named` calls them, with a standard error of the first.
+        For objectives that are not bounds the names are those of `Objective.named`, with a standard error of the first.
         """
         training = self.loss.training
         self.loss.eval()

@@ -1,4 +1,4 @@
-"""The running mean of the weights: most of the noise of the last steps is not in it."""
+"""The running mean of the weights."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pyro_vae._checks import check
 __all__ = ["WeightAverage"]
 
 EVERY = 10
-"""Steps from one weight in the mean to the next: neighbours hardly differ."""
+"""Steps between weights that enter the mean, since consecutive weights are nearly equal."""
 
 
 class WeightAverage:
     """`mean <- mean + c_k (w_k - mean)`, `c_k = min(1, 1 / (share k))`, with w_k the weights after 10 k steps.
 
-    w_k counts in proportion to about k^(1 / share - 1) (Shamir & Zhang 2013, section 4): the mean is over the last
-    `share` of the steps, however many there were. Steps at one learning rate circle around what they aim at; their
-    mean lies closer to it.
+    The weight of w_k is about proportional to k^(1 / share - 1) (Shamir & Zhang 2013, section 4): the mean is over
+    the last fraction `share` of the steps. At a constant learning rate the weights fluctuate around the optimum, and
+    their mean is closer to it.
 
     `torch.optim.swa_utils.AveragedModel` averages a copy of one module; here the weights belong to two programs that
-    may share some, and the mean takes their place and goes back (`in_place`), so that programs keep their identity and
-    their names in Pyro. Ten steps, of which one is averaged, take 68 us (67 to 69) on 64-64-5 and 389 us (361 to 409)
+    may share some, and the mean is swapped in and out (`in_place`), so that programs keep their identity and their
+    names in Pyro. Ten steps, of which one is averaged, take 68 us (67 to 69) on 64-64-5 and 389 us (361 to 409)
     on 784-400-20; `AveragedModel.update_parameters` with `multi_avg_fn` once 203 (197 to 206) and 688 us (599 to 742).
 
     Args:
-        weights: What is averaged: parameters, and buffers that go with them.
-        share: How far back the mean goes, as a share of the steps so far, at most 1; 0 for no mean.
+        weights: The parameters and buffers to average.
+        share: Range of the mean as a fraction of the steps so far, at most 1; 0 for no mean.
 
     Raises:
         InputError: If `share` is out of range.
@@ -47,7 +47,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take note of a step."""
+        """Update the mean after a step."""
         self._steps += 1
         if self._mean and self._steps % EVERY == 0:
             share = min(1.0, EVERY / (self.share * self._steps))
@@ -56,10 +56,10 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self, wanted: bool = True) -> Iterator[None]:
-        """Put the mean where the weights are, for as long as it takes; nothing where there is no mean yet.
+        """Swap the mean into the programs inside the block; no change if there is no mean yet.
 
         Args:
-            wanted: False puts the weights themselves back for as long, where the mean is in their place now.
+            wanted: False swaps the training weights in instead.
         """
         if wanted == self._is_in_place or self._steps < EVERY:
             yield
@@ -71,12 +71,12 @@ class WeightAverage:
             self._exchange()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is needed to go on: tensors and numbers."""
+        """Return the state for resuming: tensors and numbers."""
         return {"steps": self._steps, "mean": [mean.clone() for mean in self._mean]}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to where `state_dict` was taken."""
+        """Restore a state of `state_dict`."""
         self._steps = state["steps"]
         for mean, saved in zip(self._mean, state["mean"], strict=True):
             mean.copy_(saved)
