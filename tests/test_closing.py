@@ -81,7 +81,7 @@ def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     folder = tmp_path / "run"
     assert script(*TABLE, "--evaluate", "none", "--out", folder) == 0
     out = capsys.readouterr().out
-    assert "Not evaluated, as --evaluate none says." in out
+    assert "Not evaluated (--evaluate none)." in out
     assert f"evaluate.py {folder}" in out
     assert "log p(x) of" not in out
     found = summary(folder)

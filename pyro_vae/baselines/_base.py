@@ -44,7 +44,7 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
 
 
 def check_finite(X: Array, summary: Array | float) -> None:
-    """Raise `InputError` if X holds NaN or infinity. X is searched only if `summary`, a function of X, is not finite."""
+    """Raise `InputError` if X holds NaN or infinity; searched only if `summary`, a function of X, is not finite."""
     if np.isfinite(summary).all():
         return
     bad = np.count_nonzero(~np.isfinite(X))

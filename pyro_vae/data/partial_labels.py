@@ -32,7 +32,7 @@ def with_labels_hidden(
         missing: Share of the training labels that are hidden, or None.
         labelled_rows: How many training rows keep their label, where `missing` is None.
         labelled_share: Share of labelled rows among those of an epoch, at least.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         InputError: If more labels shall be kept than there are, or fewer than classes.

@@ -21,7 +21,7 @@ EXPECTED = {
     "ordinal": "the codes 0, 1, ... of levels",
     "categorical": "the codes 0, 1, ... of levels",
 }
-"""Values that a kind of column takes, beside NaN."""
+"""Valid values of each kind of column, in addition to NaN."""
 
 
 def columns_of(kinds: Sequence[str] | None, rows: Array) -> tuple[Column, ...]:

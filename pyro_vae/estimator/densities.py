@@ -40,7 +40,7 @@ def log_prob_of_rows(
         guide: Of that site.
         rows: Shape (N, D).
         num_samples: K.
-        seed: Of the noise; the random state is put back.
+        seed: Seed of the noise; the random state is restored.
 
     Returns:
         Shape (N,), nats.
@@ -77,7 +77,7 @@ def impute_rows(
             block = incomplete[start : start + size]
             torch.manual_seed(seed)
             log_weights, likelihood = _weighted(model, guide, block, num_samples)
-            # What is no weight counts as none.
+            # Invalid weights count as zero.
             run = WeightedRun(log_weights.nan_to_num(-torch.inf, -torch.inf, -torch.inf), likelihood)
             if num_draws:
                 torch.manual_seed(derive_seed(seed, _number_of(block)))

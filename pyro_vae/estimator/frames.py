@@ -48,10 +48,10 @@ class FrameColumns:
     """The columns of a training frame: their kinds, and how entries are stored and given back.
 
     Args:
-        names: Of all columns of the frame.
+        names: Names of all columns of the frame.
         columns: That are modelled.
         left_out: By name, why the others are not: identifiers, constants, columns without values.
-        dtypes: Of the modelled columns.
+        dtypes: Dtypes of the modelled columns.
         originals: By name, the value of each level.
     """
 

@@ -75,7 +75,7 @@ def train(settings: Training, rows: Array, seed: int, columns: Sequence[Column] 
     Args:
         settings: What is trained and how.
         rows: Shape (N, D).
-        seed: Of the split, first weights and noise.
+        seed: Seed of the split, the initial weights and the noise.
         columns: Kinds of the columns, for the likelihood of tables.
     """
     validation = _split(len(rows), settings.validation_fraction, seed)

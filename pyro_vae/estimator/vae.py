@@ -48,7 +48,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
             columns hold.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
-        objective: What is maximised, as `--objective`: "elbo", "iwae", ....
+        objective: Objective, as `--objective`: "elbo", "iwae", ....
         num_particles: Samples of z for each row in a step.
         hidden: Widths of the hidden layers; None chooses them by the number of rows and features.
         epochs: Largest number of passes over the training rows; None takes about 3000 steps, and ends early.
@@ -61,7 +61,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         contamination: Share of the training rows that `predict` calls outliers, in (0, 0.5].
         compile: "auto" compiles the steps of long fits only; "on" or "off".
         device: "auto" (CUDA where there is one), "cpu" or "cuda", for training; evaluation is on the CPU.
-        random_state: Of the split, first weights, noise; None, a seed or a generator.
+        random_state: Seed of the split, the initial weights and the noise; None, a seed or a generator.
 
     Attributes:
         model_, guide_: The Pyro programs, in double precision, on the CPU.
@@ -71,7 +71,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         hidden_: Widths of the hidden layers.
         history_: A dict an epoch, as `FitResult.history`.
         n_iter_: Epochs that were run.
-        best_epoch_: Of the kept weights.
+        best_epoch_: Epoch of the kept weights.
         ppca_comparison_: Mean log p(x) of the validation rows by this model and by PPCA of standardized columns, nats,
             with the standard error of the difference; None without validation rows or where x is not real.
         offset_: Score below which a row is an outlier, nats.
@@ -111,7 +111,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         patience: int | None = None,
         num_samples: int = 100,
         contamination: float = 0.1,
-        compile: str = "auto",  # noqa: A002 (the word that PyTorch's users know)
+        compile: str = "auto",  # noqa: A002 (the name in PyTorch)
         device: str = "auto",
         random_state: Any = None,
     ) -> None:

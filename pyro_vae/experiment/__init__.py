@@ -1,4 +1,4 @@
-"""What the scripts call: configuration, training, run folders, evaluation, comparison, scoring."""
+"""Functions behind the scripts: configuration, training, run folders, evaluation, comparison, scoring."""
 
 from __future__ import annotations
 

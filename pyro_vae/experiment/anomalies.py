@@ -28,13 +28,13 @@ from pyro_vae.storage import write_atomically, write_json
 __all__ = ["Anomalies", "anomaly_labels"]
 
 REFERENCE_ROWS = 500
-"""Validation rows that say what is typical."""
+"""Number of validation rows that define what is typical."""
 SHOWN_CELLS = 3
 """Cells named for each row."""
 
 
 def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArray[np.bool_], str]:
-    """Return which rows of a table are anomalies, shape (N,), and the label that says so.
+    """Return which rows of a table are labelled as anomalies, shape (N,), and that label.
 
     Args:
         path: A text table with a header.
@@ -178,7 +178,7 @@ class Anomalies:
         return [(j, float(drops[j])) for j in chosen if drops[j] > 0]
 
     def _entry(self, rank: int, column: int, value: float) -> str:
-        """Return an entry beside its mean given the others, or a level beside its probability given the others."""
+        """Return an entry with its conditional mean, or a level with its conditional probability, given the others."""
         columns = getattr(self.scoring.run.model.likelihood, "columns", None)
         levels = columns[column].levels if columns else ()
         if levels:
@@ -186,7 +186,7 @@ class Anomalies:
         return f"{value:.4g}, {float(self.cells.expected[rank, column]):.4g}"
 
     def table(self) -> str:
-        """Return the strangest rows as a table, and sentences beside it."""
+        """Return the rows with the highest anomaly scores as a table, and notes on it."""
         split, model = self.scoring.split, self.scoring.run.config.model
         header = ["rank", "row", "log p(x)", "± se", "k-hat", "typicality"]
         header += ["label"] * (self.is_anomaly is not None)

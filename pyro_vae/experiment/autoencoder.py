@@ -1,4 +1,4 @@
-"""What a run of an autoencoder comes to: the errors of its reconstructions, beside those of principal components."""
+"""Reconstruction errors of an autoencoder, compared with those of principal components."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Errors:
     """The errors of a run's reconstructions.
 
     Args:
-        by_split: Of the rows of each split.
-        unit: What they are in.
+        by_split: Errors of the rows of each split.
+        unit: Unit of the errors.
         principal: Mean squared error of the test rows by as many principal components, and its standard error; None
             where another error was trained, or the rows are too many.
     """
@@ -48,7 +48,7 @@ class Errors:
         return {"unit": self.unit} | self.by_split["test"].summary() | principal
 
     def cells(self) -> list[list[str]]:
-        """Return the table that stands in place of that of the ELBO, its header first."""
+        """Return the table of errors, which replaces that of the ELBO, its header first."""
         header = ["split", "rows", "error", "± se", "squared norm of z"]
         rows = [
             [
@@ -63,7 +63,7 @@ class Errors:
         return [header, *rows]
 
     def line(self, latent_dim: int) -> str:
-        """Return what is said beside the table."""
+        """Return the notes on the table."""
         if self.principal is None:
             return ""
         mean, se = self.principal
@@ -81,7 +81,7 @@ def trained_error(config: Config) -> Reconstruction | None:
 
 
 def unit_of_error(config: Config, dataset: DataSet | RowFormat) -> str:
-    """Return what an autoencoder's errors are in, such as "squared error, summed over 64 columns"."""
+    """Return the unit of an autoencoder's errors, such as "squared error, summed over 64 columns"."""
     over = f"summed over the {dataset.data_dim} columns of a row"
     if config.model.reconstruction == "cross-entropy":
         return f"cross-entropy in nats, {over}"
@@ -107,9 +107,9 @@ def measure_errors(
     """Measure the errors of a trained autoencoder; every process calls it, and all get the same numbers.
 
     Args:
-        wanted: What it was trained by.
+        wanted: Error that training minimised.
         config: Resolved.
-        dataset: What it was trained on.
+        dataset: The data set of the training run.
         model: The generative program.
         guide: The guide, a point.
         processes: Those that share the rows.

@@ -49,7 +49,7 @@ def build(
         config: With `scale_floor` or `fixed_scale` given where the likelihood needs it.
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
-        seed: Of the first weights; the random state is put back.
+        seed: Seed of the initial weights; the random state is restored.
         rows: Where the learned rows of a VampPrior start, shape (components, data_dim); see `starting_rows`.
             Drawn from a normal of that mean and standard deviation where None.
         data_shape: Shape of one row, for networks of images; (data_dim,) where None.
@@ -113,7 +113,7 @@ def build(
 
 
 def _real_columns(count: int) -> list[Column]:
-    """Return what columns without names are: numbers."""
+    """Return the default description of columns without names: numbers."""
     return [Column(f"column {number}", "real") for number in range(count)]
 
 
@@ -131,7 +131,7 @@ def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> 
 def _seen(
     part: Any, mean: Tensor, std: Tensor, one_unit: bool
 ) -> tuple[Callable[[nn.Module], nn.Module], Tensor, Tensor]:
-    """Return what makes an encoder see rows through a corruption, and mean and std of each column as it sees them."""
+    """Return the function that corrupts the input of an encoder, and mean and std of each corrupted column."""
     scale, fill = (torch.ones_like(std), torch.zeros_like(mean)) if one_unit else (fill_constant(std), mean)
     corruption = part.make(scale, fill)
     if corruption is None:
@@ -165,7 +165,7 @@ def starting_rows(config: ModelConfig, train: Split) -> Tensor:
 
 
 def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:
-    """Return what the encoder divides each column by.
+    """Return the divisor of each column of the encoder's input.
 
     Integers are in one unit, and all are divided by their typical standard deviation.
 

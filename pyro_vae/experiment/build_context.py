@@ -17,13 +17,13 @@ __all__ = ["context_prior", "semi_supervised", "with_embedding"]
 
 
 def with_embedding(config: ModelConfig, architecture: Any) -> Any:
-    """Return an architecture whose networks embed labels, where the configuration says so."""
+    """Return an architecture; its networks embed labels if the configuration has an embedding size."""
     embedding_dim = getattr(config.part("context"), "label_embedding", 0)
     return EmbeddedLabels(architecture, embedding_dim) if embedding_dim else architecture
 
 
 def context_prior(config: ModelConfig, context_dim: int) -> ConditionalNormal | None:
-    """Return the prior p(z | context) where the configuration says so, else None."""
+    """Return the prior p(z | context) if the configuration has one, else None."""
     if not getattr(config.part("context"), "context_prior", False):
         return None
     return ConditionalNormal(config.latent_dim, context_dim, activation=config.activation)

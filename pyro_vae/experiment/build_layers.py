@@ -95,7 +95,7 @@ def _ladder(
 
 
 def _num_features(config: ModelConfig) -> int:
-    """Return how many numbers networks of x hand on beside the parameters of a layer."""
+    """Return the number of outputs of the networks of x in addition to the parameters of a layer."""
     return config.hidden_between(config.layers[0])[0]
 
 

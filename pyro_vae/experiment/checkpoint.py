@@ -33,7 +33,7 @@ def _unique_names(programs: nn.Module) -> list[str]:
 def save_weights(
     path: Path, model: nn.Module, guide: nn.Module, weights: dict[str, Tensor] | None = None
 ) -> None:
-    """Write the weights of both programs as safetensors; what they share stands in the file once.
+    """Write the weights of both programs as safetensors; shared weights are stored once.
 
     Args:
         path: File to write.
@@ -99,7 +99,7 @@ def load_state(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, OSError, ValueError) as error:
         raise InputError(
             f"Expected a checkpoint in {path}; the file is damaged or something else ({type(error).__name__}). "
-            "Delete it to start this run anew, or start another run."
+            "Delete it to start this run again, or start another run."
         ) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"Expected a checkpoint of this program in {path}; the file holds something else.")

@@ -14,7 +14,7 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints(Callback):
-    """Writes the run folder as training goes: a line an epoch, and the state every so many seconds.
+    """Writes the run folder during training: one line per epoch, and the state at regular intervals.
 
     Args:
         folder: Where to write.

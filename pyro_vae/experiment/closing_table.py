@@ -23,7 +23,7 @@ __all__ = ["Closing", "closing", "closing_table"]
 
 @dataclass(frozen=True)
 class Closing:
-    """What is said at the end of a run.
+    """The results that are printed at the end of a run.
 
     Args:
         title: Data, preprocessing, model and unit.
@@ -55,16 +55,16 @@ def closing_table(
 
     Args:
         config: Resolved.
-        dataset: What was trained on.
-        evaluation: What the kept weights come to.
-        result: What `fit` returned.
+        dataset: The data set of the training run.
+        evaluation: Evaluation of the kept weights.
+        result: Result of `fit`.
         folder: Where the run lies.
     """
     return f"{closing(config, dataset, evaluation, result).text()}\nrun in {folder}"
 
 
 def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> Closing:
-    """Return what is said at the end of a run; arguments as for `closing_table`."""
+    """Return the results that are printed at the end of a run; arguments as for `closing_table`."""
     errors = evaluation.errors
     in_bits = dataset.preprocessing.levels is not None
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
@@ -138,7 +138,7 @@ def _metrics_line(result: FitResult) -> str:
 
 
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int, dataset: DataSet) -> list[str]:
-    """Return the exact log-likelihoods that stand beside the test ELBO, or the reasons why there are none."""
+    """Return the exact log-likelihoods of the test rows for comparison, or the reason why there are none."""
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
     told = "; ".join(_baseline(entry, dataset) for entry in fitted)
     what = "exact log p(x)" if dataset.as_density() is dataset else f"{BOUND},"

@@ -36,7 +36,7 @@ Cells = TextCells | ParquetCells | ExcelCells
 
 
 def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
-    """Return where in a table of `num_rows` rows the named columns stand, and go past its header where it has one.
+    """Return the positions of the named columns in a table of `num_rows` rows, and skip its header if it has one.
 
     Without a header columns are named by their number, as in "c3" or "column 3", or the table has as many as there are
     names.
@@ -87,7 +87,7 @@ class CompletedTable:
         names: Names of the D columns of x.
         levels: Of each column of x, in order; empty if it has none.
         missing: Which entries were, shape (N, D).
-        imputation: Of the same rows.
+        imputation: Imputation of the same rows.
         marks: What else marks a missing value; numbers are compared as numbers.
     """
 
@@ -99,7 +99,7 @@ class CompletedTable:
     marks: Sequence[str] = ()
 
     def write(self, out: Path) -> list[Path]:
-        """Write the completed table to `out`, its draws beside it, and what is known of each imputed cell.
+        """Write the completed table to `out`, its draws next to it, and the statistics of each imputed cell.
 
         Returns:
             The files: `out`, `<stem>.draw1<ending>`, ..., and `<stem>.cells.csv` with value, standard deviation or
@@ -197,12 +197,12 @@ def impute_table(
     """Fill in the missing cells of a table by a trained run, write it, and return what was done in words.
 
     Args:
-        run_folder: Of a finished run with the likelihood `table`.
+        run_folder: Folder of a finished run with the likelihood `table`.
         data: Table.
         out: The completed table.
-        num_draws: Tables drawn beside it.
+        num_draws: Number of additional tables of draws.
         num_samples: Samples of z for each row.
-        seed: Of the noise.
+        seed: Seed of the noise.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -212,7 +212,8 @@ def impute_table(
     row_format = run.row_format
     if row_format is None:
         raise InputError(
-            f"Expected a run that says what its rows were; {run_folder} is of version 0.1.0. Train it again."
+            f"Expected a run later than version 0.1.0, which describes its rows; {run_folder} is of version 0.1.0. "
+            "Train it again."
         )
     if data.suffix.lower() in BINARY_ENDINGS:
         check(

@@ -76,9 +76,9 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
 
     Args:
         folder: Of the run: diagonal guide, normal prior of independent dimensions, discrete likelihood.
-        data: File of rows; the run's test rows, as its likelihood sees them, where None.
+        data: File of rows; None for the preprocessed test rows of the run.
         out: The file to write.
-        seed: Of the bits that each stream begins with.
+        seed: Seed of the initial bits of each stream.
 
     Raises:
         InputError: If the run or the rows are others, or the file cannot be written.
@@ -205,7 +205,7 @@ class _Rows:
         expected = run.row_format
         check(
             expected is not None,
-            f"Expected a run that says what its rows were; {folder} is of version 0.1.0.",
+            f"Expected a run later than version 0.1.0, which describes its rows; {folder} is of version 0.1.0.",
         )
         assert expected is not None
         if data is None:

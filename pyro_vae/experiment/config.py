@@ -146,7 +146,7 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 
 
 def _wanted(hint: Any) -> str:
-    """Return what messages call a type."""
+    """Return the name of a type in messages."""
     if get_origin(hint) is Literal:
         return f"one of {', '.join(get_args(hint))}"
     if get_origin(hint) is tuple:

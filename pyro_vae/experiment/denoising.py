@@ -1,4 +1,4 @@
-"""What a run says of the corruption that its guide sees."""
+"""Denoising results of a run whose guide gets corrupted rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = 10
 
 
 def denoising(shown: Shown) -> Figure:
-    """Draw test rows, as they are, corrupted as the guide sees them, and denoised."""
+    """Draw test rows: clean, corrupted (the input of the guide), and denoised."""
     corruption = corruption_of(shown.guide)
     assert corruption is not None
     x, *context = shown.dataset.test.evenly_spaced(2 * COLUMNS).tensors()

@@ -41,9 +41,9 @@ from pyro_vae.progress import progress_bar
 __all__ = ["Evaluation", "Extent", "evaluate", "extent_of", "full_cost"]
 
 PARTICLES = 10
-"""Samples of z for each row in the final ELBO: its Monte Carlo error is then small beside that from rows."""
+"""Samples of z for each row in the final ELBO: the Monte Carlo error is then small compared with that over rows."""
 LARGEST_COST = 1e13
-"""Of a full evaluation by default, as `full_cost` counts: a few minutes on two cores."""
+"""Largest cost of a full evaluation by default, in units of `full_cost`: a few minutes on two cores."""
 QUICK_ROWS, QUICK_SCORED_ROWS = 1000, 100
 """Rows of each split whose ELBO a quick evaluation estimates, and test rows whose log p(x)."""
 
@@ -72,13 +72,13 @@ class Extent:
 
     @property
     def sentence(self) -> str:
-        """What is evaluated and why; empty for a full evaluation that nothing speaks against."""
+        """The extent of the evaluation and the reason; empty for an ordinary full evaluation."""
         because = f", because {self.reason}" if self.reason else ""
         return {
             "full": "",
             "quick": f"Quick evaluation{because}: the ELBO of at most {QUICK_ROWS} evenly spaced rows of each split, "
             f"log p(x) of {QUICK_SCORED_ROWS} test rows, no linear baselines.",
-            "none": "Not evaluated, as --evaluate none says.",
+            "none": "Not evaluated (--evaluate none).",
         }[self.kind]
 
 
@@ -94,7 +94,7 @@ def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent
     Args:
         evaluation: "full", "quick", "none", or "auto": quick where `full_cost` is above `LARGEST_COST`, else full. It
             depends on rows, samples and networks alone, so that the same run is always evaluated alike.
-        dataset: What was trained on.
+        dataset: The data set of the training run.
         programs: Model and guide.
     """
     check_choice(evaluation, ("auto", "full", "quick", "none"), "--evaluate")
@@ -111,17 +111,17 @@ def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the kept weights come to.
+    """The evaluation of the kept weights.
 
     Args:
         extent: How much was evaluated.
         estimates: The ELBO of the rows of each split, by its name.
         scores: log p(x) of `dataset.test.evenly_spaced(extent.scored_rows)` by importance sampling; None if it is
             not estimated.
-        baselines: What linear models come to on the same rows, or why there are none.
+        baselines: Results of linear models on the same rows, or the reason why there are none.
         samples: How far samples are from training rows; None if it is not measured.
         denoising: How near denoised test rows come to the clean ones; None if the guide saw clean rows.
-        errors: Of an autoencoder, which has neither ELBO nor log p(x); None of a model with a likelihood.
+        errors: Errors of an autoencoder, which has neither ELBO nor log p(x); None for a model with a likelihood.
         accuracy: Of the classes of the rows of each split, by its name; empty if the guide has no classifier.
         layers: What each of several latent layers does; None if there is one.
         divergence: KL(q(z | x) || p(z)) of test rows in three parts, where their weights were trained on; else None.
@@ -142,7 +142,7 @@ class Evaluation:
 
     @property
     def likelihood(self) -> dict[str, Any] | None:
-        """What `scores` come to, see `scores_summary`."""
+        """Summary of `scores`, see `scores_summary`."""
         return None if self.scores is None else scores_summary(self.scores)
 
     def summary(self) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def evaluate(
     Args:
         extent: How much.
         config: Resolved.
-        dataset: What was trained on.
+        dataset: The data set of the training run.
         model: The generative program.
         guide: The inference program.
         processes: Those that share the rows; the first one shows the progress.

@@ -31,7 +31,7 @@ def reconstructions(shown: Shown) -> Figure:
 
 
 def samples(shown: Shown) -> Figure:
-    """Draw samples from p(x) beside the means of p(x | z), from each source of z."""
+    """Draw samples from p(x) and the means of p(x | z), for each source of z."""
     drawn = {SOURCES[source]: _draws_and_means(shown, source) for source in shown.sources}
     figure = plots.samples_and_means(drawn, shown.dataset.data_shape, value_range=shown.value_range)
     figure.suptitle(f"{shown.name}: samples from the model")

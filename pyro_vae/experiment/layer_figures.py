@@ -56,7 +56,7 @@ def _latent_space(shown: Shown, name: str) -> Figure:
 
 
 def _layers(shown: Shown) -> Figure:
-    """Draw test rows, and means of x given codes whose lower layers are drawn anew."""
+    """Draw test rows, and means of x given codes with resampled lower layers."""
     x, *context = shown.dataset.test.evenly_spaced(ROWS).tensors()
     prior, codes = _prior(shown), shown.guide.encode(x, *context).sample()
 

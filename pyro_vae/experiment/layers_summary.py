@@ -33,7 +33,7 @@ class Layers:
         return {"num_rows": self.num_rows} | dict(sorted(layers.items()))
 
     def line(self) -> str:
-        """Return what the closing table says."""
+        """Return the line of the closing table."""
         told = "; ".join(
             f"{name} KL {site.kl:.2f} ± {site.kl_se:.2f}, {site.active_units} of {len(site.mean_variance)} dimensions "
             "active"
@@ -43,7 +43,7 @@ class Layers:
 
 
 def measure_layers(model: Any, guide: Any, test: Split) -> Layers:
-    """Return what each latent layer does on test rows from all over the split.
+    """Return the divergence and active dimensions of each latent layer on evenly spaced test rows.
 
     Args:
         model: The generative program, of several latent sites.

@@ -26,11 +26,11 @@ class Run(NamedTuple):
     guide: AmortizedGuide
     config: Config
     info: dict[str, Any]
-    """What config.json says besides the configuration: data, rows, versions."""
+    """The entries of config.json other than the configuration: data, rows, versions."""
 
     @property
     def row_format(self) -> RowFormat | None:
-        """What the rows were that it was trained on; None for a run of version 0.1.0, whose folder does not say."""
+        """Format of the training rows; None for a run of version 0.1.0, whose folder does not contain it."""
         return RowFormat.from_json(self.info["rows"]) if "rows" in self.info else None
 
 

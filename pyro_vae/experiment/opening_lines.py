@@ -22,7 +22,7 @@ EPOCH_KEPT = {
 
 
 def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:
-    """Return what is to be known before training: the data, how it is prepared, what was chosen."""
+    """Return the lines printed before training: data, preprocessing and settings."""
     model, training = config.model, config.training
     splits = (dataset.train, dataset.validation, dataset.test)
     rows = " / ".join(str(len(split)) for split in splits)
@@ -56,13 +56,13 @@ def _likelihood(model: Any) -> str:
 
 
 def _prior(model: Any) -> str:
-    """Return what there is of the prior: one of z, or of z given the context."""
+    """Return the description of the prior: of z, or of z given the context."""
     conditional = getattr(model.part("context"), "context_prior", False)
     return "normal given the context" if conditional else str(model.part("prior").line())
 
 
 def _loss(config: Config) -> str:
-    """Return what is minimised."""
+    """Return the description of the loss."""
     training, guide = config.training, config.model.part("guide")
     if guide.is_point:
         error, *penalties = shown_settings(guide)

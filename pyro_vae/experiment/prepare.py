@@ -26,7 +26,7 @@ class Prepared:
 
     Args:
         config: Resolved.
-        dataset: What is trained on.
+        dataset: The data set of the training run.
         model: The generative program.
         guide: The inference program.
     """
@@ -40,7 +40,7 @@ class Prepared:
         """Train both programs.
 
         Args:
-            changes: Arguments of `fit` in place of what the configuration says.
+            changes: Arguments of `fit` that replace those of the configuration.
         """
         return fit(self.model, self.guide, **self._settings | changes)
 
@@ -48,7 +48,7 @@ class Prepared:
         """Return the trainer that `fit` runs.
 
         Args:
-            changes: Arguments of `make_trainer` in place of what the configuration says.
+            changes: Arguments of `make_trainer` that replace those of the configuration.
         """
         return make_trainer(self.model, self.guide, **self._settings | changes)
 

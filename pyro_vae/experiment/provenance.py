@@ -1,4 +1,4 @@
-"""What stands beside every number: data set, split, unit, preprocessing."""
+"""Provenance of reported numbers: data set, split, unit, preprocessing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["data_notes", "split_facts", "test_facts"]
 
 
 def test_facts(dataset: DataSet) -> dict[str, Any]:
-    """Return what stands beside every number of the test split: data set, rows, unit and preprocessing."""
+    """Return the provenance of numbers of the test split: data set, rows, unit and preprocessing."""
     return split_facts(dataset.name, dataset.test)
 
 
 def split_facts(dataset: str, split: Split) -> dict[str, Any]:
-    """Return what stands beside every number of a split.
+    """Return the provenance of numbers of a split.
 
     Args:
         dataset: Name of the data set that the programs were trained on.
@@ -32,7 +32,7 @@ def split_facts(dataset: str, split: Split) -> dict[str, Any]:
 
 
 def data_notes(config: Config, dataset: DataSet) -> list[str]:
-    """Return sentences on what is odd about the data, and about the settings beside it."""
+    """Return notes on unusual properties of the data and of the settings."""
     latents, columns = config.model.sizes[0], dataset.data_dim
     batch, rows = config.training.batch_size, len(dataset.train)
     odd = {

@@ -34,7 +34,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
 
     Args:
         config: As given.
-        dataset: What will be trained on.
+        dataset: The data set to train on.
         std: Standard deviation of each column of the training split, shape (data_dim,), in data units.
         device: The device that "auto" stands for.
 
@@ -126,7 +126,7 @@ def objective_of(config: Config, dataset: DataSet) -> Objective:
 
 
 def fit_settings(training: TrainingConfig, guide: GuidePart | None = None) -> dict[str, Any]:
-    """Return what `fit` and `make_trainer` take from a resolved configuration, by the names of their arguments."""
+    """Return the arguments of `fit` and `make_trainer` from a resolved configuration, by name."""
     return {
         "objective": objective(training, guide),
         "epochs": training.epochs,
@@ -151,7 +151,7 @@ def default_epochs(num_rows: int, batch_size: int) -> int:
 
 
 def default_patience(epochs: int) -> int:
-    """Return after how many epochs without a better one a run of at most so many ends: an eighth, at least 10.
+    """Return the default patience for a maximum number of epochs: an eighth of it, at least 10.
 
     Validation rows of small tables are few and have heavy tails: half as much, and two of five tables ended far too
     early, at a tenth of their epochs.

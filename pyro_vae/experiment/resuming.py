@@ -40,7 +40,7 @@ def start_from(source: Path, config: Config, model: GenerativeModel, guide: Amor
 
 
 def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
-    """Put a trainer where the last checkpoint of the run in `source` was taken; without one it starts anew.
+    """Restore the last checkpoint of the run in `source`; without one the trainer starts from the beginning.
 
     Raises:
         InputError: If the checkpoint is damaged or belongs to other settings, or the run had other data.
@@ -60,7 +60,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
         raise InputError(
             f"Expected a checkpoint of this run in {folder.state}; it belongs to other settings. "
-            "Delete it to start this run anew, or start another run."
+            "Delete it to start this run again, or start another run."
         ) from None
     check(
         trainer.epochs >= trainer.epoch,
@@ -87,7 +87,7 @@ def resume_notes(config: Config, processes: Processes = SINGLE_PROCESS) -> list[
 
 
 def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
-    """Return what is spread over all steps of a run, so that it changes with their number."""
+    """Return the schedules of a run that depend on the total number of steps."""
     settings = (
         (getattr(training, field.name), setting_of(field).spread)
         for field in dataclasses.fields(training)

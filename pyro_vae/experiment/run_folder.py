@@ -44,7 +44,7 @@ class RunFolder:
                 path.mkdir(parents=True, exist_ok=True)
                 check(
                     not any(entry.suffix != PARTIAL for entry in path.iterdir()),
-                    f"Expected a new or empty folder for --out; {path} holds files. Choose another, or go on with "
+                    f"Expected a new or empty folder for --out; {path} holds files. Choose another, or continue with "
                     f"that run by --resume {path}.",
                 )
                 return cls(path)

@@ -93,7 +93,7 @@ class SampleScores:
         }
 
     def lines(self) -> list[str]:
-        """Return what the closing table says: a line on what is compared, and one for each measure."""
+        """Return the lines of the closing table: one on the comparison, and one for each measure."""
         measures: dict[str, list[str]] = {}
         found = {**self.values, **self.floor}
         for key, value in found.items():
@@ -120,7 +120,7 @@ def score_samples(
         model: The generative program.
         guide: The inference program.
         num_samples: Samples of each source; `FINAL_SAMPLES` where None.
-        seed: Of the samples; the random state is put back.
+        seed: Seed of the samples; the random state is restored.
     """
     num_samples = num_samples or FINAL_SAMPLES
     with evaluation_mode(model, guide), fixed_random_state(seed):
@@ -141,7 +141,7 @@ def write_quality_figure(
         quality: The metric.
         history: Of training, a line an epoch.
         best_epoch: The epoch whose weights were kept.
-        name: Of the data set, or its path.
+        name: Name or path of the data set.
 
     Returns:
         A sentence where the picture could not be drawn.

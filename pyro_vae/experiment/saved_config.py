@@ -46,7 +46,7 @@ def _absolute(path: str | Path) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return what a run's config.json holds.
+    """Return the content of a run's config.json.
 
     Raises:
         InputError: If the folder holds no run or a damaged one.
@@ -94,7 +94,7 @@ def saved_config(path: Path) -> Config:
 
 
 def saved_info(path: Path) -> dict[str, Any]:
-    """Return what a run's config.json says besides the configuration.
+    """Return the entries of a run's config.json other than the configuration.
 
     Raises:
         InputError: If the folder holds no run or a damaged one.

@@ -1,4 +1,4 @@
-"""What several seeds come to: a line for each run, then mean, spread and standard error over seeds."""
+"""Table of several seeds: a line for each run, then mean, standard deviation and standard error over seeds."""
 
 from __future__ import annotations
 

@@ -78,12 +78,12 @@ class SeedsFolder:
         )
 
     def summaries(self) -> dict[int, dict[str, Any]]:
-        """Return what `summary.json` says of the seeds that have one."""
+        """Return the content of `summary.json` for the seeds that have one."""
         places = {seed: self.run(seed).summary for seed in self.config.run.seeds if seed not in self.failed}
         return {seed: _read(place) for seed, place in places.items() if place.exists()}
 
     def write(self) -> None:
-        """Write `seeds.json`: the numbers of each seed and over seeds, and all that is needed to go on."""
+        """Write `seeds.json`: the numbers of each seed and over seeds, and everything needed to resume."""
         found = self.summaries()
         facts = ("dataset", "split", "num_examples", "unit", "preprocessing")
         about = {name: next(iter(found.values()))[name] for name in facts} if found else {}
@@ -205,7 +205,7 @@ def _remove_empty(folder: SeedsFolder) -> None:
 
 
 def _close(folder: SeedsFolder, status: int) -> None:
-    """Print the table of the seeds that are done, and how to go on."""
+    """Print the table of the finished seeds, and the command that resumes."""
     found = folder.summaries()
     if found:
         print(seeds_table(found))

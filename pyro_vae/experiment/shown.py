@@ -35,7 +35,7 @@ def name_in_title(name: str) -> str:
     """Return a data set's name, or the last part of its path, as titles show it.
 
     Args:
-        name: Of the data set, or its path.
+        name: Name or path of the data set.
     """
     last = Path(name).stem
     short = last if len(last) <= LONGEST_NAME else f"{last[: LONGEST_NAME - 3]}..."
@@ -120,7 +120,7 @@ class Shown:
         return sampling_model(self.model, self.guide, self.dataset.train, source)
 
     def context(self, count: int) -> tuple[Tensor, ...]:
-        """Return the context of `count` evenly spaced rows; each stands several times if they are fewer.
+        """Return the context of `count` evenly spaced rows; rows are repeated if there are fewer.
 
         Samples with it are drawn from p(x | context) averaged over the rows' own context.
         """

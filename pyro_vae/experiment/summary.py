@@ -24,11 +24,11 @@ def write_summary(
     """Write `summary.json`, atomically; numbers that are not finite become null.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         config: Resolved.
-        dataset: What was trained on.
-        evaluation: What the kept weights come to.
-        result: What training returned.
+        dataset: The data set of the training run.
+        evaluation: Evaluation of the kept weights.
+        result: Result of training.
 
     Raises:
         StorageError: If it cannot be written.
@@ -37,7 +37,7 @@ def write_summary(
 
 
 def summary(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> dict[str, Any]:
-    """Return what `summary.json` holds, as plain values; nats per example, metrics in units of their own."""
+    """Return the content of `summary.json` as plain values, in nats per example; metrics have their own units."""
     settings = {
         "likelihood": config.model.likelihood,
         "guide": config.model.guide,

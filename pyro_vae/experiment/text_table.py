@@ -58,7 +58,7 @@ def bits_cells(log_prob: float, dataset: DataSet) -> list[str]:
 
 
 def likelihood_line(likelihood: Mapping[str, Any]) -> str:
-    """Return what importance sampling says of log p(x), and whether it is to be believed.
+    """Return the importance-sampling estimate of log p(x), and whether it is reliable.
 
     Args:
         likelihood: As `comparison.score_some` gives it.

@@ -88,7 +88,7 @@ def _train(config: Config, processes: Processes) -> int:
     try:
         return _fill(folder, prepared, trainer)
     except StorageError as error:
-        raise StorageError(f"{error} Then go on with --resume {folder.path}.") from None
+        raise StorageError(f"{error} Then continue with --resume {folder.path}.") from None
 
 
 def _load_in_turn(config: Config, processes: Processes) -> DataSet:
@@ -103,7 +103,7 @@ def _load_in_turn(config: Config, processes: Processes) -> DataSet:
 
 
 def _take_part(prepared: Prepared, trainer: Trainer) -> int:
-    """Train and evaluate beside the first process, which writes; return the exit status."""
+    """Train and evaluate in a process other than the first, without writing; return the exit status."""
     signals = StopOnSignal(trainer.processes)
     trainer.callbacks = (signals,)
     trainer.run()

@@ -1,4 +1,4 @@
-"""A whole comparison: every model asked for, fitted to one data set."""
+"""A complete comparison: every requested model, fitted to one data set."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MODELS = ("ppca", "ppca_em", "factor_analysis", "mixture_of_ppca", "linear_vae",
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison came to.
+    """The results of a comparison.
 
     Args:
-        dataset: What was fitted.
+        dataset: The data set.
         latent_dim: Size of z in every model.
         entries: A line for each model that could be fitted, by name.
         linear: The linear VAE with its gaps, where it was asked for.
@@ -58,7 +58,7 @@ def compare(
     num_clusters: int = 10,
     linear_settings: dict[str, Any] | None = None,
 ) -> Comparison:
-    """Fit the models that are asked for, on the same rows under the same draw of their noise.
+    """Fit the requested models on the same rows with the same noise.
 
     Args:
         config: Of the nonlinear VAE; its latent size and seed are those of all models.

@@ -65,7 +65,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 
     Args:
         folder: Where to.
-        comparison: What was fitted.
+        comparison: The fitted models.
     """
     write_json(folder / "comparison.json", test_facts(comparison.dataset) | comparison.summary())
     if comparison.linear is not None:

@@ -22,7 +22,7 @@ from pyro_vae.training import Callback, FitResult
 __all__ = ["BOUND", "Entry", "density_shift", "fit_baseline", "fit_vae", "vae_entry"]
 
 BOUND = "exact log-density of dequantized x minus log(levels) a column, a bound on log P(x)"
-"""What an exact model's value is beside probabilities of integers."""
+"""Meaning of an exact model's value in a comparison with probabilities of integers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Entry:
     """One line of a comparison.
 
     Args:
-        name: What was fitted.
+        name: Name of the fitted model.
         kind: "exact" for a log-likelihood, "ELBO" for a lower bound on one.
         test: Mean over the test rows and its standard error, nats per example.
         train: Mean over the training rows, nats per example.
@@ -127,7 +127,7 @@ def vae_entry(
         guide: Beside it.
         train: Rows that were fitted, with their context, as `estimate_elbo` takes them.
         test: Rows to score, likewise.
-        result: What `fit` returned.
+        result: Result of `fit`.
         num_particles: Samples of z for each row.
     """
     estimates = [estimate_elbo(model, guide, rows, num_particles) for rows in (train, test)]

@@ -1,4 +1,4 @@
-"""What measured guides say of their families: means with errors, and whether the order is as it must be."""
+"""Results by family of guides: means with errors, and checks of the order that theory implies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True)
 class GuideScore:
-    """What one family came to; means over rows and seeds, with errors from both.
+    """The results of one family: means over rows and seeds, with errors from both.
 
     Args:
         name: One of `COMPARED`.
@@ -78,11 +78,11 @@ class GuideScore:
 
 @dataclass(frozen=True)
 class Claim:
-    """That something is not below something else, which mathematics says, and what was measured.
+    """An inequality that theory implies, and the measured values.
 
     Args:
-        upper: What is the larger one.
-        lower: What is the smaller one.
+        upper: Name of the larger quantity.
+        lower: Name of the smaller quantity.
         difference: The first less the second, on test rows.
         train: The same on training rows; None if it was not measured.
     """

@@ -35,7 +35,7 @@ class FittedGuide:
 
     Args:
         name: One of `COMPARED`.
-        seed: Of its first weights and of its training.
+        seed: Seed of the initial weights and of training.
         model: What it was fitted to, or with.
         guide: The guide.
         parameters: How many numbers of its own it has.
@@ -52,11 +52,11 @@ class FittedGuide:
 
 @dataclass(frozen=True)
 class MeasuredGuide:
-    """What one fitted guide came to, row by row; all in nats.
+    """The results of one fitted guide for each row, in nats.
 
     Args:
         name: One of `COMPARED`.
-        seed: Of its training, and of the noise that it was measured with.
+        seed: Seed of training and of the noise of the measurement.
         parameters: How many numbers of its own it has.
         seconds: Time to fit.
         likelihood: ELBO and importance-sampled log p(x) of N test rows.

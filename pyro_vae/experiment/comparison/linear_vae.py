@@ -82,7 +82,7 @@ def fit_linear_vae(
         epochs: Passes over the training rows.
         batch_size: Rows a step.
         lr: Peak learning rate of Adam.
-        seed: Of the first weights and of all noise.
+        seed: Seed of the initial weights and of all noise.
         callbacks: As for `fit`.
         progress: Whether to show a progress bar.
     """
@@ -125,7 +125,7 @@ def _linear_vae(train: Tensor, latent_dim: int) -> tuple[LinearGaussianModel, Di
     mean, scale = train.double().mean(0), typical_scale(train.double().std(0))
     same = torch.full_like(mean, scale)
     likelihood = GaussianWithIsotropicScale(mean, same, scale_floor=1e-4 * scale)
-    # Of the linear VAE's own maps none is changed: linear in whitened rows is linear in the rows.
+    # Whitening does not change the model class: a map that is linear in whitened rows is linear in the rows.
     encoder = LinearEncoder(torch.zeros_like(mean), torch.ones_like(mean), latent_dim)
     guide = DiagonalNormalGuide(nn.Sequential(Whiten(train), encoder))
     return LinearGaussianModel(latent_dim, likelihood), guide

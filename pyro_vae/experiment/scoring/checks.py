@@ -1,4 +1,4 @@
-"""What costs more than importance sampling, beside it on fewer rows."""
+"""Checks of importance sampling by more expensive methods on fewer rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Checks", "table_line"]
 
 @dataclass(frozen=True)
 class Checks:
-    """What was measured besides, on fewer rows.
+    """The results of the additional checks on fewer rows.
 
     Args:
         rows: Their numbers, shape (M,).

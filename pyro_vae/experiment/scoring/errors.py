@@ -22,7 +22,7 @@ def score_errors(scoring: Scoring) -> str:
     """Measure the error of every row, write `scores.csv` and `evaluation.json`, and return the table.
 
     Args:
-        scoring: Of a run whose guide is a point.
+        scoring: Scoring of a run whose guide is a point.
 
     Raises:
         StorageError: If a file cannot be written.

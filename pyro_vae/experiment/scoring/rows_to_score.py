@@ -28,7 +28,7 @@ def open_scoring(
     """Return the scoring of a run's test rows, or of a file's.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         data: File, folder or named data set whose rows are scored instead; all of a file's.
         settings: How.
         out: Folder to write to; the run's own, or for other data one within it, where None.

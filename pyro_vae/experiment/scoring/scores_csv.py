@@ -30,7 +30,7 @@ class ScoreFile:
         )
 
     def start(self) -> None:
-        """Begin anew."""
+        """Start a new file."""
         self._write("w", [self.header])
 
     def append(self, first_row: int, columns: Tensor) -> None:

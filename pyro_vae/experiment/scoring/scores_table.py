@@ -1,4 +1,4 @@
-"""The table of a scoring, and the sentences beside it."""
+"""The table of a scoring, and the notes on it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def known_scores(scores: LogLikelihood) -> LogLikelihood:
 
 
 def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[str]:
-    """Return the lines of the table, and what is to be said beside it.
+    """Return the lines of the table, and the notes on it.
 
     Args:
-        scores: Of all rows.
+        scores: Scores of all rows.
         checks: On fewer.
         split: The rows.
     """
@@ -54,12 +54,12 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
 
 
 def _khat(share: float) -> str:
-    """Return what k-hat says of the rows; nothing where there were too few samples for it."""
+    """Return a line on the k-hat values of the rows; empty if there were too few samples."""
     return "" if math.isnan(share) else f"; k-hat above {RELIABLE_KHAT} for {share:.1%} of the rows"
 
 
 def _on_fewer_rows(checks: Checks) -> list[str]:
-    """Return what the checks say beside their lines of the table."""
+    """Return the notes on the checks, in addition to their lines of the table."""
     told = []
     if checks.annealed is not None and checks.annealed.simulated is not None:
         drawn = checks.annealed.simulated

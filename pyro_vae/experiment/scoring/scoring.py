@@ -53,7 +53,7 @@ class Scoring:
         split: The rows to score.
         settings: How.
         out: Folder for `scores.csv` and `evaluation.json`.
-        weights_sha256: Of the run's weights, which the scores belong to.
+        weights_sha256: Hash of the weights of the run.
         notes: Notes on the rows.
         processes: Those that share the rows; the first one writes.
     """
@@ -69,7 +69,7 @@ class Scoring:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What stands beside every number, and what must be the same for an interrupted scoring to go on."""
+        """Provenance of every number; an interrupted scoring can only resume if it is the same."""
         rows = {"weights_sha256": self.weights_sha256, "rows_sha256": _sha256(self.split)}
         likelihood = {"likelihood": self.run.config.model.likelihood}
         facts = split_facts(self.row_format.name, self.split)
@@ -168,7 +168,7 @@ class Scoring:
         """Write `evaluation.json`.
 
         Args:
-            scores: Of all rows.
+            scores: Scores of all rows.
             checks: On fewer.
         """
         known = known_scores(scores)
@@ -193,10 +193,10 @@ class Scoring:
         return accuracy(self.run.guide, self.split)
 
     def table(self, scores: LogLikelihood, checks: Checks) -> str:
-        """Return the table of the scores, and sentences beside it.
+        """Return the table of the scores, and the notes on it.
 
         Args:
-            scores: Of all rows.
+            scores: Scores of all rows.
             checks: On fewer.
         """
         model = self.run.config.model

@@ -15,11 +15,11 @@ __all__ = ["ScoreSettings"]
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What decides the scores, besides the run and the rows.
+    """Settings that determine the scores of the rows of a run.
 
     Args:
         num_samples: Samples of z for each row.
-        seed: Of the noise.
+        seed: Seed of the noise.
         widen: How many times as wide as the guide the proposal is; 1 takes the guide as it is.
         defensive: Share of the samples that come from the prior.
 
