@@ -1,4 +1,4 @@
-"""What a trained model is worth: log p(x) with errors, by importance sampling."""
+"""Evaluation of trained models: log p(x) with errors, gaps, latents, imputation, samples."""
 
 from pyro_vae.evaluate.annealing import annealed_log_likelihood, bidirectional_bounds
 from pyro_vae.evaluate.bounds import AnnealedLogLikelihood, BidirectionalBounds

@@ -1,4 +1,4 @@
-"""Chains that walk between the start and the posterior, row by row, and the weights they gather."""
+"""Chains between start and posterior for each row, and their weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from pyro_vae.seeds import derive_seeds
 
 __all__ = ["AnnealedChains", "AnnealedRows"]
 
-PARTING = 20  # transitions, besides a tenth of the temperatures, by which chains from one draw move apart
+PARTING = 20  # transitions, plus a tenth of the temperatures, that separate chains from one draw
 KNOTS = 5  # temperatures at which step sizes are adapted; between them they are interpolated
-PILOT_CHAINS = 4  # chains for each row that adapt, and are then thrown away
+PILOT_CHAINS = 4  # chains per row for adaptation, discarded afterwards
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class AnnealedRows:
     def __call__(
         self, work: Callable[[AnnealedChains, slice], tuple[Tensor, ...]], directions: int = 1
     ) -> list[Tensor]:
-        """Do `work` on the chains of each batch, tuned, and join the rows of what it returns, on the CPU.
+        """Run `work` on the tuned chains of each batch, and concatenate the results on the CPU.
 
         Args:
-            work: Takes the chains of a batch, and which rows they are.
-            directions: How often `work` goes through the temperatures, for the progress bar.
+            work: Function of the chains of a batch and the slice of their rows.
+            directions: Number of passes of `work` through the temperatures, for the progress bar.
         """
         check_integer(self.batch_size, "batch_size")
         num_rows, parts = len(self.data[0]), []
@@ -66,14 +66,14 @@ class AnnealedRows:
 class AnnealedChains:
     """Chains of one batch of rows along `log f_t = log start + b_t (log p(x, z) - log start)`.
 
-    Step sizes are found on other chains, which are thrown away, and stay as they are: a chain that adapts to its
-    own past has no known weight.
+    Step sizes are adapted on separate chains, which are discarded, and then fixed: the weight of an adaptive chain is
+    not known.
 
     Args:
         annealing: The settings.
         densities: The programs on the batch.
         seed: Of the transitions' noise.
-        bar: Is moved by the number of rows at each temperature.
+        bar: Progress bar, advanced by the number of rows at each temperature.
     """
 
     def __init__(self, annealing: Annealing, densities: Densities, seed: int, bar: Bar) -> None:
@@ -83,7 +83,7 @@ class AnnealedChains:
         self.step_sizes = self._tuned()
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Go from the start to the posterior.
+        """Anneal from the start to the posterior.
 
         Returns:
             log w, shape (num_chains, N), float64, and the mean acceptance probability, shape (N,).
@@ -97,10 +97,10 @@ class AnnealedChains:
         return log_weight, torch.stack(accepted).mean(0)
 
     def backward(self, u: Tensor) -> Tensor:
-        """Go from exact draws of the posterior to the start.
+        """Anneal from exact draws of the posterior to the start.
 
         Args:
-            u: Shape (1, N, size). All chains of a row begin there, and first move apart at the posterior.
+            u: Shape (1, N, size), the start of all chains of a row, which are first separated at the posterior.
 
         Returns:
             log w, shape (num_chains, N), float64.
@@ -142,7 +142,7 @@ class AnnealedChains:
         return log_density
 
     def _move(self, u: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        """Take one transition that leaves f_t as it is; also return acceptance, over chains, shape (N,)."""
+        """Take one transition with f_t invariant; also return the acceptance averaged over chains, shape (N,)."""
         target = self._target(t)
         state, info = self.annealing.hmc.step(target, init(target, u), self.step_sizes[t], self.generator)
         return state.z, info.accept_prob.mean(0)
@@ -159,7 +159,7 @@ class AnnealedChains:
 
 
 def _interpolated(knots: Tensor, length: int) -> Tensor:
-    """Return `length` values on the lines between equally spaced ones along the first dimension."""
+    """Interpolate `length` values linearly between equally spaced ones along the first dimension."""
     place = torch.linspace(0, len(knots) - 1, length, dtype=knots.dtype, device=knots.device)
     left = place.floor().long().clamp_max(len(knots) - 2)
     return torch.lerp(knots[left], knots[left + 1], (place - left).reshape(-1, *(1,) * (knots.ndim - 1)))

@@ -33,7 +33,7 @@ class Densities:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
         data: What both are called with, rows first.
-        max_plate_nesting: How deep plates are nested in the programs.
+        max_plate_nesting: Depth of nested plates in the programs.
 
     Raises:
         InputError: If a latent site is discrete, stands in another plate than `"data"`, or has a support that depends

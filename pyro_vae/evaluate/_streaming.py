@@ -1,4 +1,4 @@
-"""Importance weights in chunks: a few rows and a few samples at a time, so that memory does not grow with either."""
+"""Importance weights in chunks of rows and samples, with bounded memory."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from pyro_vae.seeds import derive_seed
 __all__ = ["Stream", "without_side_effects"]
 
 CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
-"""What a chunk may take by default. On a processor tensors that outgrow its caches are slower, not faster."""
+"""Default memory of a chunk in bytes, on a CPU and a GPU. On a CPU, tensors larger than its caches are slower."""
 TRIED = 100
-"""Rows on which the programs may fail before they are held to be at fault."""
+"""Maximum number of failing rows before the programs are considered invalid."""
 SHARED = 8
-"""Unless a run of the programs makes so much, whatever the samples, that a chunk should be so many times as large."""
+"""Minimum chunk size, as a multiple of the memory that one run allocates regardless of the number of samples."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Importance sampling of some rows: what is drawn, from which programs, and how much of it at once.
+    """Importance sampling of rows in chunks.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        data: Rows of shape (N, data_dim), then what else the programs take for each row.
-        num_samples: Samples of z for each row.
-        max_memory: Bytes that the tensors of one chunk may take; chosen by the device where None.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of the noise.
+        data: Rows of shape (N, data_dim), and their context.
+        num_samples: Samples of z per row.
+        max_memory: Maximum bytes of the tensors of one chunk; by default depends on the device.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of the noise.
 
     Raises:
         InputError: If a number is out of range, or there are no rows.
@@ -69,7 +69,7 @@ class Stream:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision that the weights are computed in, by that of the rows."""
+        """The precision of the weights, from that of the rows."""
         dtype = self.data[0].dtype
         return dtype if dtype.is_floating_point else torch.get_default_dtype()
 
@@ -79,7 +79,7 @@ class Stream:
         Rows that cannot be scored have NaN, or minus infinity.
 
         Raises:
-            InputError: If the programs cannot be evaluated row by row, or the guide cannot reach all of the prior.
+            InputError: If the programs cannot be evaluated row by row, or the guide does not cover the prior's support.
         """
         nesting, count = self.max_plate_nesting, self.num_samples
         check_programs(
@@ -97,7 +97,7 @@ class Stream:
     def _chunks(self, start: int, rows: int, samples: int) -> Iterator[Tensor]:
         block = tuple(values[start : start + rows] for values in self.data)
         lost = torch.zeros(len(block[0]), dtype=torch.bool)
-        # A block's noise does not depend on the blocks before it.
+        # The noise of a block does not depend on previous blocks.
         seed = derive_seed(self.seed, start)
         torch.manual_seed(seed)
         for done in range(0, self.num_samples, samples):
@@ -121,7 +121,7 @@ class Stream:
         return self._draw(block, count)
 
     def _sizes(self) -> tuple[int, int]:
-        """Return how many rows and how many samples a chunk has: few rows, as each costs a run of the encoder."""
+        """Return the numbers of rows and samples of a chunk; few rows, since each needs a run of the encoder."""
         once, each = self._bytes()
         default = max(DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES, SHARED * once)
         pairs = max(1, int((self.max_memory or default) / each))
@@ -130,13 +130,13 @@ class Stream:
         return max(1, pairs // samples), samples
 
     def _bytes(self) -> tuple[int, int]:
-        """Return the bytes that a run takes over all tensors it makes: once, and for each sample of a row."""
+        """Return the bytes that a run allocates: independent of samples, and per sample of a row."""
         two, three = self._bytes_of_a_row()
         each = max(three - two, 8)
         return max(two - 2 * each, 0), each
 
     def _bytes_of_a_row(self) -> list[int]:
-        """Return the bytes that a run of two and of three samples takes, on the first row that can be run."""
+        """Return the bytes allocated by runs with two and three samples, on the first row that can be run."""
         last = len(self.data[0]) - 1
         for number in range(last + 1):
             row = [values[number : number + 1] for values in self.data]
@@ -157,7 +157,7 @@ def _described(data: tuple[Any, ...]) -> str:
 
 @contextmanager
 def without_side_effects(data: tuple[Tensor, ...]) -> Iterator[None]:
-    """Run without gradients, on the programs' own parameters; the random state is put back."""
+    """Run without gradients, with the programs' local parameters; restore the random state."""
     devices = sorted({values.device.index or 0 for values in data if values.is_cuda})
     with (
         torch.inference_mode(False),
@@ -176,9 +176,9 @@ def _allocated_bytes(run: Callable[[], Any]) -> int:
 
 
 def _weights(log_probs: RowLogProbs, lost: Tensor) -> Tensor:
-    """Return the log weights in float64, NaN where they are no weights: that of a lost row, or infinity."""
+    """Return the log weights in float64, NaN for rows that failed and for infinite values."""
     likelihood = log_probs.likelihood.double()
     weights = likelihood + log_probs.prior.double() - log_probs.guide.double()
-    # Where p(x | z) is zero so is the weight, whatever the prior and the guide are at that z.
+    # If p(x | z) is zero the weight is zero, whatever prior and guide are at that z.
     weights = weights.masked_fill(likelihood == -torch.inf, -torch.inf)
     return weights.masked_fill((weights == torch.inf) | lost.to(weights.device), torch.nan)

@@ -47,8 +47,8 @@ def weighted_runs(
         guide: A Pyro program with the model's latent sites.
         data: Rows, shape (N, data_dim), NaN where missing, and context.
         num_samples: Samples of z for each row, at least 2.
-        seed: Of the noise.
-        max_plate_nesting: How deep plates are nested in the programs.
+        seed: Seed of the noise.
+        max_plate_nesting: Depth of nested plates in the programs.
 
     Raises:
         InputError: If the programs cannot be evaluated row by row, or observe several sites.

@@ -1,7 +1,7 @@
-"""Annealed importance sampling: log p(x) by a path from the guide, or the prior, to the posterior.
+"""Annealed importance sampling: log p(x) along a path from the guide, or the prior, to the posterior.
 
-Where importance sampling has to guess the posterior at once, annealing walks there by Hamiltonian Monte Carlo.
-The two share the guide at most, so their agreement means something.
+Transitions are Hamiltonian Monte Carlo. Apart from the guide it shares nothing with importance sampling, so agreement
+of both is informative.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def annealed_log_likelihood(
 ) -> AnnealedLogLikelihood:
     """Estimate log p(x) of each row by annealed importance sampling (Neal 2001).
 
-    `E[mean over chains of w] = p(x)`, so the logarithm, which is returned, lies below log p(x) on average. All
-    weights are summed in float64. Modules are in evaluation mode meanwhile; the random state stays as it was. A row
-    that cannot be scored gets NaN or minus infinity, and the others their own values; their noise may be another,
-    since the search for step sizes ends where all rows of a batch have one.
+    `E[mean over chains of w] = p(x)`, so the returned logarithm is a lower bound in expectation. Weights are summed in
+    float64. Modules are in evaluation mode during the call; the global random state is restored. A row that cannot be
+    scored gets NaN or minus infinity; the noise of other rows may then differ, since the search for step sizes is
+    shared by the rows of a batch.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
         guide: A Pyro program with the model's latent sites.
-        x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
         annealing: The settings.
-        num_simulated: Rows drawn from the model on which both directions are run, as a check; 0 for none.
-        batch_size: Rows at a time; each holds `num_chains` latents and their gradients.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of all randomness.
+        num_simulated: Number of rows drawn from the model to run both directions as a check; 0 for none.
+        batch_size: Rows per batch; each has `num_chains` latents and gradients.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of all randomness.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -116,20 +116,20 @@ def bidirectional_bounds(
 ) -> BidirectionalBounds:
     """Bound log p(x) from both sides on rows drawn from the model (Grosse, Ghahramani & Adams 2015).
 
-    The z that a row was drawn with is an exact draw of p(z | x). Annealing from there back to the start gives
-    `E[mean over chains of 1 / w] = 1 / p(x)`, so minus its logarithm lies above log p(x) on average. The chains of
-    a row first move apart by 20 transitions, and a tenth of `num_temperatures`, at the posterior, which leaves
-    their law as it is; where those mix slowly, `upper_se` is too small.
+    The z of a simulated row is an exact draw of p(z | x). Annealing in reverse gives `E[mean over chains of 1 / w] =
+    1 / p(x)`, so minus its logarithm is an upper bound in expectation. The chains of a row first take 20 transitions
+    plus a tenth of `num_temperatures` at the posterior, which is invariant under them; if they mix slowly, `upper_se`
+    is too small.
 
     Args:
         model: A Pyro program with continuous latents, whose one observed site is its first argument.
         guide: A Pyro program with the model's latent sites.
-        template: Rows whose number and shape are taken and whose values are not, or a tuple with what else the
-            programs take by row, which is used.
+        template: Rows that give number and shape (values are not used), or a tuple of rows and context (context is
+            used).
         annealing: The settings.
-        batch_size: Rows at a time.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of all randomness.
+        batch_size: Rows per batch.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of all randomness.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -158,7 +158,7 @@ def _checked(
     annealing: Annealing,
     max_plate_nesting: int,
 ) -> Tensor:
-    """Return what is known of each row before it is annealed, shape (N,), as `unscored` does, or raise."""
+    """Return which rows cannot be scored, shape (N,), before annealing, or raise."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         check_programs(

@@ -92,7 +92,7 @@ class AnnealedLogLikelihood:
 
     @property
     def warning(self) -> str | None:
-        """Which rows could not be scored, or None where all were."""
+        """A message about rows that could not be scored, or None."""
         return unscored_message(self.value)
 
     @property

@@ -63,8 +63,8 @@ def cell_log_likelihood(
             p(z | x_-j).
         x: Rows of shape (N, D), NaN where missing, in any container that `fit` takes; with context in a tuple.
         num_samples: Samples of z for each row, at least 2.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of the noise; the random state is put back.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of the noise; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Raises:

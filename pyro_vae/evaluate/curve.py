@@ -1,4 +1,4 @@
-"""How the importance-weighted bound climbs towards log p(x) with the number of samples."""
+"""The importance-weighted bound as a function of the number of samples."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class IWAECurve:
     """Importance-weighted bounds `L_K = E[log((1 / K) sum_k w_k)]` of each row, for several K.
 
     Args:
-        num_samples: The K, increasing, S of them.
+        num_samples: The S values of K, increasing.
         value: Unbiased estimates of L_K, shape (S, N), float64, nats.
-        variance: Of their errors from the samples of z, shape (S, N), squared nats.
+        variance: Monte Carlo variance of the estimates, shape (S, N), squared nats.
     """
 
     num_samples: tuple[int, ...]
@@ -38,18 +38,18 @@ class IWAECurve:
 
     @property
     def scored(self) -> IWAECurve:
-        """The curve of the rows whose bounds are finite."""
+        """The curve for the rows with finite bounds."""
         finite = self.value.isfinite().all(0)
         return IWAECurve(self.num_samples, self.value[:, finite], self.variance[:, finite])
 
     @property
     def warning(self) -> str | None:
-        """Which rows could not be scored, or None where all were."""
+        """A message about rows that could not be scored, or None."""
         return unscored_message(self.value.sum(0))
 
     @property
     def monte_carlo_se(self) -> Tensor:
-        """Standard errors of the means over rows from the samples of z, shape (S,), nats."""
+        """Monte Carlo standard errors of the means over rows, shape (S,), nats."""
         return self.variance.sum(1).sqrt() / self.value.shape[1]
 
     @property
@@ -80,19 +80,18 @@ def iwae_curve(
 ) -> IWAECurve:
     """Estimate the importance-weighted bound (Burda et al. 2016, eq. 8) for several K from the same draws.
 
-    For each K the draws are cut into blocks of K, whose bounds are averaged: every estimate is unbiased, and
-    no draw is used twice in one.
+    For each K the draws are divided into blocks of K, whose bounds are averaged. Every estimate is unbiased.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
-        x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
-        num_samples: The K wanted, increasing.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
+        num_samples: The values of K, increasing.
         num_draws: Samples of z for each row, at least twice the largest K, which is also the default.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
-            where a run makes much that all its samples share.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
-        seed: Of the noise; the random state is put back.
+        max_memory: Maximum bytes of the programs' tensors; by default 16 MiB, or 1 GiB on a GPU, and more if a run
+            allocates much memory that its samples share.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
+        seed: Seed of the noise; the global random state is restored.
 
     Raises:
         InputError: If an argument is out of range, or as for `log_likelihood`.

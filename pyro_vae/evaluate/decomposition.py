@@ -38,7 +38,7 @@ class DivergenceInParts:
         mutual_information: I(n; z) of the row's number and z, at most log of the number of rows.
         total_correlation: KL(q(z) || prod_d q(z_d)): 0 where the dimensions are independent over rows.
         dimensions: sum_d KL(q(z_d) || p(z_d)), where the prior factorises over dimensions.
-        num_rows: How many rows.
+        num_rows: Number of rows.
     """
 
     mutual_information: tuple[float, float]
@@ -81,9 +81,9 @@ def divergence_in_parts(
     Args:
         model: A Pyro program of one latent site.
         guide: A Pyro program of one site, normal with independent dimensions.
-        x: Rows of shape (N, data_dim), N at least 2, or a tuple with what else the programs take by row.
-        num_samples: Samples of z for each row.
-        seed: Of the noise; the random state is put back.
+        x: Rows of shape (N, data_dim), N at least 2, or a tuple of rows and context.
+        num_samples: Samples of z per row.
+        seed: Seed of the noise; the global random state is restored.
 
     Raises:
         InputError: If the guide is another one, or there are fewer than two rows.

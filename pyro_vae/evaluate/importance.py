@@ -1,4 +1,4 @@
-"""log p(x) of each row by importance sampling, with its error and a diagnosis of it."""
+"""log p(x) of each row by importance sampling, with error and diagnostics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pyro_vae.progress import progress_bar
 __all__ = ["log_likelihood", "log_weights"]
 
 ROUNDING = 100.0
-"""Log weights that differ by less than this many units in their last place are held for equal."""
+"""Log weights that differ by less than this many units in the last place are treated as equal."""
 
 
 def log_weights(
@@ -37,23 +37,23 @@ def log_weights(
 ) -> Tensor:
     """Return `log w = log p(x, z) - log q(z | x)` for draws of z from the guide, shape (num_samples, N), float64.
 
-    Modules are in evaluation mode meanwhile. A row that cannot be scored has NaN or minus infinity, and a warning says
-    which.
+    Modules are in evaluation mode during the call. A row that cannot be scored has NaN or minus infinity, and a warning
+    names it.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
-        x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
-        num_samples: Samples of z for each row.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
-            where a run makes much that all its samples share. The result itself takes `8 num_samples N` more.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
-        seed: Of the noise; the random state is put back.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
+        num_samples: Samples of z per row.
+        max_memory: Maximum bytes of the programs' tensors; by default 16 MiB, or 1 GiB on a GPU, and more if a run
+            allocates much memory that its samples share. The result itself takes `8 num_samples N` more.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
+        seed: Seed of the noise; the global random state is restored.
 
     Raises:
-        InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
-            the model's or their distributions cannot be compared, the guide cannot reach all of the prior's support,
-            or the log-probabilities of a row depend on the rows or samples beside it.
+        InputError: If an argument is out of range, a site is outside the plate, the guide's sites are not
+            the model's or their distributions are not comparable, the guide does not cover the prior's support, or
+            the log-probabilities of a row depend on other rows or samples.
     """
     stream = Stream(
         model, guide, entry_for(model, guide).rows(x), num_samples, max_memory, max_plate_nesting, seed
@@ -79,30 +79,29 @@ def log_likelihood(
 ) -> LogLikelihood:
     """Estimate log p(x) of each row as `log((1 / K) sum_k w_k)` (Burda et al. 2016, eq. 8), with its error.
 
-    Samples are drawn, weighed and forgotten chunk by chunk: memory grows with the number of rows alone, by
-    five numbers each, and with neither `num_samples` nor the size of the networks' layers times rows. Modules are in
-    evaluation mode meanwhile.
+    Samples are processed in chunks: memory grows by five numbers per row, and not with `num_samples`. Modules are in
+    evaluation mode during the call.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites, or a proposal made from one.
-        x: Rows of shape (N, data_dim) as the programs take them, or a tuple with what else they take by row.
-        num_samples: Samples of z for each row, K.
-        max_memory: Bytes that the programs' tensors may take at once; by default 16 MiB, on a GPU 1 GiB, and more
-            where a run makes much that all its samples share.
-        max_plate_nesting: How deep plates are nested in the programs, 1 where `"data"` is the only one.
-        seed: Of the noise; the random state is put back.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
+        num_samples: Samples of z per row, K.
+        max_memory: Maximum bytes of the programs' tensors; by default 16 MiB, or 1 GiB on a GPU, and more if a run
+            allocates much memory that its samples share.
+        max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
+        seed: Seed of the noise; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Returns:
-        Estimate, standard error, effective sample size and k-hat of each row. A row whose weights are all
-        zero, because the guide samples only where the model has no support, has the estimate -inf; one whose
-        densities are not numbers has NaN. The others are as they would be without it.
+        Estimate, standard error, effective sample size and k-hat of each row. A row whose weights are all zero,
+        because the guide samples outside the model's support, has the estimate -inf; a row with NaN densities has NaN.
+        Other rows are not affected.
 
     Raises:
-        InputError: If an argument is out of range, a site stands outside the plate, the guide's sites are not
-            the model's or their distributions cannot be compared, the guide cannot reach all of the prior's support,
-            or the log-probabilities of a row depend on the rows or samples beside it.
+        InputError: If an argument is out of range, a site is outside the plate, the guide's sites are not
+            the model's or their distributions are not comparable, the guide does not cover the prior's support, or
+            the log-probabilities of a row depend on other rows or samples.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -123,8 +122,7 @@ def log_likelihood(
     )
     bar = progress_bar(len(stream.data[0]), "rows", "importance sampling", shown=progress)
     with without_side_effects(stream.data), evaluation_mode(model, guide), bar:
-        # One table, filled: small tensors kept from every block would stand between the large ones that are freed,
-        # and the heap would grow by their size with each row.
+        # One preallocated table: small tensors kept from every block would fragment the heap between the large ones.
         table = torch.empty(5, len(stream.data[0]), dtype=torch.float64)
         done = 0
         for chunks in stream.blocks():
@@ -136,7 +134,7 @@ def log_likelihood(
 
 
 class _Sums(NamedTuple):
-    """What is kept of the log weights of a block of rows, each of shape (rows,) but for `largest`."""
+    """Sufficient statistics of the log weights of a block of rows, each of shape (rows,) except `largest`."""
 
     log_sum: Tensor
     log_sum_of_squares: Tensor
@@ -147,7 +145,7 @@ class _Sums(NamedTuple):
 
     @classmethod
     def of(cls, w: Tensor, kept: int) -> _Sums:
-        """Take the sums over the log weights `w` of a chunk, shape (samples, rows)."""
+        """Return the sums over the log weights `w` of a chunk, shape (samples, rows)."""
         largest = w.T.topk(min(kept, len(w))).values
         return cls(w.logsumexp(0), (2 * w).logsumexp(0), w.sum(0), w.amin(0), largest)
 
@@ -167,7 +165,7 @@ def _estimate(chunks: Iterable[Tensor], num_samples: int, dtype: torch.dtype) ->
     """Estimate from log weights, (samples, rows) at a time, that were computed in `dtype`."""
     kept = tail_length(num_samples) + 1
     sums = reduce(lambda a, b: a.plus(b, kept), (_Sums.of(w, kept) for w in chunks))
-    # (sum w)^2 / sum w^2, which is NaN where all weights are zero.
+    # (sum w)^2 / sum w^2, which is NaN if all weights are zero.
     ess = (2 * sums.log_sum - sums.log_sum_of_squares).exp().clamp(1, num_samples)
     # The delta method: Var(log of the mean weight) = Var(w) / (K E[w]^2).
     se = ((num_samples / ess - 1) / (num_samples - 1)).sqrt() if num_samples > 1 else ess * torch.nan

@@ -49,8 +49,8 @@ def impute(
         num_samples: Samples of z for each row, K, at least 2.
         num_draws: Completed rows to draw, M.
         columns: The columns, whose `levels` say which hold numbers of levels; those of `model.likelihood` by default.
-        max_plate_nesting: How deep plates are nested in the programs.
-        seed: Of the noise; the random state is put back.
+        max_plate_nesting: Depth of nested plates in the programs.
+        seed: Seed of the noise; the global random state is restored.
         progress: Whether to show a progress bar.
 
     Raises:

@@ -72,14 +72,14 @@ def to_arviz(
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites; `NUTSPosterior` makes no use of it.
-        x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
         rows: Which rows are taken; their numbers become the coordinate `data`. All where None. Rows that cannot be
             scored are left out, with a warning.
         posterior: How p(z | x) is drawn from: `ResampledPosterior()` or `NUTSPosterior()`.
         marginal_samples: Samples of z from the guide for log p(x) of each row; log p(x | z) is given where None.
         dims: Names of a site's own dimensions; by default `z_dim`, or `z_dim_0`, ... where it has several.
         coords: Values along dimensions; by default 0, 1, ...
-        max_plate_nesting: How deep plates are nested in the programs.
+        max_plate_nesting: Depth of nested plates in the programs.
         seed: Of all noise; the random state is put back.
 
     Returns:

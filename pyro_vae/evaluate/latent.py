@@ -1,4 +1,4 @@
-"""What the latents do: how much they know of x, in which dimensions, and whether the prior covers them."""
+"""Use of the latents: information about x, active dimensions, and distance from the prior."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def latent_summary(
     num_samples: int = 10,
     seed: int = 0,
 ) -> LatentSummary:
-    """Measure what the latents do (Hoffman & Johnson 2016).
+    """Measure the use of the latents (Hoffman & Johnson 2016).
 
         mean KL(q(z | x) || p(z)) = I(x; z) + KL(q(z) || p(z)),   q(z) = mean over rows of q(z | x)
 
-    For z drawn from row n, log q(z) over all N rows holds the row's own term, which is too large for new rows:
-    `log q(z | x_n) - log q(z)` then averages to at most I(x; z), and to at most log N. Without the own term it
-    averages to at least I(x; z) (Poole et al. 2019). Where all N rows are the population, the first is
-    I of the row's number and z itself, without bias. The cost grows with `num_samples` times N squared.
+    For z drawn from row n, log q(z) over all N rows includes the term of row n, so `log q(z | x_n) - log q(z)` is in
+    expectation at most I(x; z), and at most log N. Without this term it is at least I(x; z) (Poole et al. 2019). If
+    the N rows are the population, the first is an unbiased estimate of the information between row index and z. The
+    cost is proportional to `num_samples` times N squared.
 
-    With several latent sites z is all of them together, and the divergence is the sum of the sites' parts,
-    `E_q[log q(z_s | parents, x) - log p(z_s | parents)]`, which `sites` holds. The guide then runs for each of the
-    `num_samples` times N squared pairs of draw and row, so choose rows.
+    With several latent sites, z is all of them together, and the divergence is the sum of the sites' parts
+    `E_q[log q(z_s | parents, x) - log p(z_s | parents)]` in `sites`. The guide then runs for each of the `num_samples`
+    times N squared pairs of draw and row, so pass few rows.
 
-    With context x stands for a row and its context. Where p(z) depends on the context, there is no KL(q(z) || p(z)).
+    With context, x denotes a row and its context. If p(z) depends on the context, KL(q(z) || p(z)) is not defined.
 
     Args:
-        model: A Pyro program whose latent sites stand in the plate `"data"` alone.
+        model: A Pyro program whose latent sites are only in the plate `"data"`.
         guide: A Pyro program with the model's latent sites and no others.
-        x: Rows of shape (N, data_dim), N at least 2, or a tuple with what else the programs take by row.
-        num_samples: Samples of z for each row.
-        seed: Of the noise; the random state is put back.
+        x: Rows of shape (N, data_dim), N at least 2, or a tuple of rows and context.
+        num_samples: Samples of z per row.
+        seed: Seed of the noise; the global random state is restored.
 
     Raises:
         InputError: If the guide's sites are not the model's latent ones, or there are fewer than two rows.
@@ -96,10 +96,9 @@ def site_summaries(
     num_samples: int = 10,
     seed: int = 0,
 ) -> dict[str, SiteSummary]:
-    """Return what each latent site does, as in `latent_summary(...).sites`, without comparing rows with one another.
+    """Return `latent_summary(...).sites` without pairwise comparison of rows.
 
-    The cost is that of `num_samples` runs of both programs, so that all rows can be taken. Arguments as for
-    `latent_summary`.
+    The cost is `num_samples` runs of both programs, so all rows can be used. Arguments as for `latent_summary`.
     """
     data = entry_for(model, guide).rows(x)
     with without_side_effects(data), evaluation_mode(model, guide):
@@ -114,7 +113,7 @@ def _drawn(
     num_samples: int,
     seed: int,
 ) -> tuple[LatentDraws, Tensor]:
-    """Return draws of the rows that can be scored, and which rows cannot, boolean, shape (N,)."""
+    """Return draws of the rows that can be scored, and a mask of the others, boolean, shape (N,)."""
     check_integer(num_samples, "num_samples")
     check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
     torch.manual_seed(seed)
@@ -139,7 +138,7 @@ def _of_site(site: SiteDraws) -> SiteSummary:
 def _mean_variance(means: Tensor) -> Tensor:
     """Return the variance over rows of E[z | x], shape (size,), from `SiteDraws.means`.
 
-    The mean over K draws varies by what sampling adds, the variance over draws by K, which is taken off.
+    The sampling variance of the mean over K draws (variance over draws / K) is subtracted.
     """
     noise = means.var(0) / len(means) if len(means) > 1 else torch.zeros_like(means[0])
     return (means.mean(0).var(0) - noise.mean(0)).clamp_min(0).sum(-1)

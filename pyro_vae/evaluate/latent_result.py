@@ -14,16 +14,16 @@ from pyro_vae.objectives.unscored import unscored_message
 __all__ = ["BoundedEstimate", "LatentSummary", "SiteSummary"]
 
 ACTIVE = 0.01
-"""A dimension is active where its posterior mean varies by more than this over rows (Burda et al. 2016)."""
+"""A dimension is active if the variance of its posterior mean over rows exceeds this (Burda et al. 2016)."""
 
 
 class BoundedEstimate(NamedTuple):
-    """Estimates that lie below and above a quantity in expectation, nats."""
+    """Lower and upper bounds, in expectation, of a quantity in nats."""
 
     lower: float
     upper: float
     se: float
-    """Standard error of either, from the rows, how they share one aggregated posterior included."""
+    """Standard error of both over rows, including their shared aggregated posterior."""
 
     def __repr__(self) -> str:
         return f"{self.lower:.3f} to {self.upper:.3f} ± {self.se:.3f}"
@@ -31,7 +31,7 @@ class BoundedEstimate(NamedTuple):
 
 @dataclass(frozen=True)
 class SiteSummary:
-    """One latent site over some rows; nats unless said. `size` is the number of its dimensions.
+    """Summary of one latent site; nats unless stated otherwise. `size` is the number of its dimensions.
 
     Args:
         mean_variance: Variance over rows of E[z | x], shape (size,), in squared units of z. Of a categorical
@@ -52,12 +52,12 @@ class SiteSummary:
 
     @property
     def active(self) -> Tensor:
-        """Which dimensions are active (Burda et al. 2016): variance of E[z | x] above 0.01."""
+        """Mask of active dimensions (Burda et al. 2016): variance of E[z | x] above 0.01."""
         return self.mean_variance > ACTIVE
 
     @property
     def active_units(self) -> int:
-        """How many dimensions are active."""
+        """Number of active dimensions."""
         return int(self.active.sum())
 
     def summary(self) -> dict[str, Any]:
@@ -88,18 +88,18 @@ class SiteSummary:
 
 @dataclass(frozen=True)
 class LatentSummary:
-    """What the latents of some rows do; nats unless said.
+    """Summary of the latents; nats unless stated otherwise.
 
     Args:
         sites: Each latent site by its name, in the guide's order.
-        kl: Mean over rows of `KL(q(z | x) || p(z))` of all sites together, sampled: what the rows' latents cost.
+        kl: Mean over rows of `KL(q(z | x) || p(z))` of all sites together, sampled.
         kl_se: Its standard error, from rows.
-        mutual_information: `I(x; z)` under the guide, z all sites together and x a row with its context: what the
-            latents know of it. The lower estimate can't exceed log of the number of rows.
-        marginal_kl: `KL(q(z) || p(z))` of the aggregated posterior: `kl - mutual_information`. None where p(z) depends
-            on the rows' context, so that there is no one p(z).
-        num_rows: How many rows.
-        unscored_rows: Numbers of rows that could not be scored, and are left out of all of the above.
+        mutual_information: `I(x; z)` under the guide, with z all sites together and x a row with its context.
+            The lower estimate is at most the logarithm of the number of rows.
+        marginal_kl: `KL(q(z) || p(z))` of the aggregated posterior: `kl - mutual_information`. None if p(z) depends on
+            context.
+        num_rows: Number of rows.
+        unscored_rows: Indices of rows that could not be scored, which are excluded above.
     """
 
     sites: dict[str, SiteSummary]
@@ -123,17 +123,17 @@ class LatentSummary:
 
     @property
     def active(self) -> Tensor:
-        """Which dimensions of all sites are active (Burda et al. 2016): variance of E[z | x] above 0.01."""
+        """Mask of active dimensions of all sites (Burda et al. 2016): variance of E[z | x] above 0.01."""
         return self.mean_variance > ACTIVE
 
     @property
     def active_units(self) -> int:
-        """How many dimensions of all sites are active."""
+        """Number of active dimensions of all sites."""
         return int(self.active.sum())
 
     @property
     def warning(self) -> str | None:
-        """Sentences on a collapsed posterior, and on too few rows to measure; None where neither is seen."""
+        """Messages about posterior collapse and too few rows; None otherwise."""
         collapse = [sentence for name, site in self.sites.items() for sentence in site.collapse(name)]
         return " ".join(self._left_out() + collapse + self._ceiling()) or None
 

@@ -1,4 +1,4 @@
-"""The tail index of importance weights, from the largest of them alone: Pareto-smoothed importance sampling."""
+"""The tail index of importance weights, as in Pareto-smoothed importance sampling."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 __all__ = ["pareto_khat", "tail_length"]
 
 SHORTEST_TAIL = 5
-"""Fewer points than this are not fitted: k-hat is then NaN."""
+"""Minimum number of points for the fit; k-hat is NaN otherwise."""
 ENTRIES_AT_ONCE = 2**17
-"""Numbers that the fit of a block of rows holds at once: a megabyte."""
+"""Maximum numbers in memory for the fit of a block of rows (1 MB)."""
 
 
 def tail_length(num_samples: int) -> int:
-    """Return how many of K weights make the tail, `ceil(min(K / 5, 3 sqrt(K)))` (Vehtari et al. 2024)."""
+    """Return the number of tail weights out of K, `ceil(min(K / 5, 3 sqrt(K)))` (Vehtari et al. 2024)."""
     return math.ceil(min(num_samples / 5, 3 * math.sqrt(num_samples)))
 
 

@@ -1,6 +1,6 @@
-"""Wider proposals for importance sampling, made from a guide: programs to stand in its place.
+"""Wider proposals for importance sampling, made from a guide.
 
-A guide that is too narrow gives weights without a finite variance; the two here bound them at little cost.
+A guide that is too narrow gives weights of infinite variance; these proposals bound the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["DefensiveGuide", "WidenedGuide"]
 
 
 class _Proposal(Program):
-    """A program that stands in the place of a guide."""
+    """Base class of proposals made from a guide."""
 
     def __init__(self, guide: Callable[..., Any]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Proposal(Program):
 
     @property
     def context_range(self) -> ContextRange:
-        """How much context the guide takes."""
+        """Number of context tensors that the guide takes."""
         return context_range_of(self.guide)
 
     def _posterior(self, x: Tensor, *context: Tensor) -> TorchDistribution:
@@ -55,10 +55,10 @@ class _Proposal(Program):
 
 
 class _Changed(Messenger):
-    """Changes the distribution at each sample site of the program that runs under it.
+    """Replace the distribution at each sample site of a program.
 
     Args:
-        change: Takes a site's name and distribution; gives the one in its place.
+        change: Function from name and distribution of a site to the new distribution.
     """
 
     def __init__(self, change: Callable[[str, TorchDistribution], TorchDistribution]) -> None:
@@ -73,14 +73,14 @@ class _Changed(Messenger):
 class WidenedGuide(_Proposal):
     """A guide stretched about its mean m(x): `z = m(x) + factor (z' - m(x))` with `z' ~ q(z' | x)`.
 
-    Of several sites each is stretched about its mean given those that the guide samples before.
+    With several sites, each is stretched about its mean given the previously sampled sites.
 
     Args:
         guide: A Pyro program whose sites' distributions have means.
-        factor: How many times as wide, above 0; 1.1 to 1.5 mend a guide that is somewhat too narrow.
+        factor: Factor of the width, above 0; 1.1 to 1.5 correct a guide that is slightly too narrow.
 
     Raises:
-        InputError: If the factor is not above 0, or, in a run, a site is discrete or has no mean.
+        InputError: If the factor is not above 0, or, when run, a site is discrete or has no mean.
     """
 
     def __init__(self, guide: Callable[..., Any], factor: float) -> None:
@@ -127,11 +127,11 @@ class DefensiveGuide(_Proposal):
 
     Args:
         guide: A Pyro program of one site.
-        prior: Gives p(z) when called, with the context where it takes it, such as `model.prior`.
-        share: Of the samples that come from the prior, above 0 and below 1.
+        prior: Module that returns p(z) when called, optionally with context, such as `model.prior`.
+        share: Fraction of the samples from the prior, above 0 and below 1.
 
     Raises:
-        InputError: If the share is out of range, or, in a run, the guide has several sites.
+        InputError: If the share is out of range, or, when run, the guide has several sites.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class DefensiveGuide(_Proposal):
 
     @property
     def context_range(self) -> ContextRange:
-        """How much context guide and prior take."""
+        """Number of context tensors that guide and prior take."""
         return joined_range(context_range_of(self.guide), context_range_of(self.prior, beside=0))
 
     def posterior(self, x: Tensor, *context: Tensor) -> TorchDistribution:
@@ -159,7 +159,7 @@ class DefensiveGuide(_Proposal):
             return self.guide(x, *accepted_context(self.guide, context))
 
     def _check_one_site(self, *data: Tensor) -> None:
-        """Raise where the guide has several sites, looked up in a run of it."""
+        """Raise if the guide has several sites, tested in one run."""
         with torch.random.fork_rng(), torch.no_grad(), poutine.block():
             sites = sample_sites(poutine.trace(_with_context(self.guide, data[1:])).get_trace(*data))
         names = [site["name"] for site in sites]
@@ -188,16 +188,16 @@ class DefensiveGuide(_Proposal):
 class JointDefensiveGuide(_Proposal):
     """A guide of any sites mixed with the model's prior, `(1 - share) q(z1, z2, ... | x) + share p(z1, z2, ...)`.
 
-    As `DefensiveGuide`, with the prior drawn and scored by running the model. The mixture is one density of all sites
-    together, and has none of a site by itself. Each run takes two more of guide and model.
+    As `DefensiveGuide`, with the prior drawn and scored by running the model. The mixture has a joint density of
+    all sites, but none of single sites. Each run needs two more runs of guide and model.
 
     Args:
         guide: A Pyro program with the model's latent sites.
         model: A Pyro program with all its sites in the plate `"data"`.
-        share: Of the samples that come from the prior, above 0 and below 1.
+        share: Fraction of the samples from the prior, above 0 and below 1.
 
     Raises:
-        InputError: If the share is out of range, or, in a run, the guide has other sites than the model.
+        InputError: If the share is out of range, or, when run, the guide has other sites than the model.
     """
 
     def __init__(self, guide: Callable[..., Any], model: Callable[..., Any], share: float = 0.1) -> None:
@@ -207,7 +207,7 @@ class JointDefensiveGuide(_Proposal):
 
     @property
     def context_range(self) -> ContextRange:
-        """How much context guide and model take."""
+        """Number of context tensors that guide and model take."""
         return joined_range(context_range_of(self.guide), context_range_of(self.model))
 
     def forward(self, x: Tensor, *context: Any) -> dict[str, Tensor]:
@@ -228,10 +228,10 @@ class JointDefensiveGuide(_Proposal):
 
 def _checked_share(share: float) -> float:
     share = check_positive(share, "share")
-    check(share < 1, f"Expected share below 1, or nothing is left of the guide; got {share}.")
+    check(share < 1, f"Expected share below 1; got {share}.")
     return share
 
 
 def _with_context(program: Callable[..., Any], context: tuple[Any, ...]) -> Callable[..., Any]:
-    """Return a program that is called with all context and takes what it uses."""
+    """Return a program that is called with all context and passes on what the program takes."""
     return lambda x, *_: program(x, *accepted_context(program, context))

@@ -91,7 +91,7 @@ class InferenceGaps:
 
     @property
     def warning(self) -> str | None:
-        """Which rows could not be scored, or None where all were."""
+        """A message about rows that could not be scored, or None."""
         return unscored_message(self.inference_gap.value)
 
     def summary(self) -> dict[str, dict[str, float] | None]:

@@ -66,13 +66,13 @@ def inference_gaps(
         guide: A Pyro program with the model's latent sites. A guide with a module `encoder`, which it runs once on x,
             has a family of its own: all that outputs of the encoder can name, for each row, while networks of the
             guide that see samples of z stay as they are. Of any other the gap is found but not taken apart.
-        x: Rows of shape (N, data_dim), or a tuple with what else the programs take by row.
+        x: Rows of shape (N, data_dim), or a tuple of rows and context.
         log_prob: Exact log p(x), shape (N,), nats, where it is known.
         annealing: How to anneal; not done where None.
         fit: How members are fitted to rows.
         num_samples: Samples of z for each row by which each bound is evaluated.
-        batch_size: Rows at a time.
-        max_plate_nesting: How deep plates are nested in the programs.
+        batch_size: Rows per batch.
+        max_plate_nesting: Depth of nested plates in the programs.
         seed: Of all noise; the random state is put back.
         progress: Whether to show a progress bar on stderr.
 
