@@ -202,7 +202,7 @@ def test_ppca_of_moments_is_ppca_of_their_rows():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (np.ones((5, 3)), "rows that are all alike"),
+        (np.ones((5, 3)), "rows that are all equal"),
         (np.full((5, 3), np.nan), r"Expected finite moments of at least one row; got those of 5 rows"),
         (np.eye(3)[:1], "Expected n_components below 1 for n_samples=1"),
         (1e200 * X, "variances double precision can hold|finite moments"),

@@ -170,7 +170,7 @@ REFUSED = {
     ),
     "thousands": ("x.csv", text('a,b\n"1,234,567",2\n"2,345,678",3\n'), "separators of thousands"),
     "per cent": ("x.csv", text("a,b\n5%,2\n6%,3\n"), "units, signs"),
-    "question marks": ("x.csv", text("a,b\n1,?\n2,3\n"), r"'\?' stands for a missing value.*na_values='\?'"),
+    "question marks": ("x.csv", text("a,b\n1,?\n2,3\n"), r"'\?' marks a missing value.*na_values='\?'"),
     "gaps": (
         "x.csv",
         text("a,b,c\n1,,2\n2,3,\n"),

@@ -1,4 +1,4 @@
-"""What the baselines share as scikit-learn estimators: input, scores, the latent posterior, samples."""
+"""Base classes of the baselines as scikit-learn estimators: input, scores, latent posterior, samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pyro_vae.baselines._missing_values import check_no_infinity, condition, inc
 from pyro_vae.baselines._moments import column_means
 
 VARIANCES = (1e-280, 1e300)
-"""Between which the variances of the columns must lie: with their squares no digit is lost, and nothing overflows."""
+"""Range of the variances of the columns in which their squares neither overflow nor lose digits."""
 
 
 def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
@@ -48,8 +48,8 @@ def check_finite(X: Array, summary: Array | float) -> None:
     if np.isfinite(summary).all():
         return
     bad = np.count_nonzero(~np.isfinite(X))
-    mend = "Drop or impute those rows; `fit` takes NaN as missing values."
-    check(bad == 0, f"Expected X without NaN or infinity; got {bad} such values. {mend}")
+    remedy = "Drop or impute those rows; `fit` takes NaN as missing values."
+    check(bad == 0, f"Expected X without NaN or infinity; got {bad} such values. {remedy}")
 
 
 def check_variances(X: Array, variances: Array) -> None:
@@ -109,7 +109,7 @@ def check_columns(X: Array) -> None:
         f"Expected a value in every column of X; got none in columns {empty[:5].tolist()}. Drop them.",
     )
     varies = np.nanmax(X, axis=0) > np.nanmin(X, axis=0)
-    check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
+    check(bool(varies.any()), "Expected X to vary; got rows that are all equal. Add other rows.")
 
 
 class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):

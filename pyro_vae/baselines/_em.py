@@ -1,4 +1,4 @@
-"""EM as a sequence of parameter vectors of rising log-likelihood: plain, accelerated, its end, and when to stop."""
+"""EM as a sequence of parameter vectors with increasing log-likelihood: plain, accelerated, and stopping rules."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
     """Yield (theta, its log-likelihood) along EM with squared extrapolation, SQUAREM of Varadhan & Roland (2008).
 
     Two EM steps give the change r and its change v; the leap to theta + 2 a r + a² v, a = |r| / |v| (their
-    scheme S3, eq. 7-9), is kept only if its log-likelihood is not below the last one, else EM goes on from
+    scheme S3, eq. 7-9), is kept only if its log-likelihood is not below the last one, else EM continues from
     its second step. So the sequence never falls, and its fixed points are EM's. One pair is yielded for
     each E-step, kept or not.
     """
@@ -66,7 +66,7 @@ def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
 
 
 class Run(NamedTuple, Generic[Theta]):
-    """Where an EM sequence ended, its log-likelihood at every step in nats per example, and whether it was done."""
+    """The end of an EM sequence, its log-likelihood at every step in nats per example, and whether it converged."""
 
     theta: Theta
     history: list[float]

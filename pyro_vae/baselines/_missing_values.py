@@ -23,7 +23,7 @@ RIDGE = 1e-200
 
 
 def has_missing(x: Array) -> bool:
-    """Whether NaN marks a value of x as missing; the sum is looked at first, as it makes no copy."""
+    """Whether NaN marks a value of x as missing; the sum is checked first because it needs no copy."""
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isnan(x.sum())) and bool(np.isnan(x).any())
 
@@ -176,7 +176,7 @@ class Loadings:
 
 
 class Conditioned(NamedTuple):
-    """What the observed values x_o of some rows say, whose places in the data are `rows` (p, m).
+    """Distributions given the observed values x_o of some rows, with positions `rows` (p, m) in the data.
 
     `loc` E[z given x_o] (p, m, q); `covariance` of z given x_o (p, q, q), one for each pattern of missing
     values; `log_prob` log p(x_o) in nats (p, m), zero for a row without any value.

@@ -100,7 +100,7 @@ class MixtureProblem:
         diagonal = second_moment(X, mean).diagonal
         check_variances(X, diagonal)
         variance = diagonal.mean()
-        check(variance > 0, "Expected X to vary; got rows that are all alike. Add other rows.")
+        check(variance > 0, "Expected X to vary; got rows that are all equal. Add other rows.")
         self.floor = share * variance
 
     def start(self, rng: np.random.RandomState) -> Mixture:

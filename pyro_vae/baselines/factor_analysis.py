@@ -110,7 +110,7 @@ class FactorAnalysis(LinearGaussian):
         """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On a single row, rows all alike, infinity, a column without values, or an n_components of
+            InputError: On a single row, equal rows, infinity, a column without values, or an n_components of
                 min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)
@@ -173,7 +173,7 @@ class _Problem:
         self.covariance, self.q = covariance, q
         diagonal = covariance.diagonal
         varies = diagonal > 0
-        check(bool(varies.any()), "Expected X to vary; got rows that are all alike. Add other rows.")
+        check(bool(varies.any()), "Expected X to vary; got rows that are all equal. Add other rows.")
         self.variances = np.where(varies, diagonal, diagonal[varies].min())
         self.floor = share * self.variances
 

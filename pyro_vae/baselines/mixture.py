@@ -98,7 +98,7 @@ class MixtureOfPPCA(ExactDensity):
         """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On fewer than two rows or n_clusters rows, rows all alike, infinity, a column without
+            InputError: On fewer than two rows or n_clusters rows, equal rows, infinity, a column without
                 values, or an n_components of min(N, D) or more.
         """
         tol = check_positive(self.tol, "tol", zero=True)

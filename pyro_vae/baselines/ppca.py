@@ -23,7 +23,7 @@ from pyro_vae.baselines._missing_values import has_missing
 from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
 from pyro_vae.baselines.ppca_em import PPCAEM
 
-# What a fit by EM hands over.
+# The result of a fit by EM.
 ATTRIBUTES = (
     "components_",
     "mean_",
@@ -45,7 +45,7 @@ class PPCA(LinearGaussian):
 
     The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the
     largest, and log-densities to rounding times λ₁ / σ² nats. Columns that are constant are taken as any
-    other. Rows alike, or a σ² of zero, at which the density is infinite, are refused.
+    other. Equal rows, or a σ² of zero, at which the density is infinite, are refused.
 
     Where values are missing (NaN) there is no closed form: `fit` then climbs by the exact EM of `PPCAEM`, whose
     tolerance and start can be set there.
@@ -81,7 +81,9 @@ class PPCA(LinearGaussian):
         (150, 2)
     """
 
-    _moments: Moments | None  # what partial_fit goes on from; None after a fit to few rows or missing values
+    _moments: (
+        Moments | None
+    )  # partial_fit continues from these; None after a fit to few rows or missing values
 
     def __init__(self, n_components: int | None = None) -> None:
         self.n_components = n_components
@@ -113,7 +115,7 @@ class PPCA(LinearGaussian):
     def fit_moments(self, moments: Moments) -> PPCA:
         """Fit rows of which count, mean and scatter matrix are known, such as those summed over several machines.
 
-        The result equals `fit` on the rows themselves; `partial_fit` goes on from them.
+        The result equals `fit` on the rows themselves; `partial_fit` can continue from it.
 
         Args:
             moments: Of N rows with D columns.
@@ -136,7 +138,7 @@ class PPCA(LinearGaussian):
         return self._solve(covariance, moments.mean.copy(), extremes, moments.count)
 
     def fit_share(self, *arguments: Any) -> PPCA:
-        """Gone since version 0.1.0: estimators know no processes."""
+        """Removed after version 0.1.0: estimators do not support several processes."""
         raise AttributeError(
             "PPCA.fit_share has been replaced: sum the moments of all rows with "
             "pyro_vae.experiment.comparison.pooled_moments(rows, processes), and give them to PPCA.fit_moments."
@@ -186,7 +188,7 @@ class PPCA(LinearGaussian):
         rank = int(np.count_nonzero(values > _rounding(values, num_rows, size)))
         check(
             rank > 0,
-            "Expected X to vary; got rows that are all alike, whose density is infinite. Add other rows.",
+            "Expected X to vary; got rows that are all equal, whose density is infinite. Add other rows.",
         )
         q = rank - 1 if self.n_components is None else q
         check(
@@ -211,5 +213,5 @@ class PPCA(LinearGaussian):
 
 
 def _rounding(values: Array, num_rows: int, num_features: int) -> float:
-    """Below this an eigenvalue of a covariance can't be told from zero."""
+    """Smallest eigenvalue of a covariance that is distinguishable from zero."""
     return float(values.max(initial=0.0)) * max(num_rows, num_features) * np.finfo(float).eps

@@ -98,7 +98,7 @@ class PPCAEM(LinearGaussian):
         """Fit rows X of shape (N, D), NaN where a value is missing; y is ignored.
 
         Raises:
-            InputError: On a single row, infinity, a column without values, rows all alike, an n_components
+            InputError: On a single row, infinity, a column without values, equal rows, an n_components
                 of min(N - 1, D) or more, or data that so few components explain fully (no noise left).
         """
         tol = check_positive(self.tol, "tol", zero=True)

@@ -92,8 +92,8 @@ def as_training_batches(
         batch_size: Rows per batch.
         seed: Seed of the order of the rows and of the noise of their preprocessing.
         device: Device of the returned tensors.
-        processes: Those that share every batch.
-        entry: What the programs take; any number of inputs by default.
+        processes: Processes that share every batch.
+        entry: Inputs of the programs; any number by default.
         missing: Whether rows may hold NaN.
 
     Raises:
@@ -151,8 +151,8 @@ def as_blocks(
         data: Rows in any container that `as_training_batches` takes; a `Split` under its fixed draw.
         device: Device of the returned tensors.
         size: Rows per block.
-        processes: Those that share the rows.
-        entry: What the programs take; any number of inputs by default.
+        processes: Processes that share the rows.
+        entry: Inputs of the programs; any number by default.
         missing: Whether rows may hold NaN.
 
     Raises:

@@ -32,7 +32,7 @@ class Batches:
         batch_size: Rows in a batch.
         seed: The run's seed.
         device: Device of the returned tensors.
-        processes: Those that share every batch.
+        processes: Processes that share every batch.
 
     Attributes:
         num_examples: N, the number of rows that one epoch goes through.

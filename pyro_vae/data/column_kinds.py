@@ -51,7 +51,7 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
     """Return the kind of a column and its stored entries.
 
     Args:
-        name: Of the column.
+        name: Name of the column.
         text: Observed values as text, None if missing.
         decimal: "auto", "point" or "comma".
         kind: The kind, where it is given.

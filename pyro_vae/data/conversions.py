@@ -169,7 +169,7 @@ def cell_hint(value: Any, name: str, different: int) -> str:
         return "Choose --likelihood table for missing values, or fill the gaps first (frame.fillna)."
     if text.lower() in MISSING:
         return (
-            f"If {value!r} stands for a missing value choose --likelihood table (--missing {text!r}), or read with "
+            f"If {value!r} marks a missing value choose --likelihood table (--missing {text!r}), or read with "
             f"na_values={text!r} and fill the gaps first."
         )
     if DECIMAL_COMMA.fullmatch(text):

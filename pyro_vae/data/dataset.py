@@ -28,16 +28,16 @@ class DataSet:
         validation: Rows for early stopping and model selection.
         test: Rows for reported results.
         data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
-        preprocessing: How stored rows become x.
+        preprocessing: Map from stored rows to x.
         class_names: Names of classes 0, 1, ..., or None.
         column_names: Names of the D columns, or None.
         sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
         notes: Notes on the data, as sentences.
-        image_options: How files became images.
+        image_options: Options for reading images.
         context: Description of the context of the splits; None for no context or a custom one.
         whole: The data set before entries of its rows became context; None if none did.
         columns: Kinds and levels of the D columns of a table; None if they were not determined.
-        table_options: How a file became that table, or None.
+        table_options: Options for reading the table, or None.
         kinds: The columns of that table and those left out, as lines of text.
     """
 
@@ -79,7 +79,7 @@ class DataSet:
         return self.context is not None and not getattr(self.context, "partial", False)
 
     def with_splits(self, changed: Callable[[Split], Split], **changes: Any) -> DataSet:
-        """Return the data set with each split changed alike.
+        """Return the data set with the same change of each split.
 
         Args:
             changed: From a split to another one.

@@ -91,7 +91,7 @@ class Entry:
 
         Args:
             context: Arrays or tensors, rows first.
-            num_rows: How many rows they belong to.
+            num_rows: Number of rows.
 
         Raises:
             InputError: If one is of another kind, or has another number of rows.

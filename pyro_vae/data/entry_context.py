@@ -68,7 +68,7 @@ def with_quadrants(dataset: DataSet, quadrants: int) -> DataSet:
 
     Args:
         dataset: Images.
-        quadrants: How many.
+        quadrants: Number of quadrants.
 
     Raises:
         InputError: If the rows are no images.

@@ -51,7 +51,7 @@ def draw_rows(
     """Return the row numbers of the splits of `draw_splits`.
 
     Args:
-        name: Of the data, for messages.
+        name: Name of the data in messages.
         given: Row numbers of the splits that the data makes, "train" among them.
         drawn: Numbers of rows to draw, by the name of the split.
 

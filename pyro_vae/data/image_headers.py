@@ -33,10 +33,10 @@ class Header:
         file: The file.
         height: Of the image as it is looked at, after its EXIF orientation.
         width: Likewise.
-        mode: As Pillow names it; 16-bit grey of any byte order is "I;16".
-        transparent: Whether it has an alpha channel, or a colour that stands for transparency.
+        mode: Mode of Pillow; 16-bit grey of any byte order is "I;16".
+        transparent: Whether it has an alpha channel, or a transparent colour.
         turned: Whether its EXIF orientation is another than upright.
-        frames: How many frames it has.
+        frames: Number of frames.
     """
 
     file: Path
@@ -73,7 +73,7 @@ def read_header(file: Path) -> Header:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Return whether an image has an alpha channel, or a colour that stands for transparency."""
+    """Return whether an image has an alpha channel, or a transparent colour."""
     alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
     return alpha or (image.mode in ("1", "L", "P", "RGB") and "transparency" in image.info)
 

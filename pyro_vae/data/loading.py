@@ -56,34 +56,34 @@ def load_dataset(
     """Load a data set with fixed splits, prepared for a likelihood.
 
     Splits and fixed draws use a constant data seed, so that every model, run and baseline is compared on the
-    same rows with the same noise. Own test and validation splits are kept; missing ones are a tenth of the
-    training rows each (`digits`: 250 each; `mnist`, `fashion-mnist`: 5000 validation rows).
+    same rows with the same noise. Test and validation splits of the data are kept; missing ones are drawn, each a
+    tenth of the training rows (`digits`: 250 each; `mnist`, `fashion-mnist`: 5000 validation rows).
 
     Under a continuous likelihood integer data is dequantized: of type uint8 with values above 1 as 256
     levels, otherwise with one level for each integer from the lowest to the highest of all rows
-    (`digits`: 17). Float data is taken as it is; a likelihood on the unit interval needs it there. Under an integer
-    likelihood the same levels are kept without noise, x = (k - lowest) / (levels - 1). Under a binary likelihood data
-    must hold zeros and ones, or be binarized.
+    (`digits`: 17). Float data is not changed; a likelihood on the unit interval needs values in [0, 1]. Under an
+    integer likelihood the same levels are kept without noise, x = (k - lowest) / (levels - 1). Under a binary
+    likelihood the data must consist of zeros and ones, or be binarized.
 
     Args:
         name_or_path: A name of `DATASETS`, a path (see `pyro_vae.data.readers`), or a DataFrame.
         data_root: Folder of the named data sets (`pyro_vae.data.named_datasets`); by default the environment variable
             PYRO_VAE_DATA, else ./data.
-        likelihood_kind: What x is for: a density on the reals or on [0, 1], or a probability of zeros and ones or of
-            integers.
-        binarize: How grey values become zeros and ones under a binary likelihood: drawn once for good, or
-            again in every epoch.
-        dequantize: "none" leaves integers without noise, rescaled to [0, 1].
-        image_size: Height and width, or one number for both, that images of a folder are resized to; 64 for `celeba`
-            where it is not given.
-        crop: "center" cuts the largest central part with the proportions of `image_size` from images of a folder
-            before they are resized, or the largest central square where there is no `image_size`.
-        grey: Whether images of a folder, or of `celeba`, are read as grey ones.
-        packed_bits: Height and width, or one number for both, of images of zeros and ones that a `.npy` or `.npz`
-            file holds eight pixels a byte, as `numpy.packbits` writes them.
+        likelihood_kind: Kind of p(x | z): a density on the reals or on [0, 1], or probabilities of zeros and ones or
+            of integers.
+        binarize: Binarization of grey values under a binary likelihood: sampled once ("static"), or again in every
+            epoch ("dynamic").
+        dequantize: "none" rescales integers to [0, 1] without noise.
+        image_size: Height and width, or one number for both, to which images of a folder are resized; default 64 for
+            `celeba`.
+        crop: "center" crops images of a folder before they are resized: to the largest central part with the aspect
+            ratio of `image_size`, or to the largest central square without `image_size`.
+        grey: Whether images of a folder, or of `celeba`, are converted to grey.
+        packed_bits: Height and width, or one number for both, of binary images in a `.npy` or `.npz` file with eight
+            pixels per byte, as written by `numpy.packbits`.
         flip: "horizontal" mirrors each training image left to right with probability 1/2, drawn again in every epoch.
-        table: How a file or a DataFrame becomes a table of mixed columns, for `likelihood_kind="table"`; and how a file
-            of another format than comma-separated numbers is read under the others.
+        table: Options for reading a file or a DataFrame as a table of mixed columns with `likelihood_kind="table"`;
+            also for files other than comma-separated numbers with the other kinds.
 
     Raises:
         InputError: If the data cannot be read, is no finite table or does not fit the likelihood, or an option does

@@ -87,8 +87,8 @@ def read_table_like(table: Path | pd.DataFrame, columns: tuple[Column, ...], opt
 
     Args:
         table: A file, or a DataFrame.
-        columns: Of the training rows.
-        options: How the training file was read; the separator, encoding and header of this one are determined anew
+        columns: Columns of the training rows.
+        options: How the training file was read; the separator, encoding and header of this one are determined again
             where they do not fit.
 
     Raises:

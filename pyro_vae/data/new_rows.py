@@ -40,9 +40,9 @@ def rows_like(
     Columns are matched by name where both have names, in any order; by place otherwise.
 
     Args:
-        path: What `load_dataset` reads; also a DataFrame, for a run on a table.
-        expected: What the training rows were.
-        likelihood_kind: What x is for; see `load_dataset`.
+        path: Path that `load_dataset` can read; also a DataFrame, for a run on a table.
+        expected: Format of the training rows.
+        likelihood_kind: Kind of p(x | z); see `load_dataset`.
 
     Returns:
         The rows, and notes on the file.
@@ -69,8 +69,8 @@ def stored_like(path: Path | pd.DataFrame, expected: RowFormat) -> Stored:
     """Read all rows of a file as they are stored, with the columns in the order of the training rows.
 
     Args:
-        path: What `load_dataset` reads.
-        expected: What the training rows were.
+        path: Path that `load_dataset` can read.
+        expected: Format of the training rows.
 
     Raises:
         InputError: If the file cannot be read, or its rows are of another shape.

@@ -27,7 +27,7 @@ def unpacked(stored: Stored, options: ImageOptions) -> Stored:
     """Return images (N, height, width) of zeros and ones from rows of packed bits.
 
     Args:
-        stored: Of shape (N, B) or (N, ..., B) with B bytes a row in all, uint8; the bit of the highest value comes
+        stored: Data of shape (N, B) or (N, ..., B) with B bytes a row in all, uint8; the bit of the highest value comes
             first, as `numpy.packbits` has it, and bits beyond height x width are left out.
         options: With `packed_bits`.
 
@@ -53,8 +53,8 @@ def check_not_packed(stored: Stored, found: Survey) -> None:
     """Raise `InputError` if rows are bits of pictures beyond doubt: taken as grey values they would train nothing.
 
     Args:
-        stored: As read.
-        found: What is known of its values.
+        stored: The data as read.
+        found: Result of `survey`.
     """
     if found.high <= 1 or not _may_be_packed(stored.array) or not _is_packed(stored.array):
         return
@@ -68,8 +68,8 @@ def packed_hint(stored: Stored, found: Survey) -> str:
     """Return a sentence where rows of bytes could be bits of square images, else the empty text.
 
     Args:
-        stored: As read.
-        found: What is known of its values.
+        stored: The data as read.
+        found: Result of `survey`.
     """
     width = stored.array[0].size
     square = math.isqrt(8 * width) ** 2 == 8 * width

@@ -2,13 +2,13 @@
 
 | images | rows |
 | --- | --- |
-| black and white (mode 1), no other beside them and none resized | 0 and 1 |
+| all black and white (mode 1), none resized | 0 and 1 |
 | grey, black and white among them | 8 bits |
-| grey of 16 or 32 bits, no other beside them | as stored: unsigned 16 bits, int32 or float32 |
-| RGB, palette, CMYK, YCbCr, HSV, and grey ones beside them | RGB, 8 bits a channel |
-| with transparency (RGBA, LA, PA, or a colour that stands for it) | laid on white, then as above |
+| all grey of 16 or 32 bits | as stored: unsigned 16 bits, int32 or float32 |
+| RGB, palette, CMYK, YCbCr, HSV, and grey ones among them | RGB, 8 bits per channel |
+| with transparency (RGBA, LA, PA, or a transparent colour) | composited on white, then as above |
 
-Images are turned as their EXIF orientation says, and of several frames the first is read. With `ImageOptions` they
+Images are rotated by their EXIF orientation; only the first of several frames is read. With `ImageOptions` they
 are then cropped, and resized by Pillow's bilinear filter, which averages over all pixels that a smaller one covers.
 A file that cannot be read is left out; notes name such files and say what was decided.
 """
@@ -47,7 +47,7 @@ __all__ = ["read_images"]
 MANY = 1000
 """Files from which on reading shows its progress."""
 MOST_BROKEN = 10
-"""One file in so many may be unreadable."""
+"""At most one in this many files may be unreadable."""
 STORED_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ def read_images(
 
     Args:
         files: In the order of the rows.
-        options: How they become rows.
+        options: Options for reading images.
         folder: Name in messages.
 
     Returns:
@@ -164,7 +164,7 @@ def _pixels(header: Header, mode: str, options: ImageOptions, size: tuple[int, .
         if options.size and not isinstance(options.crop, int):
             # A JPEG file is decoded at the smallest of its scales that has twice the pixels wanted.
             opened.draft(None, (2 * max(size), 2 * max(size)))
-        if header.turned or opened.format == "PNG":  # of which EXIF data may stand behind the pixels
+        if header.turned or opened.format == "PNG":  # PNG may store EXIF data after the pixels
             ImageOps.exif_transpose(opened, in_place=True)
         image = _in_mode(opened, mode)
         width, height = image.size

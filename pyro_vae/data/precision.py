@@ -21,12 +21,12 @@ ROUNDING = 8
 
 @dataclass(frozen=True)
 class Offsets:
-    """What is subtracted from each column before float32.
+    """Offsets that are subtracted from the columns before rounding to float32.
 
     Attributes:
         values: One constant a column, 0 if float32 holds the digits of the column as stored.
         centred: The columns with an offset.
-        coarse: Those of them that lose digits in float32 even so.
+        coarse: Columns among these that still lose digits in float32.
     """
 
     values: tuple[float, ...]
@@ -52,7 +52,7 @@ def find_offsets(array: NDArray, low: float = 0) -> Offsets:
 
     Args:
         array: Floats or integers.
-        low: What is subtracted from integers anyway.
+        low: Constant that is subtracted from integers in any case.
     """
     if array.dtype.kind == "f" and array.dtype.itemsize <= 4:
         return Offsets((0.0,) * array[0].size, (), ())

@@ -54,7 +54,7 @@ def read(path: Path, options: ImageOptions = AS_THEY_ARE) -> Stored:
 
     Args:
         path: See above.
-        options: How it becomes images.
+        options: Options for reading images.
 
     Raises:
         InputError: With one sentence on what is wrong with the file.

@@ -33,15 +33,15 @@ class RowFormat:
     Attributes:
         name: Name of the data set.
         data_shape: Shape of one row: (D,), (height, width), or (channels, height, width).
-        preprocessing: How stored rows become x.
+        preprocessing: Map from stored rows to x.
         class_names: Names of classes 0, 1, ..., or None.
         column_names: Names of the D columns, or None.
         mean: Mean of x over the training rows, float64 (D,).
         std: Standard deviation of x over the training rows, float64 (D,).
-        image_options: How files become images.
+        image_options: Options for reading images.
         context: The variables that are conditioned on, or None.
         columns: Kinds and levels of the D columns of a table, or None.
-        table_options: How a file became that table, or None.
+        table_options: Options for reading the table, or None.
     """
 
     name: str

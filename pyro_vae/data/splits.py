@@ -31,8 +31,8 @@ class Split:
     Attributes:
         name: "train", "validation" or "test".
         rows: The rows of the whole stored data.
-        index: Which of them belong to the split, int64 (N,).
-        preprocessing: How they become x.
+        index: Indices of the rows of the split, int64 (N,).
+        preprocessing: Map from stored rows to x.
         labels: Their classes, int64 (N,), or None.
         context: What model and guide are conditioned on in addition to x, tensors (N, ...); see `with_context`.
         augmentation: How the rows of `batches` are changed at random; those of `blocks` never are.
@@ -137,7 +137,7 @@ class Split:
             batch_size: Rows in a batch, of all processes together.
             seed: The run's seed; order and noise are a function of (seed, epoch, step).
             device: Where the rows (unless memory-mapped) and the batches lie.
-            processes: Those that share every batch.
+            processes: Processes that share every batch.
         """
         rows, preprocessing = self.rows.to(device), self.preprocessing
         mapped = isinstance(rows, MappedRows)

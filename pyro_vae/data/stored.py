@@ -58,10 +58,10 @@ class Stored:
         drawn: Sizes of the splits to draw, by name, where a tenth is not what is customary.
         description: How it was prepared, where it is binary and that has a name.
         notes: Sentences on what was found.
-        image_options: How files became images.
+        image_options: Options for reading images.
         row_shape: Shape of a row in the file, where that is another than in `array`: channels last, or one channel.
         columns: Kinds and levels of the columns of a table, whose entries may be NaN (not observed).
-        table_options: How the file became that table.
+        table_options: Options for reading the table.
         kinds: The columns of that table and those left out, as lines of text.
     """
 
@@ -107,8 +107,8 @@ class Survey:
 def _check_array(array: NDArray, name: str) -> None:
     kinds = {"O": "Python objects", "c": "complex numbers", "V": "records", "U": "text", "S": "text"}
     wrong = kinds.get(array.dtype.kind, "" if array.dtype.kind in "biuf" else str(array.dtype))
-    mend = WAYS.get(array.dtype.kind, "Store real numbers.")
-    check(not wrong, f"Expected numbers in {name}; got {wrong} (dtype {array.dtype}). {mend}")
+    remedy = WAYS.get(array.dtype.kind, "Store real numbers.")
+    check(not wrong, f"Expected numbers in {name}; got {wrong} (dtype {array.dtype}). {remedy}")
     check(
         array.ndim >= 2,
         f"Expected {name} of shape (N, D) or (N, height, width); got {array.shape}. "

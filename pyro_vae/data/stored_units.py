@@ -26,7 +26,7 @@ def in_stored_units(x: Tensor, preprocessing: Preprocessing, *, drawn: bool) -> 
 
     Args:
         x: Rows, shape (N, D), in data units.
-        preprocessing: Of the training rows.
+        preprocessing: Preprocessing of the training rows.
         drawn: Whether rows are draws, which are whole numbers where the file holds such; means are not rounded.
 
     Returns:

@@ -20,10 +20,10 @@ class TableOptions:
 
     Attributes:
         separator: "auto", a name of `SEPARATORS`, or the character itself.
-        encoding: "auto" (UTF-8, UTF-16 by its mark, else Windows-1252), or a name that Python knows.
+        encoding: "auto" (UTF-8, UTF-16 by its mark, else Windows-1252), or a name of Python's codecs.
         header: Whether the first line holds names: "auto", "yes" or "no".
         decimal: "auto", "point" or "comma".
-        missing: Marks of missing values beside empty, NA, NaN, null and ?; numbers are compared as numbers.
+        missing: Additional marks of missing values besides empty, NA, NaN, null and ?; compared as numbers if numeric.
         drop: Names of columns to leave out.
         label_column: Name of the column of classes, left out of x; "" for a column of the name label, class or target.
         id_column: Name of a column that identifies rows, left out of x; "" for none.

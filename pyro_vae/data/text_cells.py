@@ -20,7 +20,7 @@ LOOKED_AT = 200
 
 
 class TextCells:
-    """A text table, cut into fields and what stands between them.
+    """A text table, split into fields and the separators between them.
 
     Bytes that are no UTF-8 are kept as they are; a file ending in .gz is compressed by gzip. Lines without any
     field are no rows.

@@ -10,8 +10,8 @@ from pyro_vae.data.preprocessing import Preprocessing
 __all__ = ["LIKELIHOOD_KINDS", "LikelihoodKind", "bits_per_dim"]
 
 LikelihoodKind = Literal["continuous", "unit-interval", "binary", "integer", "table"]
-"""What a likelihood gives x: a density on the reals or on [0, 1], a probability of zeros and ones or of integers; or to
-each column of a table the one or the other."""
+"""Kind of p(x | z): a density on the reals or on [0, 1], a probability of zeros and ones or of integers, or for a table
+one of these for each column."""
 LIKELIHOOD_KINDS: tuple[LikelihoodKind, ...] = get_args(LikelihoodKind)
 
 
@@ -25,7 +25,7 @@ def bits_per_dim(log_prob: float, data_dim: int, preprocessing: Preprocessing) -
     Args:
         log_prob: log p(x) or a bound on it, nats per example.
         data_dim: Size of one row.
-        preprocessing: How integers became x.
+        preprocessing: Map from stored rows to x.
     """
     log_width = preprocessing.log_width
     return None if log_width is None else -(log_prob / data_dim + log_width) / math.log(2)

@@ -46,8 +46,8 @@ def compare_with_ppca(
 
     Args:
         rows: All rows, shape (N, D).
-        validation: Which of them were kept back, boolean, shape (N,).
-        log_prob: Of all rows by the VAE, shape (N,), nats.
+        validation: Whether each row was held out, boolean, shape (N,).
+        log_prob: log p(x) of all rows by the VAE, shape (N,), nats.
         n_components: Size of z.
         is_continuous: Whether p(x) is a density of all columns; probabilities cannot be compared with one.
 

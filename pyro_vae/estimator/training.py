@@ -73,7 +73,7 @@ def train(settings: Training, rows: Array, seed: int, columns: Sequence[Column] 
     """Train on rows of shape (N, D), NaN where not observed, without those kept for validation.
 
     Args:
-        settings: What is trained and how.
+        settings: Settings of model and training.
         rows: Shape (N, D).
         seed: Seed of the split, the initial weights and the noise.
         columns: Kinds of the columns, for the likelihood of tables.

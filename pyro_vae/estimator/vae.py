@@ -31,49 +31,49 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
         z ~ p(z),   x | z ~ p(x | decoder(z)),   q(z | x) = guide(encoder(x))       (Kingma & Welling 2014)
 
-    Trained by stochastic variational inference with early stopping on a share of the rows. Evaluation is in double
-    precision, and its noise is a function of `random_state` alone: the same draws serve every row, so that a row has
-    the same score in any batch and order. Errors of rows' scores are therefore not independent of one another.
+    Training uses stochastic variational inference with early stopping on a share of the rows. Evaluation is in double
+    precision. Its noise depends only on `random_state` and is the same for every row, so the score of a row does not
+    depend on batch or order. The errors of the scores of different rows are therefore not independent.
 
     Args:
-        n_components: Size of z; None takes half the number of features, at least 1 and at most 16.
-        likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace", "student-t" of real
-            numbers, "bernoulli" of zeros and ones, "continuous-bernoulli" of numbers in [0, 1], as
-            `--likelihood` of the scripts; "table" of columns of different kinds, NaN where not observed.
-        kinds: Of the columns, with likelihood "table": "real", "student-t", "positive", "count", "poisson", "binary",
-            "ordinal" or "categorical" for each, as `--columns` of the scripts; all are real where None. Entries of
-            the last three are codes 0, 1, ... of levels, as scikit-learn's `OrdinalEncoder` gives. Of a DataFrame
-            with text, dates or truth values kinds are inferred, as `--likelihood table` of the scripts does, and
-            {name: kind} says otherwise; {} infers those of a DataFrame of numbers too. Levels are then what the
-            columns hold.
+        n_components: Size of z; None uses half the number of features, at least 1 and at most 16.
+        likelihood: p(x | z): "gaussian", "gaussian-shared", "gaussian-isotropic", "laplace" or "student-t" for real
+            numbers, "bernoulli" for zeros and ones, "continuous-bernoulli" for numbers in [0, 1], "table" for columns
+            of different kinds with NaN for missing values. Same as `--likelihood` of the scripts.
+        kinds: Kinds of the columns, with likelihood "table": "real", "student-t", "positive", "count", "poisson",
+            "binary", "ordinal" or "categorical" for each, as `--columns` of the scripts; None means all real. Entries
+            of the last three are codes 0, 1, ... of levels, as from scikit-learn's `OrdinalEncoder`. For a DataFrame
+            with text, dates or booleans the kinds are inferred, as with `--likelihood table` of the scripts;
+            {name: kind} overrides single columns. {} infers kinds also for a DataFrame of numbers. Levels are then
+            the values of the columns.
         guide: q(z | x), as `--guide`: "diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline".
         prior: p(z), as `--prior`.
         objective: Objective, as `--objective`: "elbo", "iwae", ....
         num_particles: Samples of z for each row in a step.
-        hidden: Widths of the hidden layers; None chooses them by the number of rows and features.
-        epochs: Largest number of passes over the training rows; None takes about 3000 steps, and ends early.
-        batch_size: Rows a step.
-        learning_rate: Of Adam; None takes 0.005 below 1000 training rows and 0.002 above.
-        validation_fraction: Share of the rows that are kept for early stopping and for the comparison with PPCA; 0
+        hidden: Widths of the hidden layers; None chooses them from the number of rows and features.
+        epochs: Largest number of passes over the training rows; None uses about 3000 steps and early stopping.
+        batch_size: Rows per step.
+        learning_rate: Learning rate of Adam; None uses 0.005 below 1000 training rows and 0.002 above.
+        validation_fraction: Share of the rows that are held out for early stopping and for the comparison with PPCA; 0
             trains on all rows to the last epoch.
-        patience: Epochs without a better one after which training ends; None takes an eighth of `epochs`.
+        patience: Stop after this many epochs without a better validation score; None uses an eighth of `epochs`.
         num_samples: Samples of z for each row in `score_samples`.
         contamination: Share of the training rows that `predict` calls outliers, in (0, 0.5].
         compile: "auto" compiles the steps of long fits only; "on" or "off".
-        device: "auto" (CUDA where there is one), "cpu" or "cuda", for training; evaluation is on the CPU.
+        device: Device of training: "auto" (CUDA if available), "cpu" or "cuda"; evaluation is on the CPU.
         random_state: Seed of the split, the initial weights and the noise; None, a seed or a generator.
 
     Attributes:
         model_, guide_: The Pyro programs, in double precision, on the CPU.
         columns_: Kinds and levels of the columns with likelihood "table", else None.
-        frame_: Of a DataFrame of mixed columns, what is modelled and what is left out; else None.
+        frame_: For a DataFrame of mixed columns, the modelled columns and those left out; else None.
         n_components_: The latent size.
         hidden_: Widths of the hidden layers.
-        history_: A dict an epoch, as `FitResult.history`.
-        n_iter_: Epochs that were run.
+        history_: One dict per epoch, as `FitResult.history`.
+        n_iter_: Number of epochs that were run.
         best_epoch_: Epoch of the kept weights.
         ppca_comparison_: Mean log p(x) of the validation rows by this model and by PPCA of standardized columns, nats,
-            with the standard error of the difference; None without validation rows or where x is not real.
+            with the standard error of the difference; None without validation rows or if x is not real.
         offset_: Score below which a row is an outlier, nats.
         n_features_in_, feature_names_in_: As in scikit-learn.
 
@@ -256,7 +256,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
 
         Args:
             X: Rows, shape (N, D), NaN where missing, as in `impute`.
-            n_draws: How many completed copies to return.
+            n_draws: Number of completed copies.
             random_state: As in scikit-learn.
 
         Returns:

@@ -75,8 +75,8 @@ class Anomalies:
     Args:
         scoring: The run, its rows and how they are scored.
         scores: log p(x) of each row.
-        is_anomaly: Which rows are labelled as anomalies, shape (N,), or None.
-        top: How many rows are looked at cell by cell.
+        is_anomaly: Whether each row is labelled as an anomaly, shape (N,), or None.
+        top: Number of rows that are analysed cell by cell.
     """
 
     scoring: Scoring

@@ -112,7 +112,7 @@ def measure_errors(
         dataset: The data set of the training run.
         model: The generative program.
         guide: The guide, a point.
-        processes: Those that share the rows.
+        processes: Processes that share the rows.
         num_rows: Rows of each split, evenly spaced; all where None.
     """
     found = {}

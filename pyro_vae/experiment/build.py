@@ -50,7 +50,7 @@ def build(
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
         seed: Seed of the initial weights; the random state is restored.
-        rows: Where the learned rows of a VampPrior start, shape (components, data_dim); see `starting_rows`.
+        rows: Initial values of the learned rows of a VampPrior, shape (components, data_dim); see `starting_rows`.
             Drawn from a normal of that mean and standard deviation where None.
         data_shape: Shape of one row, for networks of images; (data_dim,) where None.
         context_dim: Columns of the context that encoder and decoder take, 0 for none: those of float tensors, and the

@@ -41,7 +41,7 @@ def build_layers(
 
     Args:
         config: With `layers`.
-        likelihood: Of x.
+        likelihood: Likelihood of x.
         make_encoder: Takes a number of outputs; gives a network of x.
         make_decoder: Takes a number of inputs; gives a network to the likelihood's parameters.
         make_prior: Takes the size of the top layer, and a guide with its posterior; gives its prior.

@@ -17,7 +17,7 @@ class Checkpoints(Callback):
     """Writes the run folder during training: one line per epoch, and the state at regular intervals.
 
     Args:
-        folder: Where to write.
+        folder: Output folder.
         seconds: Time between two states; the last one is always written when training stops.
     """
 

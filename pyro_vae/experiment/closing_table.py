@@ -58,7 +58,7 @@ def closing_table(
         dataset: The data set of the training run.
         evaluation: Evaluation of the kept weights.
         result: Result of `fit`.
-        folder: Where the run lies.
+        folder: Folder of the run.
     """
     return f"{closing(config, dataset, evaluation, result).text()}\nrun in {folder}"
 

@@ -14,7 +14,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
     """Parse the command line into a checked configuration; with `--resume` the saved one is the default.
 
     Args:
-        config_type: What to parse into.
+        config_type: Type of the result.
         args: Arguments without the program's name; the process's own where None.
 
     Raises:

@@ -86,7 +86,7 @@ class CompletedTable:
         path: The table: text, Parquet or Excel.
         names: Names of the D columns of x.
         levels: Of each column of x, in order; empty if it has none.
-        missing: Which entries were, shape (N, D).
+        missing: Whether each entry was missing, shape (N, D).
         imputation: Imputation of the same rows.
         marks: What else marks a missing value; numbers are compared as numbers.
     """

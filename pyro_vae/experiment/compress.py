@@ -75,7 +75,7 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
     """Write rows as a compressed file and return what it measures.
 
     Args:
-        folder: Of the run: diagonal guide, normal prior of independent dimensions, discrete likelihood.
+        folder: Folder of the run: diagonal guide, normal prior of independent dimensions, discrete likelihood.
         data: File of rows; None for the preprocessed test rows of the run.
         out: The file to write.
         seed: Seed of the initial bits of each stream.
@@ -116,8 +116,8 @@ def decompress_rows(folder: Path, file: Path, out: Path) -> tuple[int, ...]:
     """Write the rows of a compressed file as a .npy array, as they were, and return its shape.
 
     Args:
-        folder: Of the run that it was compressed under.
-        file: What `compress_rows` wrote.
+        folder: Folder of the run that compressed it.
+        file: File written by `compress_rows`.
         out: The .npy file to write.
 
     Raises:

@@ -114,16 +114,16 @@ class Evaluation:
     """The evaluation of the kept weights.
 
     Args:
-        extent: How much was evaluated.
+        extent: Extent of the evaluation.
         estimates: The ELBO of the rows of each split, by its name.
         scores: log p(x) of `dataset.test.evenly_spaced(extent.scored_rows)` by importance sampling; None if it is
             not estimated.
         baselines: Results of linear models on the same rows, or the reason why there are none.
-        samples: How far samples are from training rows; None if it is not measured.
+        samples: Distances of samples from training rows; None if it is not measured.
         denoising: How near denoised test rows come to the clean ones; None if the guide saw clean rows.
         errors: Errors of an autoencoder, which has neither ELBO nor log p(x); None for a model with a likelihood.
         accuracy: Of the classes of the rows of each split, by its name; empty if the guide has no classifier.
-        layers: What each of several latent layers does; None if there is one.
+        layers: Summary of several latent layers; None if there is one.
         divergence: KL(q(z | x) || p(z)) of test rows in three parts, where their weights were trained on; else None.
         notes: Sentences on what could not be evaluated.
     """
@@ -182,12 +182,12 @@ def evaluate(
     """Evaluate trained programs; every process calls it, and all get the same numbers.
 
     Args:
-        extent: How much.
+        extent: Extent of the evaluation.
         config: Resolved.
         dataset: The data set of the training run.
         model: The generative program.
         guide: The inference program.
-        processes: Those that share the rows; the first one shows the progress.
+        processes: Processes that share the rows; the first one shows the progress.
         quality: The metric of samples; the first process measures it in a full evaluation.
     """
     if extent.kind == "none":

@@ -54,15 +54,15 @@ def write_figures(
     A picture that cannot be drawn or written stops nothing; an older one of its name is removed.
 
     Args:
-        folder: Where to.
+        folder: Output folder.
         model: The generative program, in evaluation mode.
         guide: The inference program.
         dataset: Whose test rows are shown.
-        history: Of training, a line an epoch.
+        history: History of training, one dict per epoch.
         best_epoch: The epoch whose weights the programs have, as in `FitResult`.
         scores: log p(x) of evenly spaced test rows; estimated on a few of them where None.
-        sample_from: What z of samples is drawn from: "prior", "mixture" (see `evaluate.samples`) or both.
-        error: What an autoencoder was trained by; None of a model with a likelihood.
+        sample_from: Distribution from which z of samples is drawn: "prior", "mixture" (see `evaluate.samples`) or both.
+        error: Reconstruction error of an autoencoder; None for a model with a likelihood.
         progress: Whether to show a progress bar on stderr.
 
     Returns:

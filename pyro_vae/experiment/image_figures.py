@@ -14,7 +14,7 @@ from pyro_vae.experiment.shown import Shown
 __all__ = ["best_and_worst", "reconstructions", "samples", "traversal"]
 
 COLUMNS = 10
-"""Images beside one another, and rows of a traversal, at most."""
+"""Largest number of images in a row, and of rows of a traversal."""
 SAMPLES = 64
 """Images of a grid of samples at most."""
 SOURCES = {"prior": "z ~ p(z)", "mixture": "z ~ mixture fitted to codes"}

@@ -19,7 +19,7 @@ class Interrupted(KeyboardInterrupt):
     """A signal came.
 
     Args:
-        number: Which one.
+        number: Number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 def interruptible(processes: Processes) -> Iterator[None]:
     """Raise `Interrupted` inside the block where SIGINT or SIGTERM comes; a second one ends the process at once.
 
-    Of several processes the second one is ignored: the launcher sends each on, and the first has said all.
+    With several processes the second signal is ignored, because the launcher forwards each signal to all processes.
     """
     before: dict[signal.Signals, Any] = {}
 

@@ -20,7 +20,7 @@ class Layers:
     """Divergence and active dimensions of each latent layer, on some rows.
 
     Args:
-        num_rows: How many rows.
+        num_rows: Number of rows.
         sites: By layer.
     """
 

@@ -39,7 +39,7 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
 
     Args:
         path: The run's folder.
-        device: Where the programs are wanted.
+        device: Device of the programs.
 
     Raises:
         InputError: If the folder holds no run, or its weights are missing, damaged or of other settings.

@@ -75,8 +75,8 @@ def prepare(config: Config, dataset: DataSet) -> Prepared:
     """Fill in what a configuration leaves open, and make the programs that it names.
 
     Args:
-        config: As parsed, or resolved.
-        dataset: What will be trained on; its training rows give the scales of the networks and of the likelihood.
+        config: Configuration as parsed, or resolved.
+        dataset: The data set to train on; its training rows give the scales of the networks and of the likelihood.
 
     Raises:
         InputError: If a setting does not fit the data or the machine.

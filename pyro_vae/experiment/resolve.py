@@ -33,7 +33,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     """Return the configuration with everything that was left open filled in.
 
     Args:
-        config: As given.
+        config: Configuration as given.
         dataset: The data set to train on.
         std: Standard deviation of each column of the training split, shape (data_dim,), in data units.
         device: The device that "auto" stands for.

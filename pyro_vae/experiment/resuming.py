@@ -1,4 +1,4 @@
-"""Where a run begins: in a new folder, from another run's weights, or where it was stopped."""
+"""The start of a run: in a new folder, from the weights of another run, or from a checkpoint."""
 
 from __future__ import annotations
 

@@ -137,9 +137,9 @@ def write_quality_figure(
     """Draw the measures of samples against the epoch as a PNG file; nothing where none was measured.
 
     Args:
-        folder: Where to.
+        folder: Output folder.
         quality: The metric.
-        history: Of training, a line an epoch.
+        history: History of training, one dict per epoch.
         best_epoch: The epoch whose weights were kept.
         name: Name or path of the data set.
 

@@ -34,7 +34,7 @@ class SeedsFolder:
 
     Args:
         path: The folder.
-        config: As given.
+        config: Configuration as given.
         begun: Seeds whose folders hold a run already.
         failed: Why a seed has no numbers, by seed.
     """
@@ -119,8 +119,8 @@ def train_seeds(config: Config, processes: Processes, train_one: Callable[[Confi
     interruption left. A seed whose loss is not finite is noted, and the others go on.
 
     Args:
-        config: As parsed, with `run.seeds`.
-        processes: Those that train together.
+        config: Configuration as parsed, with `run.seeds`.
+        processes: Processes that train together.
         train_one: Trains one run; returns its exit status.
 
     Returns:

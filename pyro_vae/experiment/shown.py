@@ -51,8 +51,8 @@ class Shown:
         guide: The inference program.
         dataset: Whose test rows are shown.
         given_scores: log p(x) of evenly spaced test rows, where it is known.
-        sources: What z of samples is drawn from, see `evaluate.samples.SOURCES`.
-        error: What an autoencoder was trained by; None of a model with a likelihood.
+        sources: Distributions from which z of samples is drawn, see `evaluate.samples.SOURCES`.
+        error: Reconstruction error of an autoencoder; None for a model with a likelihood.
     """
 
     model: GenerativeModel

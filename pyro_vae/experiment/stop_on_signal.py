@@ -19,7 +19,7 @@ class StopOnSignal(Callback):
     Of several processes all end where one got a signal, and further ones are left unheard: the launcher sends each on.
 
     Args:
-        processes: Those that train together.
+        processes: Processes that train together.
     """
 
     touches_programs = False

@@ -42,7 +42,7 @@ def train(config: Config) -> int:
     Of the processes that torchrun has started each trains and evaluates on its share of the rows; the first one writes.
 
     Args:
-        config: As parsed; what it leaves open is chosen from the data.
+        config: Configuration as parsed; what it leaves open is chosen from the data.
 
     Returns:
         The exit status: 0, or 128 + the signal that stopped training.

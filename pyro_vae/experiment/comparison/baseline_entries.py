@@ -1,4 +1,4 @@
-"""Exact estimators beside a variational autoencoder: which there are, and two of them at the end of a run.
+"""Exact baselines for comparison with a variational autoencoder; two of them are fitted at the end of a run.
 
 They are imported where they are fitted: scikit-learn takes half as long to import as torch, and not every run needs it.
 """
@@ -52,7 +52,7 @@ def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, 
 
 
 def no_density(dataset: DataSet) -> str:
-    """Return why no density of x can stand beside a data set's log p(x); empty if it can.
+    """Return the reason why log p(x) of a data set cannot be compared with a density of x; empty if it can.
 
     Entries of real and positive columns have a density, missing ones are marginalised exactly; levels and counts have
     probabilities, and log p(x) of a row that has both is in no unit that a density shares.
@@ -77,7 +77,7 @@ def linear_baselines(
             probabilities are dequantized, and the values are bounds on the log of their probabilities. Where x has
             context the baselines are fitted to residuals, see `residuals`.
         latent_dim: Size of z.
-        processes: Those that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
+        processes: Processes that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
         progress: Whether to show a progress bar on stderr.
 
     Returns:

@@ -61,11 +61,11 @@ def compare(
     """Fit the requested models on the same rows with the same noise.
 
     Args:
-        config: Of the nonlinear VAE; its latent size and seed are those of all models.
+        config: Configuration of the nonlinear VAE; its latent size and seed are those of all models.
         dataset: Its training split is fitted, its test split scored.
         models: Which of `MODELS`.
         num_clusters: Local models of the mixture.
-        linear_settings: Of the linear VAE, as `fit_linear_vae` takes them.
+        linear_settings: Settings of the linear VAE, as `fit_linear_vae` takes them.
 
     Raises:
         InputError: If x is binary, which has no density, or z has as many dimensions as x, so that PPCA has no noise
@@ -74,7 +74,7 @@ def compare(
     latent_dim, seed = config.model.latent_dim, config.training.seed
     check(
         LIKELIHOODS[config.model.likelihood].kind != "binary",
-        f"Expected a likelihood of grey values or of real ones beside models that give x a density; got "
+        f"Expected a likelihood of grey or real values for a comparison with models that give x a density; got "
         f"{config.model.likelihood}. Choose another --likelihood.",
     )
     check(

@@ -64,7 +64,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     """Write comparison.json and, where something climbed to the exact line, climbs.png.
 
     Args:
-        folder: Where to.
+        folder: Output folder.
         comparison: The fitted models.
     """
     write_json(folder / "comparison.json", test_facts(comparison.dataset) | comparison.summary())

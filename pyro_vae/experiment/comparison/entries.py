@@ -34,7 +34,7 @@ class Entry:
         kind: "exact" for a log-likelihood, "ELBO" for a lower bound on one.
         test: Mean over the test rows and its standard error, nats per example.
         train: Mean over the training rows, nats per example.
-        parameters: How many numbers were fitted.
+        parameters: Number of fitted parameters.
         iterations: Iterations or epochs, 1 for a closed form.
         seconds: Time to fit.
         path: Training values (nats per example) on the way, equally spaced in time where none were taken.
@@ -68,7 +68,7 @@ def fit_baseline(
 
     Args:
         estimator: One of `pyro_vae.baselines`.
-        name: What the table calls it.
+        name: Name in the table.
         train: Rows to fit, shape (N, data_dim).
         test: Rows to score, shape (M, data_dim).
         fit: Fits the estimator; its own `fit` to the training rows where None.
@@ -98,8 +98,8 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
 
     Args:
         config: As `svi_train.py` takes it; what it leaves open is chosen from the data.
-        dataset: What to train on.
-        callbacks: As for `fit`.
+        dataset: The data set to train on.
+        callbacks: Callbacks of `fit`.
     """
     prepared = prepare(config, dataset)
     model, guide = prepared.model, prepared.guide
@@ -122,7 +122,7 @@ def vae_entry(
     """Return the line of a trained model and guide: their ELBO on both splits.
 
     Args:
-        name: What the table calls it.
+        name: Name in the table.
         model: On the CPU, as the rows.
         guide: Beside it.
         train: Rows that were fitted, with their context, as `estimate_elbo` takes them.

@@ -38,7 +38,7 @@ class FittedGuide:
         seed: Seed of the initial weights and of training.
         model: What it was fitted to, or with.
         guide: The guide.
-        parameters: How many numbers of its own it has.
+        parameters: Number of its own parameters.
         seconds: Time to fit.
     """
 
@@ -57,7 +57,7 @@ class MeasuredGuide:
     Args:
         name: One of `COMPARED`.
         seed: Seed of training and of the noise of the measurement.
-        parameters: How many numbers of its own it has.
+        parameters: Number of its own parameters.
         seconds: Time to fit.
         likelihood: ELBO and importance-sampled log p(x) of N test rows.
         train_elbo: ELBO of some training rows, shape (M,).

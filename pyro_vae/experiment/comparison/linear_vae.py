@@ -83,7 +83,7 @@ def fit_linear_vae(
         batch_size: Rows a step.
         lr: Peak learning rate of Adam.
         seed: Seed of the initial weights and of all noise.
-        callbacks: As for `fit`.
+        callbacks: Callbacks of `fit`.
         progress: Whether to show a progress bar.
     """
     from pyro_vae.baselines import PPCA

@@ -21,7 +21,7 @@ def pooled_moments(rows: NDArray[np.float64], processes: Processes) -> Moments:
 
     Args:
         rows: This process's own, shape (n, D), finite.
-        processes: Those that share the rows.
+        processes: Processes that share the rows.
     """
     from pyro_vae.baselines import Moments
 

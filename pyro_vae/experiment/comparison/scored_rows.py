@@ -33,8 +33,8 @@ def score_rows(
         model: A Pyro program.
         guide: Its guide.
         split: Whose rows; under their fixed draw.
-        device: Where the programs are.
-        processes: Those that share the rows.
+        device: Device of the programs.
+        processes: Processes that share the rows.
         num_rows: Rows at most.
         progress: Whether to show a progress bar on stderr.
 

@@ -33,7 +33,7 @@ def open_scoring(
         settings: How.
         out: Folder to write to; the run's own, or for other data one within it, where None.
         device: "auto", "cpu" or "cuda".
-        processes: Those that share the rows.
+        processes: Processes that share the rows.
 
     Raises:
         InputError: If the folder holds no run or no weights, its data has changed, the rows do not fit, or a

@@ -49,13 +49,13 @@ class Scoring:
 
     Args:
         run: The trained programs and their configuration.
-        row_format: What the rows were that the run was trained on.
+        row_format: Format of the training rows of the run.
         split: The rows to score.
         settings: How.
         out: Folder for `scores.csv` and `evaluation.json`.
         weights_sha256: Hash of the weights of the run.
         notes: Notes on the rows.
-        processes: Those that share the rows; the first one writes.
+        processes: Processes that share the rows; the first one writes.
     """
 
     run: Run
@@ -151,7 +151,7 @@ class Scoring:
         """Return what costs more, on rows from all over the split.
 
         Args:
-            num_rows: How many rows, or all where there are fewer.
+            num_rows: Number of rows; all if there are fewer.
             ais: Whether to anneal.
             gaps: Whether to take the gap between ELBO and log p(x) apart.
         """
