@@ -1,4 +1,4 @@
-"""How files become images: size, crop, colours, packed bits."""
+"""Options for reading images: size, crop, colours, packed bits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pyro_vae.settings.checks import sides
 __all__ = ["AS_THEY_ARE", "ImageOptions"]
 
 Sides = int | Sequence[int] | None
-"""One number for height and width alike, or both; None or nothing where not given."""
+"""One number for height and width alike, or both; None or an empty sequence if not given."""
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How files become images; the default takes them as they are.
+    """Options for reading images; the defaults do not change them.
 
     Attributes:
         size: Height and width to which images of a folder are resized, or None.

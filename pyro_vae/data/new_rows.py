@@ -29,7 +29,7 @@ __all__ = ["rows_like", "stored_like"]
 FARTHEST = 20.0
 """Typical standard deviations that half of the rows may lie from the training mean: beyond, units differ."""
 SHOWN_NAMES = 8
-"""How many names of columns a message lists."""
+"""Largest number of column names in a message."""
 
 
 def rows_like(

@@ -194,7 +194,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _notes(headers: Sequence[Header], mode: str, zeros_and_ones: bool) -> list[str]:
-    """Say what became of modes, transparency, orientation and frames."""
+    """Return notes on modes, transparency, orientation and frames."""
     modes = Counter(header.mode for header in headers if not header.transparent)
     turned = [header.file for header in headers if header.turned]
     cut = [header.file for header in headers if header.frames > 1]

@@ -21,7 +21,7 @@ from pyro_vae.data.table_options import TableOptions
 __all__ = ["RowFormat"]
 
 AXES = {1: ("columns",), 2: ("height", "width"), 3: ("channels", "height", "width")}
-"""What the axes of a row are, by their number."""
+"""Names of the axes of a row, by the number of axes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,7 +39,7 @@ class Split:
         divided: Which entries of a prepared row are context, so that the others are x; `context` holds them under the
             fixed draw, and batches have those of their own draw.
         given: What x is conditioned on, in words.
-        visits: Numbers of the rows that an epoch of `batches` goes through, int64 (M,); each once where None.
+        visits: Numbers of the rows that an epoch of `batches` goes through, int64 (M,); each once if None.
     """
 
     name: str

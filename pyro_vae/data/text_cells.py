@@ -13,7 +13,7 @@ from pyro_vae.storage import write_atomically
 __all__ = ["MISSING_MARKS", "TextCells"]
 
 MISSING_MARKS = frozenset({"", "?", "-", ".", "na", "n/a", "nan", "null", "none"})
-"""What marks a missing value in any column, in lower case."""
+"""Marks of a missing value in any column, in lower case."""
 SEPARATORS = (",", ";", "\t", "|", " ")
 LOOKED_AT = 200
 """Lines from which the separator is found."""

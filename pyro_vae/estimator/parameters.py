@@ -1,4 +1,4 @@
-"""Which values the parameters of `VAE` can have."""
+"""Checks of the parameters of `VAE`."""
 
 from __future__ import annotations
 

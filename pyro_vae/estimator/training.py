@@ -40,7 +40,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Training:
-    """What `VAE` trains and how; names as in the settings of the scripts, None if the data decides."""
+    """Settings of the training of `VAE`, with the names of the scripts; None means chosen from the data."""
 
     latent_dim: int
     likelihood: str

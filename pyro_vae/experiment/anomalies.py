@@ -39,7 +39,7 @@ def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArra
     Args:
         path: A text table with a header.
         column: Its column of labels.
-        anomaly: The label of an anomaly; the rarest one where None.
+        anomaly: The label of an anomaly; the rarest one if None.
 
     Raises:
         InputError: If the table has no such column, or the column no such label.

@@ -113,7 +113,7 @@ def measure_errors(
         model: The generative program.
         guide: The guide, a point.
         processes: Processes that share the rows.
-        num_rows: Rows of each split, evenly spaced; all where None.
+        num_rows: Rows of each split, evenly spaced; all if None.
     """
     found = {}
     for split in (dataset.train, dataset.validation, dataset.test):

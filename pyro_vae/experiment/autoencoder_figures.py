@@ -16,7 +16,7 @@ SOURCES = {
     "prior": "z ~ N(0, I), which the codes do not follow",
     "mixture": "z ~ mixture fitted to codes",
 }
-"""What z is drawn from, as titles show it."""
+"""Distributions of z, as titles show them."""
 
 
 def samples(shown: Shown) -> Figure:

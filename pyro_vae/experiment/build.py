@@ -51,15 +51,15 @@ def build(
         std: Standard deviation of each column, shape (data_dim,).
         seed: Seed of the initial weights; the random state is restored.
         rows: Initial values of the learned rows of a VampPrior, shape (components, data_dim); see `starting_rows`.
-            Drawn from a normal of that mean and standard deviation where None.
-        data_shape: Shape of one row, for networks of images; (data_dim,) where None.
+            Drawn from a normal of that mean and standard deviation if None.
+        data_shape: Shape of one row, for networks of images; (data_dim,) if None.
         context_dim: Columns of the context that encoder and decoder take, 0 for none: those of float tensors, and the
             number of classes of labels.
-        architecture: Makes the networks; the one that the configuration names where None.
+        architecture: Makes the networks; the one that the configuration names if None.
         levels: Number of integer levels, for a likelihood that gives them probabilities.
         context: What the context is, in place of `context_dim`; of labels that are partly missing the programs are
             those of semi-supervised training.
-        columns: Kinds of the columns, for the likelihood of tables; all are real where None.
+        columns: Kinds of the columns, for the likelihood of tables; all are real if None.
 
     Raises:
         InputError: If the likelihood needs levels and there are none.

@@ -1,4 +1,4 @@
-"""How many rows of each split a run gives their class, in its closing table and in a scoring."""
+"""Classification accuracy of a run on each split, in its closing table and in a scoring."""
 
 from __future__ import annotations
 

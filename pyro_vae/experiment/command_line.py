@@ -15,7 +15,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
 
     Args:
         config_type: Type of the result.
-        args: Arguments without the program's name; the process's own where None.
+        args: Arguments without the program's name; the process's own if None.
 
     Raises:
         InputError: If a value cannot be used, or `--resume` meets settings that differ from the saved ones.

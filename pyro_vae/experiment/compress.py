@@ -36,7 +36,7 @@ COMPARED = 10_000
 
 @dataclass(frozen=True)
 class Compressed:
-    """What a compressed file is.
+    """Properties of a compressed file.
 
     Attributes:
         num_rows: Rows in it.

@@ -50,7 +50,7 @@ QUICK_ROWS, QUICK_SCORED_ROWS = 1000, 100
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is evaluated.
+    """Extent of the evaluation.
 
     Args:
         kind: "full", "quick" or "none".

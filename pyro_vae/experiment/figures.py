@@ -1,4 +1,4 @@
-"""What a run shows of itself: curves, latent space, and pictures of the data's kind."""
+"""Figures of a run: curves, latent space, and figures for the type of data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_figures(
         dataset: Whose test rows are shown.
         history: History of training, one dict per epoch.
         best_epoch: The epoch whose weights the programs have, as in `FitResult`.
-        scores: log p(x) of evenly spaced test rows; estimated on a few of them where None.
+        scores: log p(x) of evenly spaced test rows; estimated on a few of them if None.
         sample_from: Distribution from which z of samples is drawn: "prior", "mixture" (see `evaluate.samples`) or both.
         error: Reconstruction error of an autoencoder; None for a model with a likelihood.
         progress: Whether to show a progress bar on stderr.

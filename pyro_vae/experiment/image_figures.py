@@ -18,7 +18,7 @@ COLUMNS = 10
 SAMPLES = 64
 """Images of a grid of samples at most."""
 SOURCES = {"prior": "z ~ p(z)", "mixture": "z ~ mixture fitted to codes"}
-"""What z is drawn from, as titles show it."""
+"""Distributions of z, as titles show them."""
 
 
 def reconstructions(shown: Shown) -> Figure:

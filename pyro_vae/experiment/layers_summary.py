@@ -1,4 +1,4 @@
-"""What the latent layers of a trained run do: divergence and active dimensions of each."""
+"""Summary of the latent layers of a trained run: divergence and active dimensions of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much work a row is for the networks of a run."""
+"""Cost of one row in the networks of a run, in multiplications."""
 
 from __future__ import annotations
 

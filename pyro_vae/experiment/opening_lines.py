@@ -18,7 +18,7 @@ EPOCH_KEPT = {
     "best-loss": "epoch with the best validation loss",
     "last": "last epoch",
 }
-"""What each rule of `--keep` is called."""
+"""Description of each rule of `--keep`."""
 
 
 def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequence[str] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a configuration leaves open, chosen from the data, and what `fit` takes from it."""
+"""Choice of settings that a configuration leaves open from the data, and the arguments of `fit`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class RunRows(NamedTuple):
     """Rows that a run is applied to."""
 
     row_format: RowFormat
-    """What the training rows were."""
+    """Format of the training rows."""
     split: Split
     notes: tuple[str, ...] = ()
     """Notes on the file."""
@@ -37,7 +37,7 @@ def rows_of_run(run: Run, folder: Path, data: Path | None) -> RunRows:
     Args:
         run: The run.
         folder: Its folder, for messages.
-        data: A file or folder, or a name of `DATASETS`; the run's test rows where None.
+        data: A file or folder, or a name of `DATASETS`; the run's test rows if None.
 
     Raises:
         InputError: If the rows cannot be read or do not fit, or the run's own data has changed.

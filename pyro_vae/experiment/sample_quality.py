@@ -119,7 +119,7 @@ def score_samples(
         quality: The metric.
         model: The generative program.
         guide: The inference program.
-        num_samples: Samples of each source; `FINAL_SAMPLES` where None.
+        num_samples: Samples of each source; `FINAL_SAMPLES` if None.
         seed: Seed of the samples; the random state is restored.
     """
     num_samples = num_samples or FINAL_SAMPLES

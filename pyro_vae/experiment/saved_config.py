@@ -16,7 +16,7 @@ __all__ = ["SEEDS", "absolute", "read_config", "saved_config", "saved_info"]
 
 
 SEEDS = "seeds.json"
-"""What a folder of several seeds holds in place of config.json."""
+"""Name of the file that replaces config.json in a folder of several seeds."""
 
 
 def absolute(config: Config) -> Config:

@@ -1,4 +1,4 @@
-"""What the figures of a run are drawn from: programs, rows, codes."""
+"""Inputs of the figures of a run: programs, rows, codes."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Shown:
 
     @cached_property
     def value_range(self) -> tuple[float, float]:
-        """What is black and what is full brightness: 0 and 1, or for rows that lie outside what they span."""
+        """Values of black and of full brightness: 0 and 1, or the range of rows outside [0, 1]."""
         low, high = float(self.x.min()), float(self.x.max())
         return (0.0, 1.0) if (low >= 0 and high <= 1) or low == high else (low, high)
 

@@ -1,4 +1,4 @@
-"""What a run writes down before it trains: all that is needed to build it again."""
+"""Files written before training: everything needed to build the run again."""
 
 from __future__ import annotations
 

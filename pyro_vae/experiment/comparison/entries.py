@@ -71,7 +71,7 @@ def fit_baseline(
         name: Name in the table.
         train: Rows to fit, shape (N, data_dim).
         test: Rows to score, shape (M, data_dim).
-        fit: Fits the estimator; its own `fit` to the training rows where None.
+        fit: Fits the estimator; its own `fit` to the training rows if None.
 
     Raises:
         InputError: If the estimator has no answer for these rows, such as more components than their rank.

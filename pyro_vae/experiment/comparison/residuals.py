@@ -1,4 +1,4 @@
-"""What a regression on the context leaves of x, for baselines that take no context."""
+"""Residuals of a regression of x on the context, for baselines without context."""
 
 from __future__ import annotations
 

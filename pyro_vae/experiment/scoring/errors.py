@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["score_errors"]
 
 SHOWN = 5
-"""How many of the rows with the largest errors are named."""
+"""Number of rows with the largest errors that are listed."""
 
 
 def score_errors(scoring: Scoring) -> str:

@@ -31,7 +31,7 @@ def open_scoring(
         folder: Folder of the run.
         data: File, folder or named data set whose rows are scored instead; all of a file's.
         settings: How.
-        out: Folder to write to; the run's own, or for other data one within it, where None.
+        out: Folder to write to; the run's own, or for other data one within it, if None.
         device: "auto", "cpu" or "cuda".
         processes: Processes that share the rows.
 

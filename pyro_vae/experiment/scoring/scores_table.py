@@ -14,7 +14,7 @@ from pyro_vae.experiment.text_table import format_table, nats
 __all__ = ["known_scores", "scores_table"]
 
 SHOWN = 5
-"""How many of the least likely rows are named."""
+"""Number of least likely rows that are listed."""
 
 
 def known_scores(scores: LogLikelihood) -> LogLikelihood:

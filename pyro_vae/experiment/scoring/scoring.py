@@ -77,7 +77,7 @@ class Scoring:
 
     @property
     def device(self) -> torch.device:
-        """Where the programs are."""
+        """Device of the programs."""
         return next(self.run.model.parameters()).device
 
     def score(self, max_memory: float | None = None) -> LogLikelihood:

@@ -1,4 +1,4 @@
-"""How rows are scored: samples, noise, and what z is drawn from."""
+"""Settings of scoring: samples, noise, and the proposal of z."""
 
 from __future__ import annotations
 
