@@ -82,7 +82,7 @@ def environment(
     own |= {"JAX_PLATFORMS": device, "BENCHMARK_CLOCK": clock, "BENCHMARK_DEVICE": device}
     own |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # contenders share the GPU's memory
     if cache is not None:
-        own["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+        own |= {"TORCHINDUCTOR_CACHE_DIR": str(cache), "PYRO_VAE_CACHE": str(cache / "pyro_vae")}
     return os.environ | dict.fromkeys(names, count) | own
 
 
