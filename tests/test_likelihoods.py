@@ -12,6 +12,7 @@ from programs import DATA_DIM, LEVELS, rows
 from pyro_vae._checks import InputError
 from pyro_vae.data import load_dataset
 from pyro_vae.data.columns import Column
+from pyro_vae.distributions.bernoulli import LogitBernoulli
 from pyro_vae.experiment.config import Config, ModelConfig
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.resolve import resolve
@@ -165,3 +166,17 @@ def test_the_opening_lines_say_what_the_floor_bounds():
     config = resolve(config, dataset, dataset.statistics()[1], "cpu")
     lines = "\n".join(opening_lines(config, dataset, Path("run")))
     assert "laplace, standard deviation of at least 0.25 in data units" in lines
+
+
+@pytest.mark.parametrize("batch", [(4, 1), (1,), (4, 3)], ids=["samples", "shared", "same"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bernoulli_log_prob_is_the_same_with_and_without_gradients(batch, dtype):
+    torch.manual_seed(0)
+    logits = 5 * torch.randn(4, 3, 7)
+    value = (torch.rand(*batch, 7) < 0.4).to(dtype)
+    bernoulli = LogitBernoulli(logits=logits)
+    with_gradients = bernoulli.log_prob(value)
+    with torch.no_grad():
+        assert torch.equal(bernoulli.log_prob(value), with_gradients)
+        wider = LogitBernoulli(logits=logits[0])  # several values for the same logits
+        assert wider.log_prob(value.expand(4, 3, 7)).shape == (4, 3, 7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions.kl import register_kl
 from torch.nn.functional import softplus
@@ -23,7 +24,16 @@ class LogitBernoulli(dist.Bernoulli):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return `value logits - log(1 + exp(logits))`."""
         validate_sample(self, value)
-        return (value * self.logits).sub_(softplus(self.logits))
+        logits = self.logits
+        if torch.is_grad_enabled() or value.dtype != logits.dtype or not _fits(value, logits):
+            return (value * logits).sub_(softplus(logits))
+        # One new tensor instead of two. Products with zeros and ones are exact, so the result is the same.
+        return softplus(logits).neg_().addcmul_(value, logits)
+
+
+def _fits(value: Tensor, logits: Tensor) -> bool:
+    """Whether `value` broadcasts to the shape of `logits`."""
+    return torch.broadcast_shapes(value.shape, logits.shape) == logits.shape
 
 
 @register_kl(LogitBernoulli, LogitBernoulli)
