@@ -6,6 +6,10 @@ python scripts/benchmark.py baselines --rounds 7
 
 from __future__ import annotations
 
+from _clone import find_package
+
+find_package()
+
 import sys
 from pathlib import Path
 

@@ -4,6 +4,10 @@ python scripts/calibration.py
 python scripts/calibration.py --models 10 --out calibration
 """
 
+from _clone import find_package
+
+find_package()
+
 from pyro_vae._environment import limit_thread_spinning, run_script
 
 limit_thread_spinning()

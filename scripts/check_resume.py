@@ -4,6 +4,10 @@ python scripts/check_resume.py
 python scripts/check_resume.py --kills 100 --dataset mnist --epochs 3
 """
 
+from _clone import find_package
+
+find_package()
+
 from pyro_vae._environment import limit_thread_spinning, run_script
 
 limit_thread_spinning()

@@ -4,6 +4,10 @@ python scripts/check_stability.py
 python scripts/check_stability.py --datasets constant one-hot --seeds 2 --epochs 20
 """
 
+from _clone import find_package
+
+find_package()
+
 from pyro_vae._environment import limit_thread_spinning, run_script
 
 limit_thread_spinning()

@@ -1,100 +1,12 @@
 """Score rows under a trained run: log p(x) of each, with its error and a diagnosis.
 
+The same as `pyro-vae evaluate`:
+
 python scripts/evaluate.py runs/digits-gaussian-001
 python scripts/evaluate.py runs/digits-gaussian-001 --data new_rows.npy --num-samples 1000 --ais --gaps
 """
 
-from pyro_vae._environment import limit_thread_spinning, run_script
-
-limit_thread_spinning()
-
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Annotated
-
-import tyro
-
-from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae._command_line import parse
-from pyro_vae.progress import quiet
-from pyro_vae.settings.scoring import ScoringOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arguments(ScoringOptions):
-    """Estimate log p(x) of each row by importance sampling; write evaluation.json and scores.csv.
-
-    Rows of an autoencoder, which has no likelihood, are scored by the error of their reconstructions.
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a finished run."""
-    data: Path | None = None
-    """Rows to score instead of the run's test split: a file or folder as for --dataset."""
-    ais: bool = False
-    """Also by annealed importance sampling, with a check on rows that the model draws."""
-    gaps: bool = False
-    """Also take the gap between ELBO and log p(x) apart: what the guide's family lacks, and what its encoder."""
-    check_rows: int = 200
-    """Rows for --ais and --gaps, which cost more, from all over the split."""
-    max_memory: float | None = None
-    """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU, more where samples share
-    much."""
-    out: Path | None = None
-    """Folder for evaluation.json and scores.csv; that of the run where not given."""
-
-
-def main() -> int:
-    """Parse, score, print the table."""
-    arguments: Arguments = parse(Arguments)
-    with quiet(arguments.quiet):
-        return score(arguments)
-
-
-def score(arguments: Arguments) -> int:
-    """Score, print the table, return the exit status."""
-    check_integer(arguments.check_rows, "--check-rows")
-    if arguments.max_memory is not None:
-        check_positive(arguments.max_memory, "--max-memory")
-
-    from pyro_vae.experiment.scoring import ScoreSettings, open_scoring, score_errors
-    from pyro_vae.processes import started_processes
-
-    processes = started_processes()
-    settings = ScoreSettings.of(arguments)
-    scoring = open_scoring(
-        arguments.run, arguments.data, settings, arguments.out, arguments.device, processes
-    )
-    if scoring.run.config.model.part("guide").is_point:
-        _check_no_likelihood(arguments)
-        told = score_errors(scoring) if processes.rank == 0 else ""
-        print(told, end="\n" * bool(told))
-        return 0
-    if arguments.ais or arguments.gaps:
-        scoring.check_continuous()
-    try:
-        scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
-    except KeyboardInterrupt:
-        print(f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command goes on.")
-        return 130
-    if processes.rank > 0:
-        return 0
-    checks = scoring.checks(arguments.check_rows, ais=arguments.ais, gaps=arguments.gaps)
-    scoring.write(scores, checks)
-    print(scoring.table(scores, checks))
-    return 0
-
-
-def _check_no_likelihood(arguments: Arguments) -> None:
-    """Raise where something is wanted that an autoencoder cannot have."""
-    defaults = {field.name: field.default for field in fields(Arguments)}
-    for name in ("num_samples", "ais", "gaps", "widen", "defensive"):
-        check(
-            getattr(arguments, name) == defaults[name],
-            f"Expected no --{name.replace('_', '-')} for {arguments.run}, an autoencoder: it has no likelihood, and "
-            "its rows are scored by the error of their reconstructions. Leave it out.",
-        )
-
+from _clone import run_command
 
 if __name__ == "__main__":
-    run_script(main)
+    run_command("evaluate")

@@ -1,71 +1,12 @@
 """Draw new rows from a trained run.
 
+The same as `pyro-vae generate`:
+
 python scripts/generate.py runs/mnist-bernoulli-001 -n 100 -o samples.png
 python scripts/generate.py runs/titanic -n 1000 -o passengers.csv
 """
 
-from pyro_vae._environment import limit_thread_spinning, run_script
-
-limit_thread_spinning()
-
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
-
-from pyro_vae._checks import check_integer
-from pyro_vae._command_line import parse
-from pyro_vae.progress import quiet
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Draw new rows: an array (.npy), a table (.csv), a picture (.png) or a folder of images."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a finished run."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, .csv with the columns of the training file, .png, or a folder of images.
-    Arrays and tables are in the units of the training file."""
-    num_rows: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
-    """How many rows; a picture shows at most 100."""
-    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """Name or number of the class, of a run with --context label; each class in turn where not given."""
-    sample_from: Literal["prior", "mixture"] | None = None
-    """What z is drawn from; that of the run where not given."""
-    values: Literal["auto", "draws", "means"] = "auto"
-    """Draws x ~ p(x|z) or means E[x|z] of the same z; auto is means in pictures and draws in arrays and tables."""
-    seed: int = 0
-    """Of all draws."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
-    quiet: bool = False
-    """Show no progress bar."""
-
-
-def main() -> int:
-    """Parse, draw, write."""
-    arguments: Arguments = parse(Arguments)
-    check_integer(arguments.num_rows, "-n")
-    check_integer(arguments.seed, "--seed", minimum=0)
-
-    from pyro_vae.experiment.uses.generate import generate_to
-
-    with quiet(arguments.quiet):
-        told = generate_to(
-            arguments.run,
-            arguments.out,
-            arguments.num_rows,
-            class_name=arguments.class_name,
-            source=arguments.sample_from,
-            values=arguments.values,
-            seed=arguments.seed,
-            device=arguments.device,
-        )
-    print(told)
-    return 0
-
+from _clone import run_command
 
 if __name__ == "__main__":
-    run_script(main)
+    run_command("generate")

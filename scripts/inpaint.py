@@ -1,77 +1,12 @@
 """Hide a part of images and fill it in by a trained run.
 
+The same as `pyro-vae inpaint`:
+
 python scripts/inpaint.py runs/mnist-bernoulli-001 --hide left -o inpainted.png
 python scripts/inpaint.py runs/mnist-bernoulli-001 rows.npy --hide mask.npy -o inpainted.npy --draws 5
 """
 
-from pyro_vae._environment import limit_thread_spinning, run_script
-
-limit_thread_spinning()
-
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
-
-from pyro_vae._checks import check_integer
-from pyro_vae._command_line import parse
-from pyro_vae.progress import quiet
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Fill in hidden pixels by the mean of p(hidden | visible), by importance resampling from fitted proposals."""
-
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a finished run on images, with continuous latents."""
-    hide: str
-    """left, right, top or bottom; or a .npy array of an image's height and width, not 0 where it is hidden."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, with standard deviations, draws and effective samples beside it, .csv, .png,
-    or a folder of images."""
-    data: Annotated[Path | None, tyro.conf.Positional] = None
-    """File or folder of images, or name of a data set; the run's test rows where not given."""
-    num_rows: int | None = None
-    """So many evenly spaced rows; all where not given, in a picture ten."""
-    num_samples: int = 1000
-    """Samples of z for each row."""
-    draws: int = 0
-    """Also draw so many completed images of each row; a picture shows four where 0."""
-    seed: int = 0
-    """Of all noise."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
-    quiet: bool = False
-    """Show no progress bar."""
-
-
-def main() -> int:
-    """Parse, fill in, write."""
-    arguments: Arguments = parse(Arguments)
-    if arguments.num_rows is not None:
-        check_integer(arguments.num_rows, "--num-rows")
-    check_integer(arguments.num_samples, "--num-samples", minimum=2)
-    check_integer(arguments.draws, "--draws", minimum=0)
-    check_integer(arguments.seed, "--seed", minimum=0)
-
-    from pyro_vae.experiment.uses.inpaint import inpaint_to
-
-    with quiet(arguments.quiet):
-        told = inpaint_to(
-            arguments.run,
-            arguments.data,
-            arguments.out,
-            arguments.hide,
-            num_rows=arguments.num_rows,
-            num_samples=arguments.num_samples,
-            num_draws=arguments.draws,
-            seed=arguments.seed,
-            device=arguments.device,
-        )
-    print(told)
-    return 0
-
+from _clone import run_command
 
 if __name__ == "__main__":
-    run_script(main)
+    run_command("inpaint")

@@ -5,6 +5,10 @@ python scripts/svi_train.py --dataset sprites/sprites.npz --likelihood bernoulli
 python scripts/make_sprites.py sprites --run runs/sprites-bernoulli-001
 """
 
+from _clone import find_package
+
+find_package()
+
 from dataclasses import dataclass
 from pathlib import Path
 

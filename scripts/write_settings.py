@@ -3,6 +3,10 @@
 python scripts/write_settings.py
 """
 
+from _clone import find_package
+
+find_package()
+
 from dataclasses import dataclass
 from pathlib import Path
 

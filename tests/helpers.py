@@ -54,11 +54,11 @@ def without_figures() -> Iterator[None]:
 
 def script(*args: Any, name: str = "svi_train.py") -> int:
     """Run a script of `scripts/` in this process, as its command line would; return its exit status."""
-    argv, sys.argv = sys.argv, [name, *map(str, args)]
-    try:
-        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = argv
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *map(str, args)])
+        patch.syspath_prepend(SCRIPTS)  # as Python does
+        try:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
     raise AssertionError("the script did not exit")

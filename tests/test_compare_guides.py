@@ -2,17 +2,17 @@
 
 import dataclasses
 import json
-import runpy
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from helpers import SCRIPTS, script
+from helpers import script
 
 from pyro_vae import plots
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
+from pyro_vae.cli.compare_guides import ComparedName
 from pyro_vae.data import load_dataset
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.gaps import RowFit
@@ -121,9 +121,8 @@ def test_an_unknown_guide_is_refused():
         fit_guides(*settings(epochs=1), ("exact",))
 
 
-def test_the_script_names_the_guides_there_are():
-    names = runpy.run_path(str(SCRIPTS / "compare_guides.py"))["ComparedName"]
-    assert get_args(names) == COMPARED
+def test_the_command_names_the_guides_there_are():
+    assert get_args(ComparedName) == COMPARED
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from pyro_vae.settings.tables import settings_page
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-NOT_IN_THE_REFERENCE = {"pyro_vae.experiment", "pyro_vae.settings"}
+NOT_IN_THE_REFERENCE = {"pyro_vae.cli", "pyro_vae.experiment", "pyro_vae.settings"}
 """Packages of what the command line is made of."""
 
 pytest.importorskip("sphinx", reason="the documentation needs Sphinx")

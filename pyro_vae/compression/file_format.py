@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pyro_vae._checks import InputError, check
+from pyro_vae._commands import command
 from pyro_vae.compression.codec import Encoded
 
 __all__ = ["read_chunks", "read_header", "write_chunk", "write_header"]
@@ -57,7 +58,7 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
     """
     check(
         file.read(len(MAGIC)) == MAGIC,
-        f"Expected {path} to be a file that scripts/compress.py wrote; it begins otherwise.",
+        f"Expected {path} to be a file written by `{command('compress')}`; it begins otherwise.",
     )
     header: dict[str, Any] = json.loads(_read_block(file, path))
     return header

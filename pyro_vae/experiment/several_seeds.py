@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import json
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from pyro_vae._checks import InputError, NonFiniteLossError, check
+from pyro_vae._commands import command
 from pyro_vae.experiment.config import Config, to_json
 from pyro_vae.experiment.resuming import default_name
 from pyro_vae.experiment.run_folder import RunFolder
@@ -210,6 +210,6 @@ def _close(folder: SeedsFolder, status: int) -> None:
     if found:
         print(seeds_table(found))
     if status:
-        print(f"Go on with the seeds that are left: {sys.argv[0]} --resume {folder.path}", flush=True)
+        print(f"Go on with the seeds that are left: {command('train', '--resume', folder.path)}", flush=True)
     else:
         print(f"{len(found)} runs in {folder.path}", flush=True)

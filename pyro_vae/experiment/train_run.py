@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import sys
-from pathlib import Path
 
 import torch
 
 from pyro_vae._checks import InputError, LostProcessError, NonFiniteLossError
+from pyro_vae._commands import command
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.autoencoder import trained_error
 from pyro_vae.experiment.checkpoint import save_weights
@@ -155,7 +154,7 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
         print(_how_to_evaluate(folder))
     else:
         if evaluation.extent.kind == "quick":
-            print(f"All of it: {sys.argv[0]} --resume {folder.path} --evaluate full", flush=True)
+            print(f"All of it: {_full_evaluation(folder)}", flush=True)
         _draw(folder, prepared, result, evaluation)
     if config.run.report:
         print(_report(folder, prepared, evaluation), flush=True)
@@ -197,11 +196,14 @@ def _draw(folder: RunFolder, prepared: Prepared, result: FitResult, evaluation: 
 
 
 def _how_to_evaluate(folder: RunFolder) -> str:
-    scoring = Path(sys.argv[0]).with_name("evaluate.py")
     return (
-        f"The trained run is kept in {folder.path}. Score its test rows with: {scoring} {folder.path}, or evaluate it "
-        f"with: {sys.argv[0]} --resume {folder.path} --evaluate full"
+        f"The trained run is kept in {folder.path}. Score its test rows with: {command('evaluate', folder.path)}, or "
+        f"evaluate it with: {_full_evaluation(folder)}"
     )
+
+
+def _full_evaluation(folder: RunFolder) -> str:
+    return command("train", "--resume", folder.path, "--evaluate", "full")
 
 
 def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
@@ -218,7 +220,6 @@ def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
 
 
 def _interrupted(received: signal.Signals, folder: RunFolder) -> int:
-    print(
-        f"Stopped by {received.name} and saved. Go on with: {sys.argv[0]} --resume {folder.path}", flush=True
-    )
+    again = command("train", "--resume", folder.path)
+    print(f"Stopped by {received.name} and saved. Go on with: {again}", flush=True)
     return 128 + received

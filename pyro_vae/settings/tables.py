@@ -25,7 +25,7 @@ GROUPS: dict[str, type[Group]] = {
 
 
 def settings_page() -> str:
-    """Return a page with all flags of `scripts/svi_train.py` and all parts that can be chosen."""
+    """Return a page with all flags of `pyro-vae train` and all parts that can be chosen."""
     sections = [
         "# Settings of a run",
         "`python scripts/write_settings.py` generates this page from the declarations in `pyro_vae/settings/`. Flags "

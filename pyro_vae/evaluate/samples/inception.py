@@ -91,7 +91,7 @@ def _inception(of_fid: bool) -> nn.Module:
         from torchvision.models import inception_v3
     except ImportError as error:
         raise MissingPackageError(
-            "Features of Inception need torchvision; it is not installed. Install it: pip install 'pyro_vae[vision]'."
+            "Features of Inception need torchvision; it is not installed. Install it: pip install torchvision."
         ) from error
     network: Any = inception_v3(weights=None, aux_logits=False, init_weights=False, transform_input=False)
     network.fc, network.dropout = nn.Identity(), nn.Identity()

@@ -97,7 +97,7 @@ def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()
     """Train the VAE that a configuration names, dequantized again in every epoch, and measure its ELBO.
 
     Args:
-        config: As `svi_train.py` takes it; what it leaves open is chosen from the data.
+        config: As `pyro-vae train` takes it; what it leaves open is chosen from the data.
         dataset: The data set to train on.
         callbacks: Callbacks of `fit`.
     """

@@ -14,7 +14,7 @@ from pyro_vae.processes import SINGLE_PROCESS, Processes
 __all__ = ["SCORED_ROWS", "SCORED_SAMPLES", "score_rows", "score_some", "scores_summary"]
 
 SCORED_ROWS, SCORED_SAMPLES = 1000, 1000
-"""Rows whose log p(x) is estimated at the end of a run, and samples for each; `scripts/evaluate.py` does all rows."""
+"""Rows whose log p(x) is estimated at the end of a run, and samples for each; `pyro-vae evaluate` does all rows."""
 
 
 def score_rows(

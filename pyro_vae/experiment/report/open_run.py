@@ -36,7 +36,7 @@ LARGEST_COST = 1e11
 def report_of_run(path: str | Path, out: Path | None = None) -> Path:
     """Write the report of a finished run and return its path.
 
-    log p(x) of the test rows is taken from `scripts/evaluate.py` if it has scored them with these weights; otherwise it
+    log p(x) of the test rows is taken from `pyro-vae evaluate` if it has scored them with these weights; otherwise it
     is estimated for fewer rows.
 
     Args:
@@ -89,7 +89,7 @@ def report_of_programs(
 
 
 def _stored(folder: RunFolder, dataset: DataSet) -> LogLikelihood | None:
-    """Return the scores of all test rows by `scripts/evaluate.py`; None if there are none for these weights."""
+    """Return the scores of all test rows by `pyro-vae evaluate`; None if there are none for these weights."""
     try:
         facts = json.loads((folder.path / "evaluation.json").read_text(encoding="utf-8"))["facts"]
         same = facts["weights_sha256"] == hashlib.sha256(folder.weights.read_bytes()).hexdigest()

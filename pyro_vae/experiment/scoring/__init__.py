@@ -1,4 +1,4 @@
-"""Rows scored by a trained run, for `scripts/evaluate.py`."""
+"""Rows scored by a trained run, for `pyro-vae evaluate`."""
 
 from pyro_vae.experiment.scoring.checks import Checks
 from pyro_vae.experiment.scoring.errors import score_errors

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae import plots
 from pyro_vae._checks import InputError, check
+from pyro_vae._commands import command
 from pyro_vae.data.contexts import ClassContext, EntryContext
 from pyro_vae.data.preprocessing import Dequantize, Preprocessing
 from pyro_vae.data.row_format import RowFormat
@@ -145,12 +146,12 @@ def _check_images(folder: Path, row_format: RowFormat) -> None:
     check(
         is_image(row_format),
         f"Expected a run on images; {folder} was trained on rows of shape {row_format.data_shape}. For tables "
-        "use scripts/impute.py.",
+        f"use `{command('impute')}`.",
     )
     check(
         not isinstance(row_format.context, EntryContext),
         f"Expected a run on whole images; in {folder} some pixels are context for the others: see "
-        "scripts/generate.py.",
+        f"`{command('generate')}`.",
     )
 
 

@@ -34,6 +34,7 @@ def interpolate_to(
     classes: tuple[str, str] | None = None,
     path: str = "line",
     num_steps: int = 11,
+    seed: int = 0,
     device: str = "auto",
 ) -> str:
     """Decode codes on a path between two rows or the mean codes of two classes, and return a summary in words.
@@ -46,6 +47,7 @@ def interpolate_to(
         classes: Two classes, by name, in place of rows.
         path: A key of `PATHS`.
         num_steps: Number of rows including both ends.
+        seed: Seed of the draws for codes without a formula.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -63,7 +65,7 @@ def interpolate_to(
         f"Expected a run with continuous latents, which interpolation needs; {folder} has --latent "
         f"{used.run.config.model.latent}.",
     )
-    ends = _rows(used, rows) if rows is not None else _means_of_classes(used, classes or ("", ""))
+    ends = _rows(used, rows, seed) if rows is not None else _means_of_classes(used, classes or ("", ""), seed)
     start, end = ends.codes
     codes = PATHS[path](start, end, num_steps)
     context = tuple(part[:1].expand(num_steps, *part.shape[1:]) for part in ends.context)
@@ -100,7 +102,7 @@ class _Ends(NamedTuple):
     title: str
 
 
-def _rows(used: RunInputs, rows: tuple[int, int]) -> _Ends:
+def _rows(used: RunInputs, rows: tuple[int, int], seed: int) -> _Ends:
     count = len(used.split)
     check(
         all(0 <= row < count for row in rows),
@@ -108,11 +110,11 @@ def _rows(used: RunInputs, rows: tuple[int, int]) -> _Ends:
     )
     two = used.select(torch.tensor(rows).numpy())
     data = two.tensors()
-    codes = encode_rows(used.run.model, used.run.guide, data).mean
+    codes = encode_rows(used.run.model, used.run.guide, data, seed=seed).mean
     return _Ends(codes, data[1:], f"row {rows[0]} to row {rows[1]}")
 
 
-def _means_of_classes(used: RunInputs, classes: tuple[str, str]) -> _Ends:
+def _means_of_classes(used: RunInputs, classes: tuple[str, str], seed: int) -> _Ends:
     labels = used.labels()
     if labels is None:
         raise InputError(
@@ -129,6 +131,6 @@ def _means_of_classes(used: RunInputs, classes: tuple[str, str]) -> _Ends:
             f"Expected --classes to be of {', '.join(known[:20])}; got {name!r}, of which there is no row.",
         )
         data = used.select(own.numpy()).tensors()
-        means.append(encode_rows(used.run.model, used.run.guide, data).mean.mean(0))
+        means.append(encode_rows(used.run.model, used.run.guide, data, seed=seed).mean.mean(0))
         context = context or data[1:]
     return _Ends(torch.stack(means), context, f"class {classes[0]} to class {classes[1]}")

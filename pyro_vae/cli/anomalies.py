@@ -1,0 +1,79 @@
+"""Rank rows by how strange a trained run finds them, and name the cells that make them so.
+
+pyro-vae anomalies runs/wine new_wines.csv
+pyro-vae anomalies runs/mammography mammography.csv --label label --anomaly 1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pyro_vae._checks import check, check_integer
+from pyro_vae._command_line import parse
+from pyro_vae.progress import quiet
+from pyro_vae.settings.scoring import ScoringOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(ScoringOptions):
+    """Rank rows by log p(x) with its error, name their strange cells, and measure detection where there are labels."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a finished run."""
+    data: Annotated[Path, tyro.conf.Positional]
+    """Rows to rank: a file or folder as for --dataset."""
+    label: str | None = None
+    """Column of the file that holds labels: AUROC and average precision of each score are reported."""
+    anomaly: str | None = None
+    """Label of the anomalies; the rarest one where not given."""
+    top: int = 10
+    """Rows that are shown, and looked at cell by cell."""
+    num_samples: int = 1000
+    """Samples of z for each row."""
+    out: Path | None = None
+    """Folder for anomalies.csv and anomalies.json; one within the run's where not given."""
+
+
+def main() -> int:
+    """Parse, rank, print the table."""
+    arguments: Arguments = parse(Arguments)
+    with quiet(arguments.quiet):
+        return rank(arguments)
+
+
+def rank(arguments: Arguments) -> int:
+    """Rank, write the files, print the table, return the exit status."""
+    check_integer(arguments.top, "--top")
+    check_integer(arguments.num_samples, "--num-samples", minimum=2)
+    check(
+        arguments.anomaly is None or arguments.label is not None,
+        "Expected --label beside --anomaly; got none.",
+    )
+
+    from pyro_vae.experiment.anomalies import Anomalies, anomaly_labels
+    from pyro_vae.experiment.scoring import ScoreSettings, open_scoring
+
+    labels, named = None, ""
+    if arguments.label is not None:
+        labels, named = anomaly_labels(arguments.data, arguments.label, arguments.anomaly)
+    settings = ScoreSettings.of(arguments)
+    scoring = open_scoring(arguments.run, arguments.data, settings, arguments.out, arguments.device)
+    check(
+        not scoring.run.config.model.part("guide").is_point,
+        f"Expected a run with a likelihood; {arguments.run} is an autoencoder. Rank its rows by the error of their "
+        "reconstructions: `pyro-vae evaluate`.",
+    )
+    check(
+        labels is None or len(labels) == len(scoring.split),
+        f"Expected a label for each of {len(scoring.split)} rows; got {0 if labels is None else len(labels)}.",
+    )
+    anomalies = Anomalies(scoring, scoring.score(), labels, min(arguments.top, len(scoring.split)))
+    anomalies.write()
+    print(anomalies.table())
+    if labels is not None:
+        print(f"anomalies are rows with {arguments.label} = {named}")
+    return 0

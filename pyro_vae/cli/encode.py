@@ -1,0 +1,42 @@
+"""Write the codes of rows under a trained run.
+
+pyro-vae encode runs/mnist-bernoulli-001 -o codes.csv
+pyro-vae encode runs/mnist-bernoulli-001 rows.npy -o codes.npy
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from pyro_vae._command_line import parse
+from pyro_vae.progress import quiet
+from pyro_vae.settings.uses import RowsOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments(RowsOptions):
+    """Write mean and standard deviation of q(z | x) of each row: arrays (.npy, .sd.npy) or a table (.csv)."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """.npy for means, with NAME.sd.npy beside it; or .csv with numbers of rows, ids and classes too."""
+    seed: int = 0
+    """Of the draws by which moments without a formula are estimated."""
+
+
+def main() -> int:
+    """Parse, encode, write."""
+    arguments: Arguments = parse(Arguments)
+    arguments.check()
+
+    from pyro_vae.experiment.uses.encode import encode_to
+
+    with quiet(arguments.quiet):
+        told = encode_to(
+            arguments.run, arguments.data, arguments.out, seed=arguments.seed, device=arguments.device
+        )
+    print(told)
+    return 0
