@@ -14,7 +14,7 @@ endif
 # worksteal: a process that has run out of tests takes some of another's, so that no long file is left to one core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
-.PHONY: help install train test test-fast test-gpu lint types tests docs docs-serve notebooks format clean
+.PHONY: help install train test test-fast test-gpu lint types tests docs docs-serve wheel notebooks format clean
 
 help:
 	@echo "make train               train on the embedded digits, leaving a run in runs/"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-gpu            the tests that need CUDA"
 	@echo "make docs                build the documentation into build/docs; a warning or a broken link is an error"
 	@echo "make docs-serve          show it at http://localhost:8000 (make docs-serve PORT=8001)"
+	@echo "make wheel               build the wheel and the source distribution into dist"
 	@echo "make notebooks           open the notebooks in JupyterLab"
 	@echo "make format              format the code (ruff)"
 	@echo "make clean               remove the virtual environment and all caches"
@@ -70,6 +71,10 @@ docs: install
 
 docs-serve: docs
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs $(PORT)
+
+wheel: install
+	@$(BIN)/python -m build --no-isolation --outdir dist . >/dev/null
+	@ls dist
 
 notebooks: install
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
