@@ -1,7 +1,7 @@
 """Variational autoencoders as Pyro programs, with exact baselines beside them.
 
-Names are imported when they are first used (PEP 562), so that `import pyro_vae` imports nothing else. They are listed
-once, in `__init__.pyi`, which type checkers and editors read as well.
+Names are imported lazily (PEP 562), so that `import pyro_vae` is fast. `__init__.pyi` lists them, for type checkers and
+editors too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of arguments, each failing with one whole sentence, and the errors of the package."""
+"""Checks of arguments, and the errors of the package."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A mistake of the user's, told in one sentence: what was expected, what came, the mend."""
+    """Invalid input. States what was expected, what was received and how to fix it."""
 
 
 class MissingPackageError(ImportError):
-    """An optional package is needed and missing or broken; the message says what to install."""
+    """A required optional package is missing or broken; the message states what to install."""
 
 
 class NonFiniteLossError(ArithmeticError):
-    """Training met a loss that is not finite; the message says when, at which site and parameter."""
+    """The training loss is not finite; the message states the step, site and parameter."""
 
 
 class LostProcessError(RuntimeError):
-    """One of several processes that train as one has ended; the message says how to go on."""
+    """One of several training processes has ended; the message states how to resume."""
 
 
 def check(condition: bool, message: str) -> None:
@@ -31,7 +31,7 @@ def check(condition: bool, message: str) -> None:
 
 
 def check_integer(value: Any, name: str, minimum: int = 1, maximum: int = 2**63 - 1) -> int:
-    """Return `value` as an int, or raise where it is not a whole number from `minimum` to `maximum`."""
+    """Return `value` as an int, or raise if it is not an integer from `minimum` to `maximum`."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -43,7 +43,7 @@ def check_integer(value: Any, name: str, minimum: int = 1, maximum: int = 2**63 
 
 
 def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
-    """Return `value` as a float, or raise where it is not finite and positive (or zero, if allowed)."""
+    """Return `value` as a float, or raise if it is not finite and positive (or zero, if allowed)."""
     wanted = "a finite number of at least 0" if zero else "a finite number above 0"
     try:
         number = math.nan if isinstance(value, bool) else float(value)
@@ -55,7 +55,7 @@ def check_positive(value: Any, name: str, *, zero: bool = False) -> float:
 
 
 def check_choice(value: str, choices: Collection[str], name: str) -> str:
-    """Return `value`, or raise with the list of choices where it is none of them."""
+    """Return `value`, or raise with the list of choices."""
     if value not in choices:
         raise InputError(f"Expected {name} to be one of {', '.join(choices)}; got {value!r}.")
     return value

@@ -20,13 +20,13 @@ def parse(
 ) -> Any:
     """Parse a command line into a dataclass.
 
-    `~` stands for the home folder in every path, also in `--out=~/run`, which a shell leaves as it is.
+    `~` is expanded in every path, also in `--out=~/run`, which shells do not expand.
 
     Args:
-        kind: What to parse into.
-        args: Arguments without the program's name; the process's own where None.
-        default: Values of what is not given, instead of those that `kind` has.
-        prefixes: Whether a part's name stands before its flags, as it must where two parts have flags of one name.
+        kind: The dataclass.
+        args: Arguments without the program name; by default those of the process.
+        default: Default values, in place of those of `kind`.
+        prefixes: Whether flags are prefixed by the name of their part, as needed if two parts share flag names.
 
     Raises:
         InputError: If a path names the home folder of a user who does not exist.

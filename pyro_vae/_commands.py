@@ -1,4 +1,4 @@
-"""The commands of the package, and how one is written on the command line that started this process."""
+"""The commands of the package, and command lines in the form that started this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["COMMANDS", "command", "python", "script_of", "started_by"]
 
 COMMANDS = {
     "train": "Train a variational autoencoder and write its run folder.",
-    "evaluate": "Score rows by a trained run: log p(x) with its error and a diagnosis.",
+    "evaluate": "Score rows with a trained run: log p(x) with error and diagnostics.",
     "report": "Write the report of a run: one HTML file that opens without a network.",
     "compare-baselines": "Compare exact linear models with variational autoencoders on one data set.",
     "compare-guides": "Compare families of guides under one model, with their gaps.",
@@ -56,12 +56,12 @@ def command(name: str, *words: object) -> str:
 
 
 def python() -> str:
-    """Return how to start this interpreter here: `python` where that is it, else its path."""
+    """Return the command of this interpreter: `python` if that is it, else its path."""
     return shortest("python", sys.executable)
 
 
 def shortest(name: str, path: str) -> str:
-    """Return a program's name where a shell finds that program by it, else its path, relative inside this folder."""
+    """Return a program's name if a shell finds it by name, else its path, relative if inside this folder."""
     found, whole = shutil.which(name), Path(path).absolute()
     if found is not None and Path(found).absolute() == whole:
         return name

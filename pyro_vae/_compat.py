@@ -1,6 +1,6 @@
-"""All private names of torch and Pyro that are used here, each with a fallback for versions without it.
+"""All private names of torch and Pyro that the package uses, each with a fallback for versions without it.
 
-A name is looked up when it is used. Without it results are the same, at most slower: the docstring says how.
+Names are looked up when used. The fallback gives the same results, possibly slower, as stated in each docstring.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def fused_adamw() -> Callable[..., None] | None:
 
 
 def takes_scale(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether `step` reads `optimizer.grad_scale` and `found_inf`; False without the name (a pass more)."""
+    """Return whether `step` reads `optimizer.grad_scale` and `found_inf`; False without the name (one more pass)."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
@@ -65,7 +65,7 @@ def validate_sample(distribution: Distribution, value: Tensor) -> None:
 
 
 def give_local_state(program: Any) -> None:
-    """Make a `PyroModule` usable under `module_local_params` that was made without; do nothing without the name."""
+    """Make a `PyroModule` created without `module_local_params` usable with it; do nothing without the name."""
     context = getattr(program, "_pyro_context", None)
     if context is not None and not hasattr(context, "param_state"):
         context.param_state = {"params": {}, "constraints": {}}
@@ -73,16 +73,16 @@ def give_local_state(program: Any) -> None:
 
 @contextmanager
 def observe_tensors(see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Call `see` with every tensor that operations make inside, views left out.
+    """Call `see` with every tensor that operations create inside, except views.
 
-    Without the name `see` gets the results of torch's Python functions: views too, but no intermediate ones.
+    Without the name, `see` gets the results of torch's Python functions, including views, without intermediate tensors.
     """
     with _tensor_observer()(see):
         yield
 
 
 def _tensor_observer() -> type[Any]:
-    """Return the mode that `observe_tensors` enters."""
+    """Return the dispatch mode of `observe_tensors`."""
     mode = _operation_observer()
     if mode is None:
         return _Functions
@@ -98,9 +98,9 @@ def _tensor_observer() -> type[Any]:
 
 @contextmanager
 def observe_operations(see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> Iterator[bool]:
-    """Call `see(operator, args, kwargs, result)` after every operation inside, those of backward passes too.
+    """Call `see(operator, args, kwargs, result)` after every operation inside, including backward passes.
 
-    Yields False without the name: nothing is seen then.
+    Yields False, and observes nothing, without the name.
     """
     mode = _operation_observer()
     if mode is None:
@@ -128,7 +128,7 @@ def _operation_observer() -> type[Any] | None:
 
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
-            return False  # there is nothing to skip, and skipping imports Dynamo: 1.4 s
+            return False  # skipping would import Dynamo, which takes 1.4 s
 
     return Operations
 
@@ -154,7 +154,7 @@ def record(function: Callable[..., Any], *inputs: Tensor) -> GraphModule:
     """Return the tensor operations of a function as a graph.
 
     Raises:
-        NotImplementedError: Without `make_fx`, which is experimental; Pyro's handlers then run in every step.
+        NotImplementedError: Without `make_fx`, which is experimental; compilation then falls back to Pyro's handlers.
     """
     try:
         from torch.fx.experimental.proxy_tensor import make_fx
@@ -168,8 +168,8 @@ def module_tables(module: nn.Module) -> list[dict[str, Any]]:
     """Return the dictionaries of a module's parameters, buffers, submodules and forward hooks.
 
     Raises:
-        NotImplementedError: Without one of them, since a change could then go unseen; Pyro's handlers then run in
-            every step.
+        NotImplementedError: Without one of them, since changes could be missed; compilation then falls back to Pyro's
+            handlers.
     """
     own = vars(module)
     names = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
@@ -185,8 +185,8 @@ def compile_graph(
 
     Args:
         graph: Operations on tensors of fixed shapes.
-        inputs: What it is called with, or tensors like it.
-        settings: TorchInductor's.
+        inputs: Its inputs, or tensors of the same kind.
+        settings: Settings of TorchInductor.
     """
     try:
         from torch._inductor import compile as compiler
@@ -200,7 +200,7 @@ def compile_graph(
 
 @contextmanager
 def profile_kernels() -> Iterator[None]:
-    """Let what is compiled inside show its kernels in `torch.profiler`; without the setting they stay hidden."""
+    """Show the kernels of graphs compiled inside in `torch.profiler`; no effect without the setting."""
     try:
         from torch._inductor import config
     except ImportError:
@@ -214,13 +214,13 @@ def profile_kernels() -> Iterator[None]:
 
 
 ENTRY = "inductor_entry_cpp"
-"""The function of a shared library that TorchInductor's C++ wrapper makes of a graph."""
+"""Name of the function in a shared library of TorchInductor's C++ wrapper."""
 
 
 def loaded_libraries() -> dict[str, Path]:
-    """Return the files of the graphs that TorchInductor has loaded as shared libraries, by the names of their modules.
+    """Return the files of shared libraries that TorchInductor has loaded, by module name.
 
-    Empty where it names them otherwise: compiled graphs are not kept then.
+    Empty if it uses other names; compiled graphs are then not cached.
     """
     modules = list(sys.modules.items())
     files = {name: module.__file__ for name, module in modules if name.endswith(f".{ENTRY}")}
@@ -228,7 +228,7 @@ def loaded_libraries() -> dict[str, Path]:
 
 
 def num_inputs_of_library(path: Path) -> int | None:
-    """Return how many tensors the graph in a shared library takes, read in its source beside it; None if not found."""
+    """Return the number of inputs of the graph in a shared library, from its source file; None if not found."""
     source = path.with_suffix(".cpp")
     if not source.is_file():
         return None
@@ -237,10 +237,10 @@ def num_inputs_of_library(path: Path) -> int | None:
 
 
 def open_library(path: Path) -> Callable[..., Sequence[Tensor]] | None:
-    """Return the graph in a shared library that TorchInductor has made; None without the names.
+    """Return the graph in a shared library of TorchInductor; None without the names.
 
     Raises:
-        ImportError: If the file is no such library.
+        ImportError: If the file is not such a library.
     """
     pack = getattr(torch._C._aoti, "unsafe_alloc_void_ptrs_from_tensors", None)
     unpack = getattr(torch._C._aoti, "alloc_tensors_by_stealing_from_void_ptrs", None)
@@ -262,7 +262,7 @@ def open_library(path: Path) -> Callable[..., Sequence[Tensor]] | None:
 
 
 def inductor_settings() -> str:
-    """Return the changed settings of TorchInductor; empty where it is not loaded or has no such list."""
+    """Return the changed settings of TorchInductor; empty if it is not loaded or has no such list."""
     config = sys.modules.get("torch._inductor.config")
     changed = getattr(config, "codegen_config", None)
     return changed() if changed is not None else ""
@@ -276,9 +276,9 @@ def linear_pointwise() -> Callable[..., Tensor] | None:
 
 
 def lower_to_onednn(operator: Any) -> None:
-    """Have TorchInductor call oneDNN's kernel for `operator(x, weight, bias, activation)` without the dispatcher.
+    """Make TorchInductor call oneDNN's kernel for `operator(x, weight, bias, activation)` without the dispatcher.
 
-    Without the names the operator is called as any other.
+    Without the names the operator is called through the dispatcher.
     """
     try:
         from torch._inductor import ir, lowering, mkldnn_ir

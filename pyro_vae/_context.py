@@ -1,6 +1,6 @@
-"""Context: which of it a program or a network takes, and how it is laid out beside the other inputs.
+"""Context: the number of context tensors that programs and networks take, and their batching.
 
-Context is what model and guide are conditioned on beside x, such as labels: tensors with one entry a row, rows first.
+Context is what model and guide are conditioned on besides x, such as labels: tensors with one entry per row.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ __all__ = [
 
 
 class ContextRange(NamedTuple):
-    """How many context tensors a program or a network takes."""
+    """Number of context tensors that a program or network takes."""
 
     least: int
-    """How many it needs."""
+    """Minimum number."""
     most: float
-    """How many it uses; `math.inf` for any number."""
+    """Number that it uses; `math.inf` for any number."""
     ignores_more: bool = False
-    """Whether it can be called with more than it uses."""
+    """Whether it accepts more than it uses."""
 
 
 def context_range_of(called: Callable[..., Any], beside: int = 1) -> ContextRange:
-    """Return how many context tensors a program takes.
+    """Return the number of context tensors that a program takes.
 
-    The signature says it: `forward(self, x)` takes none, `forward(self, x, y)` one. A module with `*context` that hands
-    it on to others says by a property `context_range` what they use.
+    It is read from the signature: `forward(self, x)` takes none, `forward(self, x, y)` one. Modules that pass
+    `*context` on to others have a property `context_range`.
 
     Args:
         called: A module or a function.
-        beside: Inputs before the context: 1 for a network or a program, 0 for a prior.
+        beside: Number of inputs before the context: 1 for networks and programs, 0 for priors.
     """
     least, most = positional_inputs(called)
     own: ContextRange | None = getattr(called, "context_range", None) if math.isinf(most) else None
@@ -57,9 +57,9 @@ def context_range_of(called: Callable[..., Any], beside: int = 1) -> ContextRang
 
 
 def context_range_of_network(network: nn.Module, beside: int = 1) -> ContextRange:
-    """Return how many context tensors a network takes; arguments as for `context_range_of`.
+    """Return the number of context tensors that a network takes; arguments as for `context_range_of`.
 
-    A wrapper with `*args` around one network, as `torch.compile` returns, takes what that network takes.
+    A wrapper with `*args` around one network, such as that of `torch.compile`, takes what that network takes.
     """
     children = list(network.children())
     wraps = positional_inputs(network) == (0, math.inf) and not hasattr(network, "context_range")
@@ -67,7 +67,7 @@ def context_range_of_network(network: nn.Module, beside: int = 1) -> ContextRang
 
 
 def joined_range(*ranges: ContextRange) -> ContextRange:
-    """Return what a program takes that gives each of its networks the context which that one takes."""
+    """Return the range of a program that passes to each of its networks the context that it takes."""
     return ContextRange(
         max((one.least for one in ranges), default=0), max((one.most for one in ranges), default=0), True
     )
@@ -76,15 +76,15 @@ def joined_range(*ranges: ContextRange) -> ContextRange:
 def accepted_context(
     called: Callable[..., Any], context: tuple[Any, ...], beside: int = 1
 ) -> tuple[Any, ...]:
-    """Return the first context tensors, as many as a program or a network takes.
+    """Return the leading context tensors that a program or network takes.
 
     Args:
         called: As for `context_range_of`.
-        context: All that there are.
+        context: All context tensors.
         beside: As for `context_range_of`.
 
     Raises:
-        InputError: If it needs more.
+        InputError: If it needs more tensors.
     """
     if isinstance(called, nn.Module):
         least, most, _ = context_range_of_network(called, beside)
@@ -92,21 +92,21 @@ def accepted_context(
         least, most, _ = context_range_of(called, beside)
     check(
         len(context) >= least,
-        f"Expected context beside the rows, {least} of it, which {type(called).__name__} takes; got {len(context)}. "
-        "Give it after them, as in `program(x, y)`.",
+        f"Expected {least} context tensors, which {type(called).__name__} takes; got {len(context)}. "
+        "Pass them after x, as in `program(x, y)`.",
     )
     return context if len(context) <= most else context[: int(most)]
 
 
 def row_by_row(network: nn.Module, inputs: Tensor, *context: Tensor) -> Tensor:
-    """Return `network(inputs, *context)` with all leading dimensions joined into one while the network runs.
+    """Return `network(inputs, *context)` with all leading dimensions flattened into one for the call.
 
-    Networks with BatchNorm, convolutions or Flatten take the first dimension for the rows and the second for channels.
+    Networks with BatchNorm, convolutions or Flatten treat the first dimension as rows and the second as channels.
 
     Args:
-        network: Takes (rows, features) and, where it takes context, (rows, ...) of each.
+        network: Network of (rows, features) and optionally context (rows, ...).
         inputs: Shape (..., N, features).
-        context: Rows first, (N, ...), the same for all leading dimensions; what the network does not take is left out.
+        context: Context (N, ...), the same for all leading dimensions; ignored if the network does not take it.
     """
     context = accepted_context(network, context)
     for number, part in enumerate(context):
@@ -124,10 +124,10 @@ def row_by_row(network: nn.Module, inputs: Tensor, *context: Tensor) -> Tensor:
 
 
 def label_by_row(network: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Return `network(inputs, labels)` with a label for each row and each of the leading dimensions of either.
+    """Return `network(inputs, labels)` with broadcasting of leading dimensions.
 
     Args:
-        network: Takes (rows, features) and labels (rows,).
+        network: Network of (rows, features) and labels (rows,).
         inputs: Shape (..., N, features).
         labels: Shape (..., N).
     """
@@ -142,10 +142,10 @@ def network_in_chunks(network: nn.Module, inputs: Tensor, *context: Tensor, batc
     """Return `network(inputs, *context)` without gradients, computed `batch_size` rows at a time.
 
     Args:
-        network: Takes (rows, features) and, where it takes context, (rows, ...) of each.
+        network: Network of (rows, features) and optionally context (rows, ...).
         inputs: Shape (N, features).
-        context: Rows first, (N, ...); what the network does not take is left out.
-        batch_size: Rows a chunk.
+        context: Context (N, ...); ignored if the network does not take it.
+        batch_size: Rows per chunk.
     """
     first = next(network.parameters(), None)
     if first is not None:
@@ -156,9 +156,9 @@ def network_in_chunks(network: nn.Module, inputs: Tensor, *context: Tensor, batc
 
 
 def positional_inputs(called: Callable[..., Any]) -> tuple[int, float]:
-    """Return the least and the largest number of inputs that a module or a function takes by position.
+    """Return the minimum and maximum number of positional inputs of a module or function.
 
-    An argument with a default other than None is a setting and no input.
+    Arguments with a default other than None are settings, not inputs.
     """
     forward = getattr(type(called), "forward", None) if isinstance(called, nn.Module) else None
     try:
@@ -166,7 +166,7 @@ def positional_inputs(called: Callable[..., Any]) -> tuple[int, float]:
             least, most = _inputs_of(forward)
             return max(0, least - 1), max(0, most - 1)  # without self
         return _inputs_of.__wrapped__(called.forward if isinstance(called, nn.Module) else called)
-    except (TypeError, ValueError):  # a callable without a signature; a traced module has none and one input
+    except (TypeError, ValueError):  # a callable without a signature, such as a traced module, with one input
         return 0, 0 if isinstance(called, nn.Module) else math.inf
 
 

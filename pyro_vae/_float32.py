@@ -1,4 +1,4 @@
-"""Convolutions in float32 on a GPU, where cuDNN otherwise rounds their inputs to TensorFloat-32."""
+"""Float32 convolutions on a GPU, instead of cuDNN's TensorFloat-32."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["float32_convolutions"]
 
 @contextmanager
 def float32_convolutions() -> Iterator[None]:
-    """Compute convolutions in float32, and put torch's setting back.
+    """Compute convolutions in float32 inside the block.
 
-    torch allows TensorFloat-32, with 10 bits of mantissa, in convolutions by default. That is exact enough for
-    gradients, and not for what is reported.
+    By default torch allows TensorFloat-32, with 10 bits of mantissa, in convolutions. That is sufficient for gradients,
+    but not for reported numbers.
     """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False

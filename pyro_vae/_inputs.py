@@ -1,4 +1,4 @@
-"""What two programs take: how many inputs, in which precision, on which device."""
+"""Inputs of programs: their number, precision and device."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["accepted_inputs", "entry_for"]
 
 
 def entry_for(*programs: Callable[..., Any]) -> Entry:
-    """Return the entry for the data that all of these programs are called with.
+    """Return the data conversion for programs that are called with the same data.
 
-    Programs of this package ignore context that their networks do not take, so that a guide of (x, y) goes with a model
-    of x.
+    Programs of this package ignore context that their networks do not take, so a guide of (x, y) can be used with a
+    model of x.
 
     Raises:
         InputError: If they take different inputs.
@@ -40,20 +40,20 @@ def entry_for(*programs: Callable[..., Any]) -> Entry:
 
 
 def _image_shapes(modules: list[nn.Module]) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of images, channels first, that networks were built for; those say so by `data_shape`."""
+    """Return the image shapes, channels first, of networks with an attribute `data_shape`."""
     shapes = [getattr(part, "data_shape", None) for module in modules for part in module.modules()]
     return tuple(shape for shape in shapes if isinstance(shape, tuple) and len(shape) == 3)
 
 
 def _most_used(ranges: list[ContextRange]) -> float:
-    """Return how many context tensors are of use to programs that are all called with the same ones."""
+    """Return the maximum number of context tensors that programs use."""
     strict = min((one.most for one in ranges if not one.ignores_more), default=math.inf)
     used = max((one.most for one in ranges if one.ignores_more), default=math.inf)
     return used if math.isinf(strict) else strict
 
 
 def accepted_inputs(program: Callable[..., Any]) -> tuple[int, float]:
-    """Return the least and the largest number of inputs that a program takes by position, x among them."""
+    """Return the minimum and maximum number of positional inputs of a program, including x."""
     least, most, _ = context_range_of(program)
     return 1 + least, 1 + most
 
@@ -64,7 +64,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _modules(program: Any) -> Iterator[nn.Module]:
-    """Yield the modules that a program is or holds, or that a function sees from outside."""
+    """Yield the modules that a program is or contains, or that a function refers to."""
     waiting, seen = [program], set[int]()
     while waiting:
         held = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""The order of a tensor's entries in memory: fused optimizers go through it, whatever the shape says."""
+"""Memory layout of tensors, which must match for fused optimizers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["laid_out_as"]
 
 
 def laid_out_as(tensor: Tensor, other: Tensor) -> Tensor:
-    """Return a tensor whose entries lie in memory in the order of another's, itself where they do already.
+    """Return a tensor with the memory layout of another; the same tensor if it already has it.
 
-    The fused kernels of `torch.optim` take weights and gradients entry by entry as they lie in memory: where the two
-    differ, as of a convolution in channels-last memory, each weight would move along another one's gradient.
+    The fused kernels of `torch.optim` process weights and gradients in memory order. If layouts differ, as for
+    convolutions in channels-last format, weights would be updated with the gradients of others.
 
     Args:
-        tensor: Of any layout.
-        other: Of the same shape, such as the parameter whose gradient `tensor` is.
+        tensor: A tensor of any layout.
+        other: A tensor of the same shape, such as the parameter with gradient `tensor`.
     """
     if other.is_contiguous():
         return tensor.contiguous()

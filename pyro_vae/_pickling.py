@@ -10,14 +10,14 @@ __all__ = ["Picklable"]
 
 
 class Picklable(nn.Module):
-    """A module that pickles, also by `torch.save(module)`, after Pyro's own inference has used it.
+    """A module that can be pickled, also by `torch.save(module)`, after use with Pyro's inference.
 
-    `pyro.param` leaves a weak reference on each parameter, which cannot be pickled. It is removed here, as Pyro's
-    `PyroModule` does; Pyro sets it again whenever it reads the parameter.
+    `pyro.param` sets a weak reference on each parameter, which cannot be pickled. It is removed here, as in Pyro's
+    `PyroModule`; Pyro sets it again when it reads the parameter.
     """
 
     def __getstate__(self) -> Any:
-        """Return what is pickled, without Pyro's weak references."""
+        """Return the state without Pyro's weak references."""
         for parameter in self.parameters():
             vars(parameter).pop("unconstrained", None)
         return super().__getstate__()

@@ -1,4 +1,4 @@
-"""What a model and a guide share: modules that are Pyro programs."""
+"""Base class of models and guides: modules that are Pyro programs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _numbers = itertools.count()
 
 
 def _unique_name(module: nn.Module) -> str:
-    """Return a name that this instance alone has: a copy or a reloaded module gets another."""
+    """Return a name unique to the instance; copies and reloaded modules get other names."""
     if module not in _names:
         _names[module] = f"{type(module).__name__}_{next(_numbers)}"
     return _names[module]
@@ -42,14 +42,13 @@ def _unique_name(module: nn.Module) -> str:
 class Program(Picklable):
     """An `nn.Module` whose call is a Pyro program.
 
-    Under Pyro's handlers a call offers the parameters to Pyro, so that `pyro.infer.SVI` trains them, under a
-    name unique to the instance: with one fixed name the second instance of a process, or a deepcopy, would
-    silently stand still, because Pyro's store would answer with the first one's parameters.
+    A call registers the parameters with Pyro, so that `pyro.infer.SVI` trains them, under a name unique to the
+    instance. With a fixed name, a second instance or a deepcopy would silently not be trained, because Pyro's store
+    would return the parameters of the first.
     """
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # Inside `local_parameters` each offer would be answered with the parameter itself, for a third of the
-        # handlers' time.
+        # Inside `local_parameters` registration has no effect, and would take a third of the handlers' time.
         if am_i_wrapped() and not _OwnParameters.active:
             name = _unique_name(self)
             for parameter_name, parameter in self.named_parameters():
@@ -59,10 +58,10 @@ class Program(Picklable):
 
 
 class _OwnParameters(Messenger):
-    """Answers `pyro.param` for a module's parameter with that parameter; Pyro's store does not see it."""
+    """Return a module's parameter for `pyro.param` without Pyro's store."""
 
     active: ClassVar[int] = 0
-    """How many are entered; Pyro's stack of handlers is one for all threads, and so is this."""
+    """Number of active instances, for all threads, like Pyro's stack of handlers."""
 
     def __enter__(self) -> Any:
         _OwnParameters.active += 1
@@ -81,19 +80,19 @@ class _OwnParameters(Messenger):
 
 @contextmanager
 def local_parameters() -> Iterator[None]:
-    """Run Pyro programs on the parameters of their own modules, leaving Pyro's store and checks as they were.
+    """Run Pyro programs on the parameters of their modules, without changing Pyro's store.
 
-    Validation of each site is off inside: data is checked once, where it enters.
+    Validation of sites is off inside; data is checked once at the entry.
     """
     with pyro.settings.context(module_local_params=True), pyro.validation_enabled(False), _OwnParameters():
         yield
 
 
 def parameters_of(model: Any, guide: Any, *data: Tensor) -> list[Tensor]:
-    """Return all that can be trained: the modules' parameters, and what plain functions get by `pyro.param`.
+    """Return all trainable parameters: those of modules, and those of `pyro.param` statements in plain functions.
 
-    Each tensor stands once, also where model and guide share it. Functions are run once on `data` to see
-    their parameters; the random state is put back.
+    Shared parameters are listed once. Functions are run once on `data` to find their parameters; the random state is
+    restored.
     """
     found: dict[int, Tensor] = {}
     for program in (model, guide):
@@ -116,9 +115,9 @@ def _traced_parameters(program: Any, *data: Tensor) -> list[Tensor]:
 
 @contextmanager
 def evaluation_mode(*programs: Any) -> Iterator[None]:
-    """Put modules into evaluation mode and back, with convolutions in float32.
+    """Put modules into evaluation mode inside the block, with float32 convolutions.
 
-    Under dropout or batch statistics a row has no density.
+    With dropout or batch statistics the density of a row is not defined.
     """
     modules = [m for p in programs if isinstance(p, nn.Module) for m in p.modules() if m.training]
     for module in modules:
@@ -133,7 +132,7 @@ def evaluation_mode(*programs: Any) -> Iterator[None]:
 
 @contextmanager
 def restore_devices(*programs: Callable[..., Any]) -> Iterator[None]:
-    """Put modules back on the device that they are on now: rows to score lie there, more often than not."""
+    """Move modules back to their current device at the end of the block."""
     modules = [program for program in programs if isinstance(program, nn.Module)]
     tensors = [next(chain(module.parameters(), module.buffers()), torch.empty(0)) for module in modules]
     devices = [tensor.device for tensor in tensors]

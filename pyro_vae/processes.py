@@ -1,7 +1,7 @@
-"""Several processes, on one machine or on many, that train and evaluate as one.
+"""Data-parallel training and evaluation with several processes, on one or many machines.
 
-`torchrun --nproc-per-node 2 script.py` starts a script several times. Each process works on its share of the rows, and
-what they find is summed over all of them: every process then goes on with the same numbers.
+`torchrun --nproc-per-node 2 script.py` starts a script several times. Each process works on a part of the rows, and
+results are summed over all processes.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ from pyro_vae.seeds import derive_seed
 __all__ = ["SINGLE_PROCESS", "ProcessGroup", "Processes", "started_processes"]
 
 TORCHRUN = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun sets in the environment of each process, beside WORLD_SIZE."""
+"""Environment variables set by torchrun, besides WORLD_SIZE."""
 
 
 class Processes:
-    """One process, alone: its share of the rows is all of them, and there is nobody to sum over."""
+    """A single process, with all rows."""
 
     rank = 0
-    """Number of this process."""
+    """Index of this process."""
     count = 1
-    """How many there are."""
+    """Number of processes."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of the tensors that all processes give, of one shape and dtype; `values` is used up."""
+        """Return the sum over processes of tensors of the same shape and dtype; `values` is overwritten."""
         return values
 
     def from_first(self, values: Tensor) -> Tensor:
-        """Return what the first process gives."""
+        """Return the tensor of the first process."""
         return self.sum(values if self.rank == 0 else torch.zeros_like(values))
 
     def share(self, num_rows: int) -> slice:
-        """Return which of so many rows are this process's own: a run of them, as long as the others' or one more."""
+        """Return the slice of `num_rows` rows of this process; slices differ in length by at most one row."""
         return slice(num_rows * self.rank // self.count, num_rows * (self.rank + 1) // self.count)
 
     def gather(self, values: Tensor) -> Tensor:
-        """Return what all processes give, shape (n, ...) with an n of its own each, one after another."""
+        """Return the concatenated tensors of all processes, each of shape (n, ...) with its own n."""
         counts = torch.zeros(self.count, dtype=torch.int64, device=values.device)
         counts[self.rank] = len(values)
         counts = self.sum(counts)
-        # Everybody fills rows of its own in a table of zeros, and the sum is the table: one primitive serves for all.
+        # Each process fills its rows in a table of zeros, and the sum is the table, so that one primitive suffices.
         table = values.new_zeros(int(counts.sum()), *values.shape[1:])
         start = int(counts[: self.rank].sum())
         table[start : start + len(values)] = values
         return self.sum(table)
 
     def seed(self, seed: int, *place: int) -> int:
-        """Return the seed of this process's own noise at a place in training, such as epoch and step."""
+        """Return the seed of this process's noise at a position in training, such as epoch and step."""
         if self.rank == 0 and not place:
             return seed
         return derive_seed(seed, self.rank, *place)
 
     def check_rows(self, num_rows: int) -> None:
-        """Raise `InputError` unless each process gets at least one of so many rows."""
+        """Raise `InputError` unless each process gets at least one of `num_rows` rows."""
         if num_rows < self.count:
             raise InputError(
                 f"Expected at least one row for each of the {self.count} processes; got {num_rows}. Start fewer "
@@ -72,10 +72,10 @@ SINGLE_PROCESS = Processes()
 
 
 class ProcessGroup(Processes):
-    """A process among several, by `torch.distributed`. All must ask for the same sums in the same order.
+    """One of several processes, with `torch.distributed`. All must compute the same sums in the same order.
 
     Args:
-        device: Where sums are taken: NCCL sums on the GPU alone.
+        device: Device of the sums; NCCL supports GPUs only.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -84,7 +84,7 @@ class ProcessGroup(Processes):
         self.count = torch.distributed.get_world_size()
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of the tensors that all processes give, of one shape and dtype; `values` is used up.
+        """Return the sum over processes of tensors of the same shape and dtype; `values` is overwritten.
 
         Raises:
             LostProcessError: If another process has ended.
@@ -103,10 +103,10 @@ class ProcessGroup(Processes):
 def started_processes() -> Processes:
     """Return the processes that torchrun has started, joined once; `SINGLE_PROCESS` if there is only one.
 
-    On GPUs each process takes the one of its number on its machine.
+    On a machine with GPUs, each process uses the GPU of its local index.
 
     Raises:
-        InputError: If there are several processes that torchrun has not started.
+        InputError: If several processes were not started by torchrun.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return SINGLE_PROCESS
@@ -129,6 +129,6 @@ def started_processes() -> Processes:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first sentence of a library's message, without the files and addresses that it puts in brackets."""
+    """Return the first sentence of a library's message, without files and addresses in brackets."""
     told = re.sub(r"\s*\[[^]]*\](:\d+)?\s*", " ", str(error).partition("\n")[0]).strip()
     return told.partition(". ")[0].rstrip(". ") or type(error).__name__

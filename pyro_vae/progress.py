@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a widget in notebooks, a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: a widget in notebooks, a bar on a terminal, otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tqdm.std import tqdm
 __all__ = ["Bar", "progress_bar", "quiet"]
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Where stderr is a file or a pipe; of all bars together."""
+"""Seconds between lines of all bars if stderr is a file or a pipe."""
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 @contextmanager
 def quiet(active: bool = True) -> Iterator[None]:
-    """Show no progress of any kind inside the block, where `active`."""
+    """Show no progress inside the block if `active`."""
     before = _quiet.set(active)
     try:
         yield
@@ -39,18 +39,18 @@ def progress_bar(
     shown: bool = True,
     leave: bool = True,
 ) -> Bar:
-    """Return a bar that counts to `total`: move it by `update(number)`, use it in a `with` block.
+    """Return a progress bar to `total`, advanced by `update(number)` inside a `with` block.
 
     Args:
-        total: How many there are to do.
-        unit: Of what, in the plural.
-        description: What is being done.
-        initial: How many are done already.
-        shown: Whether to show it at all.
-        leave: Whether a full bar stays on the terminal.
+        total: Total number of units.
+        unit: Name of the unit, in the plural.
+        description: Name of the task.
+        initial: Number of finished units.
+        shown: Whether to show the bar.
+        leave: Whether the finished bar stays on the terminal.
     """
     hidden = not shown or _quiet.get() or sys.stderr is None
-    notebook = automatic is not tqdm_asyncio  # a Jupyter kernel that has ipywidgets
+    notebook = automatic is not tqdm_asyncio  # a Jupyter kernel with ipywidgets
     if not hidden and not notebook and not sys.stderr.isatty():
         return _Lines(total, unit, description, initial)
     return automatic(
@@ -66,7 +66,7 @@ def progress_bar(
 
 
 class _Lines:
-    """What a bar does, as whole lines for log files; none in the first seconds of a process."""
+    """A progress bar as lines for log files; none in the first seconds of a process."""
 
     printed_at = time.monotonic()
 
@@ -84,28 +84,28 @@ class _Lines:
         self.close()
 
     def update(self, number: float = 1) -> None:
-        """Count on, and print a line where it is time for one."""
+        """Advance, and print a line if enough time has passed."""
         self.n += number
         self._print()
 
     def set_description_str(self, text: str, refresh: bool = True) -> None:
-        """Say what is being done."""
+        """Set the description."""
         self.description = text
         self._print()
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-        """Say how it goes."""
+        """Set the text after the numbers."""
         self.postfix = text
 
     def close(self) -> None:
-        """End: a line of its own is not needed."""
+        """Do nothing: no final line is needed."""
 
     def _print(self) -> None:
         now = time.monotonic()
         if now - _Lines.printed_at < SECONDS_BETWEEN_LINES:
             return
         _Lines.printed_at = now
-        with suppress(OSError, ValueError):  # a full disk under the log, or a closed one, ends no work
+        with suppress(OSError, ValueError):  # a full disk or a closed log must not stop the work
             print(self._line(now - self.started), file=sys.stderr, flush=True)
 
     def _line(self, elapsed: float) -> str:

@@ -509,7 +509,7 @@ def test_a_backend_that_fails_is_told():
     plain, traced = pair(*small_vae(), x, backend=broken)
     assert_agree(evaluate(traced, x), evaluate(plain, x), rtol=0)
     assert traced.note == (
-        "The programs could not be compiled (OSError: no C++ compiler here), so that Pyro's handlers run in every step."
+        "The programs could not be compiled (OSError: no C++ compiler here); falling back to Pyro's handlers."
     )
 
 

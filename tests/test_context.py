@@ -538,7 +538,7 @@ BAD_CALLS = {
     "sample without": (lambda m, g: m.sample(3), "Expected 2 inputs, z and context"),
     "posterior without": (
         lambda m, g: g.posterior(X),
-        "Expected context beside the rows, 1 of it, which Encoder takes",
+        "Expected 1 context tensors, which Encoder takes",
     ),
     "fit without": (lambda m, g: fit(m, g, X, **QUICK), "Expected 2 inputs, x and context"),
     "too few rows": (

@@ -1,4 +1,4 @@
-"""Loss and gradients by a graph that is traced through Pyro's handlers once, and compiled."""
+"""Loss and gradients, traced once through Pyro's handlers and compiled."""
 
 from pyro_vae.compiled.cache import Cache
 from pyro_vae.compiled.gradients import CompiledGradients, Evaluation, Gradients, worth_compiling

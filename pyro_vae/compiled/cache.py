@@ -1,7 +1,7 @@
-"""Compiled graphs, kept in a folder of the user for the next start.
+"""A cache of compiled graphs in a folder of the user.
 
-A kept graph is a shared library: loading it runs its code. So it is read only from a folder that belongs to the user
-and that nobody else can read or write (mode 0700), and only if its content is as it was written.
+A cached graph is a shared library, and loading it runs its code. It is therefore loaded only from a folder that the
+user owns with mode 0700, and only if its checksum is correct.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pyro_vae.storage import StorageError, write_atomically
 __all__ = ["Cache", "Kept"]
 
 MOST_GRAPHS = 100
-"""Graphs that are kept, of 0.1 to 1 MB each; the least recently used ones go first."""
+"""Maximum number of cached graphs of 0.1 to 1 MB each; the least recently used are removed."""
 
 
 class Kept(NamedTuple):
@@ -38,20 +38,20 @@ class Kept(NamedTuple):
     run: Callable[..., Sequence[Tensor]]
     """Function of the inputs and the captured tensors."""
     places: list[int]
-    """Where the captured tensors are among those that a recording reads from outside."""
+    """Positions of the captured tensors among the external tensors of a recording."""
     tolerance: float
-    """Largest relative difference of its results that is rounding."""
+    """Relative tolerance of its results."""
 
 
 class Cache:
-    """A folder of compiled graphs that belongs to the user.
+    """A folder of compiled graphs owned by the user.
 
     Args:
-        folder: Made with mode 0700 where it is missing.
+        folder: Created with mode 0700 if it does not exist.
 
     Raises:
-        PermissionError: If the folder belongs to somebody else, or others may read or write it.
-        OSError: If it cannot be made.
+        PermissionError: If the folder has another owner, or others have rights on it.
+        OSError: If it cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Cache:
     def of_user(cls) -> Cache | None:
         """Return the cache in `PYRO_VAE_CACHE`, else in `pyro_vae` of the user's cache folder.
 
-        None where `PYRO_VAE_CACHE` is "off" or, with a warning, where the folder cannot be used.
+        None if `PYRO_VAE_CACHE` is "off" or, with a warning, if the folder cannot be used.
         """
         chosen = os.environ.get("PYRO_VAE_CACHE")
         if chosen == "off" or not hasattr(os, "getuid"):
@@ -84,17 +84,17 @@ class Cache:
             return None
 
     def key(self, recording: str, inputs: Sequence[Tensor]) -> str:
-        """Return the name under which a graph is kept: a digest of all that its code depends on.
+        """Return the key of a graph: a digest of everything that its code depends on.
 
         Args:
             recording: Digest of the operations.
-            inputs: What the graph is called with.
+            inputs: Inputs of the graph.
         """
         layouts = [(t.shape, t.stride(), t.storage_offset(), t.dtype, t.device) for t in inputs]
         return hashlib.sha256(repr([recording, layouts, *_circumstances()]).encode()).hexdigest()
 
     def load(self, key: str) -> Kept | None:
-        """Return the graph that is kept under a name; None where there is none, or it is damaged."""
+        """Return the graph of a key; None if there is none or it is damaged."""
         library, about = self._files(key)
         try:
             for path in (library, about):
@@ -109,13 +109,13 @@ class Cache:
             return None
 
     def store(self, key: str, library: Path, num_inputs: int, **about: Any) -> None:
-        """Keep a graph; where that fails it is compiled again at the next start.
+        """Store a graph; if that fails, it is compiled again at the next start.
 
         Args:
-            key: Its name.
-            library: What TorchInductor has made of it.
-            num_inputs: How many tensors it has to take; another one is not kept.
-            about: What `load` gives back, and the seconds that compiling took.
+            key: Its key.
+            library: Its shared library.
+            num_inputs: Its number of inputs; a library with another number is not stored.
+            about: Metadata for `load`, and the seconds of compilation.
         """
         if num_inputs_of_library(library) != num_inputs:
             return
@@ -137,7 +137,7 @@ class Cache:
 
     @contextmanager
     def compiling(self) -> Iterator[list[Path]]:
-        """Trace and compile inside; fills a list with the files of the graphs that were made.
+        """Trace and compile inside; yields a list that is filled with the files of the compiled graphs.
 
         TorchInductor's own files go into the folder too, unless `TORCHINDUCTOR_CACHE_DIR` is set: its default is a
         folder in /tmp, whose owner it does not check.
@@ -164,7 +164,7 @@ class Cache:
 
 
 def _check_own(path: Path) -> None:
-    """Raise `PermissionError` where a folder or file is somebody else's, or others have rights on it."""
+    """Raise `PermissionError` if a folder or file has another owner, or others have rights on it."""
     found = path.lstat()
     if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         mode = stat.S_IMODE(found.st_mode)
@@ -172,7 +172,7 @@ def _check_own(path: Path) -> None:
 
 
 def _circumstances() -> list[Any]:
-    """Return what the code of a graph depends on beside its operations."""
+    """Return what the code of a graph depends on besides its operations."""
     own = hashlib.sha256()
     for path in sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parent.parent / "_compat.py"]):
         own.update(path.read_bytes())
@@ -202,7 +202,7 @@ def _circumstances() -> list[Any]:
 
 
 def _processor() -> str:
-    """Return the model of the processor and its instructions; the machine's name where they are not told."""
+    """Return the model and instruction sets of the processor; the machine's name if unknown."""
     names = ("model name", "flags", "Features", "CPU part")
     with suppress(OSError):
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
@@ -213,7 +213,7 @@ def _processor() -> str:
 
 
 def _compiler() -> tuple[Any, ...]:
-    """Return where the C++ compiler is, its size and its date; empty where there is none."""
+    """Return path, size and date of the C++ compiler; empty if there is none."""
     path = shutil.which(os.environ.get("CXX", "g++"))
     if path is None:
         return ()

@@ -1,9 +1,9 @@
 """Loss and gradients of an objective, traced once through Pyro's handlers into a graph of tensor operations.
 
-Running the handlers costs more than the networks on the sizes that people train. They do the same work in every
-step, so it is done once: `make_fx` records the tensor operations of the loss *and of its gradients* (a trace of the
-loss alone has wrong gradients where a program uses `detach`, hooks or a backward pass of its own), the graph is held
-against the untraced values on other rows and other noise, and compiled. Model and guide stay ordinary Pyro programs.
+For networks of usual size, Pyro's handlers take more time than the networks, and do the same work in every step.
+Therefore `make_fx` records the tensor operations of the loss *and of its gradients* once. (A trace of the loss alone
+would have wrong gradients for programs that use `detach`, hooks or a custom backward pass.) The graph is compared with
+the untraced values on other rows and other noise, and compiled. Model and guide are ordinary Pyro programs.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from pyro_vae.objectives import Loss, ProgramError, Terms
 __all__ = ["CompiledGradients", "Evaluation", "Gradients", "worth_compiling"]
 
 REPAID_AFTER = 4_500
-"""Steps from which compiling is worth its time. It saves 2 to 6 ms of a step and takes 12 to 22 s of processor time at
-the first start, so that it is repaid after about 4000 steps, and 0.1 s at the next ones."""
+"""Minimum number of steps for compiling. It saves 2 to 6 ms per step and takes 12 to 22 s of processor time at the
+first start, which is recovered after about 4000 steps, and 0.1 s at later starts."""
 
 RETRACES = 3
-"""How often a program may change while it is trained before its traces are no longer worth their time."""
+"""Maximum number of changes of a program during training before compilation is given up."""
 
 
 def worth_compiling(num_steps: int) -> bool:
-    """Return whether a run of so many steps repays the time that compiling takes."""
+    """Return whether compiling pays for a run of `num_steps` steps."""
     return num_steps >= REPAID_AFTER
 
 
@@ -50,21 +50,21 @@ class Evaluation(NamedTuple):
     norm: Tensor
     """Euclidean norm of the whole gradient, scalar."""
     failed: Tensor
-    """1 where the loss or a gradient is not finite, else 0; scalar, float32."""
+    """1 if the loss or a gradient is not finite, else 0; scalar, float32."""
     gradients: tuple[Tensor | None, ...]
-    """One for each parameter, of its shape; None where the loss does not depend on it."""
+    """One gradient per parameter; None if the loss does not depend on it."""
 
 
 class Gradients:
-    """Loss and gradients by Pyro's handlers, which run anew in each call.
+    """Loss and gradients through Pyro's handlers.
 
     Args:
         loss: An objective bound to a model and a guide.
-        parameters: What the gradients are taken in; without any only the loss and its parts are computed.
+        parameters: Parameters of the gradients; if empty, only the loss and its parts are computed.
     """
 
     note = ""
-    """Why Pyro's handlers run in every step though compiling was asked for; empty where they do not."""
+    """Why compilation fell back to eager execution; empty if it did not."""
     seconds = 0.0
     """Time spent tracing and compiling."""
 
@@ -76,15 +76,15 @@ class Gradients:
         """Return loss and gradients for a batch, with noise from torch's random state.
 
         Args:
-            data: What model and guide are called with.
-            progress: Share of training that is done, a scalar in [0, 1].
-            unchanged: Whether the programs are known to be as in the last call, all but the values of their tensors,
-                so that there is no need to look.
+            data: Arguments of model and guide.
+            progress: Fraction of training done, a scalar in [0, 1].
+            unchanged: Whether the programs are known to be unchanged since the last call, except for tensor values, so
+                that checks for changes can be skipped.
         """
         with torch.set_grad_enabled(bool(self.parameters)):
             terms = self.loss.terms(*data, progress=progress)
         gradients = self._gradients(terms.loss)
-        # Row by row: TorchInductor keeps the sum of a row in registers, but a long one in memory.
+        # Sum by rows: TorchInductor keeps the sum of a row in registers, but that of a whole tensor in memory.
         squares = [g.square().sum(-1).sum() for g in gradients if g is not None]
         norm = torch.stack(squares).sum().sqrt() if squares else torch.zeros_like(terms.loss)
         failed = 1 - torch.isfinite(norm + terms.loss.detach()).float()
@@ -104,19 +104,19 @@ class Gradients:
 
 
 class CompiledGradients(Gradients):
-    """Loss and gradients by a graph that was traced through Pyro's handlers once and compiled.
+    """Loss and gradients by a compiled graph, traced once through Pyro's handlers.
 
-    Batches of the example's shapes go through the graph, others (an epoch's last, partial one) through the handlers.
-    The graph reads parameters and buffers where they are, and is traced anew when a module's attribute, mode, dtype or
-    submodule changes; what a plain function reads from outside is as it was at the trace. A program that cannot be
-    traced, or whose graph does not agree with it, runs by the handlers: `note` says why.
+    Batches with the shapes of the example use the graph; others (such as the last, partial batch of an epoch) use the
+    handlers. The graph reads parameters and buffers in place, and is traced again if an attribute, mode, dtype or
+    submodule of a module changes. Values that a plain function reads from outside are fixed at the trace. If a program
+    cannot be traced, or its graph disagrees with it, execution falls back to the handlers and `note` states why.
 
     Args:
         loss: An objective bound to a model and a guide.
-        parameters: What the gradients are taken in.
-        example: A batch of the kind that goes through the graph.
-        backend: What makes the graph fast.
-        cache: Where graphs are kept that were compiled for a CPU; None compiles at every start.
+        parameters: Parameters of the gradients.
+        example: A batch with the shapes of the graph.
+        backend: The compiler of the graph.
+        cache: Cache of graphs for a CPU; None compiles at every start.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class CompiledGradients(Gradients):
         """Return loss and gradients for a batch, with noise from torch's random state.
 
         Args:
-            data: What model and guide are called with.
-            progress: Share of training that is done, a scalar in [0, 1].
-            unchanged: Whether the programs are known to be as in the last call, all but the values of their tensors,
-                so that there is no need to look.
+            data: Arguments of model and guide.
+            progress: Fraction of training done, a scalar in [0, 1].
+            unchanged: Whether the programs are known to be unchanged since the last call, except for tensor values, so
+                that checks for changes can be skipped.
         """
         if _shapes(data) == self._shapes and ((unchanged and self._graph) or self._ready(data, progress)):
             assert self._graph is not None
@@ -159,15 +159,15 @@ class CompiledGradients(Gradients):
         return not self.note and self._graph is not None
 
     def _prepare(self, data: tuple[Tensor, ...], progress: Tensor) -> Graph | None:
-        """Trace, compile and check; where that fails leave a note."""
+        """Trace, compile and check; set a note if that fails."""
         if self._traces > RETRACES:
             self.note = (
-                "The programs changed again and again while they were trained, so that Pyro's handlers now run in "
-                "every step. Keep what changes in a tensor (a buffer) rather than a Python attribute."
+                "The programs changed repeatedly during training, so compilation falls back to Pyro's handlers. "
+                "Keep values that change in a tensor (a buffer) rather than a Python attribute."
             )
             return None
         self._traces += 1
-        # Other rows and other noise than in the trace: a value that was baked into the graph shows itself.
+        # Other rows and noise than in the trace, to detect values that were fixed in the graph.
         flipped = (progress, *(part.flip(0) for part in data))
         recording = Recording(flipped)
         with _preserved_state(self.loss, seed=1) as after:
@@ -176,7 +176,7 @@ class CompiledGradients(Gradients):
             buffers = after()
         if expected.failed:
             self._traces -= 1
-            return None  # nothing to compare; the step itself will tell what is wrong
+            return None  # nothing to compare; the step itself reports the error
         key = self._key(recording, expected, (progress, *data))
         for is_kept in (True, False) if key else (False,):
             try:
@@ -187,13 +187,13 @@ class CompiledGradients(Gradients):
                     continue
                 graph = Graph(self.loss, (progress, *data), operations)
                 worst = self._difference(graph, flipped, [*_tensors(expected), *buffers])
-            except Exception as error:  # whatever a program does that a graph cannot hold
+            except Exception as error:  # the program does something that a graph cannot represent
                 if isinstance(error, InputError) and not isinstance(error, ProgramError):
                     raise
                 if is_kept:
                     continue
                 reason = _reason(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-                self.note = f"The programs could not be compiled ({reason}), so that Pyro's handlers run in every step."
+                self.note = f"The programs could not be compiled ({reason}); falling back to Pyro's handlers."
                 return None
             if worst <= graph.tolerance:
                 self._used = [gradient is not None for gradient in expected.gradients]
@@ -201,8 +201,8 @@ class CompiledGradients(Gradients):
             if self.cache is not None:
                 self.cache.forget(key)
         self.note = (
-            f"The compiled loss or a gradient differs from Pyro's own by {worst:.1g} of its size, so that Pyro's "
-            "handlers run in every step. Does a program use values outside of tensors?"
+            f"The compiled loss or a gradient differs from Pyro's by {worst:.1g} of its size; falling back to "
+            "Pyro's handlers. Does a program use values outside of tensors?"
         )
         return None
 
@@ -210,13 +210,13 @@ class CompiledGradients(Gradients):
         return Gradients.__call__(self, *data, progress=progress)
 
     def _key(self, recording: Recording, expected: Evaluation, inputs: Sequence[Tensor]) -> str:
-        """Return the name under which the graph is kept; empty where it is not."""
+        """Return the cache key of the graph; empty if it cannot be cached."""
         if self.cache is None or not recording.is_complete:
             return ""
         return self.cache.key(recording.digest(_tensors(expected)), inputs)
 
     def _kept(self, key: str, recording: Recording) -> Operations | None:
-        """Return the graph that is kept, or None."""
+        """Return the cached graph, or None."""
         assert self.cache is not None
         kept = self.cache.load(key)
         if kept is None or max(kept.places, default=-1) >= len(recording.externals):
@@ -224,7 +224,7 @@ class CompiledGradients(Gradients):
         return Operations(kept.run, [recording.externals[place] for place in kept.places], kept.tolerance)
 
     def _traced(self, key: str, recording: Recording, *inputs: Tensor) -> Operations:
-        """Trace and compile, and keep the graph where it can be."""
+        """Trace and compile, and cache the graph if possible."""
         started = time.monotonic()
         keeping: AbstractContextManager[list[Path]] = (
             self.cache.compiling() if self.cache else nullcontext([])
@@ -240,9 +240,9 @@ class CompiledGradients(Gradients):
         return made
 
     def _difference(self, graph: Graph, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-        """Return by how much results and buffers differ from those expected, relative to their size."""
-        # On a GPU the first run warms up, the second is recorded, the third is a replay. While it records, torch
-        # also captures a graph of nothing, and warns that it is empty.
+        """Return the difference of results and buffers from the expected ones, relative to their size."""
+        # On a GPU the first run warms up, the second is recorded, the third is a replay. While recording, torch also
+        # captures an empty graph, and warns about it.
         for _ in range(3 if inputs[0].is_cuda else 1):
             with _preserved_state(self.loss, seed=1) as after, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
@@ -260,7 +260,7 @@ def _tensors(evaluation: Evaluation) -> list[Tensor]:
 
 
 def _evaluation(tensors: Sequence[Tensor], used: Sequence[bool]) -> Evaluation:
-    """Undo `_tensors`, with None for the parameters that are not used."""
+    """Inverse of `_tensors`, with None for unused parameters."""
     loss, reconstruction, kl, sums, norm, failed, *given = tensors
     gradients: tuple[Tensor | None, ...] = tuple(given)
     if not all(used):
@@ -271,7 +271,7 @@ def _evaluation(tensors: Sequence[Tensor], used: Sequence[bool]) -> Evaluation:
 
 @contextmanager
 def _preserved_state(loss: nn.Module, seed: int) -> Iterator[Callable[[], list[Tensor]]]:
-    """Run with a random state of its own and put it and all buffers back; yields what copies the buffers."""
+    """Run with a separate random state, and restore it and all buffers; yields a function that copies the buffers."""
     buffers = list(loss.buffers())
     copies = [buffer.clone() for buffer in buffers]
     with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""The tensor operations of a function of some modules, recorded, and made fast by a backend."""
+"""The traced tensor operations of a function of modules, compiled by a backend."""
 
 from __future__ import annotations
 
@@ -19,32 +19,31 @@ from pyro_vae.compiled.matmul import lower_linear, lower_products
 __all__ = ["Backend", "Graph", "Operations", "difference", "inductor", "trace", "uncompiled"]
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-"""Largest relative difference between a gradient's two values: sums in another order, and no more."""
+"""Relative tolerance of gradients, for sums in another order."""
 COARSE_TOLERANCE = 3e-2
-"""The same where a product is rounded to bfloat16."""
+"""The same for products rounded to bfloat16."""
 MIN_CHUNK_SIZE = 2**15
-"""Entries of a tensor that are worth a thread of their own in what is not a product."""
+"""Minimum number of entries per thread in pointwise operations."""
 
 Backend = Callable[[GraphModule, list[Tensor]], Callable[..., Sequence[Tensor]]]
-"""Takes a traced graph and example inputs; gives a function of the inputs."""
+"""Function from a traced graph and example inputs to a function of the inputs."""
 
 
 def uncompiled(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """Return the graph as it is: Pyro's handlers are gone, the operations run one by one."""
+    """Return the graph itself: the traced operations, without Pyro's handlers."""
     return graph
 
 
 def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence[Tensor]]:
-    """Return the graph compiled by TorchInductor, called with flat tensors: there are no guards to evaluate.
+    """Return the graph compiled by TorchInductor, called with flat tensors and without guards.
 
-    On a GPU it is recorded as a CUDA graph, whose kernels are launched all at once: on small networks the launches are
-    what takes time.
+    On a GPU it is recorded as a CUDA graph, since kernel launches dominate for small networks.
     """
-    # Random numbers from torch's own generators: the noise of a seed is the same, compiled or not. One thread in this
-    # process: the pool of compiling processes takes longer to start, each with a torch of its own, than it saves. On a
-    # CPU all is one C++ function, which is compiled faster than its kernels one by one, and calls them faster; where
-    # two threads meet they wait for each other, so only large tensors are shared among them. On a GPU the operations
-    # would be put into another order to need less memory, those that draw noise among them.
+    # fallback_random: torch's generators, so that the noise of a seed is the same with and without compiling.
+    # compile_threads: starting a pool of compiling processes takes longer than it saves.
+    # cpp_wrapper: one C++ function, which compiles and runs faster than separate kernels.
+    # min_chunk_size: threads synchronize, so only large tensors are divided among them.
+    # reorder_for_peak_memory: on a GPU it would reorder operations that draw noise.
     on_gpu = any(tensor.is_cuda for tensor in inputs)
     settings = {
         "fallback_random": True,
@@ -56,18 +55,18 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
     }
     lower_linear()
     for node in graph.graph.nodes:
-        node.meta.clear()  # the example tensors of the trace, which are not those of the compilation
+        node.meta.clear()  # example tensors of the trace, which differ from those of the compilation
         if node.target is torch.ops.aten.view.default:
             node.target = (
                 torch.ops.aten.reshape.default
-            )  # memory may be laid out in another order than in the trace
+            )  # the memory layout may differ from that of the trace
     with torch.no_grad():
         compiled = compile_graph(graph, inputs, settings)
     return _replayed(compiled) if on_gpu else compiled
 
 
 def _replayed(compiled: Callable[..., Sequence[Tensor]]) -> Callable[..., Sequence[Tensor]]:
-    """Return a function with results of its own: those of a CUDA graph lie where its next run will write."""
+    """Return a function that copies its results, since the next run of a CUDA graph overwrites them."""
 
     def run(*inputs: Tensor) -> Sequence[Tensor]:
         torch.compiler.cudagraph_mark_step_begin()
@@ -82,20 +81,20 @@ class Operations(NamedTuple):
     run: Callable[..., Sequence[Tensor]]
     """Function of the inputs and the captured tensors."""
     captured: list[Tensor]
-    """What the operations read beside the inputs: parameters, buffers, constants."""
+    """Tensors that the operations read besides the inputs: parameters, buffers, constants."""
     tolerance: float
-    """Largest relative difference of a result that is rounding."""
+    """Relative tolerance of results."""
 
 
 def trace(
     function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor], backend: Backend
 ) -> Operations:
-    """Record the operations of a function and make them fast.
+    """Trace and compile the operations of a function.
 
     Args:
-        function: From tensors to tensors; called once.
-        inputs: Tensors that it is called with.
-        backend: What makes the graph fast.
+        function: Function from tensors to tensors; called once.
+        inputs: Its inputs.
+        backend: The compiler of the graph.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -108,14 +107,14 @@ def trace(
 
 
 class Graph:
-    """The tensor operations of a function, with the state of the modules that they hold for.
+    """The tensor operations of a function, with the state of the modules for which they are valid.
 
-    Parameters and buffers are read where they are, and written there where the function writes them.
+    Parameters and buffers are read and written in place.
 
     Args:
-        module: What the function runs.
-        inputs: Tensors that the function is called with.
-        operations: The function's, as `trace` or the cache gives them.
+        module: The module that the function runs.
+        inputs: Inputs of the function.
+        operations: Operations of the function, from `trace` or the cache.
     """
 
     def __init__(self, module: nn.Module, inputs: Sequence[Tensor], operations: Operations) -> None:
@@ -128,19 +127,19 @@ class Graph:
 
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """Return what the function would, for inputs of the shapes that it was recorded with."""
+        """Return the results of the function, for inputs of the traced shapes."""
         return self._run(*inputs, *self.captured)
 
     def is_current(self, inputs: Sequence[Tensor]) -> bool:
-        """Return whether the modules, and the kind of inputs, are those that the graph was recorded with."""
+        """Return whether modules and kinds of inputs are those of the trace."""
         try:
             return self._look(inputs) == self._state
         except (KeyError, RuntimeError):
-            # An attribute is gone; two different tensors do not compare to one truth value.
+            # An attribute was removed; or tensors were compared, which gives no single truth value.
             return False
 
     def _look(self, inputs: Sequence[Tensor]) -> list[Any]:
-        # In every step, between products that empty the processor's cache: touches as few objects as can be.
+        # Runs in every step, with a cold cache: touches as few objects as possible.
         attributes = [values(own) for values, own in zip(self._values, self._attributes, strict=True)]
         filled = [tuple(part.values()) for part in self._filled]
         lengths = [*map(len, self._attributes), *map(len, self._parts)]
@@ -150,12 +149,12 @@ class Graph:
 
 
 def _own_names(attributes: dict[str, Any]) -> list[str]:
-    """Return the names of a module's mode and of what it has beside an empty module's attributes."""
+    """Return the names of a module's mode and of its attributes that an empty module does not have."""
     return ["training", *attributes.keys() - vars(nn.Module()).keys()]
 
 
 def _lift(graph: GraphModule) -> list[Tensor]:
-    """Turn the tensors that a graph holds (parameters, buffers, constants) into inputs, and return them."""
+    """Turn the tensors of a graph (parameters, buffers, constants) into inputs, and return them."""
     inputs: dict[int, Any] = {}
     captured: list[Tensor] = []
     nodes = list(graph.graph.nodes)
@@ -172,7 +171,7 @@ def _lift(graph: GraphModule) -> list[Tensor]:
         node.replace_all_uses_with(inputs[id(tensor)])
         graph.graph.erase_node(node)
     for name in {node.target for node in nodes if node.op == "get_attr"}:
-        delattr(graph, name)  # a compiler takes a graph's tensors as inputs too, used or not
+        delattr(graph, name)  # a compiler would add all tensors of a graph as inputs
     graph.recompile()
     return captured
 
@@ -188,7 +187,7 @@ def _tolerance(graph: GraphModule) -> float:
 def difference(expected: Sequence[Tensor], got: Sequence[Tensor]) -> float:
     """Return the largest difference of two tensors, relative to the size of the expected one.
 
-    One that is tiny beside the others is measured by a thousandth of the largest: it may be all rounding.
+    Tensors smaller than a thousandth of the largest are compared relative to that, since they may be rounding errors.
     """
     pairs = [(a.double(), b.double()) for a, b in zip(expected, got, strict=True)]
     sizes = [float(torch.linalg.vector_norm(a)) for a, _ in pairs]

@@ -1,9 +1,9 @@
-"""Entries that a mask picks, in a graph whose tensors all have fixed shapes.
+"""Indexing by masks, rewritten for graphs with fixed shapes.
 
-Pyro's splines pick by masks, and so may a user's program. zuko's spline, which is written with `torch.where`, needs
-nothing of this, but it is another family of maps: runs trained with Pyro's could not be loaded. The gain would be
-small: value and gradients of 2560 splines of 8 bins take 1.67 ms (1.64 to 1.71) compiled by way of this module, zuko's
-1.44 ms (1.41 to 1.47), and 7.5 and 6.1 ms uncompiled (medians of 9 interleaved rounds, one thread, zuko 1.6).
+Pyro's splines index by masks, and user programs may too. zuko's spline uses `torch.where` and does not need this, but
+it is another family of maps, so runs trained with Pyro's could not be loaded. The gain would be small: value and
+gradients of 2560 splines of 8 bins take 1.67 ms (1.64 to 1.71) compiled with this module, 1.44 ms (1.41 to 1.47) with
+zuko, and 7.5 and 6.1 ms uncompiled (medians of 9 interleaved rounds, one thread, zuko 1.6).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["without_mask_indexing"]
 aten = torch.ops.aten
 PUT = (aten.index_put.default, aten.index_put_.default)
 RESHAPED = (aten.view.default, aten.squeeze.default, aten.expand.default, aten.sum.default)
-"""What torch does to a single entry that was picked: in another run there may be more, or none."""
+"""View operations that torch inserts when a mask selects exactly one element."""
 
 
 def without_mask_indexing(graph: GraphModule) -> None:
     """Write `a[mask] = b[mask]` and `a[mask] = 0` in a traced graph as `where(mask, b, a)`, in place where it was.
 
-    How many entries a mask picks is known only when it runs, and a compiler wants to know before. Splines are written
-    so, and the gradient of `b[mask]` is: it adds to zeros.
+    The number of selected entries depends on the data, and a compiler needs fixed shapes. Splines use such indexing,
+    and so does the gradient of `b[mask]`, which adds to zeros.
     """
     for node in list(graph.graph.nodes):
         if node.target in PUT and _is_by_mask(*node.args[:2]):
@@ -41,7 +41,7 @@ def without_mask_indexing(graph: GraphModule) -> None:
 
 
 def _unshaped(node: Node) -> Node:
-    """Return a single entry as it was before it was given other shapes, and any other node as it is."""
+    """Return the node before view operations of a single entry; any other node unchanged."""
     while node.target in RESHAPED:
         before = cast(Node, node.args[0])
         if not before.meta["val"].numel() == node.meta["val"].numel() == 1:
@@ -51,7 +51,7 @@ def _unshaped(node: Node) -> Node:
 
 
 def _picked_from(node: Node) -> Node | None:
-    """Return the tensor that a mask picked these entries from, or None where none did."""
+    """Return the tensor that a mask selected these entries from, or None."""
     picked = _unshaped(node)
     if picked.target is aten.index.Tensor and _is_by_mask(*picked.args):
         return cast(Node, picked.args[0])
@@ -59,7 +59,7 @@ def _picked_from(node: Node) -> Node | None:
 
 
 def _is_by_mask(of: Any, indices: Any) -> bool:
-    """Return whether a tensor is indexed by one of bools, of its own shape."""
+    """Return whether a tensor is indexed by a boolean tensor of its shape."""
     if len(indices) != 1 or indices[0] is None:
         return False
     mask: Tensor = indices[0].meta["val"]
@@ -91,7 +91,7 @@ def _put_everywhere(graph: GraphModule, node: Node) -> None:
 
 
 def _unmasked_source(picked: Node, mask: Node) -> Node | int | None:
-    """Return the tensor that the mask picked from, 0 where zeros are put; None where neither is so."""
+    """Return the tensor that the mask selected from, or 0 if zeros are assigned; None otherwise."""
     if picked.target is aten.zeros.default:
         return 0
     source = _picked_from(picked)
@@ -102,5 +102,5 @@ def _unmasked_source(picked: Node, mask: Node) -> Node | int | None:
 
 
 def _same(mask: Node, other: Node) -> bool:
-    # `a[x > 0] = b[x > 0]` compares twice. Should x have changed in between, the replay is found to disagree.
+    # `a[x > 0] = b[x > 0]` compares twice. If x changes in between, the check of the graph fails.
     return mask is other or (mask.target, mask.args, mask.kwargs) == (other.target, other.args, other.kwargs)

@@ -23,10 +23,10 @@ from pyro_vae._compat import linear_pointwise, lower_to_onednn
 __all__ = ["lower_linear", "lower_products", "through_onednn", "without_bias"]
 
 SMALL = 900_000
-"""Multiplications up to which oneDNN's preparation takes longer than what it saves."""
+"""Number of multiplications up to which oneDNN's overhead exceeds its gain."""
 
 ACTIVATIONS = {torch.ops.aten.tanh.default: "tanh", torch.ops.aten.relu.default: "relu"}
-"""What oneDNN applies to a product while it is in the processor's registers."""
+"""Activations that oneDNN can fuse with a product."""
 
 _library = torch.library.Library("pyro_vae", "DEF")
 _library.define("linear(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor")
@@ -58,7 +58,7 @@ def lower_products(graph: GraphModule) -> None:
 @cache
 def has_fast_mkl() -> bool:
     """Return whether MKL is available and the processor is an Intel processor."""
-    known = Path("/proc/cpuinfo")  # Linux; elsewhere Python has the name
+    known = Path("/proc/cpuinfo")  # Linux; on other systems Python knows the name
     name = known.read_text(encoding="utf-8", errors="replace") if known.exists() else platform.processor()
     return torch.backends.mkl.is_available() and "GenuineIntel" in name
 
@@ -88,7 +88,7 @@ def without_bias(graph: GraphModule) -> None:
 def through_onednn(graph: GraphModule) -> None:
     """Replace the float32 matrix products on the CPU, `a @ b` and `c + a @ b`, in a traced graph.
 
-    An activation that alone uses a product is taken along.
+    An activation that is the only user of a product is fused with it.
     """
     if linear_pointwise() is None:
         return
@@ -119,9 +119,9 @@ def _applies(node: Node, above: int) -> bool:
 
 
 def _dense(matrix: Node) -> Node:
-    """Return the matrix, copied where its entries have gaps between them, as those of a slice of columns have.
+    """Return the matrix, copied if its memory is not dense, as for a slice of columns.
 
-    oneDNN multiplies a matrix with gaps by its reference implementation, which is a hundred times slower.
+    For matrices that are not dense, oneDNN uses its reference implementation, which is 100 times slower.
     """
     value = matrix.meta["val"]
     (rows, columns), strides = value.shape, value.stride()
@@ -136,5 +136,5 @@ def _dense(matrix: Node) -> Node:
 
 @cache
 def lower_linear() -> None:
-    """Have TorchInductor call oneDNN's kernel straight, without Python and the dispatcher between them."""
+    """Make TorchInductor call oneDNN's kernel directly, without Python and the dispatcher."""
     lower_to_onednn(torch.ops.pyro_vae.linear.default)

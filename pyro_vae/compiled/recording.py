@@ -1,4 +1,4 @@
-"""What identifies an evaluation: the operations that it runs, without the cost of a trace."""
+"""Identification of an evaluation by its operations, cheaper than a trace."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from pyro_vae._compat import observe_operations
 __all__ = ["Recording"]
 
 NAMESPACES = ("aten", "prims", "pyro_vae")
-"""Operators whose meaning is fixed by the versions of torch and of this package; others may change under their name."""
+"""Namespaces of operators that are fixed by the versions of torch and of this package."""
 LARGEST_CONSTANT = 2**16
-"""Bytes of a constant that is made during the evaluation; a larger one is not worth its hash."""
+"""Maximum size in bytes of a constant created during the evaluation; larger ones are not hashed."""
 PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format, type(None))
 
 
 class Recording:
-    """The operations of one evaluation in order, with their arguments, and the tensors from outside that they read.
+    """The operations of one evaluation with their arguments, and the external tensors that they read.
 
-    Equal recordings give equal traces: a trace is made of the same operations. Running under a dispatch mode takes
-    0.02 s, where `make_fx` takes 0.6 s and imports Dynamo and TorchInductor, another 1.4 s.
+    Equal recordings give equal traces, which consist of the same operations. Recording under a dispatch mode takes
+    0.02 s; `make_fx` takes 0.6 s, and 1.4 s for the import of Dynamo and TorchInductor.
 
     Args:
-        inputs: What the evaluation is called with, in the order of the graph's inputs.
+        inputs: Inputs of the evaluation, in the order of the graph's inputs.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         self.is_complete = True
         """Whether every operation and argument could be described."""
         self.externals: list[Tensor] = []
-        """Tensors that the operations read and that neither are inputs nor were made by an operation before."""
+        """Tensors that operations read and that are neither inputs nor results of earlier operations."""
         self._constants: set[int] = set()
         self._hash = hashlib.sha256()
         self._numbers: Any = WeakTensorKeyDictionary()
@@ -46,7 +46,7 @@ class Recording:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Record the operations that run inside."""
+        """Record the operations inside the block."""
         with observe_operations(self._see) as can_observe:
             self.is_complete &= can_observe
             yield
@@ -58,9 +58,9 @@ class Recording:
         return final.hexdigest()
 
     def places(self, captured: Sequence[Tensor]) -> list[int] | None:
-        """Return for each tensor that a trace of the same operations has captured its place in `externals`.
+        """Return the index in `externals` of each tensor that a trace of the same operations has captured.
 
-        A constant is another tensor in each evaluation, and is found by its value. None where one is not found.
+        Constants are new tensors in each evaluation, and are found by value. None if one is not found.
         """
         by_memory = {_memory(tensor): place for place, tensor in enumerate(self.externals)}
         by_value = {_value(self.externals[place]): place for place in sorted(self._constants)}
@@ -101,7 +101,7 @@ class Recording:
         return repr(value)
 
     def _introduce(self, tensor: Tensor) -> None:
-        """Number a tensor from outside, and add to the hash how it lies in memory, and whose memory that is."""
+        """Number an external tensor, and add its memory layout and storage to the hash."""
         self._numbers[tensor] = len(self._numbers)
         memory = tensor.untyped_storage().data_ptr()
         shared = self._storages.setdefault(memory, self._numbers[tensor]) if memory else -1
