@@ -475,7 +475,7 @@ def test_no_row_falls_however_long_the_steps_are():
     climb = guide.encoder
     with torch.no_grad():
         begun, reached = start.posterior(x).base_dist, guide.posterior(x).base_dist
-        before = climb._elbo((x,), begun.loc, begun.scale.log())
-        after = climb._elbo((x,), reached.loc, reached.scale.log())
+        before = climb.elbo((x,), begun.loc, begun.scale.log())
+        after = climb.elbo((x,), reached.loc, reached.scale.log())
     assert (after >= before - 1e-4).all()
     assert (after > before + 1e-2).any()

@@ -193,7 +193,7 @@ def _circumstances() -> list[Any]:
         __version__,
         own.hexdigest(),
         build,
-        _processor(),
+        processor(),
         _compiler(),
         sorted(variables.items()),
         modes,
@@ -201,7 +201,7 @@ def _circumstances() -> list[Any]:
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the model and instruction sets of the processor; the machine's name if unknown."""
     names = ("model name", "flags", "Features", "CPU part")
     with suppress(OSError):

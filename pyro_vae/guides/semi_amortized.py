@@ -102,18 +102,18 @@ class _Climb(Picklable):
     ) -> tuple[StepPosition, Tensor]:
         """Take the step for rows whose ELBO rises; keep the others and halve their rate."""
         loc, log_scale = place
-        elbo = self._elbo(rows, loc, log_scale)
+        elbo = self.elbo(rows, loc, log_scale)
         slopes = torch.autograd.grad(elbo.sum(), place, create_graph=differentiable)
         # Steps are limited to one scale, beyond which the gradient is not informative.
         largest = log_scale.detach().exp()
         moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * slopes[0]).clamp(-largest, largest)
         moved_log_scale = log_scale + (rate * shrink / 2 * slopes[1]).clamp(-1, 1)
         with torch.no_grad():
-            rises = (self._elbo(rows, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
+            rises = (self.elbo(rows, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
         place = torch.where(rises, moved_loc, loc), torch.where(rises, moved_log_scale, log_scale)
         return place, torch.where(rises, shrink, shrink / 2)
 
-    def _elbo(self, rows: tuple[Tensor, ...], loc: Tensor, log_scale: Tensor) -> Tensor:
+    def elbo(self, rows: tuple[Tensor, ...], loc: Tensor, log_scale: Tensor) -> Tensor:
         """Return the ELBO of each row at the fixed noises, shape (..., N), up to a constant."""
         x, context = rows[0], rows[1:]
         noises = self.noises.view(len(self.noises), *[1] * (loc.ndim - 1), -1)
