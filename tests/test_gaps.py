@@ -206,5 +206,5 @@ def test_a_family_without_reparameterised_samples_is_refused():
             return NonreparameterizedNormal(outputs, 1.0).to_event(1)
 
     model, x = linear_problem(num_rows=3)
-    with pytest.raises(InputError, match="reparameterised"):
+    with pytest.raises(InputError, match="reparameterized"):
         inference_gaps(model, Scored(poor_encoder(2, 5)), x, fit=RowFit(2), num_samples=4)

@@ -1,4 +1,4 @@
-"""Sums over weighted samples of z from which missing entries are imputed, however the samples were drawn."""
+"""Imputation from weighted samples of z."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Imputation:
             column with levels.
         sd: Standard deviation of each missing entry given the observed ones, in units of its column, shape (N, D);
             0 where observed, NaN in columns with levels.
-        probability: Of the level in `value`, given the observed entries, shape (N, D); 1 where observed, NaN in
-            columns without levels.
-        ess: Effective number of samples of each row, shape (N,); infinite where nothing is missing.
+        probability: Probability of the level in `value`, given the observed entries, shape (N, D); 1 where observed,
+            NaN in columns without levels.
+        ess: Effective number of samples of each row, shape (N,); infinite if nothing is missing.
         draws: Completed rows drawn from p(x | observed), shape (M, N, D).
     """
 
@@ -48,10 +48,10 @@ def impute_from_runs(
 
     Args:
         x: All rows, shape (N, D), NaN where missing.
-        levels: How many levels each column has, 0 where it has none, shape (D,).
-        num_draws: Completed rows to draw, M, under torch's random state.
-        blocks: Slices of the incomplete rows in their order, and the runs of each; not begun where there are none.
-        update: Is told how many rows are done after each block.
+        levels: Number of levels of each column, 0 if it has none, shape (D,).
+        num_draws: Number of completed rows to draw, M, with torch's random state.
+        blocks: Slices of the incomplete rows in order, each with its runs.
+        update: Called after each block with its number of rows.
 
     Raises:
         InputError: If none of a row's samples has a density above zero.
@@ -71,7 +71,7 @@ def impute_from_runs(
 
 
 def _complete(x: Tensor, levels: Tensor, num_draws: int) -> Imputation:
-    """Return what is known before anything is imputed."""
+    """Return the result before imputation."""
     x = x.detach().double().cpu()
     ones, coded = torch.ones_like(x), (levels > 0).expand_as(x)
     return Imputation(
@@ -88,7 +88,7 @@ class _Sums:
 
     Args:
         x: The rows, shape (n, D), NaN where missing.
-        levels: How many levels each column has, shape (D,).
+        levels: Number of levels of each column, shape (D,).
         num_draws: M.
     """
 
@@ -99,14 +99,14 @@ class _Sums:
         zeros = torch.zeros_like(x, dtype=torch.float64)
         self.largest = torch.full_like(zeros[:, 0], -torch.inf)
         self.total, self.squares = zeros[:, 0].clone(), zeros[:, 0].clone()
-        # Moments are taken about a first guess, so that nothing large cancels.
+        # Moments about a first guess, to avoid cancellation.
         self.guess: Tensor | None = None
         self.first, self.second = zeros.clone(), zeros.clone()
         self.chances = zeros.repeat(int(levels.max()), 1, 1)
         self.draws = zeros.repeat(num_draws, 1, 1)
 
     def add(self, run: WeightedRun) -> None:
-        """Take in one run."""
+        """Add one run."""
         largest = torch.maximum(self.largest, run.log_weights.amax(0))
         base = largest.masked_fill(largest == -torch.inf, 0.0)
         weights, decay = (run.log_weights - base).exp(), (self.largest - base).exp()
@@ -132,9 +132,9 @@ class _Sums:
                 self.chances[level] += torch.einsum("sn,snd->nd", weights, chance)
 
     def _draw(self, run: WeightedRun, weights: Tensor) -> None:
-        """Let each draw move to one of these samples, with the share of all weight so far that they have.
+        """Replace each draw by one of these samples with probability equal to their share of the total weight so far.
 
-        So in the end each draw is each sample's with the probability of its weight, and none needs the others kept.
+        The final draws are samples with probabilities equal to their weights, without storing all samples.
         """
         if len(self.draws) == 0:
             return
@@ -147,7 +147,7 @@ class _Sums:
         self.draws = torch.where(moves[..., None], picked, self.draws)
 
     def write_into(self, result: Imputation, rows: Tensor) -> None:
-        """Write the imputed entries of the block, whose places are `rows`, into the result."""
+        """Write the imputed entries of the block with indices `rows` into the result."""
         check(
             bool((self.total > 0).all()),
             "Expected samples of z with a density above zero for each row; row "
@@ -170,7 +170,7 @@ class _Sums:
 
 
 def _variance(likelihood: Any, mean: Tensor) -> Tensor:
-    """Return the variance of each entry given z, or its estimate from one draw where the family has no formula."""
+    """Return the variance of each entry given z, or its estimate from one draw if the family has no formula."""
     try:
         variance: Tensor = likelihood.variance.double()
         return variance

@@ -46,7 +46,7 @@ def weighted_runs(
         model: A Pyro program with one observed site, which observes its first argument.
         guide: A Pyro program with the model's latent sites.
         data: Rows, shape (N, data_dim), NaN where missing, and context.
-        num_samples: Samples of z for each row, at least 2.
+        num_samples: Samples of z per row, at least 2.
         seed: Seed of the noise.
         max_plate_nesting: Depth of nested plates in the programs.
 

@@ -1,4 +1,4 @@
-"""Which entries make a row improbable: each given all others."""
+"""Log-probability of each entry given the other entries of its row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["CellScores", "cell_log_likelihood"]
 
 @dataclass(frozen=True)
 class CellScores:
-    """Each entry given the others of its row; every tensor float64, on the CPU, of shape (N, D), NaN where missing.
+    """Scores of entries given the other entries; all tensors float64, on the CPU, of shape (N, D), NaN where missing.
 
     Args:
         value: log p(x_j | x_-j), nats.
@@ -53,16 +53,16 @@ def cell_log_likelihood(
 
         log p(x_j | x_-j) = log sum_k w_k - log sum_k w_k / p(x_j | z_k).
 
-    This is the density of leave-one-out importance sampling (Gelfand, Dey & Chang 1992); where x_j moves the posterior
-    far, `ess` is small and the entry is more improbable than the estimate says. Modules are in evaluation mode
-    meanwhile.
+    This is the density of leave-one-out importance sampling (Gelfand, Dey & Chang 1992); if x_j changes the
+    posterior strongly, `ess` is small and the entry is less probable than estimated. Modules are in evaluation mode
+    during the call.
 
     Args:
         model: A Pyro program with one observed site, whose entries are independent given z.
         guide: A Pyro program with the model's latent sites; a wider one, such as `DefensiveGuide`, covers more of
             p(z | x_-j).
         x: Rows of shape (N, D), NaN where missing, in any container that `fit` takes; with context in a tuple.
-        num_samples: Samples of z for each row, at least 2.
+        num_samples: Samples of z per row, at least 2.
         max_plate_nesting: Depth of nested plates in the programs.
         seed: Seed of the noise; the global random state is restored.
         progress: Whether to show a progress bar.
@@ -100,7 +100,7 @@ class _Sums:
         self.expected = torch.zeros_like(start)
 
     def add(self, run: WeightedRun) -> None:
-        """Take in one run."""
+        """Add one run."""
         w = run.log_weights[..., None].expand(*run.log_weights.shape, self.x.shape[-1])
         v = w - cell_log_prob(run.likelihood, self.x).double()
         v = v.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
@@ -114,7 +114,7 @@ class _Sums:
     def result(self) -> Tensor:
         """Return value, se, expected and ess, shape (4, n, D), NaN where missing."""
         w, v, ww, vv, wv = self.logs.values()
-        # Var(log of a ratio of means): relative variances less twice the relative covariance, over K.
+        # Var(log of a ratio of means): (relative variances minus twice the relative covariance) / K.
         relative = (ww - 2 * w).exp() + (vv - 2 * v).exp() - 2 * (wv - w - v).exp()
         table = torch.stack([w - v, relative.clamp_min(0).sqrt(), self.expected, (2 * v - vv).exp()])
         return table.masked_fill(self.x.isnan(), torch.nan)

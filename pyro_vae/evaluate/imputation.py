@@ -1,4 +1,4 @@
-"""Missing values of rows, from what a model says of them given the observed ones."""
+"""Imputation of missing entries given the observed ones."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def impute(
         E[x_mis | x_obs] = sum_k w_k E[x_mis | z_k] / sum_k w_k,
 
     and likewise the second moment and the probability of each level. A draw is x_mis ~ p(x_mis | z_k) with k drawn by
-    its weight (sampling importance resampling). Samples are weighed and forgotten in chunks. The estimates are exact
-    as num_samples grows, where values are missing at random given the observed ones. Modules are in evaluation mode
-    meanwhile.
+    its weight (sampling importance resampling). Samples are processed in chunks. The estimates converge with
+    num_samples if values are missing at random given the observed ones. Modules are in evaluation mode during the
+    call.
 
     Args:
         model: A Pyro program with one observed site, whose distribution leaves NaN out of its log-probability.
         guide: A Pyro program with the model's latent sites, which takes rows with NaN.
         x: Rows of shape (N, D), NaN where missing, in any container that `fit` takes; with context in a tuple.
-        num_samples: Samples of z for each row, K, at least 2.
-        num_draws: Completed rows to draw, M.
-        columns: The columns, whose `levels` say which hold numbers of levels; those of `model.likelihood` by default.
+        num_samples: Samples of z per row, K, at least 2.
+        num_draws: Number of completed rows to draw, M.
+        columns: The columns with their levels; by default those of `model.likelihood`.
         max_plate_nesting: Depth of nested plates in the programs.
         seed: Seed of the noise; the global random state is restored.
         progress: Whether to show a progress bar.
@@ -81,7 +81,7 @@ def impute(
 
 
 def _levels(model: Any, columns: Sequence[Any] | None, data_dim: int) -> Tensor:
-    """Return how many levels each column has, 0 where it has none, shape (D,)."""
+    """Return the number of levels of each column, 0 if it has none, shape (D,)."""
     found = getattr(getattr(model, "likelihood", None), "columns", None) if columns is None else columns
     counts = [0] * data_dim if found is None else [len(column.levels) for column in found]
     check(

@@ -1,4 +1,4 @@
-"""Latents and predictions of chosen rows as ArviZ takes them."""
+"""Latents and predictions of rows as ArviZ data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["to_arviz"]
 
-CHUNK = 20_000  # pairs of sample and row that the programs run on at once
+CHUNK = 20_000  # pairs of sample and row per run of the programs
 
 SPREAD = 1e-9
 """Over how many nats the draws of log p(x) are spread: a Pareto fit to equal draws makes ArviZ warn of its failure."""
@@ -56,37 +56,37 @@ def to_arviz(
     max_plate_nesting: int = 1,
     seed: int = 0,
 ) -> Any:
-    """Return the latents and predictions of some rows as ArviZ takes them.
+    """Return the latents and predictions of rows as ArviZ data.
 
     Groups: `posterior`, `posterior_predictive`, `log_likelihood` (log p(x | z) of each row, nats), `prior`,
-    `prior_predictive` (one chain of as many draws as a posterior chain), `observed_data`, and by the sampler
-    `sample_stats` or `constant_data`. All is held in memory: a predictive group takes num_chains * num_samples * N *
-    data_dim numbers, so choose rows.
+    `prior_predictive` (one chain of as many draws as a posterior chain), `observed_data`, and
+    `sample_stats` or `constant_data` of the sampler. All is in memory: a predictive group has num_chains *
+    num_samples * N * data_dim numbers, so pass few rows.
 
-    For `az.loo` and `az.compare` give `marginal_samples`: `log_likelihood` is then log p(x) of each row by importance
-    sampling, with its standard error and Pareto k in `constant_data`. Of log p(x | z) they are too high, by nats a
-    row, because each row's own z has seen the row. The model's parameters are fixed, so on rows that it was not
-    trained on the sum over rows of log p(x) is what `az.loo` estimates. `log_likelihood.attrs["meaning"]` says which of
-    the two a result holds.
+    For `az.loo` and `az.compare` set `marginal_samples`: `log_likelihood` is then log p(x) of each row by importance
+    sampling, with its standard error and Pareto k in `constant_data`. With log p(x | z) they are too high, by nats per
+    row, because z depends on the row. The model's parameters are fixed, so for rows not used in training the sum of
+    log p(x) over rows is what `az.loo` estimates. `log_likelihood.attrs["meaning"]` states which of the two a result
+    contains.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
-        guide: A Pyro program with the model's latent sites; `NUTSPosterior` makes no use of it.
+        guide: A Pyro program with the model's latent sites; `NUTSPosterior` does not use it.
         x: Rows of shape (N, data_dim), or a tuple of rows and context.
-        rows: Which rows are taken; their numbers become the coordinate `data`. All where None. Rows that cannot be
-            scored are left out, with a warning.
-        posterior: How p(z | x) is drawn from: `ResampledPosterior()` or `NUTSPosterior()`.
-        marginal_samples: Samples of z from the guide for log p(x) of each row; log p(x | z) is given where None.
-        dims: Names of a site's own dimensions; by default `z_dim`, or `z_dim_0`, ... where it has several.
+        rows: Indices of rows, by default all; they become the coordinate `data`. Rows that cannot be scored are left
+            out, with a warning.
+        posterior: Sampler of p(z | x): `ResampledPosterior()` or `NUTSPosterior()`.
+        marginal_samples: Samples of z from the guide for log p(x) of each row; None gives log p(x | z).
+        dims: Names of the dimensions of a site; by default `z_dim`, or `z_dim_0`, ... for several.
         coords: Values along dimensions; by default 0, 1, ...
         max_plate_nesting: Depth of nested plates in the programs.
-        seed: Of all noise; the random state is put back.
+        seed: Seed of all noise; the global random state is restored.
 
     Returns:
         `arviz.InferenceData` with ArviZ 0.x, `xarray.DataTree` with ArviZ 1.x.
 
     Raises:
-        InputError: If a row is not there, a site stands outside the plate, or names do not fit.
+        InputError: If a row does not exist, a site is outside the plate, or names do not match.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -100,7 +100,7 @@ def to_arviz(
         >>> data.posterior["z"].shape
         (2, 20, 5, 2)
     """
-    from pyro_vae.evaluate._arviz import as_groups  # ArviZ takes seconds to import
+    from pyro_vae.evaluate._arviz import as_groups  # lazy: ArviZ takes seconds to import
 
     every = entry_for(model, guide).rows(x)
     numbers = list(range(len(every[0]))) if rows is None else list(rows)

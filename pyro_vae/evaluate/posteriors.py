@@ -1,4 +1,4 @@
-"""Draws of p(z | x): the guide's, resampled, or Pyro's No-U-Turn sampler's."""
+"""Draws of p(z | x): resampled from the guide, or by Pyro's No-U-Turn sampler."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pyro_vae.objectives.sites import WithoutScales, sample_sites
 
 __all__ = ["NUTSPosterior", "PosteriorDraws", "PosteriorSampler", "ResampledPosterior", "joined", "resample"]
 
-CHUNK = 20_000  # pairs of sample and row that the programs run on at once
+CHUNK = 20_000  # pairs of sample and row per run of the programs
 
 
 class PosteriorDraws(NamedTuple):
-    """Draws of p(z | x), and what is to be known of how they came about."""
+    """Draws of p(z | x), with diagnostics."""
 
     latents: dict[str, Tensor]
     """By site, shape (num_chains, num_samples, N, *event)."""
@@ -39,7 +39,7 @@ class PosteriorSampler(Protocol):
     def draw(
         self, model: Callable[..., Any], guide: Callable[..., Any], data: tuple[Tensor, ...], nesting: int
     ) -> PosteriorDraws:
-        """Return draws of each row's latents; `nesting` is how deep plates are nested in the programs."""
+        """Return draws of each row's latents; `nesting` is the depth of nested plates in the programs."""
         ...
 
 
@@ -47,16 +47,16 @@ class PosteriorSampler(Protocol):
 class ResampledPosterior:
     """Draws of the guide, resampled by their importance weights (Rubin 1988).
 
-    Each chain has proposals of its own, so R-hat over chains tells where they are too few. `constant_data` gets
+    Each chain has its own proposals, so R-hat over chains detects too few proposals. `constant_data` contains
     `importance_ess`, the effective number of proposals of each row over all chains.
 
     Args:
-        num_samples: Draws of each chain.
-        num_chains: Chains.
-        num_proposals: Draws of the guide that each chain chooses from.
+        num_samples: Number of draws per chain.
+        num_chains: Number of chains.
+        num_proposals: Number of proposals per chain.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
 
     num_samples: int = 500
@@ -85,17 +85,17 @@ class ResampledPosterior:
 
 @dataclass(frozen=True)
 class NUTSPosterior:
-    """Pyro's No-U-Turn sampler, on all rows at once: a gold standard for a few rows, which knows no guide.
+    """Pyro's No-U-Turn sampler on all rows at once: a reference for a few rows, independent of the guide.
 
     Chains start at draws of the prior.
 
     Args:
-        num_samples: Draws of each chain, at least 4, for Pyro's diagnostics.
-        num_chains: Chains, one after another.
-        num_warmup: Steps of adaptation before.
+        num_samples: Number of draws per chain, at least 4 for Pyro's diagnostics.
+        num_chains: Number of chains, run in sequence.
+        num_warmup: Number of warm-up steps.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
 
     num_samples: int = 500
@@ -111,7 +111,7 @@ class NUTSPosterior:
     def draw(
         self, model: Callable[..., Any], guide: Callable[..., Any], data: tuple[Tensor, ...], nesting: int
     ) -> PosteriorDraws:
-        """Return draws of each row's latents, and which of them ended a divergent trajectory.
+        """Return draws of each row's latents, and a mask of divergent transitions.
 
         Raises:
             InputError: If a latent is discrete, or has a support that depends on another.
@@ -137,7 +137,7 @@ class NUTSPosterior:
 
 
 def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Join the first dimensions of several draws of the same sites."""
+    """Concatenate several draws of the same sites along the first dimension."""
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -147,7 +147,7 @@ def _proposals(
     """Return draws of the guide, each (count, N, *event), and their log weights, (count, N), float64."""
     step, values, log_weights = max(2, CHUNK // len(data[0])), [], []
     for start in range(0, count, step):
-        size = max(2, min(step, count - start))  # a single particle would come without its dimension
+        size = max(2, min(step, count - start))  # a single particle would have no particle dimension
         draws = draw(model, guide, *data, num_particles=size, max_plate_nesting=nesting)
         latent = [site for site in sample_sites(draws.model_trace) if not site["is_observed"]]
         values.append({site["name"]: rows_last(site) for site in latent})
@@ -156,14 +156,14 @@ def _proposals(
 
 
 def resample(weights: Tensor, count: int) -> Tensor:
-    """Choose `count` proposals of each row in random order, systematically: each by its weight, to within one.
+    """Systematic resampling of `count` proposals per row, in random order.
 
     Args:
-        weights: Shape (num_proposals, N), each column of sum 1.
-        count: How many.
+        weights: Shape (num_proposals, N), each column with sum 1.
+        count: Number of draws.
 
     Returns:
-        Their numbers, shape (count, N).
+        Their indices, shape (count, N).
     """
     n = weights.shape[1]
     offset = torch.rand(n, 1, dtype=weights.dtype, device=weights.device)
@@ -174,5 +174,5 @@ def resample(weights: Tensor, count: int) -> Tensor:
 
 
 def _pick(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return values, shape (num_proposals, N, *event), at chosen numbers, shape (count, N), row by row."""
+    """Return values, shape (num_proposals, N, *event), at chosen indices, shape (count, N), for each row."""
     return values[chosen, torch.arange(values.shape[1], device=values.device)]

@@ -1,4 +1,4 @@
-"""Where the gap between the ELBO and log p(x) comes from."""
+"""Decomposition of the gap between the ELBO and log p(x)."""
 
 from pyro_vae.evaluate.gaps.estimates import InferenceGaps, RowEstimate
 from pyro_vae.evaluate.gaps.families import RowFit

@@ -1,4 +1,4 @@
-"""What is known of the gap of each row, with errors."""
+"""Results of the decomposition, per row with errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowEstimate:
 
     @classmethod
     def joined(cls, parts: Sequence[RowEstimate]) -> RowEstimate:
-        """Return the rows of several estimates, in their order, on the CPU."""
+        """Concatenate several estimates, on the CPU."""
         return cls(
             torch.cat([part.value.cpu() for part in parts]), torch.cat([part.se.cpu() for part in parts])
         )
@@ -44,12 +44,12 @@ class RowEstimate:
 
     @property
     def mean_se(self) -> float:
-        """Standard error of the mean for new rows, Monte Carlo error included; NaN for one row."""
+        """Standard error of the mean over rows, including Monte Carlo error; NaN for one row."""
         return mean_and_se(self.value)[1]
 
     @property
     def monte_carlo_se(self) -> float:
-        """Standard error of the mean for these rows, which more samples would remove."""
+        """Monte Carlo standard error of the mean."""
         return se_of_mean(self.se)
 
 
@@ -58,14 +58,14 @@ class InferenceGaps:
     """log p(x), the bounds below it, and the differences; every entry a `RowEstimate` in nats.
 
     Args:
-        log_prob: The best that is known of log p(x).
+        log_prob: The best estimate of log p(x).
         full_covariance: ELBO of the best full-covariance Gaussian for each row.
         diagonal: ELBO of the best diagonal Gaussian for each row.
-        own_family: ELBO of the best member of the guide's own family for each row; None where the guide has no
-            `encoder` whose outputs name its members.
+        own_family: ELBO of the best member of the guide's family for each row; None if the guide has no `encoder` whose
+            outputs parametrize the family.
         amortized: ELBO of the guide.
-        approximation_gap: `log_prob - own_family`: what a better family would gain. None with `own_family`.
-        amortization_gap: `own_family - amortized`: what a better encoder would gain. None with `own_family`.
+        approximation_gap: `log_prob - own_family`: loss due to the family. None if `own_family` is None.
+        amortization_gap: `own_family - amortized`: loss due to the encoder. None if `own_family` is None.
         inference_gap: `log_prob - amortized`, the sum of the two.
     """
 
@@ -79,13 +79,13 @@ class InferenceGaps:
     inference_gap: RowEstimate
 
     def each(self, change: Callable[[RowEstimate], RowEstimate]) -> InferenceGaps:
-        """Return the gaps with every entry changed alike."""
+        """Return the gaps with `change` applied to every entry."""
         entries = {f.name: getattr(self, f.name) for f in fields(self)}
         return InferenceGaps(**{name: entry and change(entry) for name, entry in entries.items()})
 
     @property
     def scored(self) -> InferenceGaps:
-        """The gaps of the rows that could be scored."""
+        """The gaps of scored rows."""
         finite = self.inference_gap.value.isfinite()
         return self.each(lambda entry: entry.chosen(finite))
 
@@ -95,7 +95,7 @@ class InferenceGaps:
         return unscored_message(self.inference_gap.value)
 
     def summary(self) -> dict[str, dict[str, float] | None]:
-        """Return mean, its standard error and the part of it from Monte Carlo by name, nats per example."""
+        """Return means, standard errors and Monte Carlo standard errors by name, nats per example."""
         entries = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             name: entry and {"mean": entry.mean, "se": entry.mean_se, "monte_carlo_se": entry.monte_carlo_se}
@@ -115,7 +115,7 @@ class InferenceGaps:
                 )
         if self.own_family is None:
             lines.append(
-                "The guide has no `encoder` whose outputs name a family, so its gap can't be taken apart."
+                "The guide has no `encoder` whose outputs parametrize a family, so its gap is not decomposed."
             )
         return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""The best member of a family of densities for each row."""
+"""Fitting a family of densities to each row."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Member(Protocol):
 
 
 class Family(NamedTuple):
-    """Densities over a row's unconstrained latents, named by parameters."""
+    """A parametric family of densities over unconstrained latents."""
 
     start: Tensor
-    """Parameters that every row starts at, shape (N, number of parameters)."""
+    """Initial parameters, shape (N, number of parameters)."""
     member: Callable[[Tensor], Member]
-    """From parameters to densities of batch shape (N,)."""
+    """Function from parameters to densities of batch shape (N,)."""
 
 
 def diagonal_gaussian(near: Tensor) -> Family:
     """Return the diagonal Gaussians, `u = m + s (shift + exp(log_scale) e)`.
 
     Args:
-        near: Draws of u that give the start m and the units s, shape (num_samples, N, size).
+        near: Draws of u for the initial m and the units s, shape (num_samples, N, size).
     """
     m, s = near.mean(0), near.std(0)
 
@@ -79,15 +79,14 @@ def full_gaussian(near: Tensor) -> Family:
 
 @dataclass(frozen=True)
 class RowFit:
-    """How the best member of a family is found for each row: Adam, the learning rate falling to 0 by a cosine.
+    """Settings of the fit of a family to each row: Adam with a cosine learning rate.
 
-    Gradients go along the path alone (Roeder et al. 2017), so that they vanish where the family holds the
-    posterior.
+    Path gradients (Roeder et al. 2017) are used, which vanish if the family contains the posterior.
 
     Args:
-        num_steps: Steps.
-        num_particles: Samples of z for each row and step.
-        learning_rate: The first; Gaussians are in units of the spread that they start at.
+        num_steps: Number of steps.
+        num_particles: Samples of z per row and step.
+        learning_rate: Initial learning rate; Gaussians are in units of their initial scale.
 
     Raises:
         InputError: If an argument is out of range.
@@ -104,10 +103,9 @@ class RowFit:
 
     @torch.enable_grad()
     def __call__(self, family: Family, densities: Densities, bar: Bar) -> Member:
-        """Return the members of the family that maximise each row's ELBO, from its start."""
+        """Return the members of the family that maximize each row's ELBO."""
         best = family.start.detach().clone().requires_grad_()
-        # A short memory, for the first gradients may be huge; an epsilon far above rounding, for Adam would blow up
-        # what is left of the gradient at the optimum.
+        # Small betas for huge first gradients; large epsilon, since Adam amplifies rounding errors at the optimum.
         adam = torch.optim.Adam([best], lr=self.learning_rate, betas=(0.9, 0.98), eps=1e-4)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
         for _ in range(self.num_steps):

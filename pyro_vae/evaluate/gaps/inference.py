@@ -1,4 +1,4 @@
-"""Where the gap between the ELBO and log p(x) comes from: the guide's family, or its amortization."""
+"""Decomposition of the gap between the ELBO and log p(x) into approximation and amortization gap."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from pyro_vae.seeds import derive_seeds
 
 __all__ = ["inference_gaps"]
 
-CHUNK = 20_000  # pairs of sample and row that are scored at once
-MOMENT_SAMPLES = 200  # by whose mean and spread Gaussians start and are scaled
+CHUNK = 20_000  # pairs of sample and row scored at once
+MOMENT_SAMPLES = 200  # for the initial mean and scale of Gaussians
 
 
 def inference_gaps(
@@ -47,38 +47,38 @@ def inference_gaps(
     seed: int = 0,
     progress: bool = False,
 ) -> InferenceGaps:
-    """Take the gap between log p(x) and the ELBO apart (Cremer, Li & Duvenaud 2018, table 1).
+    """Decompose the gap between log p(x) and the ELBO (Cremer, Li & Duvenaud 2018, table 1).
 
         log p(x) - ELBO = [log p(x) - max over the family of ELBO] + [max over the family of ELBO - ELBO]
                         =            approximation gap             +          amortization gap
 
-    The maximum is searched row by row from where the guide is, and evaluated on fresh noise, so both gaps are
-    what was found: an optimizer that stops early moves nats from the second to the first. All members are scored
-    with the same noise, and errors of differences are of the paired differences.
+    The maximum is found by optimization for each row, starting at the guide, and evaluated with new noise. If the
+    optimization stops early, the approximation gap is overestimated. All members are evaluated with the same noise, and
+    errors of differences are those of paired differences.
 
-    A row that cannot be scored gets NaN; the others are as they would be without it.
+    A row that cannot be scored gets NaN and does not affect others.
 
-    Where log p(x) is not given it is the largest of its lower bounds, four standard errors taken off each for the
-    comparison: importance sampling from each of the members and, where asked for, annealing.
+    If log p(x) is not given, it is the largest of several lower bounds, each reduced by four standard errors for the
+    comparison: importance sampling from each member and, optionally, annealing.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
-        guide: A Pyro program with the model's latent sites. A guide with a module `encoder`, which it runs once on x,
-            has a family of its own: all that outputs of the encoder can name, for each row, while networks of the
-            guide that see samples of z stay as they are. Of any other the gap is found but not taken apart.
+        guide: A Pyro program with the model's latent sites. For a guide with a module `encoder` that runs once on x,
+            the family is parametrized by the encoder's outputs; networks of the guide that take samples of z are
+            fixed. For other guides the gap is not decomposed.
         x: Rows of shape (N, data_dim), or a tuple of rows and context.
-        log_prob: Exact log p(x), shape (N,), nats, where it is known.
-        annealing: How to anneal; not done where None.
-        fit: How members are fitted to rows.
-        num_samples: Samples of z for each row by which each bound is evaluated.
+        log_prob: Exact log p(x), shape (N,), nats, if known.
+        annealing: Settings of annealing, or None.
+        fit: Settings of the fit.
+        num_samples: Samples of z per row for each bound.
         batch_size: Rows per batch.
         max_plate_nesting: Depth of nested plates in the programs.
-        seed: Of all noise; the random state is put back.
+        seed: Seed of all noise; the global random state is restored.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        InputError: If an argument is out of range, a latent is discrete or outside the plate, or the guide's own
-            family has no reparameterised samples.
+        InputError: If an argument is out of range, a latent is discrete or outside the plate, or the guide's
+            family has no reparameterized samples.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -165,7 +165,7 @@ def _log_weights(
 
 
 def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Member]:
-    """Fit the families, each from where the one before has come: their optima are near each other."""
+    """Fit the families, each starting from the previous one, since their optima are close."""
     members: dict[str, Member] = {}
     shape = (MOMENT_SAMPLES,)
     near, own = densities.from_guide(*shape), own_family(densities)
@@ -179,11 +179,11 @@ def _fitted(densities: Densities, fit: RowFit, bar: Bar) -> dict[str, Member]:
 
 
 class _Bound(NamedTuple):
-    """An estimate for each row, and how each draw moves it: differences of two from the same draws are paired."""
+    """An estimate for each row with the influence of each draw, for paired differences."""
 
     value: Tensor  # shape (N,)
-    influence: Tensor  # of each draw, mean 0, shape (num_samples, N)
-    other_se: Tensor  # from other draws than these, shape (N,)
+    influence: Tensor  # influence of each draw, mean 0, shape (num_samples, N)
+    other_se: Tensor  # standard error from other draws, shape (N,)
 
     @classmethod
     def sampled(cls, log_weights: Tensor) -> _Bound:
@@ -199,11 +199,11 @@ class _Bound(NamedTuple):
 
     @classmethod
     def given(cls, value: Tensor, se: Tensor, num_samples: int) -> _Bound:
-        """What does not depend on these draws."""
+        """A value that does not depend on these draws."""
         return cls(value, value.new_zeros(num_samples, len(value)), se)
 
     def minus(self, other: _Bound) -> _Bound:
-        """The difference, with what the two share taken out of its error."""
+        """The difference, with a paired error."""
         other_se = (self.other_se.square() + other.other_se.square()).sqrt()
         return _Bound(self.value - other.value, self.influence - other.influence, other_se)
 
@@ -214,9 +214,9 @@ class _Bound(NamedTuple):
 
 
 def _largest(bounds: list[_Bound]) -> _Bound:
-    """Return for each row the largest of several lower bounds, four standard errors taken off.
+    """Return for each row the largest of several lower bounds, compared after subtracting four standard errors.
 
-    By value alone the noisiest would be taken for the best.
+    Without this, the noisiest bound would be preferred.
     """
     estimates = [bound.estimate() for bound in bounds]
     best = torch.stack([estimate.value - 4 * estimate.se for estimate in estimates]).argmax(0)
@@ -242,7 +242,7 @@ def _decomposed(log_prob: _Bound, log_weights: dict[str, Tensor]) -> InferenceGa
 
 
 def _joined(parts: list[InferenceGaps]) -> InferenceGaps:
-    """Join the rows of several batches, in their order."""
+    """Concatenate the rows of several batches."""
     columns: dict[str, Any] = {}
     for name in (f.name for f in fields(InferenceGaps)):
         entries = [getattr(part, name) for part in parts]

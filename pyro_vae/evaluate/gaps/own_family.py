@@ -1,4 +1,4 @@
-"""The guide's own family: what its encoder's outputs can name, row by row."""
+"""The guide's family, parametrized by the encoder's outputs for each row."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ __all__ = ["has_encoder", "own_family"]
 
 
 def has_encoder(guide: Any) -> bool:
-    """Return whether a guide has a module `encoder`, whose outputs may name a family."""
+    """Return whether a guide has a module `encoder`."""
     return isinstance(getattr(guide, "encoder", None), nn.Module)
 
 
 def own_family(densities: Densities) -> Family | None:
-    """Return the family of the guide's encoder's outputs, in place of which each row gets parameters of its own.
+    """Return the family of a guide, with parameters per row in place of the encoder's outputs.
 
-    Of an `AmortizedGuide` of one site it is `guide.family(outputs)`. Of another guide with a module `encoder` it is the
-    guide run with given outputs; networks that see a sample of z stay as they are.
+    For an `AmortizedGuide` with one site it is `guide.family(outputs)`. For other guides with a module `encoder` the
+    guide is run with given outputs; networks that take samples of z are fixed.
 
     Returns:
-        None for other guides, and where the encoder does not run exactly once, on x, with one tensor of outputs for
-        each row.
+        None for other guides, and if the encoder does not run exactly once, on x, with one output tensor per row.
 
     Raises:
-        InputError: If a site has no reparameterised samples.
+        InputError: If a site has no reparameterized samples.
     """
     guide = densities.guide
     if isinstance(guide, AmortizedGuide) and len(densities.sites) == 1:
@@ -111,6 +110,6 @@ class _Member:
 def _check_reparameterised(guide: Any, reparameterised: bool) -> None:
     check(
         reparameterised,
-        f"Expected a guide with reparameterised samples, to climb along them; those of {type(guide).__name__} are "
-        "not. Take another family.",
+        f"Expected a guide with reparameterized samples, which the fit needs; those of {type(guide).__name__} are "
+        "not. Use another family.",
     )

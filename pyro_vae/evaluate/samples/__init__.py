@@ -1,4 +1,4 @@
-"""Samples of a trained model: where z is drawn from, and how far the samples are from the data."""
+"""Samples of a trained model: sources of z, and sample quality."""
 
 from pyro_vae.evaluate.samples.classifier import ClassifierFeatures
 from pyro_vae.evaluate.samples.code_mixture import (

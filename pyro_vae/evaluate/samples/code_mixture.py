@@ -1,4 +1,4 @@
-"""Better samples of a trained model: z drawn from a mixture of normals that is fitted to the codes of training rows."""
+"""Ex-post density estimation: z from a mixture of normals fitted to the codes of training rows."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from pyro_vae.objectives.supports import measure_of
 __all__ = ["SOURCES", "CodeMixture", "sampling_model", "training_codes", "with_code_mixture"]
 
 SOURCES = ("prior", "mixture")
-"""What z can be drawn from: the model's own p(z), or a mixture fitted to the codes of training rows."""
+"""Sources of z: the model's p(z), or a mixture fitted to the codes of training rows."""
 COMPONENTS = 10
 """Ghosh et al. (2020) use 10 normals of full covariance on all their data sets."""
 CODED_ROWS = 10_000
-"""Training rows whose codes are fitted, evenly spaced: more change samples less than another seed does."""
+"""Number of evenly spaced training rows for the fit; more change samples less than another seed."""
 
 
 class CodeMixture(Picklable):
     """`z ~ sum_k w_k N(loc_k, Sigma_k)`: a fixed prior fitted to codes, of full covariance.
 
-    Ex-post density estimation (Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4): where
-    the prior and the aggregate posterior q(z) = E_x[q(z | x)] differ, the decoder was trained on z from the latter.
+    Ex-post density estimation (Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", section 4): if
+    the prior and the aggregate posterior q(z) = E_x[q(z | x)] differ, the decoder was trained on the latter.
 
     Args:
         weights: w, shape (K,), above 0, with sum 1.
@@ -60,7 +60,7 @@ class CodeMixture(Picklable):
         return dist.MixtureSameFamily(dist.Categorical(self.weights), components)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the module."""
+        """Return the arguments shown by `repr`."""
         return f"{self.loc.shape[1]}, num_components={len(self.loc)}"
 
     @classmethod
@@ -70,12 +70,12 @@ class CodeMixture(Picklable):
         Args:
             codes: Shape (N, latent_dim), N at least the number of components.
             num_components: K.
-            seed: Of the starting values.
+            seed: Seed of the initial values.
 
         Raises:
             InputError: If there are too few codes, or some are not finite.
         """
-        from sklearn.exceptions import ConvergenceWarning  # half as long to import as torch
+        from sklearn.exceptions import ConvergenceWarning  # lazy: takes half as long to import as torch
         from sklearn.mixture import GaussianMixture
 
         check_integer(num_components, "num_components")
@@ -86,11 +86,11 @@ class CodeMixture(Picklable):
         )
         check_finite(codes, name="codes")
         z = codes.detach().double().cpu().numpy()
-        # In proportion to the codes: scikit-learn's own 1e-6 is for columns of unit variance.
+        # Relative to the codes: scikit-learn's default of 1e-6 assumes unit variance.
         floor = 1e-6 * (float(np.mean(z.var(0))) or 1.0)
         mixture = GaussianMixture(num_components, reg_covar=floor, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps are near enough to draw from
+            warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps are sufficient
             try:
                 mixture.fit(z)
             except ValueError as error:
@@ -107,15 +107,15 @@ def training_codes(
 ) -> Tensor:
     """Return one draw of z from q(z | x) for evenly spaced training rows, shape (at most `num_rows`, latent_dim).
 
-    Draws, not means: q(z) = E_x[q(z | x)] is what the decoder was trained on. Means have less variance, none at all in
-    dimensions that the model does not use.
+    Draws rather than means, since the decoder was trained on q(z) = E_x[q(z | x)]. Means have less variance, and none
+    in unused dimensions.
 
     Args:
         model: The generative program.
-        guide: With `encode(x)`, as `AmortizedGuide`.
+        guide: A guide with `encode(x)`, such as `AmortizedGuide`.
         train: Rows in any container that `fit` takes.
-        num_rows: How many at most.
-        seed: Of the draws; the random state is put back.
+        num_rows: Maximum number of rows.
+        seed: Seed of the draws; the global random state is restored.
 
     Raises:
         InputError: If the programs take context, or the guide cannot encode.
@@ -155,18 +155,18 @@ def with_code_mixture(
     num_rows: int = CODED_ROWS,
     seed: int = 0,
 ) -> GenerativeModel:
-    """Return a model of the same decoder and likelihood whose prior is a mixture fitted to codes of training rows.
+    """Return a model with the same decoder and likelihood and a mixture fitted to training codes as its prior.
 
-    It is a `GenerativeModel` like any other: `sample`, `sample_prior` and `log_likelihood` work on it. The weights of
-    decoder and likelihood are shared with `model`, which stays as it is.
+    It is an ordinary `GenerativeModel`: `sample`, `sample_prior` and `log_likelihood` work on it. Decoder and
+    likelihood are shared with `model`, which is not changed.
 
     Args:
         model: The generative program.
-        guide: With `encode(x)`.
+        guide: A guide with `encode(x)`.
         train: Rows in any container that `fit` takes.
-        num_components: Normals of the mixture.
-        num_rows: Rows whose codes are fitted, evenly spaced.
-        seed: Of the codes and of the fit.
+        num_components: Number of normals of the mixture.
+        num_rows: Number of evenly spaced rows for the fit.
+        seed: Seed of the codes and of the fit.
 
     Raises:
         InputError: If the programs take context, there are too few rows, or the model is of another class.

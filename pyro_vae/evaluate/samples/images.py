@@ -1,4 +1,4 @@
-"""Rows as images that a feature network takes: three channels with values from 0 to 1."""
+"""Conversion of rows to images for feature networks: three channels with values from 0 to 1."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from pyro_vae.evenly_spaced import evenly_spaced_rows
 __all__ = ["RowsAsImages", "TrainingImages"]
 
 BLOCK = 100
-"""Images at once: larger blocks are no faster on a processor and take more memory."""
+"""Images per block; larger blocks are not faster on a CPU."""
 
 
 @dataclass(frozen=True)
 class RowsAsImages:
     """A map from rows x to colour images with values from 0 to 1.
 
-    Grey images are repeated to three channels; opacity is applied on white.
+    Grey images are repeated to three channels; images with opacity are composited over white.
 
     Args:
         data_shape: (H, W) or (1, H, W) for grey, (3, H, W) for colour, (4, H, W) for colour with opacity.
-        low: The data's value for black.
-        high: The data's value for full brightness. Values outside are clipped.
+        low: Data value of black.
+        high: Data value of full brightness. Values outside are clipped.
 
     Raises:
-        InputError: If rows of that shape are no images.
+        InputError: If rows of that shape are not images.
     """
 
     data_shape: tuple[int, ...]
@@ -62,24 +62,24 @@ class RowsAsImages:
 
 
 class TrainingImages:
-    """Evenly spaced training rows as images; of a `Split` the noise of its preprocessing is averaged out.
+    """Evenly spaced training rows as images, without the noise of preprocessing for a `Split`.
 
-    Dequantized pixels lie in the middle of their level and binarized ones have their grey value, as the means of
-    p(x | z) have it.
+    Dequantized pixels are in the middle of their level and binarized pixels have their grey value, like means of
+    p(x | z).
 
     Args:
         data: Training rows in any container that `fit` takes; labels where it holds (x, y).
         data_shape: Shape of a row; needed for a `Split` and for flat rows.
-        num_rows: Rows at most.
+        num_rows: Maximum number of rows.
 
     Attributes:
-        as_images: The map from rows to images, with the range of these rows, or 0 to 1 where they lie within.
+        as_images: The map from rows to images, with the range of these rows, or 0 to 1 if it contains them.
         labels: Classes, int64 (N,), or None.
-        context: What a `Split` has beside x, of these rows.
-        sha256: Of the rows and their range.
+        context: Context of these rows in a `Split`.
+        sha256: Digest of the rows and their range.
 
     Raises:
-        InputError: If the rows are no images.
+        InputError: If the rows are not images.
     """
 
     def __init__(self, data: Any, data_shape: Sequence[int] | None = None, num_rows: int = 10_000) -> None:

@@ -19,9 +19,9 @@ __all__ = ["InceptionFeatures"]
 class InceptionFeatures(FeatureNetwork):
     """The 2048 features before the last layer of Inception-v3 (Szegedy et al. 2016), trained on ImageNet.
 
-    Images are resized to 299x299 and mapped to [-1, 1], as pytorch-fid does. FID of publications is that of the weights
-    `pt_inception-2015-12-05-6726825d.pth` of pytorch-fid, ported from TensorFlow; those of torchvision are another
-    training of a slightly different network, and measures with them say so.
+    Images are resized to 299x299 and mapped to [-1, 1], as pytorch-fid does. Published FIDs use the weights
+    `pt_inception-2015-12-05-6726825d.pth` of pytorch-fid, ported from TensorFlow. Those of torchvision are another
+    training of a slightly different network, and metrics with them are named accordingly.
 
     Args:
         path: File of the weights, of pytorch-fid or of torchvision's `inception_v3`.
@@ -46,7 +46,7 @@ class InceptionFeatures(FeatureNetwork):
         self.network: Any = _inception(of_fid)
         own = self.network.state_dict()
         given = {name: value for name, value in weights.items() if not name.startswith(("AuxLogits", "fc."))}
-        # Files of old versions of torch do not count the batches that were seen.
+        # Files of old versions of torch have no batch counters.
         lacks = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
         fits = all(name in own and own[name].shape == value.shape for name, value in given.items())
         check(
@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
     check(path.is_file(), f"Expected a file with weights of Inception-v3; there is no {path}.")
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler fails in whatever way the bytes lead it to
+    except Exception as error:  # unpickling damaged bytes may raise anything
         raise InputError(
             f"Expected weights of Inception-v3 in {path}, a file of torch.save; it is damaged or something else "
             f"({type(error).__name__})."
@@ -86,7 +86,7 @@ def _shape(weights: dict[str, Any], name: str) -> tuple[int, ...]:
 
 
 def _inception(of_fid: bool) -> nn.Module:
-    """Return torchvision's Inception-v3 without its last layer, with the blocks of pytorch-fid where asked for."""
+    """Return torchvision's Inception-v3 without its last layer, with the blocks of pytorch-fid if `of_fid`."""
     try:
         from torchvision.models import inception_v3
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The kernel distance of two sets of features, without bias in the number of samples."""
+"""The kernel distance of two sets of features, unbiased in the number of samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyro_vae._checks import check
 __all__ = ["KernelDistance"]
 
 SUBSETS = 100
-"""Random halves from which the standard error is computed: it is then known to 7 %."""
+"""Number of random halves for the standard error, which then has an error of 7 %."""
 BLOCK = 1000
 
 
@@ -21,11 +21,11 @@ class KernelDistance:
 
     The estimate is unbiased for any numbers of samples, so it may be below 0 (Binkowski et al. 2018, section 4.1;
     Gretton et al. 2012, equation 3). Its standard error is the spread of the estimate over random halves of both sets,
-    the delete-half jackknife (Shao & Wu 1989); where both sets have one distribution it is too large, up to sqrt(3)
-    times.
+    the delete-half jackknife (Shao & Wu 1989). If both sets have the same distribution it is too large, by up to
+    sqrt(3).
 
-    Own code, since torchmetrics' `KernelInceptionDistance` computes the kernel anew for each subset: 17 s of one core
-    for 100 subsets of 1000 rows of 1280 features. Here the sums over halves of 2500 samples and 2500 rows take 0.8 s.
+    Not torchmetrics' `KernelInceptionDistance`, which computes the kernel for each subset: 17 s of one core for 100
+    subsets of 1000 rows with 1280 features. Here the sums over halves of 2500 samples and 2500 rows take 0.8 s.
 
     Args:
         reference: Features of the data, shape (N, num_features), N at least 4.
@@ -40,7 +40,7 @@ class KernelDistance:
 
     @staticmethod
     def check_usable(count: int, num_features: int, what: str) -> None:
-        """Raise `InputError` where halves of so many images would have no pairs."""
+        """Raise `InputError` if halves of `count` images would have no pairs."""
         check(count >= 4, f"Expected at least 4 {what} for the kernel distance; got {count}.")
 
     @torch.no_grad()
@@ -48,7 +48,7 @@ class KernelDistance:
         """Return the distance and its standard error by name, "kernel" and "kernel_se".
 
         Args:
-            features: Of samples, shape (M, num_features), M at least 4.
+            features: Features of samples, shape (M, num_features), M at least 4.
         """
         self.check_usable(len(features), features.shape[1], "samples")
         samples = _Subsets.of(features, seed=1)
@@ -58,7 +58,7 @@ class KernelDistance:
 
 
 class _Subsets(NamedTuple):
-    """Rows and which of them belong to each subset; the first subset is all of them."""
+    """Rows and their membership in subsets; the first subset contains all rows."""
 
     rows: Tensor
     """Float64, shape (N, num_features)."""
@@ -67,7 +67,7 @@ class _Subsets(NamedTuple):
 
     @property
     def sizes(self) -> Tensor:
-        """How many rows each subset has, shape (1 + SUBSETS,)."""
+        """Number of rows of each subset, shape (1 + SUBSETS,)."""
         return self.members.sum(0)
 
     @classmethod

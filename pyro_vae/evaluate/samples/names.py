@@ -1,4 +1,4 @@
-"""How measures of samples are called: in files by key, in figures and tables in words."""
+"""Names of sample-quality metrics: keys in files, titles in figures and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TITLES = {
     "kid": "KID",
 }
 INCEPTION = {"frechet": "fid", "kernel": "kid"}
-"""Fréchet and kernel distance have these names with Inception features alone."""
+"""Names of Fréchet and kernel distance with Inception features."""
 NETWORKS = {
     "efficientnet-lite0": "EfficientNet-Lite0 features",
     "classifier": "features of a classifier of these data",
@@ -25,12 +25,12 @@ NETWORKS = {
 
 
 def metric_key(statistic: str, network: str, source: str) -> str:
-    """Return the key of a measure, such as "frechet-efficientnet-lite0-96px/prior", or "fid-inception/prior".
+    """Return the key of a metric, such as "frechet-efficientnet-lite0-96px/prior", or "fid-inception/prior".
 
     Args:
-        statistic: Its name, with "_se" behind it for a standard error.
+        statistic: Name of the statistic, with the suffix "_se" for a standard error.
         network: Name of the feature network.
-        source: What z was drawn from, or "floor".
+        source: Source of z, or "floor".
     """
     name, error = statistic.removesuffix("_se"), "_se" if statistic.endswith("_se") else ""
     if network.startswith("inception"):
@@ -39,16 +39,16 @@ def metric_key(statistic: str, network: str, source: str) -> str:
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """Return what is measured and what z was drawn from; the latter is empty for another metric."""
+    """Return metric and source of z; the source is empty for other metrics."""
     measure, _, source = key.rpartition("/")
     return (measure, source) if measure else (key, "")
 
 
 def metric_title(measure: str) -> str:
-    """Return a measure in words, such as "Fréchet distance, EfficientNet-Lite0 features, 96 px".
+    """Return the title of a metric, such as "Fréchet distance, EfficientNet-Lite0 features, 96 px".
 
     Args:
-        measure: The first part of `split_key`; one of another kind is returned as it is.
+        measure: The first part of `split_key`; other names are returned unchanged.
     """
     found = re.fullmatch(r"([a-z]+)-(.+?)(?:-(\d+)px)?", measure)
     if found is None or found[1] not in TITLES:

@@ -1,4 +1,4 @@
-"""How many samples look like data, and how much of the data is covered by samples."""
+"""Precision and recall of samples."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pyro_vae.evenly_spaced import evenly_spaced_rows
 __all__ = ["PrecisionRecall"]
 
 NEIGHBOURS = 3
-"""Which neighbour's distance is the radius; 3 in the paper."""
+"""Neighbour whose distance is the radius; 3 in the paper."""
 BLOCK = 1000
 
 
 class PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019, equations 1 and 2), k = 3.
 
-    Each set of features is taken for the union of balls around its points, with the distance to the third nearest of
-    the others as radius. Precision is the share of samples in the balls of the data, recall the share of the data in
-    the balls of the samples. Both depend on the numbers of points, which are made equal: as many evenly spaced rows of
-    the larger set as the smaller has.
+    Each set of features is represented by balls around its points, with the distance to the third nearest other point
+    as radius. Precision is the fraction of samples in the balls of the data, recall the fraction of data in the balls
+    of the samples. Both depend on the numbers of points, which are made equal by taking evenly spaced rows of the
+    larger set.
 
     Args:
         reference: Features of the data, shape (N, num_features), N above 3.
@@ -35,7 +35,7 @@ class PrecisionRecall:
 
     @staticmethod
     def check_usable(count: int, num_features: int, what: str) -> None:
-        """Raise `InputError` where so few images have no third neighbour."""
+        """Raise `InputError` if `count` images have no third neighbour."""
         check(
             count > NEIGHBOURS,
             f"Expected more than {NEIGHBOURS} {what} for precision and recall; got {count}.",
@@ -46,7 +46,7 @@ class PrecisionRecall:
         """Return "precision" and "recall", from 0 to 1.
 
         Args:
-            features: Of samples, shape (M, num_features), M above 3.
+            features: Features of samples, shape (M, num_features), M above 3.
         """
         self.check_usable(len(features), features.shape[1], "samples")
         count = min(len(features), len(self._reference))
@@ -58,8 +58,8 @@ class PrecisionRecall:
 
 
 def _covered(points: Tensor, centres: Tensor) -> float:
-    """Return the share of points that lie in the ball of some centre."""
-    # The distance of a point to itself is the smallest.
+    """Return the fraction of points in a ball of any centre."""
+    # The smallest distance is that of a point to itself.
     radii = torch.cat(
         [torch.cdist(part, centres).kthvalue(NEIGHBOURS + 1, dim=1).values for part in centres.split(BLOCK)]
     )

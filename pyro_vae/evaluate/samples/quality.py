@@ -1,4 +1,4 @@
-"""How far samples of a model are from its training rows, by features of a network."""
+"""Sample quality: distances of samples from training rows in features of a network."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ STATISTICS: dict[str, Any] = {
     "kernel": KernelDistance,
     "precision-recall": PrecisionRecall,
 }
-"""By name what makes a function of the features of samples from the features of the data."""
+"""Statistics by name: functions from the features of the data to a function of the features of samples."""
 
 
 class SampleQuality:
     """A metric of `fit`: distances of samples from training rows in the features of a network.
 
-    Samples are means of p(x | z) with z from the prior, from a mixture fitted to the codes, or both, as they are
-    usually shown and scored for variational autoencoders: draws of p(x | z) would add noise that is independent from
-    pixel to pixel. Values of different numbers of samples, features or resolutions cannot be compared; keys name the
-    last two.
+    Samples are means of p(x | z), as usual for variational autoencoders, with z from the prior, from a mixture fitted
+    to the codes, or both; draws of p(x | z) would add independent pixel noise. Values for different numbers of
+    samples, features or resolutions are not comparable; keys contain the last two.
 
         quality = SampleQuality(train, EfficientNetLite0Features(96), data_shape=(3, 32, 32))
         fit(model, guide, train, validation, metrics={"samples": quality}, metrics_every=5)
 
     Args:
         train: Training rows that are images, in any container that `fit` takes.
-        network: From images to features.
+        network: The feature network.
         statistics: Names in `STATISTICS`: Fréchet distance, kernel distance, precision and recall.
-        sources: What z is drawn from, names in `SOURCES`.
-        num_samples: Samples of each source.
-        num_reference: Training rows that they are compared with at most, evenly spaced.
+        sources: Sources of z, names in `SOURCES`.
+        num_samples: Number of samples per source.
+        num_reference: Maximum number of evenly spaced training rows to compare with.
         data_shape: Shape of a row; needed for a `Split` and for flat rows.
         progress: Whether to show a progress bar while the features of the training rows are computed.
 
     Raises:
-        InputError: If the rows are no images, or there are fewer samples or rows than a statistic needs.
+        InputError: If the rows are not images, or there are fewer samples or rows than a statistic needs.
         MissingPackageError: If a package is missing.
     """
 
@@ -87,12 +86,12 @@ class SampleQuality:
         self._fitted: dict[str, Callable[[Tensor], dict[str, float]]] = {}
 
     def __call__(self, model: Any, guide: Any) -> dict[str, float]:
-        """Return the measures of samples of `model` by key, such as "frechet-efficientnet-lite0-96px/prior"."""
+        """Return the metrics of samples of `model` by key, such as "frechet-efficientnet-lite0-96px/prior"."""
         return self.measure(model, guide, self.num_samples)
 
     @property
     def keys(self) -> list[str]:
-        """Keys of the measures, those of standard errors among them."""
+        """Keys of the metrics, including standard errors."""
         names = [name for made in self.statistics.values() for name in made.names]
         return [metric_key(name, self.network.name, source) for name in names for source in self.sources]
 
@@ -100,12 +99,12 @@ class SampleQuality:
     def measure(
         self, model: Any, guide: Any, num_samples: int, *, progress: bool = False
     ) -> dict[str, float]:
-        """Return the measures of so many samples by key; NaN where a sample is not finite.
+        """Return the metrics of `num_samples` samples by key; NaN if a sample is not finite.
 
         Args:
             model: A `GenerativeModel`.
-            guide: With `encode`, for samples from a mixture.
-            num_samples: Samples of each source.
+            guide: A guide with `encode`, for samples from a mixture.
+            num_samples: Number of samples per source.
             progress: Whether to show a progress bar on stderr.
 
         Raises:
@@ -129,13 +128,13 @@ class SampleQuality:
         return values
 
     def floor(self, num_samples: int | None = None) -> dict[str, float]:
-        """Return the measures of training rows against the other training rows by key, such as ".../floor".
+        """Return the metrics of training rows against other training rows by key, such as ".../floor".
 
-        As many rows as there are samples, half of all at most, are compared with the others: no model can be expected
-        to come closer. A statistic for which they are too few is left out.
+        As many rows as samples, at most half of all, are compared with the others, which gives a lower limit for
+        models. Statistics that need more rows are left out.
 
         Args:
-            num_samples: `num_samples` of the metric where None.
+            num_samples: By default that of the metric.
         """
         features = self.reference.features()
         count = self.floor_count(num_samples)
@@ -148,7 +147,7 @@ class SampleQuality:
         return values
 
     def floor_count(self, num_samples: int | None = None) -> int:
-        """Return how many training rows `floor` compares with the others."""
+        """Return the number of training rows that `floor` compares with the others."""
         return min(num_samples or self.num_samples, len(self.images) // 2)
 
     def _compared(self, features: Tensor, reference: Tensor, source: str) -> dict[str, float]:
@@ -165,7 +164,7 @@ class SampleQuality:
         return {metric_key(name, self.network.name, source): value for name, value in found.items()}
 
     def _context(self, count: int) -> tuple[Tensor, ...]:
-        """Return the context of evenly spaced training rows, one for each sample; some stand several times."""
+        """Return the context of evenly spaced training rows, one per sample, with repetitions."""
         chosen = torch.from_numpy(np.linspace(0, len(self.images) - 1, count).round().astype(np.int64))
         return tuple(part[chosen] for part in self.images.context)
 

@@ -1,4 +1,4 @@
-"""Features of the training rows, computed once and kept."""
+"""Features of the training rows, computed once and cached."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Reference"]
 
 
 class Reference:
-    """Features of the training rows by a network, which is trained on them first where it learns.
+    """Features of the training rows by a network, which is first trained on them if it learns.
 
-    They are computed when they are first needed, and kept in memory; also in a file where `path` is set, which a
-    resumed run reads. A file of other rows or another network is replaced.
+    They are computed when first needed and cached in memory, and in a file if `path` is set, for resumed runs. A file
+    for other rows or another network is replaced.
 
     Args:
         images: The training rows.
-        network: From images to features.
+        network: The feature network.
         progress: Whether to show a progress bar while they are computed.
 
     Attributes:
@@ -53,7 +53,7 @@ class Reference:
         """Return the features, float32 of shape (N, num_features), on the CPU.
 
         Args:
-            device: Where the network runs.
+            device: Device of the network.
         """
         if self._kept is None:
             self._kept = self._read()
@@ -82,7 +82,7 @@ class Reference:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _read(self) -> Tensor | None:
-        """Return the features of the file, or None where there is none for these rows and this network."""
+        """Return the features of the file, or None if there is none for these rows and this network."""
         if self.path is None or not self.path.is_file():
             return None
         with suppress(SafetensorError, OSError, KeyError, RuntimeError):
@@ -97,7 +97,7 @@ class Reference:
         return None
 
     def _write(self, features: Tensor) -> None:
-        """Keep the features in the file; where it cannot be written they are computed again next time."""
+        """Write the features to the file; if that fails they are computed again next time."""
         if self.path is None:
             return
         weights = self.network.state_dict() if self.network.learns else {}

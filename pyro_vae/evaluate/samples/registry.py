@@ -14,7 +14,7 @@ from pyro_vae.evaluate.samples.inception import InceptionFeatures
 __all__ = ["FEATURES", "feature_network"]
 
 FEATURES = ("efficientnet-lite0", "classifier", "inception")
-"""Names of the networks whose features samples are compared by."""
+"""Names of the feature networks."""
 
 
 def feature_network(
