@@ -188,7 +188,7 @@ BAD_CALLS = {
     "more than fits in memory": (
         nothing,
         ["--hidden", "10000000", "10000000"],
-        "Not enough memory: 4\\d* bytes",
+        "Not enough memory to allocate 4\\d* bytes",
     ),
     "latent_dim 0": (nothing, ["--latent-dim", "0"], "--latent-dim .* at least 1; got 0"),
     "a negative latent_dim": (nothing, ["--latent-dim", "-2"], "--latent-dim .* at least 1; got -2"),

@@ -50,7 +50,9 @@ def named_by(node):
         return [node.attr]
     if isinstance(node, ast.Import):
         return [part for alias in node.names for part in alias.name.split(".")]
-    if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(("pyro_vae", "benchmarks")):
+    if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(
+        ("pyro_vae", "benchmarks", "_clone")
+    ):
         return [*(node.module or "").split("."), *(alias.name for alias in node.names)]
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
         "getattr",
