@@ -154,7 +154,7 @@ def record(function: Callable[..., Any], *inputs: Tensor) -> GraphModule:
     """Return the tensor operations of a function as a graph.
 
     Raises:
-        NotImplementedError: Without `make_fx`, which is experimental; compilation then falls back to Pyro's handlers.
+        NotImplementedError: Without `make_fx`, an experimental function; callers fall back to Pyro's handlers.
     """
     try:
         from torch.fx.experimental.proxy_tensor import make_fx
@@ -168,7 +168,7 @@ def module_tables(module: nn.Module) -> list[dict[str, Any]]:
     """Return the dictionaries of a module's parameters, buffers, submodules and forward hooks.
 
     Raises:
-        NotImplementedError: Without one of them, since changes could be missed; compilation then falls back to Pyro's
+        NotImplementedError: Without one of them, since changes could be missed; callers then fall back to Pyro's
             handlers.
     """
     own = vars(module)

@@ -17,7 +17,9 @@ from pyro_vae.compiled import Cache, CompiledGradients, Gradients, inductor, unc
 from pyro_vae.compiled.recording import Recording
 
 HALF = torch.tensor(0.5)
-pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no owner here")
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "getuid"), reason="without owners of folders there is no cache"
+)
 
 
 def gradients(cache, x, backend, seed=0):

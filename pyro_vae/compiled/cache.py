@@ -63,9 +63,10 @@ class Cache:
 
     @classmethod
     def of_user(cls) -> Cache | None:
-        """Return the cache in `PYRO_VAE_CACHE`, else in `pyro_vae` of the user's cache folder.
+        """Return the cache of the user.
 
-        None if `PYRO_VAE_CACHE` is "off" or, with a warning, if the folder cannot be used.
+        The environment variable `PYRO_VAE_CACHE` names its folder. The default is `$XDG_CACHE_HOME/pyro_vae`, or
+        `~/.cache/pyro_vae`. Returns None if the variable is "off", or, with a warning, if the folder cannot be used.
         """
         chosen = os.environ.get("PYRO_VAE_CACHE")
         if chosen == "off" or not hasattr(os, "getuid"):
@@ -99,12 +100,12 @@ class Cache:
         try:
             for path in (library, about):
                 _check_own(path)
-            told = json.loads(about.read_text(encoding="utf-8"))
-            if told["sha256"] != hashlib.sha256(library.read_bytes()).hexdigest():
+            metadata = json.loads(about.read_text(encoding="utf-8"))
+            if metadata["sha256"] != hashlib.sha256(library.read_bytes()).hexdigest():
                 return None
             run = open_library(library)
             os.utime(about)
-            return None if run is None else Kept(run, list(told["places"]), float(told["tolerance"]))
+            return None if run is None else Kept(run, list(metadata["places"]), float(metadata["tolerance"]))
         except (OSError, ValueError, KeyError, TypeError, ImportError):
             return None
 
@@ -119,13 +120,13 @@ class Cache:
         """
         if num_inputs_of_library(library) != num_inputs:
             return
-        kept, told = self._files(key)
+        library_file, metadata_file = self._files(key)
         with suppress(StorageError, OSError):
-            with write_atomically(kept) as path:
+            with write_atomically(library_file) as path:
                 shutil.copyfile(library, path)
                 path.chmod(0o600)
-            with write_atomically(told) as path:
-                digest = hashlib.sha256(kept.read_bytes()).hexdigest()
+            with write_atomically(metadata_file) as path:
+                digest = hashlib.sha256(library_file.read_bytes()).hexdigest()
                 path.write_text(json.dumps({"sha256": digest, **about}), encoding="utf-8")
                 path.chmod(0o600)
             self._forget_oldest()
@@ -206,9 +207,9 @@ def processor() -> str:
     names = ("model name", "flags", "Features", "CPU part")
     with suppress(OSError):
         first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
-        told = [line for line in first.splitlines() if line.startswith(names)]
-        if told:
-            return "\n".join(told)
+        lines = [line for line in first.splitlines() if line.startswith(names)]
+        if lines:
+            return "\n".join(lines)
     return f"{platform.node()} {platform.machine()} {platform.processor()}"
 
 
