@@ -16,13 +16,13 @@ from pyro_vae.baselines._missing_values import check_no_infinity, condition, inc
 from pyro_vae.baselines._moments import column_means
 
 VARIANCES = (1e-280, 1e300)
-"""Range of the variances of the columns in which their squares neither overflow nor lose digits."""
+"""Range of column variances whose squares neither overflow nor lose digits."""
 
 
 def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array:
-    """An array, data frame or tensor as float64 of shape (N, D), checked against the fit unless `reset`.
+    """Return an array, data frame or tensor as float64 (N, D), checked against the fit unless `reset`.
 
-    What a masked array masks becomes NaN, a missing value.
+    Masked entries of a masked array become NaN, that is, missing.
     """
     if hasattr(X, "detach"):
         X = X.detach().cpu()
@@ -36,7 +36,7 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
     shape = tuple(getattr(X, "shape", (0, 0)))
     check(len(shape) == 2, f"Expected X of shape (N, D); got {shape}. Reshape your data to one row each.")
     try:
-        # Finiteness is read off the results, so that large data is not passed over once more for it.
+        # Finiteness is checked on the results, which saves a pass over large data.
         rows = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -44,7 +44,7 @@ def read_rows(estimator: BaseEstimator, X: Any, *, reset: bool = False) -> Array
 
 
 def check_finite(X: Array, summary: Array | float) -> None:
-    """Raise `InputError` if X holds NaN or infinity; searched only if `summary`, a function of X, is not finite."""
+    """Raise `InputError` if `summary`, a function of X, is not finite because X holds NaN or infinity."""
     if np.isfinite(summary).all():
         return
     bad = np.count_nonzero(~np.isfinite(X))
@@ -53,32 +53,32 @@ def check_finite(X: Array, summary: Array | float) -> None:
 
 
 def check_variances(X: Array, variances: Array) -> None:
-    """Raise `InputError` if the variances of the columns of X, from finite values, exceed double precision."""
+    """Raise `InputError` if the column variances of finite X are outside the range of double precision."""
     with np.errstate(invalid="ignore"):
         if VARIANCES[0] <= variances.max() <= VARIANCES[1]:
             return
         size, spread = np.nanmax(np.abs(X)), np.nanmax(np.nanmax(X, axis=0) - np.nanmin(X, axis=0))
     check(
         spread == 0 and size < np.sqrt(VARIANCES[1]),
-        f"Expected X whose variances double precision can hold, from {VARIANCES[0]:g} to {VARIANCES[1]:g}; got values "
-        f"up to {size:.2g} that vary by up to {spread:.2g}. Multiply X by a constant.",
+        f"Expected X with variances that double precision can hold, from {VARIANCES[0]:g} to {VARIANCES[1]:g}; got "
+        f"values up to {size:.2g} that vary by up to {spread:.2g}. Multiply X by a constant.",
     )
 
 
 def check_each_variance(X: Array, variances: Array) -> None:
-    """The same for every column by itself, where each has a noise variance of its own."""
+    """Raise `InputError` if a single column varies too little, for models with one noise variance per column."""
     check_variances(X, variances)
     small = variances < VARIANCES[0]
     varies = [int(column) for column in np.flatnonzero(small) if (X[:, column] != X[0, column]).any()]
     check(
         not varies,
-        f"Expected columns of X whose variances double precision can hold, at least {VARIANCES[0]:g}, or that are "
+        f"Expected columns of X with variances that double precision can hold, at least {VARIANCES[0]:g}, or that are "
         f"constant; those of columns {varies[:5]} are smaller. Multiply these columns by a constant, or drop them.",
     )
 
 
 def check_several_rows(num_rows: int) -> None:
-    """Raise on a single row, which has no covariance."""
+    """Raise `InputError` for a single row, which has no covariance."""
     check(num_rows >= 2, f"Expected X of at least 2 rows; got n_samples={num_rows}. Give more rows.")
 
 
@@ -91,7 +91,7 @@ def check_num_components(value: Any, shape: tuple[int, ...], bound: int) -> int:
 
 
 def mean_and_check(X: Array) -> Array:
-    """The mean of the rows of X, shape (D,), once there are several rows and all values are finite."""
+    """Return the mean of the rows of X, shape (D,); raise `InputError` unless X has several rows, all finite."""
     check_several_rows(len(X))
     with np.errstate(invalid="ignore", over="ignore"):
         mean = column_means(X)
@@ -100,7 +100,7 @@ def mean_and_check(X: Array) -> Array:
 
 
 def check_columns(X: Array) -> None:
-    """Raise unless X, in which NaN marks missing values, has several rows that vary and a value in every column."""
+    """Raise `InputError` unless X (NaN = missing) has several rows that differ and a value in every column."""
     check_several_rows(len(X))
     check_no_infinity(X)
     empty = np.flatnonzero(np.isnan(X).all(axis=0))
@@ -145,7 +145,7 @@ class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         return self.n_components_
 
     def score_samples(self, X: ArrayLike) -> Array:
-        """Exact log p(x) of each row, of its observed values where some are missing.
+        """Exact log p(x) of each row, or of its observed values if some are missing.
 
         Args:
             X: Rows, shape (N, D), NaN where a value is missing.
@@ -163,7 +163,7 @@ class ExactDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             incomplete = incomplete_rows(X, log_prob)
             if len(incomplete):
                 log_prob[incomplete] = self._observed_log_prob(X[incomplete])
-        # What is not a number now is a distance that overflowed.
+        # NaN means that a squared distance overflowed.
         return np.where(np.isnan(log_prob), -np.inf, log_prob)
 
     def impute(self, X: ArrayLike) -> Array:
@@ -193,10 +193,10 @@ class LinearGaussian(ExactDensity):
 
     @property
     def explained_variance_ratio_(self) -> Array:
-        """Share of the model's whole variance, the trace of its covariance, of each row of W, shape (q,)."""
+        """Share of the model's total variance (trace of its covariance) explained by each row of W, shape (q,)."""
         explained = (self.components_**2).sum(axis=1)
         noise = np.broadcast_to(self.noise_variance_, self.mean_.shape)
-        # Where the noise is the same in all directions, it is part of the variance along an axis.
+        # Isotropic noise counts towards the variance along each axis.
         own = self.noise_variance_ if np.ndim(self.noise_variance_) == 0 else 0.0
         return (explained + own) / (explained.sum() + noise.sum())
 
@@ -216,8 +216,8 @@ class LinearGaussian(ExactDensity):
         """The exact posterior p(z given x) = N(mean, covariance) of rows X of shape (N, D), NaN where missing.
 
         Returns:
-            Its mean, shape (N, q), and its covariance (I + W Ψ⁻¹ Wᵀ)⁻¹ over the observed columns: shape (q, q),
-            the same for every row, or (N, q, q) where values are missing.
+            The mean, shape (N, q), and the covariance (I + W Ψ⁻¹ Wᵀ)⁻¹ over the observed columns: shape (q, q), the
+            same for every row, or (N, q, q) if values are missing.
 
         Raises:
             InputError: On infinity or another number of features than in the fit.

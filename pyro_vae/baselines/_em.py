@@ -12,21 +12,21 @@ from sklearn.exceptions import ConvergenceWarning
 
 from pyro_vae.baselines._gaussian import Array
 
-# An extrapolation may be this many EM steps long at most; it only keeps the arithmetic finite.
+# Maximum length of an extrapolation, in EM steps; it only keeps the arithmetic finite.
 LONGEST = 1e6
-# Steps over which a gain is judged: SQUAREM's cycle and one more, as single steps of it gain unequally.
+# Number of steps over which the gain is measured: a SQUAREM cycle plus one, because its steps gain unequally.
 WINDOW = 4
-# EM hands over to the quasi-Newton method where four of its steps gain less than this, in nats per example: from
-# there EM needs hundreds of steps for what takes the other some tens.
+# EM is followed by the quasi-Newton method once four steps gain less than this, in nats per example: near the maximum
+# EM needs hundreds of steps where the quasi-Newton method needs tens.
 HANDOVER = 1e-5
-# Where the gradient in every log noise variance is smaller, nothing is left to gain beyond rounding.
+# If the gradient in every log noise variance is smaller than this, further gains are rounding.
 GRADIENT = 1e-9
 TINY = float(np.finfo(float).tiny)
 
 Theta = TypeVar("Theta")
 
-# From theta to the EM update of theta and the log-likelihood AT theta, in nats per example, which the
-# E-step gives.
+# Maps theta to its EM update and to the log-likelihood at theta (before the update), in nats per example, which the
+# E-step computes.
 Step = Callable[[Theta], tuple[Theta, float]]
 
 
@@ -41,10 +41,10 @@ def plain(step: Step[Theta], theta: Theta) -> Iterator[tuple[Theta, float]]:
 def squarem(step: Step[Array], theta: Array) -> Iterator[tuple[Array, float]]:
     """Yield (theta, its log-likelihood) along EM with squared extrapolation, SQUAREM of Varadhan & Roland (2008).
 
-    Two EM steps give the change r and its change v; the leap to theta + 2 a r + a² v, a = |r| / |v| (their
-    scheme S3, eq. 7-9), is kept only if its log-likelihood is not below the last one, else EM continues from
-    its second step. So the sequence never falls, and its fixed points are EM's. One pair is yielded for
-    each E-step, kept or not.
+    Two EM steps give the first difference r and the second difference v. The extrapolation to theta + 2 a r + a² v, a =
+    |r| / |v| (scheme S3, eq. 7-9), is accepted only if its log-likelihood is not below the previous one; otherwise EM
+    continues from the second step. The log-likelihood therefore never decreases, and the fixed points are those of EM.
+    One pair is yielded per E-step, accepted or not.
     """
     first, loglike = step(theta)
     yield theta, loglike
@@ -74,7 +74,7 @@ class Run(NamedTuple, Generic[Theta]):
 
 
 def climb(sequence: Iterator[tuple[Theta, float]], *, tol: float, max_iter: int) -> Run[Theta]:
-    """Follow an EM sequence until `WINDOW` steps together gain less than `tol` nats per example."""
+    """Follow an EM sequence until `WINDOW` steps gain less than `tol` nats per example in total."""
     history: list[float] = []
     for theta, loglike in sequence:
         history.append(loglike)
@@ -93,9 +93,9 @@ def run_to_convergence(
     tol: float,
     max_iter: int,
 ) -> Run[Array]:
-    """Climb from `start` by accelerated EM, then to the maximum by L-BFGS-B within `bounds`.
+    """Maximise the log-likelihood from `start` by accelerated EM, then by L-BFGS-B within `bounds`.
 
-    `gradient` gives the log-likelihood at theta in nats per example, and its gradient.
+    `gradient` returns the log-likelihood at theta in nats per example, and its gradient.
     """
     run = climb(squarem(step, start), tol=max(tol, HANDOVER), max_iter=max_iter)
     if not run.converged or max_iter == len(run.history):
@@ -124,7 +124,7 @@ def run_to_convergence(
 
 
 def best(runs: Iterable[Run[Theta]], name: str) -> Run[Theta]:
-    """The run with the highest log-likelihood; warns with `ConvergenceWarning` where it stopped too early."""
+    """Return the run with the highest log-likelihood; issue a `ConvergenceWarning` if it did not converge."""
     run = max(runs, key=lambda run: run.history[-1])
     if not run.converged:
         gain = run.history[-1] - run.history[max(0, len(run.history) - 1 - WINDOW)]

@@ -1,4 +1,4 @@
-"""The Gaussian all baselines share: a low-rank covariance plus diagonal noise, never written out as D x D."""
+"""The Gaussian of all baselines: low-rank covariance plus diagonal noise, without forming a D x D matrix."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-# Values in a block of rows: 1 MiB of float64, so that what is centred is still in the cache when it is
-# multiplied.
+# Values in a block of rows: 1 MiB of float64, so that centred values are still in the cache when they are multiplied.
 BLOCK = 2**19
 
 
@@ -76,7 +75,7 @@ class LowRankGaussian:
 
     def _weighted_squares(self, residual: Array) -> Array:
         """Diagonal of r Ψ⁻¹ rᵀ for residuals r (n, D), shape (n,)."""
-        if len(self.noise_variance) == 1:  # a pass over the residuals less
+        if len(self.noise_variance) == 1:  # saves a pass over the residuals
             return np.einsum("nd,nd->n", residual, residual) / self.noise_variance
         return np.einsum("nd,nd->n", residual, residual / self.noise_variance)
 
@@ -95,20 +94,20 @@ class LowRankGaussian:
         return z @ self.components + self.mean + np.sqrt(self.noise_variance) * noise
 
     def covariance(self) -> Array:
-        """Wᵀ W + Ψ, written out, shape (D, D)."""
+        """Wᵀ W + Ψ as a matrix, shape (D, D)."""
         return self.components.T @ self.components + np.eye(len(self.mean)) * self.noise_variance
 
     def precision(self) -> Array:
-        """(Wᵀ W + Ψ)⁻¹, written out, shape (D, D)."""
+        """(Wᵀ W + Ψ)⁻¹ as a matrix, shape (D, D)."""
         explained = self.weighted.T @ self.posterior_covariance @ self.weighted
         return np.eye(len(self.mean)) / self.noise_variance - explained
 
 
 def principal_axes(components: Array) -> Array:
-    """W (..., q, D) turned to its principal axes, longest first, which leaves Wᵀ W as it is.
+    """Return W (..., q, D) rotated to its principal axes, longest first; Wᵀ W is unchanged.
 
-    There M is diagonal, or nearly, and so is well inverted however unequal the axes are. Each axis has its
-    largest entry positive, so that results do not depend on LAPACK.
+    On these axes M is (nearly) diagonal, so its inverse is accurate even if their lengths differ greatly. The largest
+    entry of each axis is positive, so that results do not depend on LAPACK.
     """
     _, lengths, axes = np.linalg.svd(components, full_matrices=False)
     return lengths[..., None] * fixed_signs(axes)

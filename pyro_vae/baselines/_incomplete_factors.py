@@ -15,10 +15,10 @@ from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
 
 
 class IncompleteFactors:
-    """The rows about the means of their columns, and the EM step on (W, mu, log Ψ) as one vector.
+    """Rows centred on their column means, and the EM step on (W, mu, log Ψ) as one vector.
 
     The E-step is that of `PPCAEM` in units of the noise of each column, where Ψ is the identity; the M-step is one
-    regression on (z, 1) for each column over the rows that have it, and Ψ its mean squared residuals.
+    regression on (z, 1) for each column over the rows in which it is observed, and Ψ the mean squared residuals.
 
     Args:
         X: Shape (N, D), NaN where a value is missing.
@@ -39,7 +39,7 @@ class IncompleteFactors:
         self.squares = sum(np.einsum("pmd,pmd->d", block.values, block.values) for block in self.blocks)
 
     def starts(self, number: int, rng: np.random.RandomState) -> Iterator[Array]:
-        """Yield starts: W from random combinations of the rows, and the noise that the columns vary by."""
+        """Yield starts: W from random combinations of the rows; the noise variances are those of the columns."""
         for _ in range(number):
             components = np.zeros((self.q, len(self.mean)))
             for block in self.blocks:
@@ -53,7 +53,7 @@ class IncompleteFactors:
         return np.concatenate([components.ravel(), offset, np.log(noise_variance)])
 
     def unpack(self, theta: Array) -> tuple[Array, Array, Array]:
-        """W (q, D), mu (D,) about the column means, Ψ (D,) between its bounds, which an extrapolation may leave."""
+        """W (q, D), mu (D,) relative to the column means, Ψ (D,) clipped to its bounds."""
         size = len(self.mean)
         noise = np.exp(np.clip(theta[-size:], np.log(self.floor), np.log(10 * self.variances)))
         return theta[: self.q * size].reshape(self.q, size), theta[-2 * size : -size], noise
@@ -87,10 +87,10 @@ class IncompleteFactors:
         return loglike, slope / len(self.data.x)
 
     def _e_step(self, theta: Array) -> tuple[Array, Statistics, float]:
-        """The axes of W in units of the noise (q, q), sums over the rows in those, and the log-likelihood."""
+        """Rotation (q, q) of W in units of the noise to its principal axes, sums over rows, and log-likelihood."""
         components, offset, noise = self.unpack(theta)
         scale = np.sqrt(noise)
-        # In its principal axes the posterior precision is diagonal where nothing is missing.
+        # On the principal axes the posterior precision is diagonal if nothing is missing.
         rotation, lengths, axes = np.linalg.svd(components / scale, full_matrices=False)
         loadings = Loadings(lengths[:, None] * axes, offset / scale, 1.0, self.data.columns)
         statistics = Statistics(self.data.columns, self.q)
@@ -104,7 +104,7 @@ class IncompleteFactors:
         return rotation, statistics, loglike / len(self.data.x)
 
     def fit(self, start: Array, tol: float, max_iter: int) -> Run[Array]:
-        """Climb from a start by EM, then by L-BFGS-B within the bounds of Ψ."""
+        """Maximise from a start by EM, then by L-BFGS-B within the bounds of Ψ."""
         free = np.full(len(start) - len(self.floor), np.inf)
         bounds = Bounds(
             np.concatenate([-free, np.log(self.floor)]), np.concatenate([free, np.log(10 * self.variances)])

@@ -32,11 +32,11 @@ def observed_posterior(mixture: Mixture, x: Array) -> tuple[Array, Array]:
 
 
 class IncompleteMixture:
-    """The rows about the means of their columns, a start, and the EM step.
+    """Rows centred on their column means, a start, and the EM step.
 
     The E-step conditions each cluster on the observed values of a row. The M-step is, for each cluster, one
-    regression on (z, 1) for each column over the rows that have it, weighted by their responsibilities; σ²_k is the
-    mean squared residual over observed values.
+    regression on (z, 1) for each column over the rows in which it is observed, weighted by their responsibilities; σ²_k
+    is the mean squared residual over observed values.
 
     Args:
         X: Shape (N, D), NaN where a value is missing.
@@ -55,7 +55,7 @@ class IncompleteMixture:
         self.blocks = list(self.data.blocks())
 
     def start(self, rng: np.random.RandomState) -> Mixture:
-        """The start of complete rows, with missing values filled in by one PPCA."""
+        """The start of `MixtureProblem`, on rows with missing values imputed by one PPCA."""
         filled = _filled(self.X, self.mean, max(self.q, 1), rng)
         complete = MixtureProblem(filled, filled.mean(axis=0), self.q, self.num_clusters, self.share)
         return complete.start(rng)
@@ -101,20 +101,20 @@ class _Cluster:
         return posterior, self.log_weight + log_prob
 
     def add(self, block: Block, posterior: Posterior, responsibilities: Array) -> None:
-        """Take in one block with responsibilities of shape (p, m)."""
+        """Add one block with responsibilities of shape (p, m)."""
         self.statistics.add(block, posterior, self.noise_variance, responsibilities)
         self.squares += float(np.einsum("pm,pmd,pmd->", responsibilities, block.values, block.values))
         self.values += float(responsibilities.sum(axis=1) @ (block.observed @ self.loadings.sizes))
 
     def maximize(self, floor: float) -> tuple[Array, Array, float]:
-        """The mean (D,) about that of the columns, W (q, D) and σ² of this cluster."""
+        """The mean (D,) relative to the column means, W (q, D) and σ² of this cluster."""
         update = self.statistics.maximize()
         residual = (self.squares - float(update.explained.sum())) / max(self.values, EMPTY)
         return update.offset, principal_axes(update.components), max(residual, floor)
 
 
 def _filled(X: Array, mean: Array, q: int, rng: np.random.RandomState) -> Array:
-    """X (N, D) without holes: expectations by one PPCA, or the means of columns that it explains fully."""
+    """Return X (N, D) with missing values imputed by one PPCA, or by column means if that PPCA leaves no noise."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

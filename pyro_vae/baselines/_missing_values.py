@@ -14,11 +14,12 @@ from pyro_vae.baselines._gaussian import Array, LowRankGaussian
 
 Indices = NDArray[np.intp]
 
-# Values in a block, 32 MiB of float64. Blocks bound the memory of what is made for each pattern of missing values;
-# smaller ones would only add calls.
+# Number of values in a block, 32 MiB of float64. Blocks limit the memory of arrays that have an entry for each pattern
+# of missing values; smaller blocks would only add calls.
 BLOCK = 2**22
 
-# Added to normal equations of a column that no row of a cluster has, which would be zero; lost in any other.
+# Added to the normal equations: those of a column that is missing in all rows of a cluster would be zero. In all other
+# equations the addition is below rounding.
 RIDGE = 1e-200
 
 
@@ -61,7 +62,7 @@ class Groups(NamedTuple):
     def by_size(self) -> Iterator[tuple[Indices, Indices]]:
         """Yield (patterns (p,), members (p, m)): the patterns with m members each, for every m that occurs.
 
-        So a pattern of many rows and many patterns of one row each are both one batch of matrix products.
+        One pattern of many rows and many patterns of one row each then both take one batch of matrix products.
         """
         sizes = np.bincount(self.inverse)
         order, starts = np.argsort(self.inverse, kind="stable"), np.cumsum(sizes) - sizes
@@ -73,8 +74,8 @@ class Groups(NamedTuple):
 class Block(NamedTuple):
     """p patterns with m rows each.
 
-    `rows` (p, m) are their places in the data, `observed` (p, F) tells by 1 or 0 which groups of columns
-    they have, `values` (p, m, D) are x - mean, zero where missing.
+    `rows` (p, m) are the row numbers in the data; `observed` (p, F) is 1 for observed groups of columns and 0 for
+    missing ones; `values` (p, m, D) are x - mean, zero where missing.
     """
 
     rows: Indices
@@ -83,15 +84,15 @@ class Block(NamedTuple):
 
 
 class Incomplete:
-    """Rows of shape (N, D) with NaN where a value is missing, cut into blocks of equal patterns.
+    """Rows of shape (N, D) with NaN where a value is missing, divided into blocks of equal patterns.
 
-    Columns that are missing in the same rows are grouped too: what depends on the pattern alone costs as
-    much as there are different patterns, so next to nothing where nothing is missing.
+    Columns that are missing in the same rows are grouped too. The cost of quantities that depend on the pattern alone
+    is proportional to the number of different patterns, so it is negligible if nothing is missing.
 
     Args:
         x: Shape (N, D).
-        mean: Taken off the values, shape (D,).
-        rank: The latent size q, for which memory is planned.
+        mean: Offset that is subtracted from the values, shape (D,).
+        rank: The latent size q, which determines the memory per row.
     """
 
     def __init__(self, x: Array, mean: Array, rank: int) -> None:
@@ -103,7 +104,7 @@ class Incomplete:
         self.observed = patterns[:, self.columns.first]
 
     def blocks(self) -> Iterator[Block]:
-        """Yield blocks of at most `BLOCK` values, those of the p matrices of size q x q included."""
+        """Yield blocks of at most `BLOCK` values, including those of the p matrices of size q x q."""
         size, square = self.x.shape[1], (self.rank + 1) ** 2
         deep = max(1, BLOCK // size)
         for patterns, members in self.rows.by_size():
@@ -117,7 +118,7 @@ class Incomplete:
 
 
 class Posterior(NamedTuple):
-    """p(z given the observed part of x) of a block, z's precision being M / σ².
+    """p(z given the observed part of x) of a block; the precision of z is M / σ².
 
     `loc` (p, m, q); `inverse` M⁻¹ (p, q, q); `log_det` log|M| (p,); `explained` yᵀ M⁻¹ y (p, m).
     """
@@ -129,7 +130,7 @@ class Posterior(NamedTuple):
 
 
 class Loadings:
-    """W (q, D), an offset mu (D,) and σ², with W Wᵀ and W mu summed over each group of columns beforehand."""
+    """W (q, D), an offset mu (D,) and σ², with precomputed sums of W Wᵀ and W mu over each group of columns."""
 
     def __init__(self, components: Array, offset: Array, noise_variance: float, columns: Groups) -> None:
         self.components, self.noise_variance = components, noise_variance
@@ -154,7 +155,7 @@ class Loadings:
         inverse = np.linalg.inv(precision)
         loc = y @ inverse
         loc += (y - loc @ precision) @ inverse
-        # This form errs by the square of what is left of the error in loc; y . loc would err by that itself.
+        # The error of this form is quadratic in the error of loc; that of y . loc is linear.
         explained = np.einsum("pmq,pmq->pm", 2 * y - loc @ precision, loc)
         return Posterior(loc, inverse, np.linalg.slogdet(precision)[1], explained)
 
@@ -164,7 +165,7 @@ class Loadings:
         return about_zero - 2 * block.values @ self.offset + (block.observed @ self.squares)[:, None]
 
     def log_prob(self, block: Block, posterior: Posterior, squares: Array) -> Array:
-        """Log p(x_o) in nats, shape (p, m), where `squares` is |x_o - mu_o|², of a shape that fits (p, m).
+        """Log p(x_o) in nats, shape (p, m); `squares` is |x_o - mu_o|², broadcastable to (p, m).
 
         -1/2 (n_o log 2π + (n_o - q) log σ² + log|M| + (|x_o - mu_o|² - yᵀ M⁻¹ y) / σ²) with n_o observed
         values.
@@ -191,7 +192,8 @@ class Conditioned(NamedTuple):
 def condition(gaussian: LowRankGaussian, x: Array) -> Iterator[Conditioned]:
     """Condition on the observed values of rows x (N, D), NaN where one is missing, block by block.
 
-    In units of the noise of each column Ψ is the identity, and log p(x_o) loses the log of those units.
+    Columns are divided by their noise scale, so that Ψ is the identity; log p(x_o) is corrected by the log of the
+    scales.
     """
     one_noise = len(gaussian.noise_variance) == 1
     scale = np.ones_like(gaussian.mean) if one_noise else np.sqrt(gaussian.noise_variance)
@@ -207,7 +209,7 @@ def condition(gaussian: LowRankGaussian, x: Array) -> Iterator[Conditioned]:
 
 
 class Maximized(NamedTuple):
-    """An M-step: W (q, D), mu (D,) and, for each column, the share of Σ x² that they explain (D,)."""
+    """An M-step: W (q, D), mu (D,) and, for each column, the part of Σ x² that they explain (D,)."""
 
     components: Array
     offset: Array
@@ -231,7 +233,7 @@ class Statistics:
     def add(
         self, block: Block, posterior: Posterior, noise_variance: float, weights: Array | None = None
     ) -> None:
-        """Take in one block, each row with its weight, shape (p, m), or with weight one."""
+        """Add one block; each row has a weight, shape (p, m), or weight one."""
         loc, q = posterior.loc, self.q
         z = np.concatenate([loc, np.ones((*loc.shape[:2], 1))], axis=2)
         weighted = z if weights is None else z * weights[..., None]
@@ -243,10 +245,10 @@ class Statistics:
         self.cross += values.T @ weighted.reshape(block.rows.size, q + 1)
 
     def maximize(self) -> Maximized:
-        """The M-step: one regression on (z, 1) for each column, over the rows that have it.
+        """The M-step: one regression on (z, 1) for each column, over the rows in which it is observed.
 
-        Parameter expansion (PX-EM) lets z ~ N(a, L Lᵀ) be fitted too, then puts a and L into mu and W: where there
-        is little noise, plain EM would need many steps to stretch W.
+        Parameter expansion (PX-EM) also fits z ~ N(a, L Lᵀ), then absorbs a and L into mu and W: with little noise,
+        plain EM needs many steps to change the scale of W.
         """
         weights, normal = np.empty_like(self.cross), self._normal()
         for groups, members in self.columns.by_size():
@@ -258,7 +260,7 @@ class Statistics:
         return Maximized(scale.T @ weights[:, :-1].T, weights[:, -1] + weights[:, :-1] @ loc, explained)
 
     def fitted(self, weights: Array) -> Array:
-        """Σ (z̃ · w_d) z̃ᵀ over the rows that have column d, for weights (D, q + 1), shape (D, q + 1)."""
+        """Σ (z̃ · w_d) z̃ᵀ over the rows in which column d is observed, for weights (D, q + 1), shape (D, q + 1)."""
         fitted, normal = np.empty_like(self.cross), self._normal()
         for groups, members in self.columns.by_size():
             fitted[members] = weights[members] @ normal[groups]

@@ -15,17 +15,17 @@ from pyro_vae.baselines._base import check_variances
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian, principal_axes, row_blocks
 from pyro_vae.baselines._moments import second_moment
 
-# A cluster whose responsibilities sum to less than this many rows is empty. Taking it out while the other
-# weights share its own changes the log-likelihood by about the square of this.
+# A cluster is empty if its responsibilities sum to less than this many rows. Removing it, with its weight shared among
+# the others, changes the log-likelihood by about the square of this.
 EMPTY = 1e-6
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Σ_k weight_k N(mean_k, W_kᵀ W_k + σ²_k I), for all k at once by products with the rows about a common centre.
+    """Σ_k weight_k N(mean_k, W_kᵀ W_k + σ²_k I), for all k at once by products with rows centred on the overall mean.
 
-    What is subtracted there is no larger than the distance of the clusters, so beside a σ²_k of 1e-6 of the
-    data's variance, the default floor, it leaves ten digits.
+    The terms that are subtracted are no larger than the distances between clusters, so ten digits are left even if σ²_k
+    is 1e-6 of the data's variance, the default floor.
 
     Args:
         weights: Shape (K,).
@@ -50,7 +50,7 @@ class Mixture:
 
     @cached_property
     def offsets(self) -> Array:
-        """The means about the centre, shape (K, D)."""
+        """The means relative to the centre, shape (K, D)."""
         return self.means - self.centre
 
     @cached_property
@@ -70,7 +70,7 @@ class Mixture:
 
     @cached_property
     def log_normalizer(self) -> Array:
-        """The log of weight_k and of the constant of the Gaussian, in nats, shape (K,)."""
+        """The log of weight_k times the normalizing constant of the Gaussian, in nats, shape (K,)."""
         log_det = np.linalg.slogdet(self.posterior_precision)[1]
         each = np.log(2 * math.pi * self.noise_variance)
         return np.log(self.weights) - 0.5 * (self.means.shape[1] * each + log_det)
@@ -79,7 +79,7 @@ class Mixture:
         """The E-step for rows x of shape (n, D).
 
         Returns:
-            x about the centre (n, D), posterior means of z (K, n, q), and log p(x, k) in nats (K, n).
+            Centred x (n, D), posterior means of z (K, n, q), and log p(x, k) in nats (K, n).
         """
         x = x - self.centre
         clusters, q, size = self.components.shape
@@ -104,7 +104,7 @@ class MixtureProblem:
         self.floor = share * variance
 
     def start(self, rng: np.random.RandomState) -> Mixture:
-        """Weights and means by k-means; W and σ² in every cluster those of PPCA about the clusters' means."""
+        """Weights and means by k-means; W and σ² by one PPCA of the rows centred on their cluster's mean."""
         labels = KMeans(self.num_clusters, n_init=1, random_state=rng).fit_predict(self.X)
         _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
         means = np.stack([self.X[labels == k].mean(axis=0) for k in range(len(counts))])
@@ -128,7 +128,7 @@ class MixtureProblem:
 
 
 class _Statistics:
-    """Sums over rows about the centre, and over their posterior means, weighted by their responsibilities."""
+    """Sums over centred rows and over their posterior means, weighted by the responsibilities."""
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
@@ -138,7 +138,7 @@ class _Statistics:
         self.cross = np.zeros((clusters, q, size))
 
     def add(self, x: Array, loc: Array, responsibilities: Array) -> None:
-        """Take in n rows x (n, D), with posterior means (K, n, q) and responsibilities (K, n)."""
+        """Add n rows x (n, D), with posterior means (K, n, q) and responsibilities (K, n)."""
         self.counts += responsibilities.sum(axis=1)
         self.rows += responsibilities @ x
         self.squares += responsibilities @ np.einsum("nd,nd->n", x, x)
@@ -149,8 +149,8 @@ class _Statistics:
     def maximize(self, floor: float) -> Mixture:
         """Both stages of the M-step: weights and means, then W and σ² with the posterior at the new means.
 
-        Parameter expansion (PX-EM, Liu, Rubin & Wu 1998) lets the covariance of z be fitted too and puts its root
-        into W, which saves the many steps in which EM would stretch W where there is little noise.
+        Parameter expansion (PX-EM, Liu, Rubin & Wu 1998) also fits the covariance of z and absorbs its root into W:
+        with little noise, plain EM needs many steps to change the scale of W.
         """
         kept = self.counts > EMPTY
         old, counts = self.mixture, self.counts[kept, None]

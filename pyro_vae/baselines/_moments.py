@@ -16,7 +16,7 @@ OVERFLOW: Any = {"over": "ignore", "invalid": "ignore"}
 class Moments:
     """Count, mean and scatter matrix Σ (x - mean)(x - mean)ᵀ of the rows seen so far, in O(D²) memory.
 
-    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which cancels nothing large.
+    Chunks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which avoids cancellation.
 
     Args:
         num_features: D.
@@ -39,7 +39,7 @@ class Moments:
 
     @np.errstate(**OVERFLOW)
     def update(self, x: Array, mean: Array) -> Moments:
-        """Take in rows x of shape (n, D), whose mean is `mean`."""
+        """Add rows x of shape (n, D), whose mean is `mean`."""
         total = self.count + len(x)
         shift = mean - self.mean
         self.scatter += scatter(x, mean) + np.outer(shift, shift * (self.count * len(x) / total))
@@ -58,9 +58,9 @@ class Moments:
 
 
 def column_means(x: Array) -> Array:
-    """The means of the columns of x, shape (D,), of a constant column exactly its value.
+    """The means of the columns of x, shape (D,); for a constant column, exactly its value.
 
-    In a plain mean of equal numbers the rounding would pass for a tiny variance.
+    Rounding in an ordinary mean of equal numbers would look like a tiny variance.
     """
     means = x.mean(axis=0)
     few = x[:: 1 + len(x) // 1000]
@@ -74,8 +74,8 @@ def column_means(x: Array) -> Array:
 def scatter(x: Array, mean: Array) -> Array:
     """Σ (x - mean)(x - mean)ᵀ over rows x of shape (n, D), shape (D, D).
 
-    Centring costs a copy, a fifth of the product's time. The copy is saved where every column's squared mean
-    is at most four times its variance: then xᵀx - n mean meanᵀ loses less than one digit.
+    Centring needs a copy, a fifth of the time of the product. It is skipped if the squared mean of every column is at
+    most four times its variance: then xᵀx - n mean meanᵀ loses less than one digit.
     """
     squares = np.einsum("nd,nd->d", x, x)
     if (5 * len(x) * mean**2 <= 4 * squares).all():
@@ -98,21 +98,21 @@ class SecondMoment(Protocol):
 
 
 class Covariance:
-    """S as a D x D matrix: for no more features than rows."""
+    """S as a D x D matrix; used if there are no more features than rows."""
 
     def __init__(self, matrix: Array) -> None:
         self.matrix = matrix
         self.diagonal = np.diag(matrix)
 
     def eigenpairs(self, rank: int, scale: Array | float = 1.0) -> tuple[Array, Array]:
-        """As `SecondMoment.eigenpairs`, by the D x D problem."""
+        """`SecondMoment.eigenpairs` from the D x D problem."""
         column = np.broadcast_to(scale, self.diagonal.shape)
         values, vectors = leading_eigenpairs(self.matrix / column / column[:, None], rank)
         return values, fixed_signs(vectors.T)
 
 
 class CentredRows:
-    """S as the centred rows x - mean themselves, x of shape (N, D): for fewer rows than features."""
+    """S represented by centred rows x - mean, x of shape (N, D); used if there are fewer rows than features."""
 
     @np.errstate(**OVERFLOW)
     def __init__(self, x: Array, mean: Array) -> None:
@@ -120,7 +120,7 @@ class CentredRows:
         self.diagonal = np.einsum("nd,nd->d", self.rows, self.rows) / len(x)
 
     def eigenpairs(self, rank: int, scale: Array | float = 1.0) -> tuple[Array, Array]:
-        """As `SecondMoment.eigenpairs`, by the N x N problem; a vector whose eigenvalue is zero comes out zero."""
+        """`SecondMoment.eigenpairs` from the N x N problem; eigenvectors of zero eigenvalues are returned as zero."""
         scaled = self.rows / scale
         values, left = leading_eigenpairs(scaled @ scaled.T / len(scaled), rank)
         lengths = np.sqrt(len(scaled) * np.maximum(values, np.finfo(float).tiny))
@@ -137,7 +137,8 @@ def second_moment(x: Array, mean: Array) -> SecondMoment:
 def leading_eigenpairs(matrix: Array, rank: int) -> tuple[Array, Array]:
     """The `rank` largest eigenvalues of a symmetric matrix, descending, and eigenvectors as columns.
 
-    A few of many come from LAPACK's `syevr` (three times as fast at size 784), all of them from `syevd`.
+    A small part of the spectrum is computed by LAPACK's `syevr` (three times as fast at size 784), all of it by
+    `syevd`.
     """
     size = len(matrix)
     if size > 256 and 0 < 5 * rank < size:

@@ -1,4 +1,4 @@
-"""Factor analysis: a noise variance of its own for every column."""
+"""Factor analysis: one noise variance per column."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ from pyro_vae.baselines._moments import SecondMoment, second_moment
 class FactorAnalysis(LinearGaussian):
     """Factor analysis: x = z W + mean + noise, z ~ N(0, I_q), noise ~ N(0, Ψ) with Ψ diagonal, by EM.
 
-    Each iteration first maximises the likelihood over W exactly for the Ψ at hand (so this is the ECME of
-    Liu & Rubin 1994), from the eigenvalues λ_k and eigenvectors v_k of Ψ^(-1/2) S Ψ^(-1/2):
+    Each iteration first maximises the likelihood over W exactly for the current Ψ (the ECME algorithm of Liu & Rubin
+    1994), from the eigenvalues λ_k and eigenvectors v_k of Ψ^(-1/2) S Ψ^(-1/2):
 
         row k of W = sqrt(max(λ_k - 1, 0)) v_k Ψ^(1/2)   (Barber 2012, eq. 21.2.33),
 
-    and then takes EM's step for the noise, Ψ = diag(S - Wᵀ W), which at that W needs no further pass. So EM
-    runs on Ψ alone, accelerated by SQUAREM, and the data enters through its covariance S once (through its
-    rows if they are fewer than the columns): an iteration costs one eigenproblem of the smaller size.
+    and then takes the EM step for the noise, Ψ = diag(S - Wᵀ W), which needs no further pass over the data. EM
+    therefore runs on Ψ alone, accelerated by SQUAREM. The data is used once, to compute its covariance S (or its
+    centred rows, if there are fewer rows than columns); an iteration costs one eigenproblem of the smaller size.
 
-    Near the maximum EM is slow, most of all where a noise variance falls towards zero, so the end is left to a
-    quasi-Newton method (Jöreskog 1967) on log Ψ, whose gradient is (diag(S - Wᵀ W) / Ψ - 1) / 2.
+    Near the maximum EM is slow, especially if a noise variance approaches zero. The fit is therefore completed by a
+    quasi-Newton method (Jöreskog 1967) on log Ψ, with the gradient (diag(S - Wᵀ W) / Ψ - 1) / 2.
 
-    The likelihood may rise without bound as one noise variance goes to zero (a Heywood case), so each is
-    kept above `noise_floor` times its column's variance. A constant column gets `noise_floor` times the
-    smallest variance among the other columns.
+    The likelihood can be unbounded as a noise variance goes to zero (a Heywood case), so each is kept above
+    `noise_floor` times its column's variance. A constant column gets `noise_floor` times the smallest variance among
+    the other columns.
 
-    Where values are missing (NaN), the E-step conditions on the observed values of each row (Rubin & Thayer 1982 on
-    the observed columns), and both methods climb on W, mu and log Ψ together.
+    If values are missing (NaN), the E-step conditions on the observed values of each row (Rubin & Thayer 1982 on the
+    observed columns), and both methods optimise W, mu and log Ψ jointly.
 
     Args:
-        n_components: The latent size q, 0 <= q < min(N, D). None takes the largest q that leaves the model
-            fewer parameters than a full covariance, (D - q)² >= D + q (the Ledermann bound), at most N - 1.
-        n_init: Starts, of which the one with the highest training log-likelihood is kept; it may have several
-            maxima. The first start is Ψ = diag(S), the others are 1 to 10 times that, at random for each
-            column; with missing values, W from random combinations of the rows.
+        n_components: The latent size q, 0 <= q < min(N, D). None: the largest q with no more parameters than a full
+            covariance, (D - q)² >= D + q (the Ledermann bound), at most N - 1.
+        n_init: Number of starts; the fit with the highest training log-likelihood is kept, since there may be several
+            maxima. The first start is Ψ = diag(S); the others multiply each column by a random factor from 1 to 10.
+            With missing values, every start is W from random combinations of the rows.
         tol: The fit ends when a quasi-Newton step gains less than a ten-thousandth of this, in nats per example.
         max_iter: The largest number of iterations for each start.
         noise_floor: The smallest noise variance as a share of its column's variance, above 0 and below 1.
-        random_state: For the starts after the first; as in scikit-learn.
+        random_state: Random state of the starts after the first, as in scikit-learn.
 
     Attributes:
         components_: W, shape (q, D), with W Ψ⁻¹ Wᵀ diagonal, largest first.
         mean_: Shape (D,).
         noise_variance_: The diagonal of Ψ, shape (D,), in squared units of x.
         n_components_: The latent size q.
-        explained_variance_ratio_: Share of the model's whole variance that each row of W explains, shape (q,).
-        singular_values_: Those of the centred rows in units of the noise, (x - mean) Ψ^(-1/2), shape (q,).
+        explained_variance_ratio_: Share of the model's total variance that each row of W explains, shape (q,).
+        singular_values_: Singular values of the centred rows in units of the noise, (x - mean) Ψ^(-1/2), shape (q,).
         n_samples_seen_: The number of rows fitted.
-        loglike_: The log-likelihood of all training rows at each iteration, in nats; it never falls.
+        loglike_: The log-likelihood of all training rows at each iteration, in nats; it never decreases.
         n_iter_: The number of iterations.
         n_features_in_, feature_names_in_: As in scikit-learn.
 
@@ -178,14 +178,14 @@ class _Problem:
         self.floor = share * self.variances
 
     def starts(self, number: int, rng: np.random.RandomState) -> Iterator[Array]:
-        """Yield log Ψ to start from. From noise too large, factors enter one after another, the strongest first."""
+        """Yield starts of log Ψ. From noise that is too large, factors enter one after another, the strongest first."""
         logs = np.log(self.variances)
         yield logs
         for _ in range(number - 1):
             yield logs + math.log(10) * rng.uniform(size=len(logs))
 
     def unpack(self, theta: Array) -> Array:
-        """Ψ (D,), between the floor and the largest start, which an extrapolation may have left."""
+        """Ψ (D,), clipped to the range from the floor to the largest start (extrapolations may exceed it)."""
         return np.exp(np.clip(theta, np.log(self.floor), np.log(10 * self.variances)))
 
     def best_components(self, noise_variance: Array) -> tuple[Array, Array]:
@@ -213,7 +213,7 @@ class _Problem:
         return update, -0.5 * (len(diagonal) * math.log(2 * math.pi) + log_det + trace)
 
     def fit(self, start: Array, tol: float, max_iter: int) -> Run[Array]:
-        """Climb from log Ψ by EM, then to the maximum by L-BFGS-B within the bounds of Ψ."""
+        """Maximise from log Ψ by EM, then by L-BFGS-B within the bounds of Ψ."""
         bounds = Bounds(np.log(self.floor), np.log(10 * self.variances))
         return run_to_convergence(self.step, self.gradient, start, bounds, tol=tol, max_iter=max_iter)
 

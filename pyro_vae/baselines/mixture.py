@@ -30,27 +30,26 @@ from pyro_vae.baselines._mixture import Mixture, MixtureProblem
 class MixtureOfPPCA(ExactDensity):
     """Mixture of PPCAs: p(x) = Σ_k weight_k N(x; mean_k, W_kᵀ W_k + σ²_k I), by EM from a k-means start.
 
-    Each iteration takes the responsibilities R_nk = p(k given x_n) and then, in the two stages of Tipping &
-    Bishop (1999b, appendix C), first weights and means, and at the new means W_k and σ²_k (eq. C.14-15
-    there), all in one pass of O(N D q n_clusters). The log-likelihood never falls.
+    Each iteration computes the responsibilities R_nk = p(k given x_n) and then, in the two stages of Tipping & Bishop
+    (1999b, appendix C), first weights and means, and with the new means W_k and σ²_k (eq. C.14-15), all in one pass of
+    O(N D q n_clusters). The log-likelihood never falls.
 
-    A cluster that comes to hold no rows is taken out, as is one that k-means leaves empty, so `weights_`
-    may have fewer than n_clusters entries. As in any mixture the likelihood is unbounded where a cluster
-    closes in on a few rows, so each σ²_k is kept above `noise_floor` times the mean variance of the
-    columns.
+    Clusters without rows are removed, including those that k-means leaves empty, so `weights_` may have fewer than
+    n_clusters entries. As in any mixture, the likelihood is unbounded if a cluster collapses onto a few rows, so each
+    σ²_k is kept above `noise_floor` times the mean variance of the columns.
 
-    Where values are missing (NaN), responsibilities and posteriors condition on the observed values of each row, and
-    the M-step regresses each column on z over the rows that have it; k-means starts from rows filled in by one PPCA.
+    If values are missing (NaN), responsibilities and posteriors condition on the observed values of each row, and the
+    M-step regresses each column on z over the rows in which it is observed; k-means uses rows imputed by one PPCA.
 
     Args:
-        n_components: The latent size q of each local model, 0 <= q < min(N, D). None takes 2, or less where
-            N or D leave no room.
+        n_components: The latent size q of each local model, 0 <= q < min(N, D). None: 2, or the largest size allowed if
+            that is less.
         n_clusters: The number of local models K.
-        n_init: Starts, of which the one with the highest training log-likelihood is kept.
-        tol: EM stops when four steps together gain less than this, in nats per example.
+        n_init: Number of starts; the fit with the highest training log-likelihood is kept.
+        tol: EM stops when four steps gain less than this in total, in nats per example.
         max_iter: The largest number of EM steps for each start.
         noise_floor: The smallest σ²_k as a share of the mean variance of the columns, above 0 and below 1.
-        random_state: For k-means; as in scikit-learn.
+        random_state: Random state of k-means, as in scikit-learn.
 
     Attributes:
         weights_: Shape (K,), summing to 1.
@@ -177,8 +176,8 @@ class MixtureOfPPCA(ExactDensity):
     def transform(self, X: ArrayLike) -> Array:
         """E[z given x] = Σ_k R_k E[z given x, k] of rows X of shape (N, D), shape (N, q).
 
-        The posterior mean under the responsibilities: where one cluster is certain it is the place in that
-        cluster's own axes. Places in different clusters are not comparable without `predict`.
+        If one cluster has responsibility 1, this is the position along that cluster's own axes. Every cluster has other
+        axes, so compare only rows of the same cluster, as given by `predict`.
         """
         return self._responsibilities(X)[1]
 

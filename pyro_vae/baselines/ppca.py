@@ -23,7 +23,7 @@ from pyro_vae.baselines._missing_values import has_missing
 from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
 from pyro_vae.baselines.ppca_em import PPCAEM
 
-# The result of a fit by EM.
+# Attributes of a fit by EM that are copied.
 ATTRIBUTES = (
     "components_",
     "mean_",
@@ -43,16 +43,16 @@ class PPCA(LinearGaussian):
 
         σ² = mean of λ_{q+1}, ..., λ_D  (eq. 8),        row k of W = sqrt(λ_k - σ²) u_k  (eq. 7, R = I).
 
-    The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are good to rounding of the
-    largest, and log-densities to rounding times λ₁ / σ² nats. Columns that are constant are taken as any
-    other. Equal rows, or a σ² of zero, at which the density is infinite, are refused.
+    The eigenproblem is D x D or N x N, whichever is smaller; eigenvalues are accurate to the rounding of the largest,
+    and log-densities to that rounding times λ₁ / σ², in nats. Constant columns are allowed. Equal rows, or σ² = 0,
+    where the density is infinite, raise an error.
 
-    Where values are missing (NaN) there is no closed form: `fit` then climbs by the exact EM of `PPCAEM`, whose
-    tolerance and start can be set there.
+    If values are missing (NaN) there is no closed form, and `fit` uses the exact EM of `PPCAEM`. Use that class to set
+    the tolerance and the start.
 
     Args:
         n_components: The latent size q, 0 <= q < rank of the centred rows (q = 0 is the isotropic
-            Gaussian). None takes the largest q with a positive noise variance: that rank minus one.
+            Gaussian). None: the largest q with a positive noise variance, which is that rank minus one.
 
     Attributes:
         components_: W, shape (q, D): principal axes times sqrt(λ_k - σ²).
@@ -60,9 +60,9 @@ class PPCA(LinearGaussian):
         noise_variance_: σ², a float, in squared units of x.
         n_components_: The latent size q.
         explained_variance_: λ₁, ..., λ_q, shape (q,), in squared units of x.
-        explained_variance_ratio_: λ₁, ..., λ_q as shares of the whole variance, shape (q,), as in scikit-learn.
-        singular_values_: Those of the centred rows, sqrt(N λ_k), shape (q,), as in scikit-learn.
-        loglike_: One entry: the log-likelihood of all training rows, in nats; with missing values one an E-step.
+        explained_variance_ratio_: λ₁, ..., λ_q as shares of the total variance, shape (q,), as in scikit-learn.
+        singular_values_: Singular values of the centred rows, sqrt(N λ_k), shape (q,), as in scikit-learn.
+        loglike_: The log-likelihood of all training rows, in nats: one entry; with missing values, one per E-step.
         n_iter_: 1; with missing values the number of E-steps.
         n_samples_seen_: The number of rows fitted.
         n_features_in_, feature_names_in_: As in scikit-learn.
@@ -89,7 +89,7 @@ class PPCA(LinearGaussian):
         self.n_components = n_components
 
     def fit(self, X: ArrayLike, y: Any = None) -> PPCA:
-        """Fit rows X of shape (N, D), NaN where a value is missing, forgetting those seen before; y is ignored.
+        """Fit rows X of shape (N, D), NaN where a value is missing, replacing any earlier fit; y is ignored.
 
         Raises:
             InputError: On a single row, infinity, a column without values, or an n_components that is not below
@@ -113,15 +113,15 @@ class PPCA(LinearGaussian):
         return self
 
     def fit_moments(self, moments: Moments) -> PPCA:
-        """Fit rows of which count, mean and scatter matrix are known, such as those summed over several machines.
+        """Fit from the count, mean and scatter matrix of the rows, for example summed over several machines.
 
         The result equals `fit` on the rows themselves; `partial_fit` can continue from it.
 
         Args:
-            moments: Of N rows with D columns.
+            moments: Moments of N rows with D columns.
 
         Raises:
-            InputError: If they are not finite, or n_components is not below the rank of the rows.
+            InputError: If the moments are not finite, or n_components is not below the rank of the rows.
         """
         check(
             moments.count > 0
@@ -130,11 +130,11 @@ class PPCA(LinearGaussian):
             "with NaN or infinity first.",
         )
         self.n_features_in_ = len(moments.mean)
-        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
+        self.__dict__.pop("feature_names_in_", None)  # left by an earlier fit
         self._moments = copy.deepcopy(moments)
         covariance = moments.covariance()
         spread = np.sqrt(covariance.diagonal)
-        extremes = np.stack([moments.mean - spread, moments.mean + spread])  # which have these variances
+        extremes = np.stack([moments.mean - spread, moments.mean + spread])  # two rows with these variances
         return self._solve(covariance, moments.mean.copy(), extremes, moments.count)
 
     def fit_share(self, *arguments: Any) -> PPCA:
@@ -145,15 +145,15 @@ class PPCA(LinearGaussian):
         )
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> PPCA:
-        """Take in one more chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
+        """Add a chunk of rows X of shape (n, D), in O(D²) memory; y is ignored.
 
-        The result equals `fit` on all rows since the last `fit`, its own included. Each call ends with an
-        eigenproblem of size D, so chunks of several times D rows are cheapest. The model is unfitted until
-        more than q + 1 rows have been seen.
+        The result equals `fit` on all rows since the last `fit`, including the rows of that call. Each call solves an
+        eigenproblem of size D, so chunks of several times D rows are cheapest. The model is unfitted until more than q
+        + 1 rows have been seen.
 
         Raises:
-            InputError: On NaN or infinity, after a `fit` to fewer rows than columns or to missing values (which
-                makes no D x D matrix to go on from), or where the rows seen have a rank of at most n_components.
+            InputError: On NaN or infinity, after a `fit` to fewer rows than columns or to missing values (which keeps
+                no D x D matrix to continue from), or if the rows seen have a rank of at most n_components.
         """
         first = not hasattr(self, "_moments")
         X = read_rows(self, X, reset=first)
@@ -165,7 +165,7 @@ class PPCA(LinearGaussian):
         if self._moments is None:
             raise InputError(
                 "Expected partial_fit after a fit to at least as many rows as columns, without missing values; "
-                "got another, which keeps no D x D matrix. Start from sklearn.base.clone(ppca)."
+                "got a fit that keeps no D x D matrix. Start from sklearn.base.clone(ppca)."
             )
         seen = self._moments.update(X, mean)
         if seen.count > (self.n_components or 0) + 1:

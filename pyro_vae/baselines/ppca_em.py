@@ -21,35 +21,33 @@ from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
 from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
 
-# The noise variance counts as zero below this share of the mean variance of a column: rounding in the M-step.
+# Below this share of the mean column variance, the noise variance is rounding in the M-step and counts as zero.
 ZERO_NOISE = 1e-12
 
-# The share of noise to start from. With so little, the first steps rotate W to the leading axes as subspace
-# iteration does; from much noise, the weaker axes would first shrink away and have to grow again.
+# Share of noise at the start. With little noise, the first steps rotate W to the leading axes, as subspace iteration
+# does; with much noise, the weaker axes would first shrink and then have to grow again.
 START_NOISE = 1e-6
 
 
 class PPCAEM(LinearGaussian):
-    """The model of `PPCA` fitted by exact EM, O(N D q) an iteration, with NaN read as a value missing at random.
+    """The model of `PPCA` fitted by exact EM, O(N D q) per iteration; NaN marks a value missing at random.
 
-    The E-step conditions on the observed values o of each row alone, so nothing is imputed on the way:
+    The E-step conditions on the observed values o of each row, and imputes nothing:
 
         z given x_o ~ N(M⁻¹ y, σ² M⁻¹),  M = σ² I + W_o W_oᵀ,  y = W_o (x_o - mu_o)
 
-    (Tipping & Bishop 1999, eq. 25-26, on the observed columns). The M-step is one least-squares regression
-    on (z, 1) for each column over the rows that have it, which gives W and mu jointly, and σ² as their mean
-    squared residual. Rows with the same values missing share M, columns missing in the same rows share
-    their normal equations. The steps are accelerated by SQUAREM, which keeps a leap only where the
-    log-likelihood does not fall.
+    (Tipping & Bishop 1999, eq. 25-26, on the observed columns). The M-step is one least-squares regression on (z, 1)
+    for each column over the rows in which it is observed, which gives W and mu jointly, and σ² as the mean squared
+    residual. Rows with the same missing columns share M; columns missing in the same rows share their normal equations.
+    The steps are accelerated by SQUAREM, which accepts an extrapolation only if the log-likelihood does not decrease.
 
-    A row without any value adds nothing to the fit, and scores log p = 0; a column without any value is
-    refused.
+    A row without any value does not change the fit, and its log p is 0; a column without any value raises an error.
 
     Args:
-        n_components: The latent size q, 0 <= q < min(N - 1, D). None takes the largest, min(N - 1, D) - 1.
-        tol: EM stops when four steps together gain less than this, in nats per example.
+        n_components: The latent size q, 0 <= q < min(N - 1, D). None: the largest, min(N - 1, D) - 1.
+        tol: EM stops when four steps gain less than this in total, in nats per example.
         max_iter: The largest number of E-steps.
-        random_state: For the start, W from random combinations of the rows; as in scikit-learn.
+        random_state: Random state of the start (W from random combinations of the rows), as in scikit-learn.
 
     Attributes:
         components_: W, shape (q, D), along the principal axes of W, longest first.
@@ -57,10 +55,11 @@ class PPCAEM(LinearGaussian):
         noise_variance_: σ², a float, in squared units of x.
         n_components_: The latent size q.
         explained_variance_: Variances of the model along those axes, shape (q,), in squared units of x.
-        explained_variance_ratio_: The same as shares of the model's whole variance, shape (q,).
-        singular_values_: sqrt(N explained_variance_), shape (q,); without missing values those of the centred rows.
+        explained_variance_ratio_: The same as shares of the model's total variance, shape (q,).
+        singular_values_: sqrt(N explained_variance_), shape (q,); without missing values, the singular values of the
+            centred rows.
         n_samples_seen_: The number of rows fitted, N.
-        loglike_: The log-likelihood of all training rows at each E-step, in nats; it never falls.
+        loglike_: The log-likelihood of all training rows at each E-step, in nats; it never decreases.
         n_iter_: The number of E-steps.
         n_features_in_, feature_names_in_: As in scikit-learn.
 
@@ -99,7 +98,7 @@ class PPCAEM(LinearGaussian):
 
         Raises:
             InputError: On a single row, infinity, a column without values, equal rows, an n_components
-                of min(N - 1, D) or more, or data that so few components explain fully (no noise left).
+                of min(N - 1, D) or more, or data that n_components explain fully, so that no noise is left.
         """
         tol = check_positive(self.tol, "tol", zero=True)
         max_iter = check_integer(self.max_iter, "max_iter")
@@ -133,14 +132,14 @@ class PPCAEM(LinearGaussian):
         """p(z given the observed part of x) = N(mean, covariance) of rows X of shape (N, D).
 
         Returns:
-            Its mean, shape (N, q), and its covariance σ² M⁻¹ of each row, shape (N, q, q).
+            The mean, shape (N, q), and the covariance σ² M⁻¹ of each row, shape (N, q, q).
         """
         loc, covariance = super().posterior(X)
         return loc, np.broadcast_to(covariance, (*loc.shape, loc.shape[1])).copy()
 
 
 class _Problem:
-    """The training rows, about the means of their columns, and the EM step on (W, mu, log σ²) as one vector."""
+    """Training rows centred on their column means, and the EM step on (W, mu, log σ²) as one vector."""
 
     def __init__(self, X: Array, q: int) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -154,7 +153,7 @@ class _Problem:
         self.lowest, self.highest = math.log(ZERO_NOISE * mean_variance), math.log(mean_variance)
 
     def start(self, rng: np.random.RandomState) -> Array:
-        """W from random combinations of the rows, which lean to the leading axes, and little noise."""
+        """A start: W from random combinations of the rows, which favour the leading axes, and little noise."""
         components = np.zeros((self.q, len(self.mean)))
         for block in self.blocks:
             weights = rng.standard_normal((self.q, block.rows.size))
@@ -167,16 +166,16 @@ class _Problem:
         return np.concatenate([components.ravel(), offset, [math.log(noise_variance)]])
 
     def unpack(self, theta: Array) -> tuple[Array, Array, float]:
-        """W (q, D), mu (D,) about the column means, σ²."""
+        """W (q, D), mu (D,) relative to the column means, σ²."""
         size = len(self.mean)
-        # An extrapolation may have left the bounds of log σ².
+        # An extrapolation may exceed the bounds of log σ².
         log_noise = min(max(theta[-1], self.lowest), self.highest)
         return theta[: self.q * size].reshape(self.q, size), theta[-1 - size : -1], math.exp(log_noise)
 
     def step(self, theta: Array) -> tuple[Array, float]:
         """The EM update of theta, and the log-likelihood at theta in nats per example."""
         components, offset, noise_variance = self.unpack(theta)
-        # In the principal axes M is nearly diagonal, and so well inverted however unequal the axes are.
+        # On the principal axes M is nearly diagonal, so its inverse is accurate even if their lengths differ greatly.
         rotation, lengths, axes = np.linalg.svd(components, full_matrices=False)
         loadings = Loadings(lengths[:, None] * axes, offset, noise_variance, self.data.columns)
         statistics = Statistics(self.data.columns, self.q)
