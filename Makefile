@@ -2,6 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 ARGS ?=
 PORT ?= 8000
@@ -14,20 +15,21 @@ endif
 # worksteal: a process that has run out of tests takes some of another's, so that no long file is left to one core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --durations 10
 
-.PHONY: help install train test test-fast test-gpu lint types tests docs docs-serve wheel notebooks format clean
+.PHONY: help install train test test-fast test-lowest test-gpu lint types tests docs docs-serve wheel notebooks format clean
 
 help:
 	@echo "make train               train on the embedded digits, leaving a run in runs/"
 	@echo "make train ARGS='...'    the same with arguments of scripts/svi_train.py, such as --dataset mnist"
 	@echo "make test                lint, types and all tests; prints the ten slowest"
 	@echo "make test-fast           the tests that are not marked slow"
+	@echo "make test-lowest         these tests with the lowest versions of the dependencies, in .venv-lowest"
 	@echo "make test-gpu            the tests that need CUDA"
 	@echo "make docs                build the documentation into build/docs; a warning or a broken link is an error"
 	@echo "make docs-serve          show it at http://localhost:8000 (make docs-serve PORT=8001)"
 	@echo "make wheel               build the wheel and the source distribution into dist"
 	@echo "make notebooks           open the notebooks in JupyterLab"
 	@echo "make format              format the code (ruff)"
-	@echo "make clean               remove the virtual environment and all caches"
+	@echo "make clean               remove the virtual environments and all caches"
 
 install: $(VENV)/.installed
 
@@ -61,6 +63,15 @@ tests: install
 test-fast: install
 	@$(PYTEST) -m "not slow" $(ARGS)
 
+test-lowest: $(LOWEST)/.installed
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal -m "not slow" $(ARGS)
+
+$(LOWEST)/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
+
 test-gpu: install
 	@PYRO_VAE_TEST_DEVICE=cuda OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gpu $(ARGS)
 
@@ -85,4 +96,4 @@ format: install
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

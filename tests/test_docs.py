@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 import pyro_vae
+from pyro_vae._commands import COMMANDS
+from pyro_vae.cli import main_of
+from pyro_vae.cli.reference import MARK, commands_page
 from pyro_vae.settings.tables import settings_page
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +84,28 @@ def test_the_tutorials_name_each_notebook():
 def test_settings_are_those_that_are_declared():
     page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
     assert page == settings_page(), "Run scripts/write_settings.py."
+
+
+def test_options_of_commands_are_those_that_are_declared():
+    page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert page == commands_page(page), "Run scripts/write_settings.py."
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("train", "compare-guides"))) for n in COMMANDS]
+)
+def test_every_option_of_the_help_is_in_the_reference(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit):
+        main_of(name)()
+    shown = set(re.findall(r"(?m)^\W*(--[a-z][\w-]*)", capsys.readouterr().out)) - {"--help"}
+    commands, settings = (
+        (DOCS / "reference" / f"{page}.md").read_text(encoding="utf-8") for page in ("commands", "settings")
+    )
+    section = re.search(rf"(?ms)^## {name}$.*?(?=^## |\Z)", commands.partition(MARK)[2])[0]
+    pages = section + settings * ("settings.md" in section)
+    assert shown
+    assert shown <= set(re.findall(r"`(--[\w-]+)`", pages))
 
 
 @pytest.mark.slow

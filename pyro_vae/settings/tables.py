@@ -14,7 +14,7 @@ from pyro_vae.settings.part import KINDS, PARTS
 from pyro_vae.settings.run import RunConfig
 from pyro_vae.settings.training import TrainingConfig
 
-__all__ = ["parts_table", "settings_page"]
+__all__ = ["GROUPS", "markdown_table", "parts_table", "settings_page", "shown_default"]
 
 GROUPS: dict[str, type[Group]] = {
     "Data": DataConfig,
@@ -43,36 +43,38 @@ def parts_table(kind: str) -> str:
     parts = PARTS[kind]
     help_of_kind = KINDS[kind].help
     if not any(part.formula for part in parts.values()):
-        return _table(
+        return markdown_table(
             (f"`{flag_of(kind)}`", help_of_kind), [(f"`{n}`", p.purpose()) for n, p in parts.items()]
         )
     columns = [(f"`{flag_of(kind)}`", help_of_kind, "description", "suitable data")]
     columns += [(f"`{name}`", part.formula, part.purpose(), part.data) for name, part in parts.items()]
     width = 4 if any(part.data for part in parts.values()) else 3
     header, *rows = (line[:width] for line in columns)
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _flags_table(group: type[Group]) -> str:
     rows = [
         (
             f"`{flag_of(field.name)}`" + " *" * setting_of(field).resume,
-            _shown(field.default),
+            shown_default(field.default),
             setting_of(field).help.split(": ")[0] + "."
             if field.name in group.kinds
             else setting_of(field).help,
         )
         for field in dataclasses.fields(group)
     ]
-    return _table(("flag", "default", "description"), rows)
+    return markdown_table(("flag", "default", "description"), rows)
 
 
-def _shown(default: Any) -> str:
+def shown_default(default: Any) -> str:
+    """Return a default value as it is typed; empty for None and for an empty list."""
     if default in (None, (), ""):
         return ""
     return f"`{' '.join(map(str, default)) if isinstance(default, tuple) else default}`"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "given") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

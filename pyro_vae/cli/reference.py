@@ -1,0 +1,111 @@
+"""The options of all commands as tables in Markdown, for the documentation."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+from pyro_vae._commands import COMMANDS
+from pyro_vae.experiment.config import Config
+from pyro_vae.settings.declare import flag_of
+from pyro_vae.settings.group import Group
+from pyro_vae.settings.tables import GROUPS, markdown_table, shown_default
+
+__all__ = ["commands_page"]
+
+MARK = "<!-- Written by scripts/write_settings.py from here on. -->\n"
+HEADER = ("option", "values", "default", "description")
+NAMES_OF_TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: ""}
+
+
+def commands_page(page: str) -> str:
+    """Return the page of commands with a section for each command below `MARK`: summary, examples and options."""
+    sections = "\n\n".join(_section(name) for name in COMMANDS)
+    return f"{page.partition(MARK)[0]}{MARK}\n{sections}\n"
+
+
+def _section(name: str) -> str:
+    module: Any = importlib.import_module(f"pyro_vae.cli.{name.replace('-', '_')}")
+    kind = getattr(module, "Arguments", Config)
+    examples = [line for line in module.__doc__.splitlines() if line.startswith("pyro-vae ")]
+    options = sorted(
+        _options(kind), key=lambda option: (option[0].startswith("`--"), option[2] != "required")
+    )
+    parts = [
+        f"## {name}",
+        COMMANDS[name],
+        "\n".join(["```bash", *examples, "```"]),
+        markdown_table(HEADER, options) if options else "",
+        _groups(kind),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def _options(kind: type) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, values, default and description of each option of a dataclass, except those of its groups."""
+    hints, descriptions = get_type_hints(kind, include_extras=True), _descriptions(kind)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if not _is_group(hint):
+            required = field.default is dataclasses.MISSING
+            default = "required" if required else shown_default(field.default)
+            yield _name(field.name, hint), _values(hint), default, descriptions[field.name]
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Return the docstring below each field of a class and of its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        body = definition.body if isinstance(definition, ast.ClassDef) else []
+        for field, below in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                name, text = ast.unparse(field.target), ast.literal_eval(below.value)
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _name(name: str, hint: Any) -> str:
+    """Return an option as it is typed, with its short forms; positional ones in capitals."""
+    given = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    if tyro.conf.Positional in given:
+        return f"`{name.upper()}`"
+    renamed = next(filter(None, (getattr(mark, "name", None) for mark in given)), name)
+    aliases = [alias for mark in given for alias in getattr(mark, "aliases", None) or ()]
+    return ", ".join(f"`{option}`" for option in (flag_of(renamed), *aliases))
+
+
+def _values(hint: Any) -> str:
+    """Return a type in words: its choices, or the name of the type; `...` where several values can follow."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _values(arguments[0])
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(_values(argument) for argument in arguments if argument is not type(None))
+    if origin is tuple:
+        return f"{_values(arguments[0])} ..."
+    return NAMES_OF_TYPES[hint]
+
+
+def _is_group(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Group)
+
+
+def _groups(kind: type) -> str:
+    """Return a sentence that refers to the settings of the groups of a dataclass."""
+    hints = get_type_hints(kind)
+    used = [title for title, group in GROUPS.items() if group in hints.values()]
+    links = ", ".join(f"[{title}](settings.md#{title.lower()})" for title in used)
+    return f"And the settings of {links}." if used else ""
