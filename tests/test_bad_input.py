@@ -155,7 +155,7 @@ BAD_CALLS = {
     "a truncated idx file": (
         truncated_idx,
         ["--dataset", "mnist", "--data-root", "."],
-        r"9408 entries of shape \(12, 28, 28\).*got 100\. The file is cut off",
+        r"9408 entries of shape \(12, 28, 28\).*got 100\. The file is truncated",
     ),
     "an unknown ending": (text("x.feather", "x"), ["--dataset", "x.parquet"], r"ending in \.npy, \.npz"),
     "an unknown data set": (

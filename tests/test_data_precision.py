@@ -63,7 +63,7 @@ def test_memory_mapped_tables_and_batches_are_centred_too(tmp_path):
 def test_what_float32_cannot_hold_even_so_is_mentioned(tmp_path):
     data = load(tmp_path, np.arange(N) % 2 * 1e9 + NOISE)
     assert isinstance(data.preprocessing, Centre)
-    assert any(note.startswith("Even so float32 does not hold all digits of column 0") for note in data.notes)
+    assert any(note.startswith("Even then float32 cannot hold all digits of column 0") for note in data.notes)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_png_file_with_its_orientation_behind_its_pixels_is_turned_or_named(tm
     moved = content[:end].replace(chunk, b"") + chunk + content[end:]
     (tmp_path / "000.png").write_bytes(moved)
     data = load_dataset(tmp_path)
-    assert any("000.png (EXIF data behind its pixels turn it)" in note for note in data.notes)
+    assert any("000.png (EXIF data after the pixels rotate it)" in note for note in data.notes)
     square = stored_rows(load_dataset(tmp_path, image_size=5, crop="center"))
     upright = write(tmp_path / "upright", [np.rot90(RGB[0], -1)] * 3)
     expected = stored_rows(load_dataset(upright, image_size=5, crop="center"))

@@ -92,7 +92,7 @@ def cmyk(folder):
 
 
 def on_white(colours, alpha):
-    """Colours (N, H, W, C) of opacity alpha (N, H, W, 1) in 0 to 255, laid on white and rounded."""
+    """Colours (N, H, W, C) of opacity alpha (N, H, W, 1) in 0 to 255, composited on white and rounded."""
     share = alpha / 255
     return np.round(colours * share + 255 * (1 - share)).astype(np.uint8)
 
@@ -107,12 +107,12 @@ SPLIT = all_of(images(GREY[:8], "Train"), images(GREY[8:10], "VAL"), images(GREY
 READ = {
     "grey": (images(GREY), GREY, None),
     "RGB": (images(RGB), FIRST, None),
-    "RGBA": (images(RGBA), ON_WHITE, "12 images with transparency were laid on white: 000"),
-    "opaque RGBA": (images(np.concatenate([RGB, np.full_like(RGB[..., :1], 255)], 3)), FIRST, "laid on white"),
+    "RGBA": (images(RGBA), ON_WHITE, "12 images with transparency were composited on white: 000"),
+    "opaque RGBA": (images(np.concatenate([RGB, np.full_like(RGB[..., :1], 255)], 3)), FIRST, "composited on white"),
     "grey with alpha": (
         images(RGBA[..., :2], change=lambda image: image),
         on_white(RGBA[..., :1], RGBA[..., 1:2])[..., 0],
-        "laid on white",
+        "composited on white",
     ),
     "CMYK": (cmyk, 255 - FIRST, "12 images of mode CMYK became RGB"),
     "grey among colours": (
@@ -139,21 +139,21 @@ READ = {
     "palette, transparent": (
         palette(True),
         np.where(GREY[:, None] // 128, PALETTE, 255),
-        "12 images with transparency were laid on white",
+        "12 images with transparency were composited on white",
     ),
-    "EXIF orientation": (turned, np.rot90(GREY, -1, (1, 2)), r"12 images were turned .* 000\.png, 001\.png.* and 9"),
+    "EXIF orientation": (turned, np.rot90(GREY, -1, (1, 2)), r"12 images were rotated .* 000\.png, 001\.png.* and 9"),
     "several frames": (animated, GREY, r"12 files hold several frames, of which the first was used: 000\.tiff"),
     "other files": (
         all_of(images(GREY), files("notes.txt", ".DS_Store", "._000.png")),
         GREY,
-        r"3 files are hidden or no images and were not used: \.DS_Store, \._000\.png, notes\.txt",
+        r"3 files are hidden or not images and were not used: \.DS_Store, \._000\.png, notes\.txt",
     ),
     "classes in sub-folders": (
         all_of(images(GREY[:9], "cat"), images(GREY[9:], "dog/deep"), images(GREY[9:], "dog")),
         GREY,
         r"3 images lie too deep .*: dog/deep/000\.png",
     ),
-    "an empty class": (all_of(images(GREY, "cat"), files("dog/x.txt")), GREY, "no classes: dog"),
+    "an empty class": (all_of(images(GREY, "cat"), files("dog/x.txt")), GREY, "not classes: dog"),
     "splits in any case": (SPLIT, GREY, None),
     "a folder beside the splits": (
         all_of(SPLIT, images(GREY, "dev"), images(GREY, "raw")),

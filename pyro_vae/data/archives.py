@@ -1,6 +1,6 @@
 """Interpretation of the arrays of a `.npz` archive: rows of each split, labels, and arrays that are not used.
 
-Keys are found in any case. Rows of a split lie under `train`, `x_train` or `train_images`, their labels under
+Keys are case-insensitive. Rows of a split are stored as `train`, `x_train` or `train_images`, their labels under
 `train_labels` or `y_train`; likewise `test`, and `validation`, `valid` or `val`.
 """
 
@@ -34,7 +34,7 @@ def read_arrays(path: Path, arrays: dict[str, NDArray]) -> Stored:
     """Return the data of an archive.
 
     Raises:
-        InputError: If it is not clear which arrays are meant, or they do not belong together.
+        InputError: If the meaning of the arrays is ambiguous, or they do not match.
     """
     _check_plain(path, arrays)
     left = dict(arrays)
@@ -82,7 +82,7 @@ def _label_keys(split: str) -> list[str]:
 
 
 def _take(arrays: dict[str, NDArray], names: Sequence[str], path: Path) -> NDArray | None:
-    """Remove and return the array with one of the names, in any case; for `ROWS` and `LABELS` the first one."""
+    """Remove and return the array with one of the names (case-insensitive); for `ROWS` and `LABELS` the first one."""
     found = sorted((key for key in arrays if key.lower() in names), key=lambda key: names.index(key.lower()))
     if len(found) > 1 and names not in (ROWS, LABELS):
         raise InputError(
@@ -158,7 +158,7 @@ def _resembles_split(name: str) -> bool:
 
 
 def _check_units(path: Path, parts: Mapping[str, NDArray]) -> None:
-    """Raise `InputError` if two splits can only be measured in different units."""
+    """Raise `InputError` if two splits are evidently measured in different units."""
     parts = {name: part for name, part in parts.items() if part.size and part.dtype.kind in "biuf"}
     floats = {name: part.dtype.kind == "f" for name, part in parts.items()}
     spans = {name: (float(part.min()), float(part.max())) for name, part in parts.items()}

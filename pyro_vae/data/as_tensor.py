@@ -44,7 +44,7 @@ def as_tensor(values: Any, name: str = "x") -> Tensor:
         name: Name in messages.
 
     Raises:
-        InputError: If they are no real numbers, or lists of unequal lengths, or sparse.
+        InputError: If they are not real numbers, or are sparse or lists of unequal lengths.
     """
     if isinstance(values, Tensor):
         return _dense(values, name)
@@ -152,7 +152,7 @@ def as_matrix(x: Tensor, name: str = "x") -> tuple[Tensor, tuple[int, ...]]:
         name: Name in messages.
 
     Raises:
-        InputError: If there is no row or no column, or which axis holds the channels is ambiguous.
+        InputError: If there is no row or no column, or it is ambiguous which axis holds the channels.
     """
     if x.ndim == 0:
         raise InputError(f"Expected {name} of shape (N, data_dim), one row an example; got a single number.")

@@ -21,21 +21,21 @@ WORD = 4  # 16-bit noises in one 64-bit random word
 class Batches:
     """The batches of a training split, reshuffled each epoch; the last partial one is kept.
 
-    Order and noise depend on (seed, epoch, step) alone, so an epoch can be entered at any step without
-    saved state and gives the same batches to the bit. Each process gets its share of every batch, under
-    noise of its own; a last batch of fewer rows than processes is left out.
+    Order and noise depend on (seed, epoch, step) alone, so an epoch can be continued from any step without saved state,
+    with bit-identical batches. Each process gets its share of every batch, with its own noise; a last batch with fewer
+    rows than processes is dropped.
 
     Args:
-        fetch: Gives x (n, D), or a tuple of x and context, on the device for row numbers (n,), drawing its noise from
-            the generator.
-        index: The row numbers of the split, int64 (N,), where `fetch` wants them.
+        fetch: Function from row numbers (n,) and the generator of the noise to x (n, D), or to a tuple of x and
+            context, on the device.
+        index: The row numbers of the split, int64 (N,), on the device where `fetch` expects them.
         batch_size: Rows in a batch.
         seed: The run's seed.
         device: Device of the returned tensors.
         processes: Processes that share every batch.
 
     Attributes:
-        num_examples: N, the number of rows that one epoch goes through.
+        num_examples: N, the number of rows in an epoch.
     """
 
     def __init__(

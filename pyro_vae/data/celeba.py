@@ -3,8 +3,8 @@
     ROOT/celeba/img_align_celeba/000001.jpg, ...     178 x 218 pixels
     ROOT/celeba/list_eval_partition.txt              lines such as "000001.jpg 0": 0 train, 1 validation, 2 test
 
-The central 148 x 148 pixels are resized, to 64 x 64 where no other size is given. Without the list of the official
-splits a tenth of the images is drawn for test and for validation each. All images of 64 x 64 take 2.5 GB of memory.
+The central 148 x 148 pixels are resized, by default to 64 x 64. Without the list of official splits, a tenth of the
+images each is drawn for test and for validation. All images of 64 x 64 take 2.5 GB of memory.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SPLITS = ("train", "validation", "test")
 
 
 def read_celeba(root: Path, options: ImageOptions) -> Stored:
-    """Read CelebA from the data folder, or download it to there.
+    """Read CelebA from the data folder; download it if it is missing.
 
     Args:
         root: The data folder.
-        options: With size and colours, where others are wanted.
+        options: Image size and colours, if other than the defaults.
 
     Raises:
-        InputError: If it is not there and cannot be fetched, or a file is damaged, or an option does not apply.
+        InputError: If it is missing and cannot be downloaded, a file is damaged, or an option does not apply.
     """
     check(
         options.crop == "none",

@@ -1,11 +1,11 @@
 """CIFAR-10 (Krizhevsky 2009): 60000 colour images of 32 x 32 pixels in ten classes.
 
-    ROOT/cifar-10-batches-bin/data_batch_{1,...,5}.bin, test_batch.bin     the binary version, taken where it is there
+    ROOT/cifar-10-batches-bin/data_batch_{1,...,5}.bin, test_batch.bin     the binary version, preferred
     ROOT/cifar-10-batches-py/data_batch_{1,...,5}, test_batch              the Python version, torchvision's layout
 
-An image of the binary version is a byte for its class and 3072 bytes for its pixels: channel, line, column. The Python
-version is pickled; it is read by an unpickler that makes arrays and plain values alone, so that no file can run code.
-Where neither is there the binary version is downloaded.
+An image of the binary version is one byte for its class and 3072 bytes for its pixels: channel, line, column. The
+Python version is pickled; the unpickler used here only creates arrays and plain values, so that no file can run code.
+If neither version is present, the binary version is downloaded.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ SAFE = {
 
 
 def read_cifar10(root: Path) -> Stored:
-    """Read CIFAR-10 from the data folder, or download it to there.
+    """Read CIFAR-10 from the data folder; download it if it is missing.
 
     Args:
         root: The data folder.
 
     Raises:
-        InputError: If it is not there and cannot be fetched, or a file is damaged.
+        InputError: If it is missing and cannot be downloaded, or a file is damaged.
     """
     batches = {name: _read(root, name) for name in (*TRAIN, "test_batch")}
     sizes = [len(labels) for _, labels in batches.values()]
@@ -87,7 +87,7 @@ def _read_binary(content: bytes, path: Path) -> tuple[NDArray[np.uint8], NDArray
     check(
         len(content) > 0 and len(content) % (1 + PIXELS) == 0,
         f"Expected {1 + PIXELS} bytes for each image in {path}; got {len(content)} bytes, which is not a multiple. The "
-        "file is cut off or foreign: fetch it again.",
+        "file is truncated or of another format: fetch it again.",
     )
     rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + PIXELS)
     return rows[:, 1:], rows[:, 0]

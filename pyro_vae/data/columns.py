@@ -39,13 +39,13 @@ class Column:
     (binary, ordinal, categorical); NaN where it is not observed.
 
     Attributes:
-        name: As in the header.
+        name: Name in the header.
         kind: One of `COLUMN_KINDS`.
-        levels: Values as in the file, in order, of a column of a kind with levels; empty for the others.
-        date_format: Of a column of dates, how the training rows write them, as of `strftime`; else empty.
+        levels: Values as in the file, in order; empty for kinds without levels.
+        date_format: Format of the dates in the training rows, in the notation of `strftime`; empty for other columns.
 
     Raises:
-        InputError: If kind and levels do not belong together.
+        InputError: If kind and levels do not match.
     """
 
     name: str

@@ -33,7 +33,7 @@ ACCEPTED = (
 
 
 def whole(data: Any) -> tuple[Any, ...] | None:
-    """Return `(x, *context)` where the data holds all its rows at once; None if it comes in batches."""
+    """Return `(x, *context)` if the data holds all its rows at once; None if it comes in batches."""
     if isinstance(data, tuple):
         check(bool(data), "Expected a tuple (x, *context); got an empty one.")
         return data
@@ -45,8 +45,8 @@ def whole(data: Any) -> tuple[Any, ...] | None:
 def in_order(data: Any) -> Iterable[Any]:
     """Return batches of the rows of `data` in their order.
 
-    A `DataLoader` that shuffles or drops its last batch is read in the order of its data set, and whole: scores belong
-    to rows. One with a sampler of another kind is read as it is.
+    A `DataLoader` that shuffles or drops its last batch is read completely and in the order of its data set, because
+    scores are per row. A loader with any other sampler is read as it is.
 
     Args:
         data: A `Split` under its fixed draw, a `Dataset`, a `DataLoader`, a list of batches that are tuples, or another

@@ -20,7 +20,7 @@ def with_context_like(split: Split, stored: Stored, expected: RowFormat) -> Spli
     """Return the rows of a file with the context that a run takes.
 
     Args:
-        split: The rows, whole.
+        split: Complete rows.
         stored: The file.
         expected: Format of the training rows.
 
@@ -35,6 +35,6 @@ def with_context_like(split: Split, stored: Stored, expected: RowFormat) -> Spli
     if not context.partial:
         labels = labels_of_new_rows(stored, context, expected.name)
         return replace(split, labels=labels, given=GIVEN).with_context(labels)
-    # The class is summed out; labels that the file has are for the accuracy.
+    # The class is summed out; labels in the file are only used for the accuracy.
     known = None if stored.labels is None else labels_of_new_rows(stored, context, expected.name)
     return replace(split, labels=known).with_context(torch.full((len(split),), MISSING))

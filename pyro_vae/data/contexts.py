@@ -24,7 +24,7 @@ class ClassContext:
 
     Attributes:
         classes: Names of the classes, in the order of their numbers 0, 1, ...
-        partial: Whether labels may be missing: training is semi-supervised, and log p(x) has the classes summed out.
+        partial: Whether labels may be missing: training is semi-supervised, and log p(x) sums over classes.
     """
 
     classes: tuple[str, ...]
@@ -44,7 +44,7 @@ class EntryContext:
         entries: Indices of the entries, counted from 0, ascending.
         loc: Offset that is subtracted from each entry, in units of x.
         scale: Divisor of each entry.
-        name: What is conditioned on, in words.
+        name: Description of the context in words.
     """
 
     entries: tuple[int, ...]
@@ -58,7 +58,7 @@ class EntryContext:
         return len(self.entries)
 
     def rest(self, data_dim: int) -> tuple[int, ...]:
-        """Return the numbers of the entries of a row of `data_dim` that are x."""
+        """Return the indices of the entries of a row of `data_dim` that are x."""
         return tuple(sorted(set(range(data_dim)) - set(self.entries)))
 
     def divider(self, data_dim: int, like: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -66,7 +66,7 @@ class EntryContext:
 
         Args:
             data_dim: Entries of a whole row.
-            like: A tensor of the device and precision of the rows.
+            like: A tensor with the device and precision of the rows.
         """
         rest, given = (torch.tensor(part, device=like.device) for part in (self.rest(data_dim), self.entries))
         loc, scale = like.new_tensor(self.loc), like.new_tensor(self.scale)

@@ -52,7 +52,7 @@ TEXTS = (".data", ".txt", ".dat", ".asc", ".test", "")
 
 
 def ending_hint(path: Path) -> str:
-    """Return how a file with an ending that is not read is converted, or "" where nothing is known."""
+    """Return how to convert a file with an unsupported ending, or "" if no conversion is known."""
     ending = path.suffix.lower()
     if ending in FRAMES:
         return f"Convert it: pandas.{FRAMES[ending].format(path=str(path))}.to_csv('table.csv', index=False)."
@@ -82,7 +82,7 @@ def first_lines(path: Path) -> list[str]:
     """Return the first lines of a text file that are not blank.
 
     Raises:
-        InputError: If the file is no UTF-8 text, or holds none.
+        InputError: If the file is not UTF-8 text, or contains no text.
     """
     with path.open("rb") as file:
         start = file.read(4)
@@ -163,7 +163,7 @@ def _short(text: str) -> str:
 
 
 def cell_hint(value: Any, name: str, different: int) -> str:
-    """Return what to do about a column `name` in which `value` is no number, one of `different` values."""
+    """Return advice for a column `name` with `different` values, of which `value` is not a number."""
     text = str(value).strip()
     if not isinstance(value, str):
         return "Choose --likelihood table for missing values, or fill the gaps first (frame.fillna)."

@@ -31,7 +31,7 @@ class DataSet:
         preprocessing: Map from stored rows to x.
         class_names: Names of classes 0, 1, ..., or None.
         column_names: Names of the D columns, or None.
-        sha256: Of the stored data: shape, type and bytes of the array, labels and given splits.
+        sha256: SHA-256 of the stored data: shape, type and bytes of the array, labels and given splits.
         notes: Notes on the data, as sentences.
         image_options: Options for reading images.
         context: Description of the context of the splits; None for no context or a custom one.
@@ -75,14 +75,14 @@ class DataSet:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether every row has context, so that numbers are of p(x | context)."""
+        """Whether every row has context, so that densities are p(x | context)."""
         return self.context is not None and not getattr(self.context, "partial", False)
 
     def with_splits(self, changed: Callable[[Split], Split], **changes: Any) -> DataSet:
-        """Return the data set with the same change of each split.
+        """Return the data set with the same change applied to each split.
 
         Args:
-            changed: From a split to another one.
+            changed: Function from a split to the changed split.
             changes: Further attributes by name.
         """
         train, validation, test = (changed(split) for split in (self.train, self.validation, self.test))
@@ -99,8 +99,8 @@ class DataSet:
     def statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of x over the training split, float64 (D,) each.
 
-        They are those of the stored rows carried over in closed form, in expectation over noise and augmentation:
-        exact for dequantized integers, the Bernoulli moments of the grey values for binarized ones.
+        They are computed in closed form from the moments of the stored rows, in expectation over noise and
+        augmentation: exact for dequantized integers, the Bernoulli moments of the grey values for binarized data.
         """
         mean, variance = self.train.stored_moments
         if self.train.augmentation is not None:

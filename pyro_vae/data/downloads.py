@@ -15,7 +15,7 @@ def download(name: str, fetch: Callable[[Any], object], places: str) -> None:
 
     Args:
         name: Name of the data set.
-        fetch: Fetches it, given the module `torchvision.datasets`.
+        fetch: Function that downloads it, given the module `torchvision.datasets`.
         places: A sentence on where its files can be placed by hand.
 
     Raises:

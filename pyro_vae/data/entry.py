@@ -1,4 +1,4 @@
-"""The one entry for data: rows in any container become tuples of tensors `(x, *context)`, x of shape (N, data_dim)."""
+"""The single entry point for data: rows in any container become tuples of tensors `(x, *context)`, x (N, data_dim)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Entry:
         return Entry(1 + context.least, 1 + context.most, self.dtype, self.device)
 
     def rows(self, data: Any, name: str = "x") -> tuple[Tensor, ...]:
-        """Return all rows of `data` in their order, `(x, *context)`, one entry a row each.
+        """Return all rows of `data` in order as `(x, *context)`, each with one entry per row.
 
         Args:
             data: See `in_order`.
@@ -69,12 +69,12 @@ class Entry:
         return tuple(torch.cat(column) for column in zip(*batches, strict=True))
 
     def rows_and_context(self, x: Any, context: tuple[Any, ...], name: str = "x") -> tuple[Tensor, ...]:
-        """Return all rows `(x, *context)`, with context that is given apart or in the container of x.
+        """Return all rows `(x, *context)`, with context given separately or in the container of x.
 
         Args:
             x: See `in_order`.
-            context: Arrays or tensors, rows first, of which those that the programs do not take are left out; empty
-                where x holds it.
+            context: Arrays or tensors, rows first; those that the programs do not take are left out. Empty if `x`
+                contains the context.
             name: Name in messages.
 
         Raises:
@@ -87,7 +87,7 @@ class Entry:
         return self.rows((*rows, *context)[: int(min(self.most, 1 + len(context)))], name)
 
     def context(self, context: tuple[Any, ...], num_rows: int) -> tuple[Tensor, ...]:
-        """Return context as the programs take it, of which what they do not take is left out.
+        """Return the context converted for the programs, without tensors that they do not take.
 
         Args:
             context: Arrays or tensors, rows first.
@@ -100,7 +100,7 @@ class Entry:
         return self._converted(context[: int(min(self.most - 1, len(context)))], num_rows)
 
     def blocks(self, data: Any, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the rows of `data` in their order, `size` at a time, whatever batches they come in.
+        """Yield the rows of `data` in order, `size` at a time, regardless of its batches.
 
         Args:
             data: See `in_order`.
@@ -114,7 +114,7 @@ class Entry:
         return _reblocked((self.batch(batch) for batch in batches), size)
 
     def batch(self, batch: Any, name: str = "x") -> tuple[Tensor, ...]:
-        """Return one batch `(x, *context)` as the programs take it, x flattened to (n, data_dim).
+        """Return one batch `(x, *context)` converted for the programs, x flattened to (n, data_dim).
 
         Args:
             batch: A tensor or array of rows, or a tuple or list of it and the context.
@@ -182,7 +182,7 @@ class Entry:
         return part.to(self.device or part.device, self._dtype_of(part))
 
     def taken(self, parts: tuple[Any, ...], name: str = "x") -> tuple[Any, ...]:
-        """Return the inputs that the programs take; a warning says once that y is left out.
+        """Return the inputs that the programs take; if y is left out, a warning is issued once.
 
         Raises:
             InputError: If there are too few, or too many of them.

@@ -28,7 +28,7 @@ def with_columns(dataset: DataSet, columns: Sequence[str]) -> DataSet:
         columns: Their names, or their numbers counted from 0 where they have no names.
 
     Raises:
-        InputError: If the data set is no table or has no such columns, or none would be left.
+        InputError: If the data set is not a table or lacks a column, or no column would be left as x.
     """
     check(
         len(dataset.data_shape) == 1,
@@ -71,7 +71,7 @@ def with_quadrants(dataset: DataSet, quadrants: int) -> DataSet:
         quadrants: Number of quadrants.
 
     Raises:
-        InputError: If the rows are no images.
+        InputError: If the rows are not images.
     """
     check(
         dataset.is_image,

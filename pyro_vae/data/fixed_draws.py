@@ -20,8 +20,8 @@ DATA_SEED = 0  # of splits and fixed draws: never the run's seed, so that all ru
 def fixed_noise(index: NDArray[np.int64], data_dim: int) -> Tensor:
     """Return the fixed u in [0, 1), float32 (n, D), of rows `index` (n,) of the stored data.
 
-    Row i is the stream of the counter-based generator Philox (Salmon et al. 2011) under the key
-    (data seed, i), so it depends on nothing else: not on the split, the block size or the order.
+    Row i is drawn by the counter-based generator Philox (Salmon et al. 2011) with the key (data seed, i), so it does
+    not depend on the split, the block size or the order.
     """
     philox = np.random.Philox(key=np.array([DATA_SEED, 0], np.uint64))
     generator, state = np.random.Generator(philox), philox.state
@@ -36,8 +36,8 @@ def fixed_noise(index: NDArray[np.int64], data_dim: int) -> Tensor:
 def draw_splits(stored: Stored) -> dict[str, NDArray[np.int64]]:
     """Return the row numbers of "train", "validation" and "test", ascending.
 
-    Splits that the data itself makes are kept; those missing are drawn from its training rows under the data
-    seed, `stored.drawn` rows or else a tenth of the training rows, and at least one.
+    Splits given by the data are kept. Missing ones are drawn from its training rows with the data seed: `stored.drawn`
+    rows, or else a tenth of the training rows, at least one.
 
     Raises:
         InputError: If fewer rows than splits are left.
@@ -52,7 +52,7 @@ def draw_rows(
 
     Args:
         name: Name of the data in messages.
-        given: Row numbers of the splits that the data makes, "train" among them.
+        given: Row numbers of the splits given by the data, including "train".
         drawn: Numbers of rows to draw, by the name of the split.
 
     Raises:

@@ -20,7 +20,7 @@ Images = TypeVar("Images", Tensor, np.ndarray)
 def is_channels_last(shape: tuple[int, ...], name: str = "x") -> bool:
     """Return whether four-dimensional rows of `shape` have their channels last.
 
-    Channels are last where the last axis is 1, 3 or 4 and the second is not; otherwise they are first.
+    Channels are last if the last axis is 1, 3 or 4 and the second is not; otherwise they are first.
 
     Raises:
         InputError: If both axes could hold the channels.
@@ -42,7 +42,7 @@ def channels_first(images: Images, name: str = "x") -> Images:
         name: Name in messages.
 
     Raises:
-        InputError: If which axis holds the channels is ambiguous.
+        InputError: If it is ambiguous which axis holds the channels.
     """
     if is_channels_last(tuple(images.shape), name):
         images = images.movedim(3, 1) if isinstance(images, Tensor) else np.moveaxis(images, 3, 1)

@@ -31,11 +31,11 @@ class Header:
 
     Attributes:
         file: The file.
-        height: Of the image as it is looked at, after its EXIF orientation.
-        width: Likewise.
+        height: Height in pixels, after rotation by the EXIF orientation.
+        width: Width in pixels, likewise.
         mode: Mode of Pillow; 16-bit grey of any byte order is "I;16".
         transparent: Whether it has an alpha channel, or a transparent colour.
-        turned: Whether its EXIF orientation is another than upright.
+        turned: Whether its EXIF orientation is not upright.
         frames: Number of frames.
     """
 
@@ -57,12 +57,12 @@ def read_header(file: Path) -> Header:
     """Return the header of an image file.
 
     Raises:
-        OSError: If it cannot be read; SyntaxError and ValueError too, as Pillow has it.
+        OSError: If it cannot be read; Pillow may also raise SyntaxError or ValueError.
     """
     from PIL import Image
 
     with Image.open(file) as image:
-        # Pillow would decode a PNG file to look for EXIF data behind its pixels, where they hardly ever are.
+        # Pillow would decode the whole PNG file to look for EXIF data after the pixels, where it is rarely stored.
         has_exif = image.format != "PNG" or "exif" in image.info
         orientation = image.getexif().get(ORIENTATION, 1) if has_exif else 1
         width, height = image.size
@@ -82,7 +82,7 @@ def common_mode(headers: Sequence[Header], options: ImageOptions) -> str:
     """Return the mode that all images are read in: L, RGB, I;16, I or F.
 
     Raises:
-        InputError: If images of 8 bits and of more are to be one.
+        InputError: If 8-bit images are mixed with images of more bits.
     """
     deep = {header.mode for header in headers if header.mode in DEEP}
     if options.colours == "grey" and deep <= {"I;16"} and not all(header.mode in deep for header in headers):
@@ -112,7 +112,7 @@ def common_size(headers: Sequence[Header], options: ImageOptions) -> tuple[int, 
 
 
 def _kinds(headers: Sequence[Header]) -> str:
-    """Return how many images there are of which height, width and mode, and one of each."""
+    """Return the number of images of each height, width and mode, with an example of each."""
     counts = Counter((header.height, header.width, header.mode) for header in headers)
     examples = {(header.height, header.width, header.mode): header.file for header in reversed(headers)}
     return listed(

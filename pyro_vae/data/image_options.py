@@ -23,10 +23,10 @@ class ImageOptions:
 
     Attributes:
         size: Height and width to which images of a folder are resized, or None.
-        crop: Which part of an image of a folder is kept: all of it, the largest central part with the proportions of
-            `size` (a square where there is no size), or a central square of so many pixels a side.
-        colours: Of images of a folder: RGB where one of them has colours and grey otherwise ("auto"), or always one.
-        packed_bits: Height and width of images of zeros and ones of which a file holds eight pixels a byte, or None.
+        crop: Part of each image of a folder that is kept: all of it, the largest central part with the proportions of
+            `size` (a square without `size`), or a central square with this number of pixels per side.
+        colours: Colours of the images of a folder: "grey", "rgb", or "auto": RGB if any of them has colours, else grey.
+        packed_bits: Height and width of binary images stored with eight pixels per byte, or None.
     """
 
     size: tuple[int, int] | None = None
@@ -42,10 +42,10 @@ class ImageOptions:
         grey: bool = False,
         packed_bits: Sides = None,
     ) -> ImageOptions:
-        """Return the options that the arguments of `load_dataset` stand for.
+        """Return the options given by arguments of `load_dataset`.
 
         Raises:
-            InputError: If one has another value than it can have.
+            InputError: If a value is invalid.
         """
         check_choice(crop, ("none", "center"), "crop")
         size, packed = _two(image_size, "--image-size"), _two(packed_bits, "--packed-bits")
@@ -58,7 +58,7 @@ class ImageOptions:
         return cls(**plain)
 
     def check_no_folder_options(self, name: str | Path) -> None:
-        """Raise `InputError` if an option is given that applies to folders of images alone.
+        """Raise `InputError` if an option is given that only applies to folders of images.
 
         Args:
             name: Data set or file that is to be read.
@@ -90,7 +90,7 @@ class ImageOptions:
         return ", ".join(flag for flag, is_given in given.items() if is_given)
 
     def cropped(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the part that is kept of an image.
+        """Return height and width of the part of an image that is kept.
 
         Raises:
             InputError: If the image is smaller than the part that is to be kept.
@@ -109,7 +109,7 @@ class ImageOptions:
         return max(1, round(scale * wanted_height)), max(1, round(scale * wanted_width))
 
     def final(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width that an image has in the end."""
+        """Return the final height and width of an image."""
         kept = self.cropped(height, width)
         return self.size or kept
 
@@ -119,7 +119,7 @@ class ImageOptions:
 
 
 AS_THEY_ARE = ImageOptions()
-"""Images as their files hold them."""
+"""Images unchanged, as stored in their files."""
 
 
 def _two(value: Sides, flag: str) -> tuple[int, int] | None:

@@ -4,8 +4,9 @@
     folder/CLASS/*.png                    sub-folders are classes
     folder/train/..., folder/test/...     own splits (also validation, valid or val), each laid out as above
 
-Names of splits are found in any case. Files are taken in the order of their names; what has no image's ending is
-not used, and a note says so. See `pyro_vae.data.pixels` for what becomes of sizes, modes and files that cannot be read.
+Names of splits are case-insensitive. Files are read in the order of their names. Files without the ending of an image
+are not used, and a note lists them. `pyro_vae.data.pixels` describes the treatment of sizes, modes and unreadable
+files.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def read_image_folder(folder: Path, options: ImageOptions = AS_THEY_ARE) -> Stor
         options: Size, crop and colours.
 
     Raises:
-        InputError: If it is not clear which folders are splits or classes, the images do not fit together, or too
-            many cannot be read.
+        InputError: If it is ambiguous which folders are splits or classes, images do not match, or too many cannot be
+            read.
     """
     options.check_no_packed_bits(f"the folder {folder}")
     places = _split_folders(folder)
@@ -64,13 +65,13 @@ def read_image_folder(folder: Path, options: ImageOptions = AS_THEY_ARE) -> Stor
 
 
 def _given(starts: dict[str, int], numbers: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of each split: where it starts among all files, and the numbers of the files that were read."""
+    """Return the rows of each split, from its first index among all files and the indices of the files read."""
     split = np.searchsorted(list(starts.values()), numbers, side="right") - 1
     return {name: np.flatnonzero(split == place) for place, name in enumerate(starts)}
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folder of each split; {"train": folder} where it makes none."""
+    """Return the folder of each split; {"train": folder} if there are no splits."""
     own: dict[str, Path] = {}
     for place in _folders(folder):
         name = next((split for split, names in SPLITS.items() if place.name.lower() in names), None)
@@ -116,7 +117,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _unused(folder: Path, places: dict[str, Path], used: set[Path]) -> list[str]:
-    """Name the folders and files that are not used."""
+    """Return notes on folders and files that are not used."""
     places_used = set(places.values()) - {folder}
     beside = [place for place in _folders(folder) if places_used and place not in places_used]
     notes = [unused_note("Folders", [place.name for place in beside], str(folder))] if beside else []
@@ -128,14 +129,14 @@ def _unused(folder: Path, places: dict[str, Path], used: set[Path]) -> list[str]
         names = [str(file.relative_to(folder)) for file in deep]
         notes.append(f"{len(deep)} images lie too deep in sub-folders and were not used: {listed(names, 3)}.")
     if other:
-        notes.append(f"{len(other)} files are hidden or no images and were not used: {listed(other, 3)}.")
+        notes.append(f"{len(other)} files are hidden or not images and were not used: {listed(other, 3)}.")
     return notes
 
 
 def _absent(
     places: dict[str, Path], given: dict[str, NDArray[np.int64]], files: list[tuple[Path, bool]]
 ) -> list[str]:
-    """Name the classes that one split has and another has not, and folders of classes without an image."""
+    """Return notes on classes that a split lacks, and on class folders without images."""
     seen = {
         name: {files[row][0].parent.name for row in rows if files[row][1]} for name, rows in given.items()
     }
@@ -147,4 +148,4 @@ def _absent(
     ]
     named = {folder.name for place in places.values() for folder in _folders(place)} if everywhere else set()
     empty = sorted(named - everywhere)
-    return notes + [f"Folders without images directly inside are no classes: {listed(empty)}."] * bool(empty)
+    return notes + [f"Folders without images directly inside are not classes: {listed(empty)}."] * bool(empty)

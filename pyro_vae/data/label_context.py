@@ -24,8 +24,8 @@ def with_labels(dataset: DataSet, *, partial: bool = False) -> DataSet:
     Classes without names are those that occur in training rows, in ascending order.
 
     Args:
-        dataset: With labels.
-        partial: Whether training rows may have the label -1, which means that it is not known.
+        dataset: Data set with labels.
+        partial: Whether training rows may have the label -1 (unknown).
 
     Raises:
         InputError: If rows have no label, or one that no training row has.
@@ -73,7 +73,7 @@ def _numbered(split: Split, known: dict[int, int], *, partial: bool) -> Split:
 def labels_of_new_rows(stored: Stored, expected: ClassContext, trained_on: str) -> Tensor:
     """Return the number of the class of each row of a file, int64 (N,), by the names of the classes.
 
-    Labels that are whole numbers are names where all of them are, and numbers of classes otherwise.
+    Integer labels are class names if all of them are names of classes, and class indices otherwise.
 
     Args:
         stored: The file.

@@ -1,4 +1,4 @@
-"""Class labels: whole numbers stay, text becomes codes."""
+"""Class labels: whole numbers are kept, text is encoded as integers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def encode_labels(values: ArrayLike, name: str) -> tuple[NDArray[np.int64], tupl
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     check(
         labels.ndim == 1,
-        f"Expected {name} of shape (N,) or (N, 1); got {labels.shape}. Of one column a class, store y.argmax(1); "
-        "labels of any other kind leave out.",
+        f"Expected {name} of shape (N,) or (N, 1); got {labels.shape}. For one column per class, store "
+        "y.argmax(1); leave out labels of any other kind.",
     )
     if labels.dtype.kind in "biu":
         return labels.astype(np.int64), None

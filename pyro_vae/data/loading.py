@@ -86,8 +86,8 @@ def load_dataset(
             also for files other than comma-separated numbers with the other kinds.
 
     Raises:
-        InputError: If the data cannot be read, is no finite table or does not fit the likelihood, or an option does
-            not apply to it.
+        InputError: If the data cannot be read, is not a table of finite numbers or does not fit the likelihood, or an
+            option does not apply to it.
         MissingPackageError: If a download needs torchvision and it does not work.
 
     Example:
@@ -225,7 +225,7 @@ def _read(name: str, data_root: Path | None, options: ImageOptions) -> Stored:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:  # the home of a user that there is not
+    except RuntimeError as error:  # home folder of an unknown user
         raise InputError(
             f"Expected a path; got {path!r}, whose home folder is not known. Write it out."
         ) from error
@@ -234,7 +234,7 @@ def _expanded(path: str) -> Path:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # such as a name that is too long, or a folder that may not be entered
+    except OSError:  # for example a name that is too long, or a folder without access
         return False
 
 

@@ -1,16 +1,16 @@
-"""The data sets with a name, and where their files lie under the data folder ROOT.
+"""The named data sets, and their files in the data folder ROOT.
 
 | name | files |
 | --- | --- |
 | `digits` | none: part of scikit-learn |
 | `mnist` | `ROOT/MNIST/raw/{train-images-idx3,train-labels-idx1,t10k-images-idx3,t10k-labels-idx1}-ubyte` |
-| | (plain or `.gz`; torchvision's layout); downloaded there by torchvision where they are missing |
+| | (plain or `.gz`; torchvision's layout); downloaded there by torchvision if they are missing |
 | `fashion-mnist` | the same four under `ROOT/FashionMNIST/raw/` |
 | `binarized-mnist` | `ROOT/binarized-mnist/binarized_mnist.npz` (arrays `train`, `valid`, `test`, uint8 of |
 | | shape (N, 98), eight pixels to a byte), or the three text files |
 | | `binarized_mnist_{train,valid,test}.amat`, there or in ROOT itself |
 | `frey-face` | `ROOT/frey-face/frey_rawface.mat` or `ROOT/frey_rawface.mat` (MATLAB; `ff` of shape |
-| | (560, N), one frame of 28 x 20 a column) |
+| | (560, N), one frame of 28 x 20 per column) |
 | `cifar-10` | `ROOT/cifar-10-batches-bin/` or `ROOT/cifar-10-batches-py/`: see `pyro_vae.data.cifar` |
 | `celeba` | `ROOT/celeba/`: see `pyro_vae.data.celeba` |
 
@@ -52,7 +52,7 @@ IDX_FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k
 CLOTHING = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 AMAT_SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 LAROCHELLE = "static binarization (Larochelle)"
-VIDEO = "Frames are of one video and drawn at random, so a test frame has near neighbours in training."
+VIDEO = "Frames of one video are split at random, so a test frame has near neighbours in training."
 CLASS_NAMES = {"mnist": tuple("0123456789"), "fashion-mnist": tuple(CLOTHING.split(","))}
 
 
@@ -62,7 +62,7 @@ def read_named(name: str, root: Path, options: ImageOptions = AS_THEY_ARE) -> St
     Args:
         name: A name of `DATASETS`.
         root: The data folder.
-        options: Size and colours, of `celeba`.
+        options: Size and colours for `celeba`.
 
     Raises:
         InputError: If a file is missing or damaged, or an option does not apply.
@@ -136,13 +136,13 @@ def _idx(path: Path | None) -> NDArray[np.uint8]:
     check(
         len(body) == math.prod(shape),
         f"Expected {math.prod(shape)} entries of shape {shape} in {path}; got {len(body)}. "
-        "The file is cut off or foreign: fetch it again.",
+        "The file is truncated or of another format: fetch it again.",
     )
     return body.reshape(shape)
 
 
 def _download(name: str, root: Path, folder: Path) -> None:
-    """Let torchvision fetch the four files into its own layout, which is the one that is read here."""
+    """Download the four files with torchvision, whose layout is the one that is read here."""
     download(
         name,
         lambda datasets: getattr(datasets, TORCHVISION[name])(root, download=True),
@@ -193,7 +193,7 @@ def _frey_face(root: Path) -> Stored:
         )
     try:
         frames = np.asarray(loadmat(path)["ff"])
-    except Exception as error:  # on a damaged file scipy raises whatever its parser stumbles over
+    except Exception as error:  # scipy raises many types of exceptions on damaged files
         raise InputError(f"Could not read 'ff' from {path} ({error}). Fetch the file again.") from error
     check(
         frames.dtype == np.uint8 and frames.ndim == 2 and len(frames) == 560,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["rows_like", "stored_like"]
 
 FARTHEST = 20.0
-"""Typical standard deviations that half of the rows may lie from the training mean: beyond, units differ."""
+"""Largest median distance of rows from the training mean, in typical standard deviations; beyond, units differ."""
 SHOWN_NAMES = 8
 """Largest number of column names in a message."""
 
@@ -35,9 +35,9 @@ SHOWN_NAMES = 8
 def rows_like(
     path: Path | pd.DataFrame, expected: RowFormat, likelihood_kind: LikelihoodKind = "continuous"
 ) -> tuple[Split, tuple[str, ...]]:
-    """Read all rows of a file, as a split named after it, under the preprocessing of the training rows.
+    """Read all rows of a file as a split named after it, with the preprocessing of the training rows.
 
-    Columns are matched by name where both have names, in any order; by place otherwise.
+    Columns are matched by name, in any order, if both have names; otherwise by position.
 
     Args:
         path: Path that `load_dataset` can read; also a DataFrame, for a run on a table.
@@ -98,7 +98,7 @@ def _read(path: Path, expected: RowFormat) -> Stored:
 
 
 def _in_order(stored: Stored, expected: RowFormat) -> Stored:
-    """Return the columns in the order of the training rows, where both have names."""
+    """Return the columns in the order of the training rows, if both have names."""
     theirs, ours = expected.column_names, stored.column_names
     if theirs is None or ours is None or ours == theirs:
         return stored
@@ -146,7 +146,7 @@ def _check_range(stored: Stored, found: Survey, preprocessing: Preprocessing, ki
 
 
 def _check_unit(split: Split, expected: RowFormat) -> None:
-    """Raise `InputError` if a typical row lies so far out that it can only be measured in another unit."""
+    """Raise `InputError` if typical rows are so far from the training mean that they must be in another unit."""
     typical = expected.std.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
     distance = torch.cat(
         [

@@ -19,17 +19,17 @@ SAMPLE = 2**18
 EDGES = [2**k - 1 for k in range(1, 8)] + [256 - 2**k for k in range(1, 8)]
 """The bytes whose bits change once from one end to the other: 00000001, 00000011, ..., 10000000."""
 SHARE_OF_EDGES = 0.4
-"""Of the bytes other than 0 and 255. Packed pictures have more (binarized MNIST 0.58, topologies 0.99), grey values
-less (MNIST 0.19, CIFAR-10 0.04; 0.06 where bytes are uniform)."""
+"""Threshold of their share among the bytes other than 0 and 255. Packed pictures have more (binarized MNIST 0.58,
+topologies 0.99), grey values less (MNIST 0.19, CIFAR-10 0.04; uniform bytes 0.06)."""
 
 
 def unpacked(stored: Stored, options: ImageOptions) -> Stored:
     """Return images (N, height, width) of zeros and ones from rows of packed bits.
 
     Args:
-        stored: Data of shape (N, B) or (N, ..., B) with B bytes a row in all, uint8; the bit of the highest value comes
-            first, as `numpy.packbits` has it, and bits beyond height x width are left out.
-        options: With `packed_bits`.
+        stored: Data of shape (N, B) or (N, ..., B) with B bytes a row in all, uint8; the most significant bit comes
+            first, as in `numpy.packbits`, and bits beyond height x width are ignored.
+        options: Image options with `packed_bits`.
 
     Raises:
         InputError: If rows have another type or number of bytes.
@@ -50,7 +50,7 @@ def unpacked(stored: Stored, options: ImageOptions) -> Stored:
 
 
 def check_not_packed(stored: Stored, found: Survey) -> None:
-    """Raise `InputError` if rows are bits of pictures beyond doubt: taken as grey values they would train nothing.
+    """Raise `InputError` if rows are evidently packed bits, which are meaningless as grey values.
 
     Args:
         stored: The data as read.
@@ -65,7 +65,7 @@ def check_not_packed(stored: Stored, found: Survey) -> None:
 
 
 def packed_hint(stored: Stored, found: Survey) -> str:
-    """Return a sentence where rows of bytes could be bits of square images, else the empty text.
+    """Return a note if rows of bytes could be packed bits of square images, else an empty string.
 
     Args:
         stored: The data as read.
@@ -83,7 +83,7 @@ def _may_be_packed(array: NDArray) -> bool:
 
 
 def _is_packed(array: NDArray) -> bool:
-    """Whether bytes look like eight pixels of a picture: equal or with one edge, and all eight as often set."""
+    """Return whether bytes look like eight pixels of a picture: equal or with one edge, each bit set about as often."""
     rows = array[:: -(-array.size // SAMPLE)].ravel()
     between = rows[(rows > 0) & (rows < 255)]
     often = np.unpackbits(rows[:, None], axis=1).mean(0)
@@ -94,7 +94,7 @@ def _is_packed(array: NDArray) -> bool:
 
 
 def _option(array: NDArray, start: str = "P") -> str:
-    """Return the option that unpacks rows, with the size of the images where it can be told from their shape."""
+    """Return the option that unpacks rows, with the size of the images if their shape determines it."""
     side = math.isqrt(8 * array[0].size)
     if array.ndim == 3:
         size = f"{array.shape[1]} {8 * array.shape[2]}"

@@ -1,4 +1,4 @@
-"""Semi-supervised data: labels of most training rows are hidden."""
+"""Semi-supervised data: the labels of most training rows are hidden."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def with_labels_hidden(
     kept, for accuracy and pictures.
 
     Args:
-        dataset: With labels as context, -1 for training rows that have none.
+        dataset: Data set with labels as context, -1 for training rows that have none.
         missing: Share of the training labels that are hidden, or None.
-        labelled_rows: How many training rows keep their label, where `missing` is None.
-        labelled_share: Share of labelled rows among those of an epoch, at least.
+        labelled_rows: Number of training rows that keep their label, if `missing` is None.
+        labelled_share: Smallest share of labelled rows in an epoch.
         seed: Seed of the draw.
 
     Raises:
-        InputError: If more labels shall be kept than there are, or fewer than classes.
+        InputError: If the number of labels to keep exceeds that of known labels, or is below that of classes.
     """
     assert isinstance(dataset.context, ClassContext)
     labels = dataset.train.context[0]
@@ -75,10 +75,10 @@ def _unlabelled(split: Split) -> Split:
 
 
 def _drawn(labels: NDArray[np.int64], count: int, seed: int) -> Tensor:
-    """Return the numbers of rows that keep their label: as many of each class, or all of a class that has fewer."""
+    """Return the indices of rows that keep their label: equally many of each class, or all of a smaller class."""
     random = np.random.default_rng((seed, 1))
     order = random.permutation(len(labels))
-    # The place of a row among those of its class, in the order drawn: the first of each class come first.
+    # The rank of a row within its class, in the order drawn: the first rows of each class are taken first.
     places = np.empty(len(labels), np.int64)
     order = order[labels[order] != MISSING]
     for name in np.unique(labels[order]):
@@ -89,7 +89,7 @@ def _drawn(labels: NDArray[np.int64], count: int, seed: int) -> Tensor:
 
 
 def _visits(num_rows: int, kept: Tensor, share: float) -> Tensor | None:
-    """Return the rows of an epoch: all, and the labelled ones as often again as makes their share; None for all once.
+    """Return the rows of an epoch: each once, and labelled ones repeated up to their share; None without repetition.
 
     With n rows, l of them labelled and each visited r times, their share is r l / (n + (r - 1) l).
     """

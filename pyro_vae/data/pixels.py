@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["read_images"]
 
 MANY = 1000
-"""Files from which on reading shows its progress."""
+"""Number of files from which reading shows a progress bar."""
 MOST_BROKEN = 10
 """At most one in this many files may be unreadable."""
 STORED_TYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}
@@ -58,20 +58,19 @@ def read_images(
     """Read images into one array.
 
     Args:
-        files: In the order of the rows.
+        files: Image files in the order of the rows.
         options: Options for reading images.
         folder: Name in messages.
 
     Returns:
-        The images (N, H, W) or (N, C, H, W), the numbers of the files that they are from, and notes on what was
-        decided.
+        The images (N, H, W) or (N, C, H, W), the indices of their files, and notes on the conversion.
 
     Raises:
-        InputError: If more than one file in ten cannot be read, or images do not fit together.
+        InputError: If more than one file in ten cannot be read, or images do not match.
     """
     broken = _Broken(files, folder)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata; the pixels are what is read
+        warnings.simplefilter("ignore")  # about metadata; only the pixels are used
         found = _for_each(broken.noted(read_header), files, "files", folder)
         broken.check_few()
         headers = [header for header in found if header is not None]
@@ -99,7 +98,7 @@ class _Broken:
     """The files that could not be read.
 
     Attributes:
-        reasons: By file.
+        reasons: Reason by file.
     """
 
     def __init__(self, files: Sequence[Path], folder: Path) -> None:
@@ -116,7 +115,7 @@ class _Broken:
             except InputError:
                 raise
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                # Pillow gives the whole path within the reason.
+                # Pillow includes the whole path in the reason.
                 self.reasons[file] = " ".join(str(error).replace(str(file), "file").split())
                 return None
 
@@ -131,7 +130,7 @@ class _Broken:
         )
 
     def note(self) -> list[str]:
-        """Return a sentence where a file is broken."""
+        """Return a note if a file could not be read."""
         start = f"{len(self.reasons)} of {len(self.files)} images could not be read and were left out"
         return [f"{start}: {self}."] * bool(self.reasons)
 
@@ -142,7 +141,7 @@ class _Broken:
 def _for_each(
     action: Callable[[Path], Result], files: Sequence[Path], unit: str, folder: Path
 ) -> list[Result]:
-    """Return the results of an action for each file; Pillow decodes outside of the interpreter's lock."""
+    """Return the results of an action for each file, in threads: Pillow decodes without the interpreter's lock."""
     results: list[Result] = []
     with (
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
@@ -162,7 +161,7 @@ def _pixels(header: Header, mode: str, options: ImageOptions, size: tuple[int, .
 
     with Image.open(header.file) as opened:
         if options.size and not isinstance(options.crop, int):
-            # A JPEG file is decoded at the smallest of its scales that has twice the pixels wanted.
+            # A JPEG file is decoded at the smallest of its scales that has twice the requested pixels.
             opened.draft(None, (2 * max(size), 2 * max(size)))
         if header.turned or opened.format == "PNG":  # PNG may store EXIF data after the pixels
             ImageOps.exif_transpose(opened, in_place=True)
@@ -174,7 +173,7 @@ def _pixels(header: Header, mode: str, options: ImageOptions, size: tuple[int, .
             image = image.crop((left, top, left + kept_width, top + kept_height))
         if (kept_height, kept_width) != size:
             if options.size is None:
-                raise ValueError("EXIF data behind its pixels turn it")
+                raise ValueError("EXIF data after the pixels rotate it")
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = np.asarray(image)
     return pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -207,11 +206,11 @@ def _notes(headers: Sequence[Header], mode: str, zeros_and_ones: bool) -> list[s
         f"{modes['1']} black-and-white images became grey, 0 and 255.": modes["1"] and not zeros_and_ones,
         f"{modes['P']} images with a palette became {became}.": modes["P"],
         f"{listed(f'{n} images of mode {name}' for name, n in others.items())} became {became}.": others,
-        f"{len(clear)} images with transparency were laid on white: {_named(clear)}.": clear,
+        f"{len(clear)} images with transparency were composited on white: {_named(clear)}.": clear,
         f"{grey} grey images became RGB.": grey and mode == "RGB",
         f"{len(headers) - grey} images with colours became grey.": grey < len(headers) and mode == "L",
         f"{modes['I;16']} 16-bit grey images were reduced to 8 bits.": modes["I;16"] and mode == "L",
-        f"{len(turned)} images were turned as their EXIF orientation says: {_named(turned)}.": turned,
+        f"{len(turned)} images were rotated by their EXIF orientation: {_named(turned)}.": turned,
         f"{len(cut)} files hold several frames, of which the first was used: {_named(cut)}.": cut,
     }
     return [sentence for sentence, holds in told.items() if holds]

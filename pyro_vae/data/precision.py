@@ -1,4 +1,4 @@
-"""Columns whose digits float32 rounds away, found on a sample of rows, and the offsets that save them."""
+"""Detection, on a sample of rows, of columns that lose digits in float32, and the offsets that preserve them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Offsets", "find_offsets"]
 
 SAMPLE = 4096
 MATERIAL = 1e-3
-"""Rounding steps of float32 up to this share of a column's spread are of no importance."""
+"""Rounding steps of float32 up to this share of a column's spread are negligible."""
 ROUNDING = 8
-"""Differences of fewer units in the last place of float64 are its own rounding."""
+"""Differences of fewer units in the last place of float64 count as rounding."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Offsets:
     """Offsets that are subtracted from the columns before rounding to float32.
 
     Attributes:
-        values: One constant a column, 0 if float32 holds the digits of the column as stored.
+        values: One constant per column, 0 if float32 holds the digits of the column as stored.
         centred: The columns with an offset.
         coarse: Columns among these that still lose digits in float32.
     """
@@ -34,14 +34,14 @@ class Offsets:
     coarse: tuple[int, ...]
 
     def notes(self, names: Sequence[str] | None) -> tuple[str, ...]:
-        """Say in whole sentences what was done to which columns."""
+        """Return notes on the columns that were shifted."""
         found = [
             f"float32 would round away digits of {column_list(self.centred, names)}, whose values lie far from 0: "
             "a constant near their median was subtracted in float64 first. This leaves densities unchanged.",
         ]
         if self.coarse:
             found.append(
-                f"Even so float32 does not hold all digits of {column_list(self.coarse, names)}: values that differ "
+                f"Even then float32 cannot hold all digits of {column_list(self.coarse, names)}: values that differ "
                 "become equal. Split such a column into parts of like size, or round it to the digits that matter."
             )
         return tuple(found) if self.centred else ()
@@ -71,7 +71,7 @@ def find_offsets(array: NDArray, low: float = 0) -> Offsets:
 def _sample(array: NDArray) -> NDArray:
     """Return evenly spaced rows, flattened, as float64 or int64."""
     count = min(len(array), SAMPLE, max(2, CHUNK // array[0].size))
-    # Truncated, not `evenly_spaced_rows`: offsets, and with them the stored digits, stay what they were in 0.1.0.
+    # Truncated, unlike `evenly_spaced_rows`, so that offsets, and thus the stored digits, are those of version 0.1.0.
     rows = array[np.linspace(0, len(array) - 1, count).astype(int)]
     return rows.reshape(count, -1).astype(np.float64 if array.dtype.kind == "f" else np.int64)
 

@@ -36,24 +36,24 @@ class Preprocessing(Protocol):
 
     @property
     def redrawn(self) -> bool:
-        """Whether training draws the noise again in every epoch; otherwise one fixed draw serves throughout."""
+        """Whether training draws the noise again in every epoch; otherwise a single draw is used."""
 
     @property
     def levels(self) -> int | None:
-        """The number of integer levels where bits per dimension make sense, else None."""
+        """The number of integer levels if bits per dimension are defined, else None."""
 
     @property
     def log_width(self) -> float | None:
         """Log of the width in x that stands for one integer, see `bits_per_dim`; None if `levels` is None.
 
-        -log(levels) where noise fills it, 0 if x is the integer itself and has a probability.
+        -log(levels) if noise fills the width, 0 if x is the integer itself and has a probability.
         """
 
     def __call__(self, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return x, float32 of shape (N, D), from stored `rows` (N, D) and `noise` (N, D) in [0, 1)."""
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Carry mean and variance (D,) of the stored rows over to x, in expectation over the noise."""
+        """Return mean and variance (D,) of x from those of the stored rows, in expectation over the noise."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class AsFloat:
 class Centre:
     """x = stored - offset, subtracted in float64 (integers: int64) before x is rounded to float32.
 
-    For columns far from 0 in relation to their spread, such as time stamps, whose digits float32 would round
-    away. A shift leaves the value of a density unchanged: log p(x) is log p(stored).
+    For columns far from 0 relative to their spread, such as time stamps, which would lose digits in float32. A shift
+    does not change the value of a density: log p(x) is log p(stored).
 
     Args:
-        offset: One constant a column, D of them; 0 leaves a column as stored.
+        offset: One constant per column, D of them; 0 leaves a column as stored.
     """
 
     offset: tuple[float, ...]
@@ -149,13 +149,13 @@ class Dequantize:
         return noise.clamp(edge, 1 - edge).add_(_shifted(rows, self.low)).div_(self.levels)
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (mean - low + 1/2) / levels and (variance + 1/12) / levels^2, those of U[0, 1) added."""
+        """Return (mean - low + 1/2) / levels and (variance + 1/12) / levels^2, which include those of U[0, 1)."""
         return (mean - self.low + 1 / 2) / self.levels, (variance + 1 / 12) / self.levels**2
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """x = (stored - low) / (high - low): integers as they are on [0, 1], without noise.
+    """x = (stored - low) / (high - low): integers rescaled to [0, 1] without noise.
 
     A density of such x is unbounded above (Theis, van den Oord & Bethge 2016, section 3.1); published
     settings on x / 255 use it.
@@ -238,7 +238,7 @@ class _Binarize:
         """Return x of zeros and ones, float32 (N, D), for `rows` (N, D) and `noise` (N, D) in [0, 1)."""
         assert noise is not None
         grey = Rescale(self.high, self.low)(rows)
-        # Compared straight into floats: by way of booleans it takes six times as long.
+        # The comparison writes floats directly; via booleans it takes six times as long.
         return torch.lt(noise, grey, out=torch.empty_like(grey))
 
     def moments(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,7 +249,7 @@ class _Binarize:
 
 @dataclass(frozen=True)
 class BinarizeStatic(_Binarize):
-    """x = 1 where u < grey = (stored - low) / (high - low), else 0; one draw for good, also in training.
+    """x = 1 where u < grey = (stored - low) / (high - low), else 0; a single draw, also in training.
 
     Args:
         high: The value that is always 1.
@@ -280,7 +280,7 @@ def _span(low: int, high: int) -> int:
 
 
 def _shifted(rows: Tensor, low: int) -> Tensor:
-    # Subtracted among int64: in the stored type it may overflow, in float32 it would lose digits.
+    # Subtracted in int64: the stored type may overflow, and float32 would lose digits.
     return rows.long() - low if low else rows
 
 

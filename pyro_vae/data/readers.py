@@ -2,19 +2,19 @@
 
 | path | what it holds |
 | --- | --- |
-| `.npy` | one array (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W); memory-mapped, never loaded whole |
-| `.npz` | arrays `train`, `test`, `validation` (`valid`, `val`), each perhaps with `train_labels` and so on; |
+| `.npy` | one array (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W); memory-mapped, not loaded into memory |
+| `.npz` | arrays `train`, `test`, `validation` (`valid`, `val`), each optionally with `train_labels` etc.; |
 | | Keras's `x_train`, `y_train`, ..., MedMNIST's `train_images`, ... too; or one array `x`, `data` or |
-| | `images`, perhaps with `y`, `labels` or `target`; or a single array of any name. `classes` or |
-| | `class_names` name the classes. Keys in any case: see `pyro_vae.data.archives` |
+| | `images`, optionally with `y`, `labels` or `target`; or a single array of any name. `classes` or |
+| | `class_names` name the classes. Keys are case-insensitive, see `pyro_vae.data.archives` |
 | `.csv` | a header and numbers, comma-separated; one column `label`, `class`, `target` or (without a column |
 | | `x` or `z` beside it) `y` holds classes |
 | `.amat` | numbers separated by white space, no header, no labels |
 | folder | images: see `pyro_vae.data.images` |
 
-Four-dimensional arrays whose last axis is 1, 3 or 4 and whose second is not are taken as channels last, with a
-note; where both are it is an error. `data_shape` has the channels first. Splits that a file makes are kept; a
-missing one is drawn from `train`. Arrays of packed bits are unpacked on demand: see `pyro_vae.data.packed_bits`.
+Four-dimensional arrays whose last axis is 1, 3 or 4 and whose second is not are read as channels last, with a note; if
+both are, it is an error. `data_shape` has the channels first. Splits in a file are kept; a missing one is drawn from
+`train`. Arrays of packed bits are unpacked on request: see `pyro_vae.data.packed_bits`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pyro_vae.data.tables import read_amat, read_csv
 
 __all__ = ["READERS", "read", "read_npy", "read_npz"]
 
-DAMAGED = (  # what NumPy lets through from its parsers
+DAMAGED = (  # exceptions of NumPy's parsers on damaged files
     ValueError,
     EOFError,
     NotImplementedError,
@@ -57,7 +57,7 @@ def read(path: Path, options: ImageOptions = AS_THEY_ARE) -> Stored:
         options: Options for reading images.
 
     Raises:
-        InputError: With one sentence on what is wrong with the file.
+        InputError: If the file cannot be read; the message states the reason.
     """
     ending = path.suffix.lower()
     check(path.exists(), f"Expected a file or folder at {path}; there is none.")
@@ -90,7 +90,7 @@ def read_npy(path: Path) -> Stored:
 
 
 def read_npz(path: Path) -> Stored:
-    """Load the arrays of a `.npz` archive, with its splits, labels and class names where it has them."""
+    """Load the arrays of a `.npz` archive, with its splits, labels and class names if present."""
     try:
         with path.open("rb") as file:  # np.load leaves a damaged file open
             archive = np.load(file, allow_pickle=False)

@@ -28,7 +28,7 @@ AXES = {1: ("columns",), 2: ("height", "width"), 3: ("channels", "height", "widt
 class RowFormat:
     """Shape, preprocessing, context and statistics of the rows of a data set.
 
-    Where some entries of a row are context all of this is about the whole row.
+    If some entries of a row are context, all attributes describe the whole row.
 
     Attributes:
         name: Name of the data set.
@@ -81,7 +81,7 @@ class RowFormat:
         return math.prod(self.data_shape)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as plain values: numbers, texts, lists and dicts."""
+        """Return the format as plain values: numbers, texts, lists and dicts."""
         preprocessing: Any = self.preprocessing
         settings = {
             field.name: getattr(preprocessing, field.name) for field in dataclasses.fields(preprocessing)
@@ -103,10 +103,10 @@ class RowFormat:
 
     @classmethod
     def from_json(cls, values: Any) -> RowFormat:
-        """Return what `to_json` wrote.
+        """Return the format that `to_json` wrote.
 
         Raises:
-            InputError: If the values do not read as a format of rows.
+            InputError: If the values are not a saved format.
         """
         try:
             settings = {name: _plain(value) for name, value in values["preprocessing"].items()}

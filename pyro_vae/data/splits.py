@@ -26,7 +26,7 @@ __all__ = ["Split"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The rows of one split as stored, and how they become x.
+    """The rows of one split as stored, and their conversion to x.
 
     Attributes:
         name: "train", "validation" or "test".
@@ -34,12 +34,12 @@ class Split:
         index: Indices of the rows of the split, int64 (N,).
         preprocessing: Map from stored rows to x.
         labels: Their classes, int64 (N,), or None.
-        context: What model and guide are conditioned on in addition to x, tensors (N, ...); see `with_context`.
-        augmentation: How the rows of `batches` are changed at random; those of `blocks` never are.
-        divided: Which entries of a prepared row are context, so that the others are x; `context` holds them under the
-            fixed draw, and batches have those of their own draw.
-        given: What x is conditioned on, in words.
-        visits: Numbers of the rows that an epoch of `batches` goes through, int64 (M,); each once if None.
+        context: Tensors (N, ...) that model and guide are conditioned on in addition to x; see `with_context`.
+        augmentation: Random change of the rows of `batches`; the rows of `blocks` are not changed.
+        divided: Entries of a prepared row that are context; the others are x. `context` holds them under the fixed
+            draw, and batches have those of their own draw.
+        given: Description of the context in words.
+        visits: Row numbers of an epoch of `batches`, int64 (M,); each row once if None.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Split:
         """Return some of the split's rows, with their labels and context.
 
         Args:
-            chosen: Numbers of rows of the split, counted from 0, or a slice of them.
+            chosen: Indices of rows within the split, or a slice.
         """
         rows = chosen if isinstance(chosen, slice) else torch.from_numpy(np.asarray(chosen, np.int64))
         return replace(
@@ -83,19 +83,19 @@ class Split:
         )
 
     def head(self, num_rows: int) -> Split:
-        """Return the split's first `num_rows` rows, or all of them where it has fewer."""
+        """Return the first `num_rows` rows of the split, or all if there are fewer."""
         return self.select(slice(check_integer(num_rows, "num_rows")))
 
     def evenly_spaced(self, num_rows: int) -> Split:
-        """Return `num_rows` rows from all over the split, or all of them where it has fewer."""
+        """Return `num_rows` evenly spaced rows of the split, or all if there are fewer."""
         return self.select(evenly_spaced_rows(len(self), num_rows))
 
     def share(self, processes: Processes) -> Split:
-        """Return the rows that are a process's own."""
+        """Return this process's share of the rows."""
         return self.select(processes.share(len(self)))
 
     def with_context(self, *context: Tensor) -> Split:
-        """Return the split with context: it then yields `(x, *context)` wherever it is iterated.
+        """Return the split with context: iteration then yields `(x, *context)`.
 
         Args:
             context: Tensors with one entry for each row, (N, ...).
@@ -131,12 +131,12 @@ class Split:
         device: torch.device | str = "cpu",
         processes: Processes = SINGLE_PROCESS,
     ) -> Batches:
-        """Return the batches that training iterates, reshuffled, with noise and augmentation redrawn, each epoch.
+        """Return the training batches; order, noise and augmentation are drawn again in every epoch.
 
         Args:
             batch_size: Rows in a batch, of all processes together.
             seed: The run's seed; order and noise are a function of (seed, epoch, step).
-            device: Where the rows (unless memory-mapped) and the batches lie.
+            device: Device of the rows (unless memory-mapped) and of the batches.
             processes: Processes that share every batch.
         """
         rows, preprocessing = self.rows.to(device), self.preprocessing
@@ -207,7 +207,7 @@ class Split:
         return rows if self.divided is None else rows[:, list(self.divided.rest(rows.shape[1]))]
 
     def _whole(self, index: NDArray[np.int64]) -> Tensor:
-        """Return rows under the fixed draw, with the entries that are context, in their place."""
+        """Return complete rows under the fixed draw, including the entries that are context."""
         noise = fixed_noise(index, self.rows.data_dim) if self.preprocessing.random else None
         return self.preprocessing(self.rows.take(torch.from_numpy(index)), noise)
 
@@ -215,10 +215,10 @@ class Split:
     def stored_moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance (divided by N) of the stored rows, float64 (D,), in one pass over chunks.
 
-        Where entries are missing (NaN) they are those of the observed ones; 0 for a column without any.
+        If entries are missing (NaN), they are those of the observed entries; 0 for a column without any.
 
-        Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1, counted from the first row, which keeps
-        the digits of columns far from 0; a constant column has variance 0 to the bit.
+        Chunks are merged by Chan, Golub & LeVeque (1983), equation 2.1, relative to the first row, which preserves the
+        digits of columns far from 0; the variance of a constant column is exactly 0.
         """
         data_dim = self.rows.data_dim
         first = self.rows.take(torch.from_numpy(self.index[:1])).double()

@@ -51,15 +51,15 @@ class Stored:
         name: Name in messages.
         array: Numbers of shape (N, *data_shape), possibly memory-mapped.
         labels: Classes, int64 (N,), or None.
-        given: The rows of the splits that the file itself makes, by name; {"train": all} where it makes none.
+        given: Row numbers of the splits in the file, by name; {"train": all} if it has none.
         class_names: Names of classes 0, 1, ...
         column_names: Names of the D columns.
-        levels: Number of integer levels, where more is known than the values show.
-        drawn: Sizes of the splits to draw, by name, where a tenth is not what is customary.
-        description: How it was prepared, where it is binary and that has a name.
-        notes: Sentences on what was found.
+        levels: Number of integer levels, if it is known independently of the values.
+        drawn: Sizes of the splits to draw, by name, if other than a tenth.
+        description: Name of the binarization, for binary data that has one.
+        notes: Notes on the data, as sentences.
         image_options: Options for reading images.
-        row_shape: Shape of a row in the file, where that is another than in `array`: channels last, or one channel.
+        row_shape: Shape of a row in the file, if it differs from that in `array`: channels last, or one channel.
         columns: Kinds and levels of the columns of a table, whose entries may be NaN (not observed).
         table_options: Options for reading the table.
         kinds: The columns of that table and those left out, as lines of text.
@@ -150,16 +150,16 @@ def ranges(parts: Mapping[str, NDArray]) -> dict[str, NDArray[np.int64]]:
 
 
 def chunks(count: int, data_dim: int) -> Iterator[slice]:
-    """Cut `count` rows of `data_dim` entries into slices small enough to convert."""
+    """Divide `count` rows of `data_dim` entries into slices that are small enough to convert."""
     size = max(1, CHUNK // data_dim)
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def survey(stored: Stored) -> Survey:
-    """Read all entries once, in chunks: find their range, refuse what is not finite, hash everything.
+    """Read all entries once, in chunks: determine their range and hash, and check that they are finite.
 
     Raises:
-        InputError: At NaN, at infinite values and at values beyond float32 (integers: int64).
+        InputError: On NaN, infinite values, and values beyond float32 (integers: int64).
     """
     array, floats = stored.array, stored.array.dtype.kind == "f"
     digest = hashlib.sha256(f"{array.shape} {array.dtype.str}".encode())
@@ -243,7 +243,7 @@ class MappedRows:
     def take(self, index: Tensor) -> Tensor:
         """Return rows `index` (n,), as stored, of shape (n, D), on the device."""
         wanted = index.numpy()
-        order = np.argsort(wanted)  # read in the order of the file, then put back
+        order = np.argsort(wanted)  # read in the order of the file, then restored to the order of `index`
         rows = np.empty((len(wanted), self.data_dim), self.dtype)
         rows[order] = self.array[wanted[order]].reshape(rows.shape)
         return torch.from_numpy(rows).to(self.device)
@@ -259,8 +259,8 @@ Rows = TensorRows | MappedRows
 def rows_of(array: NDArray, low: float, high: float, *, exact: bool = False) -> Rows:
     """Return the rows of `array` (N, ...) flattened, in memory unless it is memory-mapped.
 
-    Floats become float32, or float64 where they are wanted `exact` (for `Centre`); integers the smallest type that
-    holds `low` to `high`.
+    Floats become float32, or float64 if `exact` (for `Centre`); integers get the smallest type that holds `low` to
+    `high`.
     """
     floats = np.dtype(np.float64 if exact else np.float32)
     dtype = floats if array.dtype.kind == "f" else _smallest(low, high)

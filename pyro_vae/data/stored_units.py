@@ -22,16 +22,16 @@ __all__ = ["in_stored_units", "stored_scale"]
 
 
 def in_stored_units(x: Tensor, preprocessing: Preprocessing, *, drawn: bool) -> NDArray[np.generic]:
-    """Return rows in the units of the file, which `preprocessing` makes x from.
+    """Return rows in the units of the file, by inverting `preprocessing`.
 
     Args:
         x: Rows, shape (N, D), in data units.
         preprocessing: Preprocessing of the training rows.
-        drawn: Whether rows are draws, which are whole numbers where the file holds such; means are not rounded.
+        drawn: Whether rows are draws, which are rounded if the file holds whole numbers; means are not rounded.
 
     Returns:
-        Shape (N, D): the smallest integers that hold the levels for draws of integer data, else float32, or float64
-        where a constant is added that float32 cannot hold.
+        Shape (N, D): the smallest integers that hold the levels for draws of integer data, else float32, or float64 if
+        a constant is added that float32 cannot hold.
     """
     x = x.detach().double().cpu()
     if isinstance(preprocessing, AsFloat):
@@ -41,13 +41,13 @@ def in_stored_units(x: Tensor, preprocessing: Preprocessing, *, drawn: bool) -> 
     scale, low = stored_scale(preprocessing), _low(preprocessing)
     if isinstance(preprocessing, Dequantize):
         high = low + preprocessing.levels - 1
-        # A mean of x is half a level above that of the integers, whose noise it includes.
+        # A mean of x is half a level above that of the integers, because it includes the noise.
         return _stored(((scale * x).floor() if drawn else scale * x - 0.5) + low, low, high, drawn)
     return _stored(scale * x + low, low, low + round(scale), drawn)
 
 
 def stored_scale(preprocessing: Preprocessing) -> float:
-    """Return how many units of the file one unit of x is."""
+    """Return the number of units of the file in one unit of x."""
     if isinstance(preprocessing, AsFloat | Centre):
         return 1.0
     if isinstance(preprocessing, Dequantize):

@@ -16,18 +16,18 @@ MISSING_MARKS = frozenset({"", "?", "-", ".", "na", "n/a", "nan", "null", "none"
 """Marks of a missing value in any column, in lower case."""
 SEPARATORS = (",", ";", "\t", "|", " ")
 LOOKED_AT = 200
-"""Lines from which the separator is found."""
+"""Lines from which the separator is determined."""
 
 
 class TextCells:
     """A text table, split into fields and the separators between them.
 
-    Bytes that are no UTF-8 are kept as they are; a file ending in .gz is compressed by gzip. Lines without any
-    field are no rows.
+    Bytes that are not valid UTF-8 are kept as they are; a file ending in .gz is compressed by gzip. Lines without any
+    field are not rows.
 
     Args:
         path: The file.
-        separator: Between fields; found where None: that with the most fields a line, equally many in each.
+        separator: Separator of fields; if None, the one with the most fields per line, the same number in each.
 
     Raises:
         InputError: If the file cannot be read, or its lines have different numbers of fields.
@@ -55,7 +55,7 @@ class TextCells:
 
     @property
     def first_row(self) -> list[str]:
-        """The fields of the first line, without quotes and space around: the names of the columns, or a row."""
+        """The fields of the first line, without quotes and surrounding space: the names of the columns, or a row."""
         return [self._plain(self.parts[self._rows[0]][2 * column]) for column in range(self.width)]
 
     def skip_header(self) -> None:
@@ -66,11 +66,11 @@ class TextCells:
         return len(self._rows)
 
     def get(self, row: int, column: int) -> str:
-        """Return the text of a cell, without quotes and space around it."""
+        """Return the text of a cell, without quotes and surrounding space."""
         return self._plain(self.parts[self._rows[row]][2 * column])
 
     def put(self, row: int, column: int, text: str) -> None:
-        """Replace the text of a cell, quoted where it holds the separator; space around it stays."""
+        """Replace the text of a cell, quoted if it contains the separator; surrounding space is kept."""
         if self.separator in text or '"' in text:
             text = '"' + text.replace('"', '""') + '"'
         parts = self.parts[self._rows[row]]
@@ -123,7 +123,7 @@ def _cut(line: str, separator: str) -> list[str]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator by which the first lines have the same number of fields, the largest there is."""
+    """Return the separator that splits each of the first lines into the same, largest number of fields."""
     some = [line for line in lines[:LOOKED_AT] if line.strip()]
     widths = {each: {len(_cut(line.strip(" "), each)) // 2 for line in some} for each in SEPARATORS}
     equal = {each: found.pop() for each, found in widths.items() if len(found) == 1}

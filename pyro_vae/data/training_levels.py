@@ -15,8 +15,8 @@ __all__ = ["in_training_levels"]
 def in_training_levels(found: Found, train: NDArray[np.int64]) -> tuple[Found, str]:
     """Return a column with the levels that occur in training rows, and a note on the others.
 
-    An entry of another level is stored as not observed: nothing of its level is known to the model. A column with one
-    level in the training rows is left out.
+    An entry of another level is stored as not observed, because the model is not trained on its level. A column with
+    one level in the training rows is left out.
 
     Args:
         found: The column, with its entries in all rows, shape (N,).

@@ -19,8 +19,8 @@ def bits_per_dim(log_prob: float, data_dim: int, preprocessing: Preprocessing) -
     """Return the bits per dimension of integers, or a bound on them; None if x is not made of integers.
 
     `-(log_prob / data_dim + log_width) / log 2`. A density of dequantized integers bounds their probability,
-    `log P(k) >= E_u log p(x) + data_dim log_width` (Theis, van den Oord & Bethge 2016, section 3.1); where p is the
-    probability itself `log_width` is 0. So both come to one scale.
+    `log P(k) >= E_u log p(x) + data_dim log_width` (Theis, van den Oord & Bethge 2016, section 3.1); if p is the
+    probability itself, `log_width` is 0. Both are then on one scale.
 
     Args:
         log_prob: log p(x) or a bound on it, nats per example.

@@ -16,7 +16,7 @@ __all__ = ["ExcelCells", "ParquetCells", "ValueCells"]
 
 
 class ValueCells(ABC):
-    """A table of values with named columns, of which cells are read and replaced as text.
+    """A table of values with named columns, whose cells are read and replaced as text.
 
     A replaced cell has the type of the other values in its column.
     """
@@ -93,7 +93,7 @@ class ExcelCells(ValueCells):
     """The first sheet of an Excel workbook with names in its first row; formats and other sheets stay as they are.
 
     Raises:
-        InputError: If the workbook is of the old format .xls, which is read only.
+        InputError: If the workbook is of the old format .xls, which cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
