@@ -110,7 +110,7 @@ def test_a_signal_keeps_what_is_done_and_resume_ends_the_rest(sent, tmp_path, mo
     command = (*TINY, "--evaluate", "none", "--seeds", 0, 1, 2, "--out", folder)
     assert script(*command) == 128 + sent
     printed = capsys.readouterr().out
-    assert "Go on with the seeds that are left: " in printed
+    assert "Continue with the remaining seeds: " in printed
     assert printed.endswith(f" --resume {folder}\n")
     assert set(read(folder / "seeds.json")["seeds"]) == {"0"}
     assert not (folder / "seed-2").exists()

@@ -1,4 +1,4 @@
-"""Rows of a table ranked by how strange a trained run finds them, and the cells that make them so."""
+"""Ranking of the rows of a table by anomaly scores of a trained run, and the most unusual cells of each row."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from pyro_vae.storage import write_atomically, write_json
 __all__ = ["Anomalies", "anomaly_labels"]
 
 REFERENCE_ROWS = 500
-"""Number of validation rows that define what is typical."""
+"""Number of validation rows that serve as the reference."""
 SHOWN_CELLS = 3
-"""Cells named for each row."""
+"""Number of cells listed for each row."""
 
 
 def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArray[np.bool_], str]:
@@ -42,7 +42,7 @@ def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArra
         anomaly: The label of an anomaly; the rarest one if None.
 
     Raises:
-        InputError: If the table has no such column, or the column no such label.
+        InputError: If the table has no such column, or the column has no such label.
     """
     import pandas as pd
 
@@ -73,7 +73,7 @@ class Anomalies:
     """Rows scored by a run.
 
     Args:
-        scoring: The run, its rows and how they are scored.
+        scoring: The run, its rows and the settings of their scores.
         scores: log p(x) of each row.
         is_anomaly: Whether each row is labelled as an anomaly, shape (N,), or None.
         top: Number of rows that are analysed cell by cell.
@@ -86,7 +86,7 @@ class Anomalies:
 
     @cached_property
     def order(self) -> list[int]:
-        """Numbers of the rows, the strangest first; those that could not be scored before all."""
+        """Indices of the rows, the most anomalous first; rows that could not be scored come before all others."""
         return self.scores.value.nan_to_num(nan=-torch.inf).argsort(stable=True).tolist()
 
     @cached_property
@@ -97,7 +97,7 @@ class Anomalies:
 
     @cached_property
     def _validation(self) -> tuple[Tensor, ...] | None:
-        """Validation rows, where the run's data can still be read."""
+        """Validation rows, or None if the run's data can no longer be read."""
         try:
             split = load_data(self.scoring.run.config).validation
         except InputError:
@@ -109,7 +109,7 @@ class Anomalies:
 
     @cached_property
     def typicality(self) -> Tensor | None:
-        """Distance of log p(x) from that of validation rows, nats, shape (N,); None if these cannot be read."""
+        """Distance of log p(x) from that of validation rows, in nats, shape (N,); None if these cannot be read."""
         if self._validation is None:
             return None
         run, settings = self.scoring.run, self.scoring.settings
@@ -125,15 +125,15 @@ class Anomalies:
 
     @cached_property
     def cells(self) -> CellScores:
-        """The entries of the strangest rows, given the others of their row, each of shape (top, D)."""
+        """Scores of the entries of the most anomalous rows given the others of their row, each of shape (top, D)."""
         return self._cells(self._on_device(self.scoring.split.select(np.array(self.order[: self.top]))))
 
     @cached_property
     def drops(self) -> Tensor:
-        """How much less probable each of those entries is than one of its column usually is, nats, (top, D).
+        """Drop in log-probability of each of these entries below the average of its column, nats, (top, D).
 
-        The mean of log p(x_j | x_-j) over validation rows, or over all rows here where these cannot be read, less that
-        of the entry: free of the unit of the column.
+        The mean of log p(x_j | x_-j) over validation rows (over all scored rows if these cannot be read) minus that of
+        the entry. It does not depend on the unit of the column.
         """
         rows = self._validation
         if rows is None:
@@ -142,7 +142,7 @@ class Anomalies:
 
     @cached_property
     def detections(self) -> dict[str, Detection]:
-        """How well each score finds the labelled rows."""
+        """Detection of the labelled rows by each score."""
         if self.is_anomaly is None:
             return {}
         found = {"-log p(x)": detection(-self.scores.value, self.is_anomaly)}
@@ -151,7 +151,7 @@ class Anomalies:
         return found
 
     def write(self) -> None:
-        """Write `anomalies.csv`, all rows with the strangest first, and `anomalies.json`."""
+        """Write `anomalies.csv` (all rows, the most anomalous first) and `anomalies.json`."""
         with write_atomically(self.scoring.out / "anomalies.csv") as path:
             path.write_text("".join(self._lines()), encoding="utf-8")
         facts = {"facts": self.scoring.facts, "typicality_reference": "validation rows"}
@@ -172,7 +172,7 @@ class Anomalies:
             yield _line(fields + [part for j, drop in named for part in (self.names[j], drop)])
 
     def _strange_cells(self, rank: int) -> list[tuple[int, float]]:
-        """Return the columns of the strangest entries of a row, and their drops."""
+        """Return the columns of the most unusual entries of a row, and their drops."""
         drops = self.drops[rank].nan_to_num(nan=-torch.inf)
         chosen = drops.argsort(descending=True)[:SHOWN_CELLS].tolist()
         return [(j, float(drops[j])) for j in chosen if drops[j] > 0]
@@ -226,7 +226,7 @@ class Anomalies:
                 ]
             )
         if self._validation is None:
-            yield "note: the run's data cannot be read any more, so there is no typicality."
+            yield "note: the run's data can no longer be read, so there is no typicality."
         if self.scores.warning:
             yield f"warning: {self.scores.warning}"
 

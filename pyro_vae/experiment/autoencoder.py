@@ -23,7 +23,7 @@ from pyro_vae.statistics import mean_and_se
 __all__ = ["Errors", "measure_errors", "trained_error", "unit_of_error"]
 
 LARGEST = 2**28
-"""Entries of the training rows up to which principal components are computed."""
+"""Largest number of entries of the training rows for which principal components are computed."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Errors:
     Args:
         by_split: Errors of the rows of each split.
         unit: Unit of the errors.
-        principal: Mean squared error of the test rows by as many principal components, and its standard error; None
-            where another error was trained, or the rows are too many.
+        principal: Mean squared error of the test rows with the same number of principal components, and its standard
+            error; None if another error was trained, or there are too many rows.
     """
 
     by_split: Mapping[str, RowErrors]
@@ -48,7 +48,7 @@ class Errors:
         return {"unit": self.unit} | self.by_split["test"].summary() | principal
 
     def cells(self) -> list[list[str]]:
-        """Return the table of errors, which replaces that of the ELBO, its header first."""
+        """Return the table of errors, which replaces that of the ELBO, with its header first."""
         header = ["split", "rows", "error", "± se", "squared norm of z"]
         rows = [
             [
@@ -111,7 +111,7 @@ def measure_errors(
         config: Resolved.
         dataset: The data set of the training run.
         model: The generative program.
-        guide: The guide, a point.
+        guide: The guide, a point estimate.
         processes: Processes that share the rows.
         num_rows: Rows of each split, evenly spaced; all if None.
     """
@@ -146,9 +146,9 @@ def _errors(
 
 
 def _principal_error(dataset: DataSet, latent_dim: int, *, scaled: bool) -> tuple[float, float]:
-    """Return the mean squared error of test rows by as many principal components of the training rows, and its error.
+    """Return the mean squared error of test rows with `latent_dim` principal components, and its standard error.
 
-    They are the best linear autoencoder (Baldi & Hornik 1989).
+    The components of the training rows are the best linear autoencoder (Baldi & Hornik 1989).
     """
     train, test = (split.tensor().double().numpy() for split in (dataset.train, dataset.test))
     if scaled:

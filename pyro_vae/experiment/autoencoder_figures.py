@@ -1,4 +1,4 @@
-"""Figures of an autoencoder's run on images that are not those of a model with a likelihood."""
+"""Figures of an autoencoder on images that differ from those of a model with a likelihood."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SOURCES = {
     "prior": "z ~ N(0, I), which the codes do not follow",
     "mixture": "z ~ mixture fitted to codes",
 }
-"""Distributions of z, as titles show them."""
+"""Distributions of z, as written in titles."""
 
 
 def samples(shown: Shown) -> Figure:
-    """Draw what the decoder makes of z from each source; there is no noise to draw."""
+    """Draw decoded z from each source, without noise."""
     drawn, context = {}, shown.context(SAMPLES)
     for source in shown.sources:
         model = shown.sampling_model(source)

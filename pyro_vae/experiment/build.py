@@ -1,4 +1,4 @@
-"""From a configuration to the model and the guide that it names."""
+"""Construction of the model and the guide of a configuration."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ def build(
     context: Context | None = None,
     columns: Sequence[Column] | None = None,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
-    """Return the model and the guide that a configuration names, with fresh weights.
+    """Return the model and the guide of a configuration, with fresh weights.
 
     Args:
-        config: With `scale_floor` or `fixed_scale` given where the likelihood needs it.
+        config: Configuration, with `scale_floor` or `fixed_scale` given if the likelihood needs it.
         mean: Mean of each column of the training split, shape (data_dim,), in data units.
         std: Standard deviation of each column, shape (data_dim,).
         seed: Seed of the initial weights; the random state is restored.
         rows: Initial values of the learned rows of a VampPrior, shape (components, data_dim); see `starting_rows`.
             Drawn from a normal of that mean and standard deviation if None.
         data_shape: Shape of one row, for networks of images; (data_dim,) if None.
-        context_dim: Columns of the context that encoder and decoder take, 0 for none: those of float tensors, and the
-            number of classes of labels.
-        architecture: Makes the networks; the one that the configuration names if None.
+        context_dim: Columns of the context that encoder and decoder take: those of float tensors plus the number of
+            classes of labels; 0 for no context.
+        architecture: Architecture of the networks; that of the configuration if None.
         levels: Number of integer levels, for a likelihood that gives them probabilities.
-        context: What the context is, in place of `context_dim`; of labels that are partly missing the programs are
+        context: Description of the context, in place of `context_dim`; with partly missing labels the programs are
             those of semi-supervised training.
         columns: Kinds of the columns, for the likelihood of tables; all are real if None.
 
     Raises:
-        InputError: If the likelihood needs levels and there are none.
+        InputError: If the likelihood needs levels and none are given.
     """
     latent = config.part("latent")
     config = replace(config, **with_parts_of_latent(latent, {"guide": config.guide, "prior": config.prior}))
@@ -118,7 +118,7 @@ def _real_columns(count: int) -> list[Column]:
 
 
 def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> Likelihood:
-    """Return the likelihood, made from what it needs of all that is known."""
+    """Return the likelihood, built from those of the known values that it needs."""
     needed = {name: known[name] for name in part.needs}
     check(
         None not in needed.values(),
@@ -145,21 +145,21 @@ def _seen(
 
 
 def num_components(config: ModelConfig) -> int:
-    """Return how many components the prior has, 1 where it has none."""
+    """Return the number of components of the prior, 1 if it has no components."""
     return int(config.prior_components or config.part("prior").components)
 
 
 def starting_rows(config: ModelConfig, train: Split) -> Tensor:
-    """Return rows from all over the training split, one for each component of the prior.
+    """Return evenly spaced training rows, one for each component of the prior.
 
     Args:
-        config: Which prior, of how many components.
-        train: Where they come from, under its fixed draw.
+        config: The prior and its number of components.
+        train: The training split; rows are taken under its fixed draw.
 
     Returns:
         Shape (components, data_dim), in data units.
     """
-    # Truncated, not `evenly_spaced_rows`: training starts at the same rows as in 0.1.0.
+    # Truncated, unlike `evenly_spaced_rows`, so that training starts at the same rows as in 0.1.0.
     chosen = np.linspace(0, len(train) - 1, num_components(config)).astype(np.int64)
     return train.select(chosen).tensor()
 
@@ -167,12 +167,12 @@ def starting_rows(config: ModelConfig, train: Split) -> Tensor:
 def _encoder_scale(likelihood: Likelihood, std: Tensor) -> Tensor:
     """Return the divisor of each column of the encoder's input.
 
-    Integers are in one unit, and all are divided by their typical standard deviation.
+    Integers share one unit, and all columns are divided by their typical standard deviation.
 
-    Zeros and ones are in one unit, and as large as they should be: a step of Adam moves a unit of the first layer in
-    proportion to the sum of all columns, so larger ones are fitted faster than they generalise. Divided by its own
-    standard deviation, a pixel that is set once in 10 000 rows would enter at 100, and the encoder would know training
-    rows by their rare pixels.
+    Zeros and ones are not rescaled: a step of Adam changes a unit of the first layer in proportion to the sum of all
+    columns, so larger inputs are fitted faster than they generalise. Divided by its own standard deviation, a pixel
+    that is set once in 10 000 rows would have the value 100, and the encoder would recognise training rows by their
+    rare pixels.
     """
     if likelihood.kind == "integer":
         return torch.full_like(std, typical_scale(std))

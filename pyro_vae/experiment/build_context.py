@@ -1,4 +1,4 @@
-"""The parts of programs that are made for a context: embedded labels, a conditional prior, a classifier."""
+"""Parts of the programs for a context: embedded labels, a conditional prior, a classifier."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def semi_supervised(
     classifier: nn.Module,
     num_classes: int,
 ) -> tuple[GenerativeModel, AmortizedGuide]:
-    """Return model and guide whose class is a latent site, from the parts of those that are conditioned on it."""
+    """Return model and guide with the class as a latent site, from the parts of a model and guide conditioned on it."""
     model = SemiSupervisedModel(prior, decoder, likelihood, num_classes)
     return model, SemiSupervisedGuide(classifier, guide)

@@ -1,4 +1,4 @@
-"""From a configuration to a model and a guide of several latent layers."""
+"""Construction of a model and a guide with several latent layers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pyro_vae.priors.hierarchical import HierarchicalPrior, NormalLayer
 __all__ = ["build_layers", "in_precision"]
 
 MakeNetwork = Callable[[int], nn.Module]
-"""Takes a number of inputs; gives a network."""
+"""Function from a number of inputs to a network."""
 
 
 def in_precision(config: ModelConfig, network: nn.Module) -> nn.Module:
-    """Return the network with its matrix products in the precision that a configuration names."""
+    """Return the network with its matrix products in the configured precision."""
     return Bfloat16Training(network) if config.precision == "bf16" else network
 
 
@@ -37,14 +37,14 @@ def build_layers(
     make_decoder: MakeNetwork,
     make_prior: Callable[[int, nn.Module], nn.Module],
 ) -> tuple[HierarchicalModel, LayeredGuide]:
-    """Return the model and the guide of several latent layers that a configuration names, with fresh weights.
+    """Return the model and the guide with several latent layers of a configuration, with fresh weights.
 
     Args:
-        config: With `layers`.
+        config: Configuration with `layers`.
         likelihood: Likelihood of x.
-        make_encoder: Takes a number of outputs; gives a network of x.
-        make_decoder: Takes a number of inputs; gives a network to the likelihood's parameters.
-        make_prior: Takes the size of the top layer, and a guide with its posterior; gives its prior.
+        make_encoder: Function from a number of outputs to a network of x.
+        make_decoder: Function from a number of inputs to a network that returns the likelihood's parameters.
+        make_prior: Function from the size of the top layer, and a guide with its posterior, to its prior.
     """
     sizes = {f"z{number}": size for number, size in enumerate(config.layers, 1)}
     decoder = _reading(config, config.layers, make_decoder)
@@ -60,7 +60,7 @@ def build_layers(
 
 
 def _reading(config: ModelConfig, above: Sequence[int], make: MakeNetwork) -> nn.Module:
-    """Return a network of the nearest of the layers above, or of all where there are skip paths."""
+    """Return a network of the nearest layer above, or of all layers above if there are skip connections."""
     return make(sum(above)) if config.skip else LeadingColumns(make(above[0]), above[0])
 
 

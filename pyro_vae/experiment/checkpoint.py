@@ -1,4 +1,4 @@
-"""Saving and loading of weights and training state: atomic, and nothing that is loaded can run code."""
+"""Saving and loading of weights and training state: writes are atomic, and loaded files cannot run code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _programs(model: nn.Module, guide: nn.Module) -> nn.ModuleDict:
 
 
 def _unique_names(programs: nn.Module) -> list[str]:
-    """Return the name of every tensor once, also where model and guide share it."""
+    """Return the name of every tensor once, also if model and guide share it."""
     tensors = programs.state_dict(keep_vars=True)
     first = {id(tensor): name for name, tensor in reversed(tensors.items())}
     return [name for name, tensor in tensors.items() if first[id(tensor)] == name]
@@ -39,7 +39,7 @@ def save_weights(
         path: File to write.
         model: The generative program.
         guide: The inference program.
-        weights: Values by name to write instead of the present ones.
+        weights: Values by name to write instead of the current ones.
 
     Raises:
         StorageError: If it cannot be written.
@@ -52,7 +52,7 @@ def save_weights(
 
 
 def load_weights(path: Path, model: nn.Module, guide: nn.Module) -> None:
-    """Read weights into the two programs; what they share is shared still.
+    """Read weights into the two programs; shared weights remain shared.
 
     Raises:
         InputError: If the file is missing or damaged, or belongs to other programs.
@@ -81,7 +81,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a training state, a dict of tensors, numbers and strings.
 
     Raises:
-        StorageError: If it cannot be written; the last state stays whole.
+        StorageError: If it cannot be written; the previous state is then unchanged.
     """
     path.parent.mkdir(exist_ok=True)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
@@ -89,10 +89,10 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state; its tensors come back on the CPU.
+    """Read a training state; its tensors are on the CPU.
 
     Raises:
-        InputError: If the file is damaged or no training state.
+        InputError: If the file is damaged or not a training state.
     """
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)

@@ -30,13 +30,13 @@ class Checkpoints(Callback):
         self._best_epoch = 0
 
     def on_start(self, trainer: TrainerState) -> None:
-        """Cut the lines of epochs that a resumed state has not seen."""
+        """Remove the lines of epochs after the resumed state."""
         lines = "".join(json.dumps(null_non_finite(line)) + "\n" for line in trainer.history)
         with write_atomically(self.folder.metrics) as temporary:
             temporary.write_text(lines, encoding="utf-8")
 
     def on_step(self, trainer: TrainerState) -> None:
-        """Save when it is time."""
+        """Save the state if the interval has passed."""
         if time.monotonic() - self._saved_at >= self.seconds:
             self.save(trainer)
 
@@ -45,7 +45,7 @@ class Checkpoints(Callback):
         self.folder.append_metrics(trainer.history[-1])
 
     def save(self, trainer: TrainerState) -> None:
-        """Write the state, and the best weights where there are new ones."""
+        """Write the state, and the best weights if they are new."""
         if trainer.best.epoch > self._best_epoch:
             save_weights(self.folder.weights, *trainer.modules(), trainer.best.weights)
             self._best_epoch = trainer.best.epoch

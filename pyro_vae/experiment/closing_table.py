@@ -36,11 +36,11 @@ class Closing:
     lines: list[str]
 
     def text(self) -> str:
-        """Return it as a text."""
+        """Return the results as text."""
         return "\n".join(["", self.title, *([format_table(self.cells)] if self.cells else []), *self.lines])
 
     def summary(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the results as plain values."""
         return asdict(self)
 
 
@@ -64,7 +64,7 @@ def closing_table(
 
 
 def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> Closing:
-    """Return the results that are printed at the end of a run; arguments as for `closing_table`."""
+    """Return the results that are printed at the end of a run; for the arguments see `closing_table`."""
     errors = evaluation.errors
     in_bits = dataset.preprocessing.levels is not None
     header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
@@ -138,7 +138,7 @@ def _metrics_line(result: FitResult) -> str:
 
 
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int, dataset: DataSet) -> list[str]:
-    """Return the exact log-likelihoods of the test rows for comparison, or the reason why there are none."""
+    """Return the exact log-likelihoods of the test rows for comparison, or the reason for their absence."""
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
     told = "; ".join(_baseline(entry, dataset) for entry in fitted)
     what = "exact log p(x)" if dataset.as_density() is dataset else f"{BOUND},"

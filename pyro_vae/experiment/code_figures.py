@@ -82,7 +82,7 @@ def _variables(found: CodeUsage) -> str:
 def _decode(shown: Shown, states: Any) -> Tensor:
     """Return E[x | z] at the codes of states, whole numbers of shape (n, D)."""
     numbers = torch.as_tensor(states)
-    num_states = shown.model.latent_dim // numbers.shape[-1]  # 1 where z holds the numbers themselves
+    num_states = shown.model.latent_dim // numbers.shape[-1]  # 1 if z holds the numbers themselves
     z = numbers if num_states == 1 else one_hot(numbers, num_states)
     mean: Tensor = shown.model.decode(z.flatten(1).float(), *shown.context_of_first_row(len(numbers))).mean
     return mean

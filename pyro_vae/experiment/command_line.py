@@ -18,7 +18,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
         args: Arguments without the program's name; the process's own if None.
 
     Raises:
-        InputError: If a value cannot be used, or `--resume` meets settings that differ from the saved ones.
+        InputError: If a value is invalid, or settings differ from the saved ones with `--resume`.
     """
     config: Config = parse(config_type, args)
     if config.run.resume is not None:
@@ -30,7 +30,7 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
 
 
 def _check_resumed(saved: Config, given: Config) -> None:
-    """Raise `InputError` if a setting differs from the saved one that may not."""
+    """Raise `InputError` if a setting that must be kept differs from the saved one."""
     told = [
         text for declared, text in changed_settings(absolute(saved), absolute(given)) if not declared.resume
     ]

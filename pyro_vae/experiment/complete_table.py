@@ -1,4 +1,4 @@
-"""A table with its missing cells filled in, in the format that it came in."""
+"""Completion of the missing cells of a table, in the format of its file."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ Cells = TextCells | ParquetCells | ExcelCells
 def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
     """Return the positions of the named columns in a table of `num_rows` rows, and skip its header if it has one.
 
-    Without a header columns are named by their number, as in "c3" or "column 3", or the table has as many as there are
-    names.
+    Without a header, columns are named by their number, such as "c3" or "column 3", or the table has as many columns as
+    there are names.
 
     Raises:
-        InputError: If a column cannot be found, or there are other rows.
+        InputError: If a column cannot be found, or the number of rows differs.
     """
     header = cells.first_row
     header[0] = header[0].lstrip("# ")
@@ -67,10 +67,10 @@ def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
 
 
 def cells_of(path: Path) -> Cells:
-    """Return the cells of a table of any format.
+    """Return the cells of a table in any supported format.
 
     Raises:
-        InputError: If the file cannot be read, or not written in its format.
+        InputError: If the file cannot be read, or its format cannot be written.
     """
     reader = BINARY_ENDINGS.get(path.suffix.lower())
     if reader is None:
@@ -80,15 +80,15 @@ def cells_of(path: Path) -> Cells:
 
 @dataclass(frozen=True)
 class CompletedTable:
-    """A table and what is imputed for the entries of its rows that are missing.
+    """A table and the imputations of its missing entries.
 
     Args:
         path: The table: text, Parquet or Excel.
         names: Names of the D columns of x.
-        levels: Of each column of x, in order; empty if it has none.
+        levels: Levels of each column of x, in order; empty for a column without levels.
         missing: Whether each entry was missing, shape (N, D).
         imputation: Imputation of the same rows.
-        marks: What else marks a missing value; numbers are compared as numbers.
+        marks: Additional marks of missing values; numbers are compared as numbers.
     """
 
     path: Path
@@ -106,7 +106,7 @@ class CompletedTable:
             probability of each cell.
 
         Raises:
-            InputError: If the table has other rows or columns than x.
+            InputError: If the rows or columns of the table differ from those of x.
         """
         draws = [
             (out.with_name(f"{out.stem}.draw{n + 1}{out.suffix}"), x)
@@ -128,12 +128,12 @@ class CompletedTable:
             written = self._writer(j, cells, place) if rows else str
             for row in rows:
                 if self.levels[j] and not self._is_mark(cells.get(row, place)):
-                    continue  # a level that the run has not seen is no missing value
+                    continue  # a level unknown to the run is not a missing value
                 cells.put(row, place, written(float(x[row, j])))
         return cells
 
     def _writer(self, j: int, cells: Cells, place: int) -> Callable[[float], str]:
-        """Return how values of a column are written: its levels, its format of dates, or with its decimals."""
+        """Return the function that writes the values of a column: as levels, as dates, or with its decimals."""
         levels = self.levels[j]
         if levels:
             return lambda value: levels[round(value)]
@@ -164,7 +164,7 @@ class CompletedTable:
 
 
 def _number(text: str) -> float:
-    """Return a number as such, and NaN, which equals nothing, for another text."""
+    """Return the value of a number; NaN, which equals nothing, for other text."""
     try:
         return float(text)
     except ValueError:
@@ -172,14 +172,14 @@ def _number(text: str) -> float:
 
 
 def _decimals(text: str) -> int:
-    """Return how many decimals a number is written with; many where it has an exponent."""
+    """Return the number of decimals of a number as written; a large one if it has an exponent."""
     if "e" in text.lower():
         return MOST_DECIMALS
     return len(re.split(r"[.,]", text)[1]) if re.search(r"[.,]", text) else 0
 
 
 def _real_columns(row_format: RowFormat) -> tuple[Column, ...]:
-    """Return the columns of a run whose likelihood takes numbers alone."""
+    """Return the columns of a run whose likelihood only takes numbers."""
     names = row_format.column_names or [f"column {number}" for number in range(row_format.data_dim)]
     return tuple(Column(name, "real") for name in names)
 
@@ -194,7 +194,7 @@ def impute_table(
     seed: int = 0,
     device: str = "auto",
 ) -> str:
-    """Fill in the missing cells of a table by a trained run, write it, and return what was done in words.
+    """Impute the missing cells of a table by a trained run, write the table, and return a summary in words.
 
     Args:
         run_folder: Folder of a finished run with the likelihood `table`.
@@ -206,7 +206,7 @@ def impute_table(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        InputError: If the run or the table cannot be read, or do not fit.
+        InputError: If the run or the table cannot be read, or they do not match.
     """
     run = load_run(run_folder, resolve_device(device))
     row_format = run.row_format

@@ -1,4 +1,4 @@
-"""Rows of a file, compressed under a trained run, and back."""
+"""Compression of the rows of a file by a trained run, and decompression."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from pyro_vae.storage import write_atomically
 __all__ = ["Compressed", "compress_rows", "decompress_rows"]
 
 CHUNK = 10_000
-"""Rows that are coded as one stream: what is held in memory at once."""
+"""Number of rows coded as one stream, which is held in memory at once."""
 COMPARED = 10_000
-"""Rows at most that other compressors are given."""
+"""Largest number of rows given to other compressors."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Compressed:
     """Properties of a compressed file.
 
     Attributes:
-        num_rows: Rows in it.
-        data_dim: Entries of a row.
-        num_bytes: Its size.
-        initial_bits: Bits of it that its streams began with.
+        num_rows: Number of rows.
+        data_dim: Number of entries of a row.
+        num_bytes: Size in bytes.
+        initial_bits: Initial bits of its streams, which are part of its size.
         elbo_bits: Minus the ELBO of these rows, bits per dimension: the rate that bits-back coding attains.
         others: Bits per dimension of the first 10 000 rows by other compressors.
     """
@@ -56,7 +56,7 @@ class Compressed:
 
     @property
     def bits(self) -> float:
-        """Bits per dimension of the file, all of it counted."""
+        """Bits per dimension of the whole file."""
         return 8 * self.num_bytes / (self.num_rows * self.data_dim)
 
     def table(self) -> str:
@@ -72,16 +72,17 @@ class Compressed:
 
 
 def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> Compressed:
-    """Write rows as a compressed file and return what it measures.
+    """Write rows as a compressed file and return its properties.
 
     Args:
-        folder: Folder of the run: diagonal guide, normal prior of independent dimensions, discrete likelihood.
+        folder: Folder of a run with a diagonal guide, a normal prior with independent dimensions, and a discrete
+            likelihood.
         data: File of rows; None for the preprocessed test rows of the run.
         out: The file to write.
         seed: Seed of the initial bits of each stream.
 
     Raises:
-        InputError: If the run or the rows are others, or the file cannot be written.
+        InputError: If the run or the rows are not of this kind, or the file cannot be written.
     """
     run = load_run(folder)
     codec = _codec(run, folder)
@@ -113,7 +114,7 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
 
 
 def decompress_rows(folder: Path, file: Path, out: Path) -> tuple[int, ...]:
-    """Write the rows of a compressed file as a .npy array, as they were, and return its shape.
+    """Write the original rows of a compressed file as a .npy array, and return its shape.
 
     Args:
         folder: Folder of the run that compressed it.
@@ -121,7 +122,7 @@ def decompress_rows(folder: Path, file: Path, out: Path) -> tuple[int, ...]:
         out: The .npy file to write.
 
     Raises:
-        InputError: If the file is damaged, cut or of another run, or the array cannot be written.
+        InputError: If the file is damaged, truncated or of another run, or the array cannot be written.
     """
     check(out.suffix == ".npy", f"Expected a .npy file to write the rows to; got {out}.")
     check(file.is_file(), f"Expected a compressed file; there is none at {file}.")
@@ -150,7 +151,7 @@ def _decoded(
 def _write_array(
     path: Path, shape: tuple[int, ...], header: dict[str, Any], chunks: Iterator[NDArray[np.int64]]
 ) -> None:
-    """Write rows as they come: none but those of a chunk are in memory."""
+    """Write rows as they are decoded; only one chunk is in memory."""
     described = {"descr": header["dtype"], "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, described)
@@ -160,7 +161,7 @@ def _write_array(
 
 
 def _laid_out(rows: NDArray[Any], header: dict[str, Any]) -> NDArray[Any]:
-    """Return flat rows in the shape in which the file had them: with their channels last where it had them so."""
+    """Return flat rows in their shape in the original file, with the channels last if they were last there."""
     shape, image = tuple(header["row_shape"]), tuple(header["image_shape"])
     if len(image) == 3 and shape == (*image[1:], image[0]):
         rows = np.moveaxis(rows.reshape(-1, *image), 1, -1)
@@ -190,7 +191,7 @@ def _elbo(run: Run, levels: NDArray[np.int64], num_levels: int) -> float:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows to compress: whole numbers from `low` on."""
+    """Rows to compress: whole numbers from `low` upwards."""
 
     array: Any
     low: int
@@ -232,7 +233,7 @@ class _Rows:
 
     def _check(self, values: NDArray[Any], path: Path) -> None:
         highest = self.low + self.levels - 1
-        # Minus zero is no level: it would come back as zero, which has other bits.
+        # Minus zero is not a level: it would be decoded as zero, which has other bits.
         whole = values.dtype.kind in "biu" or bool(
             (values == np.round(values)).all() and not (np.signbit(values) & (values == 0)).any()
         )

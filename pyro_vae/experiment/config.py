@@ -1,4 +1,4 @@
-"""The configuration of an experiment, and how it is saved."""
+"""The configuration of an experiment, and its JSON form."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
-        """Check every value that needs no data.
+        """Check all values that can be checked without data.
 
         Raises:
-            InputError: On the first value that cannot be used.
+            InputError: On the first invalid value.
         """
         for name in GROUPS:
             getattr(self, name).check(self)
@@ -76,10 +76,10 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(values: Any) -> Config:
-    """Return the configuration that `to_json` wrote; a setting that is not there has its default.
+    """Return the configuration that `to_json` wrote; missing settings have their defaults.
 
     Raises:
-        InputError: If a part, a name or a type is not as expected.
+        InputError: If a group, a name or a type is not as expected.
     """
     try:
         check(set(values) == set(GROUPS), f"Expected the parts {sorted(GROUPS)}; got {sorted(values)}.")
@@ -110,13 +110,13 @@ def _group(kind: type[Group], values: dict[str, Any]) -> Group:
 
 
 def read_value(value: Any, hint: Any, name: str) -> Any:
-    """Return a value of a type from its JSON.
+    """Return a value of the given type from plain JSON values.
 
     Own code, for 30 lines: cattrs 26.2 needs a hook for every union of a number and a word, and reads "4", true and 4.5
     as whole numbers without an error; pydantic 2 validates them correctly, for 0.12 s of imports and 11 MB of packages.
 
     Args:
-        value: Plain.
+        value: Plain value.
         hint: A type, a `Literal`, a union, or a tuple of any length.
         name: Name in messages.
 
@@ -165,7 +165,7 @@ def changed_settings(before: Any, now: Any) -> Iterator[tuple[Setting, str]]:
     """Yield the settings in which two configurations or groups differ.
 
     Yields:
-        What is declared about a setting, and the change as text, such as "--lr 0.001 (now 0.01)".
+        The declaration of a setting, and the change as text, such as "--lr 0.001 (now 0.01)".
     """
     for each in dataclasses.fields(now):
         old, new = getattr(before, each.name), getattr(now, each.name)

@@ -1,4 +1,4 @@
-"""Figures of a run with context: each style in every class, and images completed from a part of them."""
+"""Figures of a run with context: each style in every class, and images completed from a part."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ __all__ = [
 ]
 
 CLASSES = 10
-"""Columns of a grid at most."""
+"""Largest number of columns of a grid."""
 STYLES = 8
-"""Rows of a grid."""
+"""Number of rows of a grid."""
 COMPLETED, DRAWS = 10, 5
-"""Images that are completed, and how often each."""
+"""Number of completed images, and of completions of each."""
 
 
 def with_classes_filled(dataset: DataSet, guide: Any) -> DataSet:
-    """Return a data set whose test rows have the most probable class as context where their label is not shown.
+    """Return a data set whose test rows have the most probable class as context if their label is hidden.
 
-    Pictures of a model with a class need one for each row.
+    Figures of a model with a class need a class for each row.
     """
     return replace(dataset, test=rows_with_classes(dataset.test, dataset, guide))
 
 
 def rows_with_classes(rows: Split, dataset: DataSet, guide: Any) -> Split:
-    """Return rows of a data set with the most probable class as context where labels are partly missing."""
+    """Return rows of a data set with the most probable class as context if labels are partly missing."""
     if not (isinstance(dataset.context, ClassContext) and dataset.context.partial):
         return rows
     return rows.with_context(guide.fill(rows.tensor().to(next(guide.parameters()))).cpu())
@@ -77,7 +77,7 @@ def classes(shown: Shown) -> Figure:
 
 
 def _noise_of_prior(shown: Shown, number: int) -> Tensor:
-    """Return z ~ p(z | class), of the same noise in each class."""
+    """Return z ~ p(z | class), with the same noise in each class."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return shown.model.sample_prior(STYLES, torch.full((STYLES,), number))

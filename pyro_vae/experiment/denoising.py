@@ -1,4 +1,4 @@
-"""Denoising results of a run whose guide gets corrupted rows."""
+"""Denoising results of a run whose guide takes corrupted rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The closing stage of a run: what the trained programs come to, on all rows or on fewer."""
+"""Evaluation of the trained programs at the end of a run, on all rows or on fewer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PARTICLES = 10
 LARGEST_COST = 1e13
 """Largest cost of a full evaluation by default, in units of `full_cost`: a few minutes on two cores."""
 QUICK_ROWS, QUICK_SCORED_ROWS = 1000, 100
-"""Rows of each split whose ELBO a quick evaluation estimates, and test rows whose log p(x)."""
+"""Rows of each split for the ELBO of a quick evaluation, and test rows for its log p(x)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Extent:
 
     Args:
         kind: "full", "quick" or "none".
-        reason: Why, where it was chosen: a clause after "because"; empty if it was asked for.
+        reason: Reason of an automatic choice, as a clause after "because"; empty if the extent was given.
     """
 
     kind: str
@@ -89,11 +89,11 @@ def full_cost(dataset: DataSet, products: int) -> float:
 
 
 def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent:
-    """Return how much of a run is evaluated.
+    """Return the extent of the evaluation of a run.
 
     Args:
-        evaluation: "full", "quick", "none", or "auto": quick where `full_cost` is above `LARGEST_COST`, else full. It
-            depends on rows, samples and networks alone, so that the same run is always evaluated alike.
+        evaluation: "full", "quick", "none", or "auto": quick if `full_cost` is above `LARGEST_COST`, else full. The
+            choice depends only on rows, samples and networks, so it is the same for the same run.
         dataset: The data set of the training run.
         programs: Model and guide.
     """
@@ -120,11 +120,11 @@ class Evaluation:
             not estimated.
         baselines: Results of linear models on the same rows, or the reason why there are none.
         samples: Distances of samples from training rows; None if it is not measured.
-        denoising: How near denoised test rows come to the clean ones; None if the guide saw clean rows.
+        denoising: Distances of denoised test rows from the clean ones; None if the guide was trained on clean rows.
         errors: Errors of an autoencoder, which has neither ELBO nor log p(x); None for a model with a likelihood.
-        accuracy: Of the classes of the rows of each split, by its name; empty if the guide has no classifier.
+        accuracy: Accuracy of the classes of each split, by its name; empty if the guide has no classifier.
         layers: Summary of several latent layers; None if there is one.
-        divergence: KL(q(z | x) || p(z)) of test rows in three parts, where their weights were trained on; else None.
+        divergence: KL(q(z | x) || p(z)) of test rows in three parts, if the objective weights them; else None.
         notes: Sentences on what could not be evaluated.
     """
 
@@ -146,7 +146,7 @@ class Evaluation:
         return None if self.scores is None else scores_summary(self.scores)
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers of the test split by name, nats per example; null where there are none."""
+        """Return the numbers of the test split by name, nats per example; null if not available."""
         test = self.estimates.get("test")
         elbo = None if test is None else {"mean": test.mean, "se": test.se, "num_examples": len(test.value)}
         baselines = {
@@ -253,7 +253,7 @@ def _samples(
     quality: SampleQuality | None,
     notes: list[str],
 ) -> SampleScores | None:
-    """Return how far samples are from training rows, None if it is not measured; a failure becomes a note."""
+    """Return the distances of samples from training rows, None if not measured; a failure becomes a note."""
     if quality is None or extent.kind != "full" or processes.rank > 0:
         return None
     try:

@@ -49,24 +49,24 @@ def write_figures(
     error: Reconstruction | None = None,
     progress: bool = False,
 ) -> list[str]:
-    """Draw what a run shows of itself as PNG files: curves, latent space, and pictures of the data's kind.
+    """Write the figures of a run as PNG files: curves, latent space, and figures for the type of data.
 
-    A picture that cannot be drawn or written stops nothing; an older one of its name is removed.
+    A figure that cannot be drawn or written is skipped; an older file of its name is removed.
 
     Args:
         folder: Output folder.
         model: The generative program, in evaluation mode.
         guide: The inference program.
-        dataset: Whose test rows are shown.
+        dataset: Data set whose test rows are shown.
         history: History of training, one dict per epoch.
-        best_epoch: The epoch whose weights the programs have, as in `FitResult`.
+        best_epoch: The epoch of the weights of the programs, as in `FitResult`.
         scores: log p(x) of evenly spaced test rows; estimated on a few of them if None.
         sample_from: Distribution from which z of samples is drawn: "prior", "mixture" (see `evaluate.samples`) or both.
         error: Reconstruction error of an autoencoder; None for a model with a likelihood.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        Sentences on the pictures that are missing, one for each reason.
+        Notes on the missing figures, one for each reason.
     """
     dataset = context_figures.with_classes_filled(dataset, guide)
     shown = Shown(model, guide, dataset, scores, sample_from, error)
@@ -98,7 +98,7 @@ def _reason(error: Exception) -> str:
 def _pictures(
     shown: Shown, history: list[dict[str, Any]], best_epoch: int | None
 ) -> Iterator[tuple[str, Draw]]:
-    """Yield the name of each picture that a run has, and the function that draws it."""
+    """Yield the name of each figure of a run, and the function that draws it."""
     yield "training_curves", partial(_training_curves, shown, history, best_epoch)
     layered, has_codes = isinstance(shown.model, HierarchicalModel), code_figures.has_codes(shown.guide)
     if layered:

@@ -16,9 +16,9 @@ __all__ = ["best_and_worst", "reconstructions", "samples", "traversal"]
 COLUMNS = 10
 """Largest number of images in a row, and of rows of a traversal."""
 SAMPLES = 64
-"""Images of a grid of samples at most."""
+"""Largest number of images in a grid of samples."""
 SOURCES = {"prior": "z ~ p(z)", "mixture": "z ~ mixture fitted to codes"}
-"""Distributions of z, as titles show them."""
+"""Distributions of z, as written in titles."""
 
 
 def reconstructions(shown: Shown) -> Figure:
@@ -59,7 +59,7 @@ def best_and_worst(shown: Shown) -> Figure:
 
 
 def traversal(shown: Shown) -> Figure:
-    """Draw what the model decodes along z: a grid of two dimensions, or a row for each of the most used."""
+    """Draw decoded z along its dimensions: a grid of two dimensions, or a row for each of the most used."""
     draw = _grid_of_two if shown.model.latent_dim == 2 else _rows_of_many
     ax = draw(shown)
     figure: Figure = ax.figure

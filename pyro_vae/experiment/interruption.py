@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM after training, when the trained run is there already."""
+"""Handling of SIGINT and SIGTERM after training, when the trained run is already saved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came.
+    """SIGINT or SIGTERM was received.
 
     Args:
         number: Number of the signal.
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible(processes: Processes) -> Iterator[None]:
-    """Raise `Interrupted` inside the block where SIGINT or SIGTERM comes; a second one ends the process at once.
+    """Raise `Interrupted` inside the block on SIGINT or SIGTERM; a second signal ends the process at once.
 
     With several processes the second signal is ignored, because the launcher forwards each signal to all processes.
     """

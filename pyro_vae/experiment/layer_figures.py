@@ -17,9 +17,9 @@ from pyro_vae.models.hierarchical import HierarchicalModel
 __all__ = ["decode_layer", "latent_pictures", "layer_pictures", "split_layers"]
 
 ROWS, DRAWS = 8, 4
-"""Test rows of the figure of layers, and draws of each."""
+"""Number of test rows in the figure of layers, and of draws of each."""
 DIMENSIONS = 8
-"""Rows of a traversal at most."""
+"""Largest number of rows of a traversal."""
 
 
 def latent_pictures(shown: Shown) -> Iterator[tuple[str, Callable[[], Figure]]]:
@@ -79,7 +79,7 @@ def _layers(shown: Shown) -> Figure:
 
 
 def _traversal(shown: Shown, number: int) -> Figure:
-    """Draw what the model decodes as one dimension of a layer changes, the layers below at their means."""
+    """Draw decoded codes as one dimension of a layer changes, with the layers below at their means."""
     name = list(_prior(shown).sizes)[number - 1]
     codes = split_layers(shown, shown.codes)[name]
     means = split_layers(shown, shown.means)[name]

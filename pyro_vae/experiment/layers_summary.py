@@ -12,7 +12,7 @@ from pyro_vae.evaluate.latent import SiteSummary, site_summaries
 __all__ = ["Layers", "measure_layers"]
 
 ROWS = 1000
-"""Test rows, at most."""
+"""Largest number of test rows."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Layers:
 
     Args:
         num_rows: Number of rows.
-        sites: By layer.
+        sites: Divergence and active dimensions by layer.
     """
 
     num_rows: int

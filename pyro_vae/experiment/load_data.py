@@ -1,4 +1,4 @@
-"""The data set that a configuration names."""
+"""The data set of a configuration."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["load_data"]
 
 
 def load_data(config: Config) -> DataSet:
-    """Return the data set that a configuration names, as its likelihood needs it, with its context."""
+    """Return the data set of a configuration, with its context and the preprocessing for its likelihood."""
     data = config.data
     dataset = load_dataset(
         data.dataset,
         data_root=data.data_root,
         likelihood_kind=LIKELIHOODS[config.model.likelihood].kind,
         binarize=data.binarize,
-        # Without a density there is nothing that noise would bound.
+        # Dequantization noise only has a purpose for densities.
         dequantize="none" if config.model.part("guide").is_point else data.dequantize,
         image_size=data.image_size,
         crop=data.crop,

@@ -42,13 +42,13 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
         device: Device of the programs.
 
     Raises:
-        InputError: If the folder holds no run, or its weights are missing, damaged or of other settings.
+        InputError: If the folder contains no run, or its weights are missing, damaged or of other settings.
     """
     folder = RunFolder(Path(path).expanduser())
     values = read_config(folder.path)
     config = from_json(values.pop("config"))
     data_shape = torch.Size(values["data"]["data_shape"])
-    # The data's mean and scale are kept with the weights: placeholders here.
+    # Mean and scale of the data are loaded with the weights: these are placeholders.
     ones = torch.ones(data_shape.numel())
     rows = RowFormat.from_json(values["rows"]) if "rows" in values else None
     known: dict[str, Any] = {}

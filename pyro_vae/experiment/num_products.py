@@ -15,10 +15,10 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
 def num_products(dataset: DataSet, *programs: nn.Module) -> int:
-    """Return the products of a weight and a number that a row takes: all weights, those of a convolution at each pixel.
+    """Return the number of multiplications by weights per row; those of a convolution count at each pixel.
 
     Args:
-        dataset: Of which one row is reconstructed where there are convolutions.
+        dataset: Data set of which one row is reconstructed if there are convolutions.
         programs: Model and guide.
     """
     weights = {id(p): p.numel() for program in programs for p in program.parameters()}

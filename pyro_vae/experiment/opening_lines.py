@@ -48,7 +48,7 @@ def opening_lines(config: Config, dataset: DataSet, folder: Path, notes: Sequenc
 
 
 def _likelihood(model: Any) -> str:
-    """Return the line of the likelihood, or that there is none."""
+    """Return the line of the likelihood."""
     if model.part("guide").is_point:
         return f"none, an autoencoder; x is prepared as for {model.likelihood}"
     line: str = model.part("likelihood").line()
@@ -72,7 +72,7 @@ def _loss(config: Config) -> str:
 
 
 def _kept(training: TrainingConfig) -> str:
-    """Return which weights are kept, and what ends training early, such as "the epoch with the best ... ELBO"."""
+    """Return the rule for the kept weights and for early stopping, such as "the epoch with the best ... ELBO"."""
     average = f", each the mean over the last {training.average:.3g} of its steps" if training.average else ""
     patience = (
         "" if training.patience == "none" else f"; ends after {training.patience} epochs without a better one"

@@ -1,4 +1,4 @@
-"""From a configuration and its data to programs that are ready to be trained."""
+"""Preparation of programs for training from a configuration and its data."""
 
 from __future__ import annotations
 
@@ -72,11 +72,12 @@ class Prepared:
 
 
 def prepare(config: Config, dataset: DataSet) -> Prepared:
-    """Fill in what a configuration leaves open, and make the programs that it names.
+    """Choose the settings that a configuration leaves open, and build its programs.
 
     Args:
         config: Configuration as parsed, or resolved.
-        dataset: The data set to train on; its training rows give the scales of the networks and of the likelihood.
+        dataset: The data set to train on; the scales of the networks and of the likelihood are computed from its
+            training rows.
 
     Raises:
         InputError: If a setting does not fit the data or the machine.

@@ -1,4 +1,4 @@
-"""Choice of settings that a configuration leaves open from the data, and the arguments of `fit`."""
+"""Choice, from the data, of settings that a configuration leaves open, and the arguments of `fit`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from pyro_vae.training import FusedAdamW, Schedule, kept_by
 __all__ = ["default_epochs", "fit_settings", "objective", "objective_of", "resolve"]
 
 WIDE = 400
-"""Width from which the products of a network outweigh the rounding of their factors."""
+"""Width from which faster products of a network outweigh the time for rounding their factors."""
 
 
 def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Config:
-    """Return the configuration with everything that was left open filled in.
+    """Return the configuration with values for all settings that were left open.
 
     Args:
         config: Configuration as given.
@@ -39,7 +39,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
         device: The device that "auto" stands for.
 
     Raises:
-        InputError: If a setting is given that no chosen part uses, or that does not suit the data.
+        InputError: If a setting is given that no chosen part uses, or that does not fit the data.
     """
     config = _with_parts_of_latent(config)
     config = replace(config, model=_resolved_model(config.model, dataset, std, device))
@@ -47,7 +47,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     if is_point:
         config = replace(config, training=replace(config.training, objective="reconstruction"))
     if not config.run.sample_from:
-        # The codes of all rows are not those of one context.
+        # A mixture fitted to the codes of all rows does not describe those of one context.
         sources = ("mixture",) if is_point and config.model.context == "none" else ("prior",)
         config = replace(config, run=replace(config.run, sample_from=sources))
     training = _with_stopping_rule(config, dataset)
@@ -60,7 +60,7 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
 
 
 def _with_parts_of_latent(config: Config) -> Config:
-    """Return the configuration with the guide, prior and objective of its latent in place of those of another one."""
+    """Return the configuration with guide, prior and objective of its type of latent instead of those of another."""
     model, training = config.model, config.training
     chosen = {"guide": model.guide, "prior": model.prior, "objective": training.objective}
     own = with_parts_of_latent(model.part("latent"), chosen)
@@ -69,10 +69,10 @@ def _with_parts_of_latent(config: Config) -> Config:
 
 
 def _with_stopping_rule(config: Config, dataset: DataSet) -> TrainingConfig:
-    """Return the settings with all that decides when training ends, and which epoch is kept, filled in.
+    """Return the settings with values for the end of training and for the epoch that is kept.
 
-    A given number of epochs is run to its end. Where it is chosen here training ends early, under a rate and with
-    averaged weights that suit any end.
+    A given number of epochs is run to its end. If the number is chosen here, training stops early, with a learning rate
+    and averaged weights that are suitable for any end.
     """
     training = config.training
     chosen: dict[str, Any] = {"schedule": "cosine", "average": 0.0, "patience": "none"}
@@ -105,11 +105,11 @@ def _resolved_model(model: ModelConfig, dataset: DataSet, std: Tensor, device: s
 
 
 def objective(training: TrainingConfig, guide: GuidePart | None = None) -> Objective:
-    """Return the objective that a configuration names.
+    """Return the objective of a configuration.
 
     Args:
-        training: Which one, and its settings.
-        guide: The guide, where some of them are its own.
+        training: The objective and its settings.
+        guide: The guide, if it has settings of the objective.
     """
     of_guide = {} if guide is None else guide.objective_settings()
     made: Objective = training.part("objective").make(num_particles=training.num_particles, **of_guide)
@@ -117,7 +117,7 @@ def objective(training: TrainingConfig, guide: GuidePart | None = None) -> Objec
 
 
 def objective_of(config: Config, dataset: DataSet) -> Objective:
-    """Return the objective that a configuration names, with the classes summed out where labels are missing."""
+    """Return the objective of a configuration, with the classes summed out if labels are missing."""
     training, num_rows = config.training, len(dataset.train)
     named = objective(training, config.model.part("guide"))
     named = training.part("objective").of_rows(named, num_rows, training.batch_size)
@@ -145,7 +145,7 @@ def fit_settings(training: TrainingConfig, guide: GuidePart | None = None) -> di
 
 
 def default_epochs(num_rows: int, batch_size: int) -> int:
-    """Return the number of epochs that makes about 5000 steps, at least 20 and at most 1000."""
+    """Return the number of epochs for about 5000 steps, at least 20 and at most 1000."""
     steps = -(-num_rows // batch_size)
     return min(max(round(5_000 / steps), 20), 1000)
 
@@ -153,7 +153,7 @@ def default_epochs(num_rows: int, batch_size: int) -> int:
 def default_patience(epochs: int) -> int:
     """Return the default patience for a maximum number of epochs: an eighth of it, at least 10.
 
-    Validation rows of small tables are few and have heavy tails: half as much, and two of five tables ended far too
-    early, at a tenth of their epochs.
+    Small tables have few validation rows with heavy-tailed scores: with half this patience, training on two of five
+    tables ended far too early, at a tenth of the epochs.
     """
     return max(10, round(epochs / 8))

@@ -25,10 +25,10 @@ __all__ = ["default_name", "open_folder", "restore", "resume_notes", "start_from
 
 
 def start_from(source: Path, config: Config, model: GenerativeModel, guide: AmortizedGuide) -> None:
-    """Give both programs the weights of a run with the same networks.
+    """Load the weights of a run with the same networks into both programs.
 
     Raises:
-        InputError: If the folder holds no run or no weights, or its networks are others.
+        InputError: If the folder contains no run or no weights, or its networks differ.
     """
     changed = changed_settings(saved_config(source).model, config.model)
     told = ", ".join(text for declared, text in changed if not declared.start)
@@ -43,7 +43,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     """Restore the last checkpoint of the run in `source`; without one the trainer starts from the beginning.
 
     Raises:
-        InputError: If the checkpoint is damaged or belongs to other settings, or the run had other data.
+        InputError: If the checkpoint is damaged or of other settings, or the run had other data.
     """
     was = saved_info(source)["data"]["sha256"]
     check(
@@ -69,7 +69,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
 
 
 def resume_notes(config: Config, processes: Processes = SINGLE_PROCESS) -> list[str]:
-    """Return sentences on what makes a resumed run differ from one that was never stopped."""
+    """Return notes on differences of a resumed run from one that was never stopped."""
     if config.run.resume is None:
         return []
     before, now = saved_config(config.run.resume).training, config.training
@@ -99,13 +99,13 @@ def _shares_of_all_steps(training: TrainingConfig) -> list[str]:
 
 
 def _is_used(name: str, objective: str) -> bool:
-    """Return whether a setting is of the chosen objective, or of none."""
+    """Return whether a setting belongs to the chosen objective, or to no objective."""
     owners = [part for part in PARTS["objective"].values() if hasattr(part, name)]
     return not owners or PARTS["objective"][objective] in owners
 
 
 def default_name(config: Config) -> str:
-    """Return the name that a new folder under runs/ gets, before its number."""
+    """Return the name of a new folder under runs/, without its number."""
     return f"{Path(config.data.dataset).stem or 'run'}-{config.model.likelihood}"
 
 
@@ -127,7 +127,7 @@ def open_folder(config: Config, dataset: DataSet, processes: Processes = SINGLE_
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a run but for config.json, which makes a folder a run: a copy that is cut off is none."""
+    """Copy a run without config.json, so that an incomplete copy is not taken as a run."""
     check(
         source.resolve() not in target.resolve().parents,
         f"Expected a folder for --out that lies outside of the run that it copies; {target} lies in {source}.",

@@ -1,4 +1,4 @@
-"""The rows that a trained run is applied to: its test rows, those of a named data set, or those of a file."""
+"""The rows to which a trained run is applied: its test rows, those of a named data set, or those of a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["RunRows", "rows_of_run", "training_data"]
 
 
 class RunRows(NamedTuple):
-    """Rows that a run is applied to."""
+    """Rows to which a run is applied."""
 
     row_format: RowFormat
     """Format of the training rows."""
@@ -31,8 +31,7 @@ class RunRows(NamedTuple):
 def rows_of_run(run: Run, folder: Path, data: Path | None) -> RunRows:
     """Return the run's test rows, or those of a file, or the test rows of another named data set.
 
-    Rows of a file need nothing but the run folder, save for a run of version 0.1.0, which does not say what its rows
-    were.
+    Rows of a file only need the run folder, except for a run of version 0.1.0, whose folder does not describe its rows.
 
     Args:
         run: The run.
@@ -40,7 +39,7 @@ def rows_of_run(run: Run, folder: Path, data: Path | None) -> RunRows:
         data: A file or folder, or a name of `DATASETS`; the run's test rows if None.
 
     Raises:
-        InputError: If the rows cannot be read or do not fit, or the run's own data has changed.
+        InputError: If the rows cannot be read or do not match, or the run's own data has changed.
     """
     row_format = run.row_format
     if data is not None and str(data) == run.config.data.dataset and not data.exists():

@@ -34,10 +34,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunFolder:
-        """Make the folder of a new run: `path`, or the next free number `runs/NAME-001`, `-002`, ...
+        """Create the folder of a new run: `path`, or the next free number `runs/NAME-001`, `-002`, ...
 
         Raises:
-            InputError: If `path` holds files already or cannot be made.
+            InputError: If `path` already contains files or cannot be created.
         """
         try:
             if path is not None:
@@ -64,7 +64,7 @@ class RunFolder:
             ) from None
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        """Add one epoch's line."""
+        """Append the line of one epoch."""
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(null_non_finite(line)) + "\n")

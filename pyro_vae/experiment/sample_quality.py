@@ -1,4 +1,4 @@
-"""The quality of a run's samples: the metric by epoch, the scores at the end, and their figure."""
+"""Quality of the samples of a run: the metric by epoch, the scores at the end, and their figure."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pyro_vae.training.random_state import fixed_random_state
 __all__ = ["SampleScores", "quality_note", "sample_quality", "score_samples", "write_quality_figure"]
 
 FINAL_SAMPLES = 10_000
-"""Samples of each source at the end of a run that is evaluated in full."""
+"""Number of samples of each source in a full evaluation."""
 FIGURE = "sample_quality.png"
 
 
 def sample_quality(config: Config, dataset: DataSet) -> SampleQuality | None:
-    """Return the metric of samples that a configuration names; None if it names none.
+    """Return the metric of samples of a configuration, or None.
 
     Args:
-        config: With `training.metrics` and `run.sample_from`.
-        dataset: Whose training rows samples are compared with.
+        config: Configuration with `training.metrics` and `run.sample_from`.
+        dataset: Data set; samples are compared with its training rows.
 
     Raises:
-        InputError: If the rows are no images, or too few, or have no labels where features are learned from them.
+        InputError: If the rows are not images, or too few, or lack the labels from which features are learned.
         MissingPackageError: If a package is missing.
     """
     parts = [part for part in config.training.parts("metrics") if isinstance(part, SampleMetricPart)]
@@ -54,7 +54,7 @@ def sample_quality(config: Config, dataset: DataSet) -> SampleQuality | None:
 
 
 def quality_note(quality: SampleQuality, every: int) -> str:
-    """Return a sentence on what is measured, for the opening lines of a run."""
+    """Return a description of the metric, for the opening lines of a run."""
     names = "; ".join(dict.fromkeys(metric_title(split_key(key)[0]) for key in quality.keys))
     when = "each epoch" if every == 1 else f"every {every} epochs"
     return (
@@ -65,14 +65,14 @@ def quality_note(quality: SampleQuality, every: int) -> str:
 
 @dataclass(frozen=True)
 class SampleScores:
-    """Measures of the kept weights' samples.
+    """Measures of the samples with the kept weights.
 
     Args:
         num_samples: Samples of each source.
         num_reference: Training rows that they are compared with.
         num_floor: Training rows that are compared with the others for the floor.
-        values: By key, such as "frechet-efficientnet-lite0-96px/prior"; standard errors end in "_se".
-        floor: Those of training rows against other training rows, by key.
+        values: Measures by key, such as "frechet-efficientnet-lite0-96px/prior"; standard errors end in "_se".
+        floor: The same measures of training rows against other training rows, by key.
     """
 
     num_samples: int
@@ -134,7 +134,7 @@ def score_samples(
 def write_quality_figure(
     folder: Path, quality: SampleQuality, history: Sequence[Mapping[str, Any]], best_epoch: int, name: str
 ) -> list[str]:
-    """Draw the measures of samples against the epoch as a PNG file; nothing where none was measured.
+    """Draw the measures of samples against the epoch as a PNG file, if there are any.
 
     Args:
         folder: Output folder.
@@ -144,9 +144,9 @@ def write_quality_figure(
         name: Name or path of the data set.
 
     Returns:
-        A sentence where the picture could not be drawn.
+        A note if the picture could not be drawn.
     """
-    from pyro_vae import plots  # with matplotlib
+    from pyro_vae import plots  # imports matplotlib
 
     path = folder / FIGURE
     try:

@@ -1,4 +1,4 @@
-"""The configuration of a run, as its folder keeps it."""
+"""The saved configuration of a run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SEEDS = "seeds.json"
 
 
 def absolute(config: Config) -> Config:
-    """Return a configuration whose paths hold in every working directory.
+    """Return a configuration whose paths are valid in every working directory.
 
-    The folder of the named data sets stays open where the environment names it.
+    The folder of the named data sets is left open if the environment sets it.
     """
-    from pyro_vae.data import DATASETS  # torch, which a command line without --resume does without
+    from pyro_vae.data import DATASETS  # imports torch, which a command line without --resume does not need
 
     data, run = config.data, config.run
     root = data.data_root
@@ -41,7 +41,7 @@ def absolute(config: Config) -> Config:
 
 
 def _absolute(path: str | Path) -> Path:
-    # Without following links, as `resolve` would: they are followed when the path is used.
+    # Unlike `resolve`, this does not follow links: they are followed when the path is used.
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100
 
 
@@ -49,7 +49,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the content of a run's config.json.
 
     Raises:
-        InputError: If the folder holds no run or a damaged one.
+        InputError: If the folder contains no run or a damaged one.
     """
     file = RunFolder(path).config
     try:
@@ -82,12 +82,12 @@ def saved_config(path: Path) -> Config:
     """Return the configuration of a run, or of the runs of several seeds, ready to resume it.
 
     Raises:
-        InputError: If the folder holds no run or a damaged one.
+        InputError: If the folder contains no run or a damaged one.
     """
     seeds = path / SEEDS
     try:
         several = seeds.is_file()
-    except OSError:  # such as a name that is too long
+    except OSError:  # for example a name that is too long
         several = False
     config = from_json(_read_seeds(seeds) if several else read_config(path)["config"])
     return dataclasses.replace(config, run=dataclasses.replace(config.run, out=path, resume=path))
@@ -97,7 +97,7 @@ def saved_info(path: Path) -> dict[str, Any]:
     """Return the entries of a run's config.json other than the configuration.
 
     Raises:
-        InputError: If the folder holds no run or a damaged one.
+        InputError: If the folder contains no run or a damaged one.
     """
     values = read_config(path)
     return {name: part for name, part in values.items() if name != "config"}

@@ -18,7 +18,7 @@ Summaries = Mapping[int, Mapping[str, Any]]
 
 
 def numbers_of(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of one run that are compared over seeds; None if a run has none."""
+    """Return the numbers of one run that are compared over seeds; None for missing ones."""
     return {
         "elbo": (summary["elbo"] or {}).get("mean"),
         "log_likelihood": (summary["log_likelihood"] or {}).get("mean"),
@@ -37,8 +37,8 @@ def over_seeds(found: Summaries) -> dict[str, Any]:
     """Return mean, standard deviation and standard error over seeds of each number that all runs have.
 
     Returns:
-        By "elbo" and "log_likelihood" ("reconstruction_error" of an autoencoder), and by "metrics" those of each
-        metric.
+        Statistics by "elbo" and "log_likelihood" ("reconstruction_error" of an autoencoder), and by "metrics" those of
+        each metric.
     """
     columns = [column for column in _columns(found) if None not in column.values]
     metrics = {column.name: column.moments() for column in columns if not column.in_nats}
@@ -51,8 +51,8 @@ class _Column(NamedTuple):
     Args:
         name: Its name in files.
         title: Its name in the table.
-        values: In the order of the runs; None if a run has none.
-        in_nats: Whether it is in nats per example, and no metric.
+        values: Values in the order of the runs; None if a run has none.
+        in_nats: Whether it is in nats per example, and not a metric.
     """
 
     name: str
@@ -69,14 +69,14 @@ class _Column(NamedTuple):
         return {"mean": mean, "std": spread, "se": se, "num_seeds": len(self.values)}
 
     def cell(self, value: float | None, decimals: int = 2) -> str:
-        """Return a value as the table shows it."""
+        """Return a value as text of the table."""
         if value is None or not math.isfinite(value):
             return "-"
         return nats(value, decimals) if self.in_nats else f"{value:.6g}"
 
 
 def _columns(found: Summaries) -> list[_Column]:
-    """Return the columns that some run has."""
+    """Return the columns that at least one run has."""
     runs = [numbers_of(summary) for summary in found.values()]
     titles = {
         "elbo": "test ELBO",
@@ -90,10 +90,10 @@ def _columns(found: Summaries) -> list[_Column]:
 
 
 def seeds_table(found: Summaries) -> str:
-    """Return the table of several runs that differ by their seed alone.
+    """Return the table of several runs that differ only by their seed.
 
     Args:
-        found: At least one.
+        found: Summaries by seed, at least one.
     """
     columns = _columns(found)
     header = ["seed", "epoch kept", *(column.title for column in columns)]

@@ -35,8 +35,8 @@ class SeedsFolder:
     Args:
         path: The folder.
         config: Configuration as given.
-        begun: Seeds whose folders hold a run already.
-        failed: Why a seed has no numbers, by seed.
+        begun: Seeds whose folders already contain a run.
+        failed: Reason for missing numbers, by seed.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class SeedsFolder:
         return RunFolder(self.path / f"seed-{seed}")
 
     def config_of(self, seed: int) -> Config:
-        """Return the configuration of one seed: a new run, or a resumed one where it has begun before."""
+        """Return the configuration of one seed: a new run, or a resumed one if it has begun before."""
         place = self.run(seed)
         if seed not in self.begun:
             training = replace(self.config.training, seed=seed)
@@ -63,7 +63,7 @@ class SeedsFolder:
         return replace(saved, **groups)
 
     def is_finished(self, seed: int) -> bool:
-        """Return whether nothing is left to do for a seed: it is trained to its end, and evaluated where wanted."""
+        """Return whether a seed is finished: trained to its end, and evaluated as configured."""
         place = self.run(seed)
         if seed not in self.begun or not place.summary.exists():
             return False
@@ -96,7 +96,7 @@ class SeedsFolder:
 
 
 def _changes(group: Any) -> dict[str, Any]:
-    """Return the settings of a group that may change when a run is resumed, where they are not left open."""
+    """Return the settings of a group that may change when a run is resumed, if they are given."""
     names = [f.name for f in dataclasses.fields(group) if setting_of(f).resume]
     given = {name: getattr(group, name) for name in names if name not in ("out", "resume", "seeds")}
     return {name: value for name, value in given.items() if value is not None and value != "auto"}
@@ -113,10 +113,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def train_seeds(config: Config, processes: Processes, train_one: Callable[[Config, Processes], int]) -> int:
-    """Train once with each seed of a configuration, and print what the runs come to.
+    """Train once with each seed of a configuration, and print a table of the results.
 
-    A seed that is finished is left out, one that was stopped goes on, so that `--resume` of the folder ends what an
-    interruption left. A seed whose loss is not finite is noted, and the others go on.
+    A finished seed is skipped, and a stopped one is resumed, so that `--resume` of the folder completes interrupted
+    runs. A seed whose loss is not finite is recorded, and the others continue.
 
     Args:
         config: Configuration as parsed, with `run.seeds`.
@@ -128,10 +128,10 @@ def train_seeds(config: Config, processes: Processes, train_one: Callable[[Confi
 
     Raises:
         InputError: If the folder, the data or a setting cannot be used.
-        NonFiniteLossError: At the end, if a seed met a loss that is not finite.
+        NonFiniteLossError: At the end, if the loss of a seed was not finite.
     """
     folder, first, seeds = _open(config, processes), processes.rank == 0, config.run.seeds
-    # The first process looks at the disk for all: another may come to a folder that it has begun meanwhile.
+    # The first process reads the disk for all: others could find a folder that it has created in the meantime.
     begun = processes.from_first(torch.tensor([folder.run(seed).config.exists() for seed in seeds]).long())
     folder.begun = frozenset(itertools.compress(seeds, begun.tolist()))
     done = [first and folder.is_finished(seed) for seed in seeds]
@@ -153,7 +153,7 @@ def train_seeds(config: Config, processes: Processes, train_one: Callable[[Confi
 
 
 def _open(config: Config, processes: Processes) -> SeedsFolder:
-    """Return the folder to write to: a new one, or the resumed one; other processes than the first make none."""
+    """Return the folder to write to, new or resumed; only the first process creates one."""
     source, target = config.run.resume, config.run.out
     if source is None:
         if processes.rank > 0:
@@ -181,11 +181,13 @@ def _train_seed(
         return train_one(folder.config_of(seed), processes)
     except NonFiniteLossError as error:
         if processes.count > 1:
-            raise  # the others may have stopped elsewhere
+            raise  # the other processes may have stopped elsewhere
         folder.failed[seed] = str(error)
         print(f"seed {seed} failed: {error}", flush=True)
         return 0
-    except KeyboardInterrupt:  # while data are read or programs compiled; in training a signal ends the run
+    except (
+        KeyboardInterrupt
+    ):  # while data is read or programs are compiled; during training a signal ends the run
         return 128 + signal.SIGINT
     except InputError:
         if processes.rank == 0:
@@ -197,7 +199,7 @@ def _train_seed(
 
 
 def _remove_empty(folder: SeedsFolder) -> None:
-    """Leave nothing behind where not even the first run could begin."""
+    """Remove the folder if not even the first run could begin."""
     if not any(folder.path.glob("seed-*")):
         (folder.path / SEEDS).unlink(missing_ok=True)
         with suppress(OSError):
@@ -210,6 +212,6 @@ def _close(folder: SeedsFolder, status: int) -> None:
     if found:
         print(seeds_table(found))
     if status:
-        print(f"Go on with the seeds that are left: {command('train', '--resume', folder.path)}", flush=True)
+        print(f"Continue with the remaining seeds: {command('train', '--resume', folder.path)}", flush=True)
     else:
         print(f"{len(found)} runs in {folder.path}", flush=True)

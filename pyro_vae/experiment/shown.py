@@ -22,17 +22,17 @@ from pyro_vae.objectives import Reconstruction
 __all__ = ["Shown"]
 
 SHOWN_ROWS = 5000
-"""Rows that the latent space is drawn from."""
+"""Number of rows in the figure of latent space."""
 SCORED_ROWS, SCORED_SAMPLES = 50, 20
-"""Rows whose log p(x) is estimated where it is not known, and samples for each: a thousand rows are decoded."""
+"""Rows whose log p(x) is estimated if it is not known, and samples for each: a thousand rows are decoded."""
 SAMPLED_ROWS = 1000
-"""Samples that a table is compared with, at least."""
+"""Smallest number of samples that are compared with a table."""
 LONGEST_NAME = 30
-"""Characters of a data set's name in a title."""
+"""Largest number of characters of a data set's name in a title."""
 
 
 def name_in_title(name: str) -> str:
-    """Return a data set's name, or the last part of its path, as titles show it.
+    """Return a data set's name, or the last part of its path, shortened for titles.
 
     Args:
         name: Name or path of the data set.
@@ -44,14 +44,14 @@ def name_in_title(name: str) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """A trained run to be drawn; what several figures need is computed once.
+    """A trained run to draw; quantities for several figures are computed once.
 
     Args:
         model: The generative program, in evaluation mode.
         guide: The inference program.
-        dataset: Whose test rows are shown.
-        given_scores: log p(x) of evenly spaced test rows, where it is known.
-        sources: Distributions from which z of samples is drawn, see `evaluate.samples.SOURCES`.
+        dataset: Data set whose test rows are shown.
+        given_scores: log p(x) of evenly spaced test rows, if known.
+        sources: Distributions of z for samples, see `evaluate.samples.SOURCES`.
         error: Reconstruction error of an autoencoder; None for a model with a likelihood.
     """
 
@@ -64,12 +64,12 @@ class Shown:
 
     @cached_property
     def name(self) -> str:
-        """The data set's name, or the last part of its path, as titles show it."""
+        """The data set's name, or the last part of its path, shortened for titles."""
         return name_in_title(self.dataset.name)
 
     @cached_property
     def rows(self) -> Split:
-        """Test rows from all over the split."""
+        """Evenly spaced test rows."""
         return self.dataset.test.evenly_spaced(SHOWN_ROWS)
 
     @cached_property
@@ -97,7 +97,7 @@ class Shown:
 
     @cached_property
     def scores(self) -> tuple[Split, LogLikelihood]:
-        """Test rows and their log p(x): as they were given, or of few rows with few samples."""
+        """Test rows and their log p(x): the given scores, or an estimate for few rows with few samples."""
         if self.given_scores is not None:
             return self.dataset.test.evenly_spaced(len(self.given_scores)), self.given_scores
         rows = self.dataset.test.evenly_spaced(SCORED_ROWS)
@@ -105,7 +105,7 @@ class Shown:
 
     @cached_property
     def sampled_rows(self) -> Tensor:
-        """Rows drawn from p(x), as many as are shown and at least 1000, from the first source of z."""
+        """Rows drawn from p(x) with the first source of z: as many as are shown, at least 1000."""
         count = max(len(self.x), SAMPLED_ROWS)
         return self.sampling_model(self.sources[0]).sample(count, *self.context(count))
 
@@ -116,7 +116,7 @@ class Shown:
         return (0.0, 1.0) if (low >= 0 and high <= 1) or low == high else (low, high)
 
     def sampling_model(self, source: str) -> GenerativeModel:
-        """Return the model to sample from: its z is drawn from one of the sources."""
+        """Return the model with z drawn from one of the sources."""
         return sampling_model(self.model, self.guide, self.dataset.train, source)
 
     def context(self, count: int) -> tuple[Tensor, ...]:

@@ -14,9 +14,10 @@ __all__ = ["StopOnSignal"]
 
 
 class StopOnSignal(Callback):
-    """Ends training after the step in which SIGINT or SIGTERM came; a second one ends the process at once.
+    """Ends training after the step in which SIGINT or SIGTERM is received; a second signal ends the process at once.
 
-    Of several processes all end where one got a signal, and further ones are left unheard: the launcher sends each on.
+    If one of several processes receives a signal, all stop. Further signals are ignored, because the launcher forwards
+    each signal to all processes.
 
     Args:
         processes: Processes that train together.
@@ -30,18 +31,18 @@ class StopOnSignal(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def on_start(self, trainer: TrainerState) -> None:
-        """Take the signals over."""
+        """Install the signal handlers."""
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def on_step(self, trainer: TrainerState) -> None:
-        """Stop training where a signal has come."""
+        """Stop training if a signal was received."""
         if self.received is not None:
             trainer.stop(self.received.name)
 
     def on_end(self, trainer: TrainerState) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         if self.processes.count > 1:
-            # What all have agreed on: another process's signal, or none where training was done first.
+            # The common result of all processes: a signal of any of them, or none if training had finished before.
             own = self.received or signal.SIGTERM
             self.received = None if trainer.stopped in ("", "patience") else own
         if self.processes.count == 1 or self.received is None:

@@ -1,4 +1,4 @@
-"""`summary.json`: the numbers of a finished run, and what they are about."""
+"""`summary.json`: the numbers of a finished run, and their provenance."""
 
 from __future__ import annotations
 

@@ -12,15 +12,15 @@ from pyro_vae.evaluate.scores import TOLERATED_SHARE
 __all__ = ["bits_cells", "bits_per_dim", "format_table", "likelihood_line", "nats"]
 
 LARGE = 1e7
-"""From this size on a number of nats is written with an exponent."""
+"""Size from which a number of nats is written with an exponent."""
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of text as an aligned table, the first row as its header, the first column to the left.
 
-    rich takes 53 ms to import and 8 ms for a table of 15 rows, wraps at the terminal's width and is no dependency;
+    rich takes 53 ms to import and 8 ms for a table of 15 rows, wraps at the terminal's width and is not a dependency;
     `pandas.DataFrame.to_string` (1.4 ms) neither aligns the first column to the left nor draws the line. This takes
-    0.04 ms and the same characters come to a terminal and to a file.
+    0.04 ms, and terminal and file get the same characters.
     """
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
@@ -34,7 +34,7 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def nats(value: float, decimals: int = 2) -> str:
-    """Return a number of nats with some decimals, or with three digits where it is too large for a table."""
+    """Return a number of nats with some decimals, or with three digits if it is too large for a table."""
     return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.{decimals}f}"
 
 
@@ -61,7 +61,7 @@ def likelihood_line(likelihood: Mapping[str, Any]) -> str:
     """Return the importance-sampling estimate of log p(x), and whether it is reliable.
 
     Args:
-        likelihood: As `comparison.score_some` gives it.
+        likelihood: Result of `comparison.score_some`.
     """
     unreliable = likelihood["khat_above_0.7"]
     return (

@@ -1,4 +1,4 @@
-"""The main job: from a configuration to a finished run folder."""
+"""Training from a configuration to a finished run folder."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = ["train"]
 
 
 def train(config: Config) -> int:
-    """Train what a configuration names, write its run folder and print its table; with `run.seeds` once for each seed.
+    """Train the model of a configuration, write its run folder and print its table; with `run.seeds` once per seed.
 
-    Of the processes that torchrun has started each trains and evaluates on its share of the rows; the first one writes.
+    Each of the processes started by torchrun trains and evaluates on its share of the rows; the first one writes.
 
     Args:
         config: Configuration as parsed; what it leaves open is chosen from the data.
@@ -47,8 +47,8 @@ def train(config: Config) -> int:
         The exit status: 0, or 128 + the signal that stopped training.
 
     Raises:
-        InputError: If the data or a setting is not usable, or the folder cannot be written.
-        NonFiniteLossError: If training met a loss that is not finite.
+        InputError: If the data or a setting is invalid, or the folder cannot be written.
+        NonFiniteLossError: If the loss was not finite.
         LostProcessError: If another process has ended.
     """
     with quiet(config.run.quiet):
@@ -70,7 +70,7 @@ def _train(config: Config, processes: Processes) -> int:
     if processes.rank > 0:
         return _take_part(prepared, trainer)
 
-    # Nothing is written until all that can be refused has been looked at.
+    # Nothing is written before all inputs are checked.
     check_logs(config.run.log)
     if config.run.report:
         check_packages()
@@ -91,7 +91,7 @@ def _train(config: Config, processes: Processes) -> int:
 
 
 def _load_in_turn(config: Config, processes: Processes) -> DataSet:
-    """Load the data in the first process before the others: what has to be fetched is fetched once."""
+    """Load the data in the first process before the others, so that files are downloaded once."""
     turn = torch.zeros(())
     if processes.rank > 0:
         processes.sum(turn)
@@ -123,7 +123,7 @@ def _evaluate(prepared: Prepared, processes: Processes) -> Evaluation:
 
 
 def _fill(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> int:
-    """Train and write all that a run leaves behind; return the exit status."""
+    """Train, and write all files of a run; return the exit status."""
     config, dataset = prepared.config, prepared.dataset
     signals, checkpoints = StopOnSignal(trainer.processes), Checkpoints(folder, config.run.checkpoint_seconds)
     trainer.callbacks = (ProgressBar(), signals, checkpoints, *logs(config.run.log, folder))
@@ -145,7 +145,7 @@ def _fill(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> int:
 
 
 def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: FitResult) -> None:
-    """Evaluate, write and print the numbers, then draw: no picture decides about a number."""
+    """Evaluate, write and print the numbers, then draw, so that a failing figure does not affect the numbers."""
     config, dataset = prepared.config, prepared.dataset
     evaluation = _evaluate(prepared, processes)
     write_summary(folder, config, dataset, evaluation, result)
@@ -161,8 +161,8 @@ def _close(folder: RunFolder, prepared: Prepared, processes: Processes, result: 
 
 
 def _report(folder: RunFolder, prepared: Prepared, evaluation: Evaluation) -> str:
-    """Write the report and return a sentence on it; one that cannot be written stops nothing."""
-    from pyro_vae.experiment.report.open_run import report_of_programs  # with matplotlib and Bokeh
+    """Write the report and return a note on it, also if it cannot be written."""
+    from pyro_vae.experiment.report.open_run import report_of_programs  # imports matplotlib and Bokeh
 
     try:
         programs = prepared.model, prepared.guide
@@ -174,7 +174,7 @@ def _report(folder: RunFolder, prepared: Prepared, evaluation: Evaluation) -> st
 
 def _draw(folder: RunFolder, prepared: Prepared, result: FitResult, evaluation: Evaluation) -> None:
     config, dataset = prepared.config, prepared.dataset
-    from pyro_vae.experiment.figures import write_figures  # with matplotlib
+    from pyro_vae.experiment.figures import write_figures  # imports matplotlib
 
     programs = prepared.model, prepared.guide
     notes = write_figures(
@@ -207,13 +207,13 @@ def _full_evaluation(folder: RunFolder) -> str:
 
 
 def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
-    """Train; leave a checkpoint behind however training ends."""
+    """Train, and write a checkpoint however training ends."""
     try:
         result = trainer.run()
         checkpoints.save(trainer)
     except StorageError:
         raise
-    except (InputError, NonFiniteLossError):  # of a metric, or of the loss
+    except (InputError, NonFiniteLossError):  # from a metric, or from the loss
         checkpoints.save(trainer)
         raise
     return result
@@ -221,5 +221,5 @@ def _run(trainer: Trainer, checkpoints: Checkpoints) -> FitResult:
 
 def _interrupted(received: signal.Signals, folder: RunFolder) -> int:
     again = command("train", "--resume", folder.path)
-    print(f"Stopped by {received.name} and saved. Go on with: {again}", flush=True)
+    print(f"Stopped by {received.name} and saved. Continue with: {again}", flush=True)
     return 128 + received

@@ -1,4 +1,4 @@
-"""Files written before training: everything needed to build the run again."""
+"""Files written before training: everything needed to rebuild the run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ __all__ = ["write_config"]
 
 
 def write_config(folder: RunFolder, config: Config, dataset: DataSet, processes: Processes) -> None:
-    """Write all that is needed to build the run again and to score new rows, from any working directory.
+    """Write everything needed to rebuild the run and to score new rows, from any working directory.
 
-    That is every choice resolved, paths absolute, the data's SHA-256, the format of its rows, and versions.
+    The file contains the resolved configuration with absolute paths, the SHA-256 of the data, the format of its rows,
+    and versions.
     """
     packages = ("torch", "pyro-ppl", "numpy", "scikit-learn")
     data = {

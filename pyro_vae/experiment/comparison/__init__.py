@@ -1,4 +1,4 @@
-"""Exact baselines and variational autoencoders on the same rows, in the same unit, side by side."""
+"""Comparison of exact baselines and variational autoencoders on the same rows, in the same unit."""
 
 from pyro_vae.experiment.comparison.baseline_entries import (
     NAMES,

@@ -1,6 +1,6 @@
 """Exact baselines for comparison with a variational autoencoder; two of them are fitted at the end of a run.
 
-They are imported where they are fitted: scikit-learn takes half as long to import as torch, and not every run needs it.
+They are imported when they are fitted: scikit-learn takes half as long to import as torch, and not every run needs it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pyro_vae.progress import progress_bar
 __all__ = ["NAMES", "exact_baselines", "linear_baselines", "no_density"]
 
 BASELINE_BYTES = 2**32
-"""Training rows beyond this size (as float64) are not given to the baselines at the end of a run."""
+"""Largest size of the training rows (as float64) for which baselines are fitted at the end of a run."""
 
 NAMES = {
     "ppca": "PPCA, closed form",
@@ -34,7 +34,7 @@ NAMES = {
 
 
 def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, tuple[str, Any]]:
-    """Return the exact estimators of a comparison: by key, what a table calls each, and the estimator."""
+    """Return the exact estimators of a comparison by key: name in tables, and estimator."""
     from pyro_vae.baselines import PPCA, PPCAEM, FactorAnalysis, MixtureOfPPCA
 
     return {
@@ -54,8 +54,8 @@ def exact_baselines(latent_dim: int, num_clusters: int, seed: int) -> dict[str, 
 def no_density(dataset: DataSet) -> str:
     """Return the reason why log p(x) of a data set cannot be compared with a density of x; empty if it can.
 
-    Entries of real and positive columns have a density, missing ones are marginalised exactly; levels and counts have
-    probabilities, and log p(x) of a row that has both is in no unit that a density shares.
+    Entries of real and positive columns have a density, and missing ones are marginalised exactly. Levels and counts
+    have probabilities, so log p(x) of a row with both is not comparable with a density.
     """
     others = [c.name for c in dataset.columns or () if c.kind not in WITH_DENSITY]
     if not others:
@@ -73,15 +73,16 @@ def linear_baselines(
     """Fit PPCA and factor analysis to a data set's training split, for the end of a run.
 
     Args:
-        dataset: Not under binary preprocessing: a density says nothing of zeros and ones. Integers that have
-            probabilities are dequantized, and the values are bounds on the log of their probabilities. Where x has
-            context the baselines are fitted to residuals, see `residuals`.
+        dataset: Data set without binary preprocessing, because zeros and ones have no density. Integers that have
+            probabilities are dequantized, and the values are bounds on the log of their probabilities. If x has
+            context, the baselines are fitted to residuals, see `residuals`.
         latent_dim: Size of z.
-        processes: Processes that share the rows; PPCA's statistics are summed over them, the rest is left to the first.
+        processes: Processes that share the rows; the statistics of PPCA are summed over them, and the first process
+            does the rest.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        By key of `summary.json` an entry, or the reason why there is none.
+        An entry by key of `summary.json`, or the reason for its absence.
     """
     from pyro_vae.baselines import PPCA, FactorAnalysis
 

@@ -26,8 +26,8 @@ class Comparison:
     Args:
         dataset: The data set.
         latent_dim: Size of z in every model.
-        entries: A line for each model that could be fitted, by name.
-        linear: The linear VAE with its gaps, where it was asked for.
+        entries: Line of each fitted model, by name.
+        linear: The linear VAE with its gaps, if requested.
     """
 
     dataset: DataSet
@@ -36,7 +36,7 @@ class Comparison:
     linear: LinearVAE | None
 
     def summary(self) -> dict[str, Any]:
-        """Return lines and gaps as plain values, nats per example, and bits per dimension where x is integers."""
+        """Return lines and gaps as plain values, nats per example, and bits per dimension if x is integers."""
         values: dict[str, Any] = {
             "entries": {name: self._line(entry) for name, entry in self.entries.items()}
         }
@@ -63,13 +63,13 @@ def compare(
     Args:
         config: Configuration of the nonlinear VAE; its latent size and seed are those of all models.
         dataset: Its training split is fitted, its test split scored.
-        models: Which of `MODELS`.
+        models: Names of models, from `MODELS`.
         num_clusters: Local models of the mixture.
-        linear_settings: Settings of the linear VAE, as `fit_linear_vae` takes them.
+        linear_settings: Arguments of `fit_linear_vae`.
 
     Raises:
-        InputError: If x is binary, which has no density, or z has as many dimensions as x, so that PPCA has no noise
-            left.
+        InputError: If x is binary, which has no density, or z has as many dimensions as x, so that PPCA leaves no
+            noise.
     """
     latent_dim, seed = config.model.latent_dim, config.training.seed
     check(

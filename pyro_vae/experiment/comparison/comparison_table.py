@@ -14,7 +14,7 @@ __all__ = ["comparison_table", "write_comparison"]
 
 
 def comparison_table(comparison: Comparison) -> str:
-    """Return the table of a comparison, and how to read the linear VAE's gap."""
+    """Return the table of a comparison, with an explanation of the linear VAE's gap."""
     dataset = comparison.dataset
     in_bits = dataset.preprocessing.levels is not None
     names = {"exact": "log p(x)" if dataset.as_density() is dataset else "bound", "ELBO": "ELBO"}
@@ -61,7 +61,7 @@ def _gap_lines(linear: LinearVAE) -> list[str]:
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> None:
-    """Write comparison.json and, where something climbed to the exact line, climbs.png.
+    """Write comparison.json and, if there are training paths towards the exact optimum, climbs.png.
 
     Args:
         folder: Output folder.

@@ -1,4 +1,4 @@
-"""The lines of a comparison: what is fitted, and its log-likelihood or ELBO on the same rows in one unit."""
+"""The lines of a comparison: fitted models, and their log-likelihood or ELBO on the same rows in one unit."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Entry:
         parameters: Number of fitted parameters.
         iterations: Iterations or epochs, 1 for a closed form.
         seconds: Time to fit.
-        path: Training values (nats per example) on the way, equally spaced in time where none were taken.
-        likelihood: log p(x) by importance sampling on some test rows, where it is not known; see `score_some`.
+        path: Training values (nats per example) during the fit, equally spaced in time if times were not recorded.
+        likelihood: log p(x) by importance sampling on some test rows, if it is not exact; see `score_some`.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Entry:
     likelihood: dict[str, Any] | None = None
 
     def shifted(self, by: float) -> Entry:
-        """Return the line with a constant added to all its values, nats per example: those of x in another unit."""
+        """Return the line with a constant (nats per example) added to all values, for x in another unit."""
         path = [(seconds, value + by) for seconds, value in self.path]
         return replace(self, test=(self.test[0] + by, self.test[1]), train=self.train + by, path=path)
 
@@ -71,10 +71,10 @@ def fit_baseline(
         name: Name in the table.
         train: Rows to fit, shape (N, data_dim).
         test: Rows to score, shape (M, data_dim).
-        fit: Fits the estimator; its own `fit` to the training rows if None.
+        fit: Function that fits the estimator; `estimator.fit(train)` if None.
 
     Raises:
-        InputError: If the estimator has no answer for these rows, such as more components than their rank.
+        InputError: If the estimator cannot be fitted to these rows, for example with more components than their rank.
     """
     started = time.perf_counter()
     estimator.fit(train) if fit is None else fit()
@@ -94,10 +94,10 @@ def fit_baseline(
 
 
 def fit_vae(config: Config, dataset: DataSet, callbacks: Sequence[Callback] = ()) -> Entry:
-    """Train the VAE that a configuration names, dequantized again in every epoch, and measure its ELBO.
+    """Train the VAE of a configuration, with dequantization noise redrawn in every epoch, and measure its ELBO.
 
     Args:
-        config: As `pyro-vae train` takes it; what it leaves open is chosen from the data.
+        config: Configuration as for `pyro-vae train`; open settings are chosen from the data.
         dataset: The data set to train on.
         callbacks: Callbacks of `fit`.
     """
@@ -123,9 +123,9 @@ def vae_entry(
 
     Args:
         name: Name in the table.
-        model: On the CPU, as the rows.
-        guide: Beside it.
-        train: Rows that were fitted, with their context, as `estimate_elbo` takes them.
+        model: The model, on the CPU like the rows.
+        guide: The guide, on the CPU.
+        train: Training rows with their context, as for `estimate_elbo`.
         test: Rows to score, likewise.
         result: Result of `fit`.
         num_particles: Samples of z for each row.
@@ -147,10 +147,10 @@ def vae_entry(
 
 
 def density_shift(dataset: DataSet) -> float:
-    """Return what turns log p(x) of `dataset.as_density()` into the unit of the data set's own x, nats per example.
+    """Return the constant that converts log p(x) of `dataset.as_density()` to the unit of `dataset`, nats per example.
 
-    0 where x has a density already. Else x is integers, and `log p(x) - data_dim log(levels)` of their dequantized
-    values bounds the log of their probability.
+    0 if x has a density. Otherwise x is integers, and `log p(x) - data_dim log(levels)` of their dequantized values
+    bounds the log of their probability.
     """
     own, noisy = dataset.preprocessing.log_width, dataset.as_density().preprocessing.log_width
     return 0.0 if own is None or noisy is None else dataset.data_dim * (noisy - own)

@@ -1,4 +1,4 @@
-"""Results by family of guides: means with errors, and checks of the order that theory implies."""
+"""Results by family of guides: means with standard errors, and checks of inequalities that hold in theory."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CONTAINED = (
     ("diagonal", "spline"),
     ("diagonal", "semi-amortized"),
 )
-"""Pairs of a poorer guide and a richer one that can be it: L without its lower part, F = 0, equal components, maps that
-are the identity, steps of length 0."""
+"""Pairs of a guide and a richer one that contains it: L without its lower part, F = 0, equal components, maps that are
+the identity, steps of length 0."""
 OF_A_ROW = ("diagonal", "full-covariance", "low-rank", "mixture")
-"""Families whose members are named by the encoder's outputs alone: they contain each other for every row too. The maps
-of a flow are the same for all rows, and stay as they were trained when a row's best is searched."""
+"""Families whose members are determined by the encoder's outputs alone, so that they also contain each other for every
+row. The maps of a flow are the same for all rows, and stay fixed while the best member for a row is optimised."""
 TOLERANCE = 2.0
-"""Standard errors by which a difference may have the wrong sign."""
+"""Number of standard errors by which a difference may have the wrong sign."""
 
 
 class Mean(NamedTuple):
@@ -45,20 +45,20 @@ class Mean(NamedTuple):
 
 @dataclass(frozen=True)
 class GuideScore:
-    """The results of one family: means over rows and seeds, with errors from both.
+    """The results of one family: means over rows and seeds, with standard errors that include both.
 
     Args:
         name: One of `COMPARED`.
-        elbo: On the test rows.
-        gain: ELBO less that of the first family, row by row and seed by seed.
-        train_elbo: On some training rows.
+        elbo: ELBO of the test rows.
+        gain: ELBO minus that of the first family, paired by row and seed.
+        train_elbo: ELBO of some training rows.
         seed_spread: Standard deviation over seeds of the mean ELBO; NaN for one seed.
         log_likelihood: Importance-sampled log p(x).
         unreliable: Share of rows whose importance weights have a k-hat above 0.7.
-        approximation_gap: log p(x) less the ELBO of the family's best member for each row.
-        amortization_gap: That ELBO less the guide's.
-        inference_gaps: The sum of the two by seed.
-        parameters: Numbers in one guide.
+        approximation_gap: log p(x) minus the ELBO of the family's best member for each row.
+        amortization_gap: That ELBO minus that of the guide.
+        inference_gaps: The sum of both gaps by seed.
+        parameters: Number of parameters of one guide.
         seconds: Mean time to fit one.
     """
 
@@ -83,7 +83,7 @@ class Claim:
     Args:
         upper: Name of the larger quantity.
         lower: Name of the smaller quantity.
-        difference: The first less the second, on test rows.
+        difference: The first minus the second, on test rows.
         train: The same on training rows; None if it was not measured.
     """
 
@@ -116,7 +116,7 @@ def _not_below_zero(difference: Mean) -> bool:
 
 
 def crossed_mean(values: Tensor) -> Mean:
-    """Return the mean of what was measured with several seeds on the same rows, and its error for new ones of both.
+    """Return the mean over seeds and rows, and its standard error for new seeds and new rows.
 
     For `value_sn = m + seed_s + row_n + rest_sn` the mean squares of the two-way analysis of variance give
     `se^2 = (MS_rows + max(MS_seeds - MS_rest, 0)) / (S N)`; with one seed it is that of the rows alone.
@@ -152,30 +152,31 @@ class _Table:
         self.shared = None if joint else _best_known(measured)
 
     def of(self, name: str, quantity: Callable[[MeasuredGuide], Tensor]) -> Tensor:
-        """Return a quantity of each seed of a family, shape (S, rows)."""
+        """Return a quantity for each seed of a family, shape (S, rows)."""
         return torch.stack([quantity(one) for one in self.by_name[name]])
 
     def log_prob(self, one: MeasuredGuide) -> Tensor:
-        """Return the best that is known of log p(x) of the chosen rows under the guide's model, shape (R,)."""
+        """Return the best known estimate of log p(x) of the chosen rows under the guide's model, shape (R,)."""
         return _best_known([one]) if self.shared is None else self.shared
 
     def difference(self, upper: str, lower: str, quantity: Callable[[MeasuredGuide], Tensor]) -> Mean:
-        """Return a quantity of one family less that of another, paired over rows and seeds."""
+        """Return a quantity of one family minus that of another, paired over rows and seeds."""
         return crossed_mean(self.of(upper, quantity) - self.of(lower, quantity))
 
 
 def score_guides(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> list[GuideScore]:
-    """Average what was measured over rows and seeds.
+    """Average the measurements over rows and seeds.
 
-    For the gaps log p(x) of a row is the largest of all lower bounds that were found for the same model, four
-    standard errors taken off each for the choice: families that share a model are held against one number.
+    For the gaps, log p(x) of a row is the largest of all lower bounds found for the same model; the bounds are compared
+    after subtracting four standard errors from each. Families that share a model are thus compared with one number.
 
     Args:
-        measured: All with the same rows and each family with the same seeds; gains are counted from the first's.
-        joint: Whether each guide has a model of its own.
+        measured: Measurements on the same rows, with the same seeds for each family; gains are relative to the first
+            family.
+        joint: Whether each guide has its own model.
 
     Returns:
-        A score for each family, in the order in which they first come.
+        A score for each family, in the order of their first measurement.
     """
     table = _Table(measured, joint)
     names = list(dict.fromkeys(one.name for one in measured))
@@ -203,14 +204,14 @@ def _score(table: _Table, name: str, first: str) -> GuideScore:
 
 
 def check_order(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> list[Claim]:
-    """Check what must hold between guides, their families and log p(x), on paired differences.
+    """Check the inequalities between guides, their families and log p(x), on paired differences.
 
-    A richer guide is not below a poorer one that it contains, nor is the best of its family for a row; that best is
-    not below the guide; and neither is above log p(x).
+    The ELBO of a guide is not below that of a guide that it contains; the same holds for the best members of their
+    families for a row. The best member is not below the guide, and neither is above log p(x).
 
     Args:
-        measured: As for `score_guides`.
-        joint: Whether each guide has a model of its own; families are then not compared row by row.
+        measured: Measurements, see `score_guides`.
+        joint: Whether each guide has its own model; families are then not compared row by row.
     """
     table = _Table(measured, joint)
     pairs = [(poor, rich) for poor, rich in CONTAINED if {poor, rich} <= set(table.by_name)]
@@ -251,7 +252,7 @@ def _elbo(one: MeasuredGuide) -> Tensor:
 
 
 def _best_known(measured: Sequence[MeasuredGuide]) -> Tensor:
-    """Return for each chosen row the largest estimate, chosen with four standard errors taken off each, shape (R,)."""
+    """Return the largest estimate for each chosen row, selected after subtracting four standard errors, shape (R,)."""
     values = torch.stack([v for m in measured for v in (m.likelihood.value[m.chosen], m.log_prob)])
     errors = torch.stack([e for m in measured for e in (m.likelihood.se[m.chosen], m.log_prob_se)])
     return values.gather(0, (values - 4 * errors).argmax(0, keepdim=True)).squeeze(0)

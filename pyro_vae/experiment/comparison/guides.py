@@ -1,4 +1,4 @@
-"""One model, several guides: fitted one after another, measured on the same rows, and kept on disk."""
+"""Several guides for one model: fitted one after another, measured on the same rows, and saved."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pyro_vae.storage import write_atomically
 __all__ = ["COMPARED", "FittedGuide", "MeasuredGuide", "fit_guides", "measure_guide"]
 
 COMPARED = (*(name for name in names_for_latent("guide") if name != "point"), "semi-amortized")
-"""Guides by name that can be compared."""
+"""Guides that can be compared, by name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FittedGuide:
     Args:
         name: One of `COMPARED`.
         seed: Seed of the initial weights and of training.
-        model: What it was fitted to, or with.
+        model: The model that the guide was fitted to, or trained with.
         guide: The guide.
         parameters: Number of its own parameters.
         seconds: Time to fit.
@@ -56,16 +56,16 @@ class MeasuredGuide:
 
     Args:
         name: One of `COMPARED`.
-        seed: Seed of training and of the noise of the measurement.
+        seed: Seed of training and of the noise of the measurements.
         parameters: Number of its own parameters.
         seconds: Time to fit.
         likelihood: ELBO and importance-sampled log p(x) of N test rows.
         train_elbo: ELBO of some training rows, shape (M,).
-        chosen: The numbers of the test rows whose gaps were taken apart, shape (R,).
-        log_prob: The largest lower bound of their log p(x) that was found on the way, shape (R,).
+        chosen: Indices of the test rows whose gaps were measured, shape (R,).
+        log_prob: The largest lower bound found on log p(x) of these rows, shape (R,).
         log_prob_se: Its Monte Carlo standard error, shape (R,).
-        optimum: ELBO of the best member of the guide's family for each of them, shape (R,).
-        amortized: ELBO of the guide for each of them, from the same noise, shape (R,).
+        optimum: ELBO of the best member of the guide's family for each of these rows, shape (R,).
+        amortized: ELBO of the guide for each of these rows, with the same noise, shape (R,).
     """
 
     name: str
@@ -81,7 +81,7 @@ class MeasuredGuide:
     amortized: Tensor
 
     def save(self, path: Path) -> None:
-        """Write it as plain arrays, atomically.
+        """Write the results as plain arrays, atomically.
 
         Raises:
             StorageError: If it cannot be written.
@@ -99,7 +99,7 @@ class MeasuredGuide:
         """Read what `save` wrote.
 
         Raises:
-            InputError: If the file is damaged or something else.
+            InputError: If the file is damaged or of another kind.
         """
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -130,14 +130,14 @@ def fit_guides(
     *,
     progress: bool = False,
 ) -> list[FittedGuide]:
-    """Fit guides of several families to one fixed model, or each together with a model of its own.
+    """Fit guides of several families to one fixed model, or each jointly with its own model.
 
     Args:
-        config: Resolved; its networks, objective and schedule are those of every fit.
-        dataset: Its training split is fitted, its validation split chooses the epoch.
-        names: Which of `COMPARED`.
-        seeds: One fit of each family for each.
-        model: The model to hold fixed; where None each guide is trained jointly with a fresh one.
+        config: Resolved configuration; its networks, objective and schedule apply to every fit.
+        dataset: Data set; guides are fitted to its training split, and its validation split selects the epoch.
+        names: Names of guides, from `COMPARED`.
+        seeds: Seeds; each family is fitted once with each.
+        model: The fixed model; if None, each guide is trained jointly with a new one.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -180,15 +180,15 @@ def measure_guide(
     row_fit: RowFit | None = None,
     progress: bool = False,
 ) -> MeasuredGuide:
-    """Measure a fitted guide; the noise is that of its seed, the same for every family.
+    """Measure a fitted guide; the noise depends on its seed and is the same for every family.
 
     Args:
-        fitted: From `fit_guides`.
+        fitted: A result of `fit_guides`.
         x: Test rows, shape (N, data_dim).
-        train: Training rows, shape (M, data_dim), on which the ELBO is taken with a tenth of the samples.
+        train: Training rows, shape (M, data_dim), whose ELBO is estimated with a tenth of the samples.
         num_samples: Samples of z for each test row.
-        gap_rows: For how many of the test rows, evenly spaced, the best member of the family is searched.
-        row_fit: How it is searched.
+        gap_rows: Number of evenly spaced test rows for which the best member of the family is optimised.
+        row_fit: Settings of this optimisation.
         progress: Whether to show a progress bar on stderr.
 
     Raises:

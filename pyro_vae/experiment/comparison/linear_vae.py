@@ -1,4 +1,4 @@
-"""The linear variational autoencoder by SVI, and how near it comes to the closed form."""
+"""The linear variational autoencoder trained by SVI, and its gap to the closed form."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["LinearVAE", "fit_linear_vae"]
 
 @dataclass(frozen=True)
 class LinearVAE:
-    """A linear variational autoencoder and how near it came to what is known exactly.
+    """A linear variational autoencoder and its gaps to exact results.
 
     Args:
-        entry: Its line.
+        entry: Its line of the comparison.
         optimum: The closed form's log-likelihood of the training rows: PPCA's, nats per example.
-        reached: The exact log-likelihood of the training rows at its own parameters, nats per example.
+        reached: The exact log-likelihood of the training rows at the trained parameters, nats per example.
         angle: The largest angle between its column space and the leading principal directions, at most
             20 of them, in degrees.
-        model: The generative half.
+        model: The generative program.
     """
 
     entry: Entry
@@ -45,19 +45,19 @@ class LinearVAE:
     model: LinearGaussianModel
 
     def shifted(self, by: float) -> LinearVAE:
-        """Return the same with a constant added to all values, nats per example: those of x in another unit."""
+        """Return the result with a constant (nats per example) added to all values, for x in another unit."""
         return replace(
             self, entry=self.entry.shifted(by), optimum=self.optimum + by, reached=self.reached + by
         )
 
     @property
     def parameter_gap(self) -> float:
-        """Optimum minus the exact log-likelihood at the parameters reached: what training left over."""
+        """Optimum minus the exact log-likelihood at the trained parameters: the part due to training."""
         return self.optimum - self.reached
 
     @property
     def posterior_gap(self) -> float:
-        """Exact log-likelihood minus ELBO: the mean KL(q(z | x) || p(z | x)), what the guide left over."""
+        """Exact log-likelihood minus ELBO: the mean KL(q(z | x) || p(z | x)), the part due to the guide."""
         return self.reached - self.entry.train
 
 
@@ -80,7 +80,7 @@ def fit_linear_vae(
         test: Rows to score, shape (M, data_dim).
         latent_dim: Size of z.
         epochs: Passes over the training rows.
-        batch_size: Rows a step.
+        batch_size: Rows per step.
         lr: Peak learning rate of Adam.
         seed: Seed of the initial weights and of all noise.
         callbacks: Callbacks of `fit`.
@@ -91,7 +91,7 @@ def fit_linear_vae(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model, guide = _linear_vae(train, latent_dim)
-    # Gradients shrink with the noise variance as it is learned: a short memory of their size follows it.
+    # Gradients shrink with the noise variance as it is learned: a short average of their squares follows it.
     adam = partial(torch.optim.Adam, lr=lr, betas=(0.9, 0.99), fused=True)
     result = fit(
         model,

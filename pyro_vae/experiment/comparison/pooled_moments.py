@@ -17,10 +17,10 @@ __all__ = ["pooled_moments"]
 
 
 def pooled_moments(rows: NDArray[np.float64], processes: Processes) -> Moments:
-    """Return the moments of the rows of all processes, the same in each: D^2 + D + 1 numbers are summed.
+    """Return the moments of the rows of all processes, equal in each; D^2 + D + 1 numbers are summed.
 
     Args:
-        rows: This process's own, shape (n, D), finite.
+        rows: Finite rows of this process, shape (n, D).
         processes: Processes that share the rows.
     """
     from pyro_vae.baselines import Moments

@@ -13,14 +13,14 @@ __all__ = ["residuals"]
 
 
 def residuals(dataset: DataSet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return training and test rows less their least-squares regression on the context of training rows.
+    """Return training and test rows minus their least-squares regression on the context of training rows.
 
     PPCA of these is the exact linear model of p(x | context), `N(x; W z + B c + m, s^2 I)` with z summed out: a shift
     of x does not change its density, and the maximum-likelihood B and m are those of least squares. Without context, or
-    with one of labels that are partly missing, rows are returned as they are.
+    with partly missing labels as context, rows are returned unchanged.
 
     Args:
-        dataset: Under a preprocessing that gives x a density.
+        dataset: Data set with a preprocessing that gives x a density.
 
     Returns:
         Both of shape (N, D), in data units.

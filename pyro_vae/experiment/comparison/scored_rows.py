@@ -27,19 +27,19 @@ def score_rows(
     num_rows: int = SCORED_ROWS,
     progress: bool = False,
 ) -> LogLikelihood:
-    """Estimate log p(x) by importance sampling, with 1000 samples, on at most `num_rows` from all over a split.
+    """Estimate log p(x) by importance sampling (1000 samples) on at most `num_rows` evenly spaced rows of a split.
 
     Args:
         model: A Pyro program.
         guide: Its guide.
-        split: Whose rows; under their fixed draw.
+        split: The split; rows are taken under their fixed draw.
         device: Device of the programs.
         processes: Processes that share the rows.
-        num_rows: Rows at most.
+        num_rows: Largest number of rows.
         progress: Whether to show a progress bar on stderr.
 
     Returns:
-        The estimate for each of `split.evenly_spaced(num_rows)`, of all processes' rows.
+        The estimate for each row of `split.evenly_spaced(num_rows)`, of all processes.
     """
     rows = tuple(part.to(device) for part in split.evenly_spaced(num_rows).share(processes).tensors())
     own = log_likelihood(model, guide, rows, SCORED_SAMPLES, seed=processes.seed(0), progress=progress)
@@ -48,10 +48,10 @@ def score_rows(
 
 
 def score_some(model: nn.Module, guide: nn.Module, split: Split) -> dict[str, Any]:
-    """Return what `scores_summary` says of `score_rows`."""
+    """Return `scores_summary` of `score_rows`."""
     return scores_summary(score_rows(model, guide, split))
 
 
 def scores_summary(estimate: LogLikelihood) -> dict[str, Any]:
-    """Return `LogLikelihood.summary()`, how many rows, and the mean ELBO of the same samples; nats per example."""
+    """Return `LogLikelihood.summary()`, the number of rows, and the mean ELBO of the same samples; nats per example."""
     return estimate.summary() | {"num_examples": len(estimate), "elbo_mean": float(estimate.elbo.mean())}

@@ -35,7 +35,7 @@ def texts(
 
     Args:
         rows: Shape (N, D), NaN where an entry is not observed.
-        levels: Names of levels by column; the columns beyond are left out.
+        levels: Names of levels by column; further columns are left out.
         means: Whether the entries are means, so that one between two levels stands for the nearer.
     """
     return [

@@ -20,9 +20,9 @@ class Checks:
     """The results of the additional checks on fewer rows.
 
     Args:
-        rows: Their numbers, shape (M,).
+        rows: Indices of the rows, shape (M,).
         annealed: log p(x) by annealing, or None.
-        gaps: The gap between ELBO and log p(x) taken apart, or None.
+        gaps: The parts of the gap between ELBO and log p(x), or None.
     """
 
     rows: Tensor
@@ -30,7 +30,7 @@ class Checks:
     gaps: InferenceGaps | None
 
     def lines(self, scores: LogLikelihood) -> list[list[str]]:
-        """Return the lines that the table gets: annealing, and importance sampling on the same rows."""
+        """Return the lines of the table: annealing, and importance sampling on the same rows."""
         if self.annealed is None:
             return []
         rows, annealed, same = self._scored_rows(self.annealed, scores)
@@ -64,6 +64,6 @@ class Checks:
 
 
 def table_line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
-    """Return a line of the table: name, rows, mean, its error over rows and, where there is one, of Monte Carlo."""
+    """Return a line of the table: name, rows, mean, its standard error over rows and that of Monte Carlo, if any."""
     told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
     return [name, str(len(values)), *map(nats, mean_and_se(values)), told]

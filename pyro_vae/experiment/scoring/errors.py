@@ -1,4 +1,4 @@
-"""Rows scored by an autoencoder: the error of each reconstruction, in place of a log-likelihood."""
+"""Scores of rows by an autoencoder: the error of each reconstruction instead of a log-likelihood."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def score_errors(scoring: Scoring) -> str:
     """Measure the error of every row, write `scores.csv` and `evaluation.json`, and return the table.
 
     Args:
-        scoring: Scoring of a run whose guide is a point.
+        scoring: Scoring of a run whose guide is a point estimate.
 
     Raises:
         StorageError: If a file cannot be written.

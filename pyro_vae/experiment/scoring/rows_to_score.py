@@ -25,19 +25,19 @@ def open_scoring(
     device: str = "auto",
     processes: Processes = SINGLE_PROCESS,
 ) -> Scoring:
-    """Return the scoring of a run's test rows, or of a file's.
+    """Return the scoring of a run's test rows, or of the rows of a file.
 
     Args:
         folder: Folder of the run.
-        data: File, folder or named data set whose rows are scored instead; all of a file's.
-        settings: How.
-        out: Folder to write to; the run's own, or for other data one within it, if None.
+        data: File, folder or named data set whose rows are scored instead; of a file, all rows.
+        settings: Settings of the scores.
+        out: Folder to write to; if None, the run folder, or a subfolder of it for other data.
         device: "auto", "cpu" or "cuda".
         processes: Processes that share the rows.
 
     Raises:
-        InputError: If the folder holds no run or no weights, its data has changed, the rows do not fit, or a
-            folder cannot be made.
+        InputError: If the folder contains no run or no weights, its data has changed, the rows do not match, or a
+            folder cannot be created.
     """
     run = load_run(folder, resolve_device(device))
     row_format, split, notes = rows_of_run(run, folder, data)

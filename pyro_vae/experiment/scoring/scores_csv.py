@@ -1,4 +1,4 @@
-"""The scores of rows, on disk as they come."""
+"""The scores of rows, written to disk block by block."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["ScoreFile"]
 
 
 class ScoreFile:
-    """`scores.csv`: a line a row, in order.
+    """`scores.csv`: one line per row, in order.
 
     Args:
         path: The file.
         data_dim: Size of one row.
-        preprocessing: Of the rows; where it is of integers the scores are told in bits per dimension too.
+        preprocessing: Preprocessing of the rows; for integers the scores are also given in bits per dimension.
     """
 
     def __init__(self, path: Path, data_dim: int, preprocessing: Preprocessing) -> None:
@@ -34,7 +34,7 @@ class ScoreFile:
         self._write("w", [self.header])
 
     def append(self, first_row: int, columns: Tensor) -> None:
-        """Add the scores, shape (5, rows), of the rows from `first_row` on."""
+        """Append the scores, shape (5, rows), of the rows from `first_row` on."""
         lines = []
         for row, scores in enumerate(columns.T.tolist(), first_row):
             bits = bits_per_dim(scores[0], self.data_dim, self.preprocessing)
@@ -42,7 +42,7 @@ class ScoreFile:
         self._write("a", lines)
 
     def read(self) -> Tensor | None:
-        """Return the scores, shape (5, rows), of the lines that are whole: an interruption may cut off the last."""
+        """Return the scores, shape (5, rows), of the complete lines; an interruption may truncate the last one."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):

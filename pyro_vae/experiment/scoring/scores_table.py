@@ -18,7 +18,7 @@ SHOWN = 5
 
 
 def known_scores(scores: LogLikelihood) -> LogLikelihood:
-    """Return the scores of the rows that could be scored, or all where none could."""
+    """Return the scores of the rows that could be scored, or all if none could."""
     return scores.scored if len(scores.scored) else scores
 
 
@@ -27,7 +27,7 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
 
     Args:
         scores: Scores of all rows.
-        checks: On fewer.
+        checks: Checks on fewer rows.
         split: The rows.
     """
     known, samples = known_scores(scores), scores.num_samples

@@ -1,4 +1,4 @@
-"""Rows scored by a trained run: a log-likelihood each, with its error, written as it comes."""
+"""Scoring of rows by a trained run: log-likelihoods with errors, written block by block."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from pyro_vae.storage import write_json
 __all__ = ["Scoring"]
 
 BLOCK = 50
-"""Rows that are scored and written at once: what an interruption costs."""
+"""Rows that are scored and written at once; an interruption loses at most these."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """A run, the rows to be scored, and where the scores go.
+    """A run, the rows to score, and the output folder.
 
     Args:
         run: The trained programs and their configuration.
         row_format: Format of the training rows of the run.
         split: The rows to score.
-        settings: How.
+        settings: Settings of the scores.
         out: Folder for `scores.csv` and `evaluation.json`.
         weights_sha256: Hash of the weights of the run.
         notes: Notes on the rows.
@@ -81,10 +81,10 @@ class Scoring:
         return next(self.run.model.parameters()).device
 
     def score(self, max_memory: float | None = None) -> LogLikelihood:
-        """Score all rows, block by block, going on where an interrupted call of the same kind has stopped.
+        """Score all rows, block by block, continuing from an interrupted call with the same settings.
 
         Args:
-            max_memory: Bytes that the programs' tensors may take at once; by default as `log_likelihood` has it.
+            max_memory: Bytes that the programs' tensors may take at once; the default of `log_likelihood` if None.
         """
         file = ScoreFile(self.out / "scores.csv", self.split.data_dim, self.split.preprocessing)
         table = torch.empty(5, len(self.split), dtype=torch.float64)
@@ -94,7 +94,7 @@ class Scoring:
         table[:, :done] = kept
         with progress_bar(len(self.split), "rows", "importance sampling", initial=done, shown=first) as bar:
             for start in range(done, len(self.split), BLOCK * self.processes.count):
-                # Each process takes the next block but so many: a row's noise depends on its block alone.
+                # Processes take blocks in turn; the noise of a row depends on its block alone.
                 own = self._score_block(start + BLOCK * self.processes.rank, proposal, max_memory)
                 part = self._together(own)
                 table[:, start : start + part.shape[1]] = part
@@ -108,7 +108,7 @@ class Scoring:
         if start >= len(self.split):
             return torch.empty(5, 0, dtype=torch.float64)
         rows, settings = self.rows(slice(start, start + BLOCK)), self.settings
-        seed = 2**32 * settings.seed + start  # not `derive_seed`: scorings begun by 0.1.0 go on to the bit
+        seed = 2**32 * settings.seed + start  # not `derive_seed`: continues scorings of 0.1.0 bit by bit
         scores = log_likelihood(
             self.run.model, proposal, rows, settings.num_samples, max_memory=max_memory, seed=seed
         )
@@ -118,11 +118,11 @@ class Scoring:
         return self.processes.gather(columns.T).T
 
     def rows(self, chosen: slice | NDArray[np.int64]) -> tuple[Tensor, ...]:
-        """Return the chosen rows `(x, *context)`, where the programs are."""
+        """Return the chosen rows `(x, *context)` on the device of the programs."""
         return tuple(part.to(self.device) for part in self.split.select(chosen).tensors())
 
     def _done(self, file: ScoreFile) -> Tensor:
-        """Return the scores of whole blocks that are there already, shape (5, rows), and begin the files."""
+        """Return the scores of complete blocks on disk, shape (5, rows), and start the files."""
         summary = self.out / "evaluation.json"
         found = file.read() if _facts_in(summary) == self.facts else None
         write_json(summary, {"facts": self.facts})
@@ -135,7 +135,7 @@ class Scoring:
         return kept
 
     def check_continuous(self) -> None:
-        """Raise before the rows are scored where annealing and gaps, which need gradients in z, have none.
+        """Raise before scoring if annealing and gaps, which need gradients in z, are not possible.
 
         Raises:
             InputError: If the run has discrete latents.
@@ -148,12 +148,12 @@ class Scoring:
         )
 
     def checks(self, num_rows: int, *, ais: bool, gaps: bool) -> Checks:
-        """Return what costs more, on rows from all over the split.
+        """Return the more expensive checks on evenly spaced rows of the split.
 
         Args:
             num_rows: Number of rows; all if there are fewer.
             ais: Whether to anneal.
-            gaps: Whether to take the gap between ELBO and log p(x) apart.
+            gaps: Whether to split the gap between ELBO and log p(x).
         """
         chosen = evenly_spaced_rows(len(self.split), num_rows)
         programs, seed = (self.run.model, self.run.guide), self.settings.seed
@@ -169,7 +169,7 @@ class Scoring:
 
         Args:
             scores: Scores of all rows.
-            checks: On fewer.
+            checks: Checks on fewer rows.
         """
         known = known_scores(scores)
         in_bits = bits_per_dim(known.mean, self.split.data_dim, self.split.preprocessing)
@@ -187,7 +187,7 @@ class Scoring:
 
     @cached_property
     def accuracy(self) -> dict[str, float] | None:
-        """How many rows get their class; None without a classifier or labels."""
+        """Return the share of rows with the right class; None without a classifier or labels."""
         if self.split.labels is None or not hasattr(self.run.guide, "classify"):
             return None
         return accuracy(self.run.guide, self.split)
@@ -197,7 +197,7 @@ class Scoring:
 
         Args:
             scores: Scores of all rows.
-            checks: On fewer.
+            checks: Checks on fewer rows.
         """
         model = self.run.config.model
         title = (

@@ -20,8 +20,8 @@ class ScoreSettings:
     Args:
         num_samples: Samples of z for each row.
         seed: Seed of the noise.
-        widen: How many times as wide as the guide the proposal is; 1 takes the guide as it is.
-        defensive: Share of the samples that come from the prior.
+        widen: Factor by which the proposal is wider than the guide; 1 uses the guide unchanged.
+        defensive: Share of the samples drawn from the prior.
 
     Raises:
         InputError: If a value is out of range.
@@ -40,11 +40,11 @@ class ScoreSettings:
 
     @classmethod
     def of(cls, options: ScoringOptions) -> ScoreSettings:
-        """Return the settings that a command line gives."""
+        """Return the settings of a command line."""
         return cls(options.num_samples, options.seed, options.widen, options.defensive)
 
     def proposal(self, run: Run) -> Any:
-        """Return the program that z is drawn from."""
+        """Return the program from which z is drawn."""
         guide: Any = run.guide if self.widen == 1 else WidenedGuide(run.guide, self.widen)
         if not self.defensive:
             return guide

@@ -96,7 +96,7 @@ def inpaint_to(
         folder: The run folder, on images.
         data: A file, a folder or the name of a data set; the run's test rows if None.
         out: Output file, .npy (with .sd.npy, .draws.npy and .rows.csv beside it), .csv or .png, or a folder of images.
-        hide: As for `hidden_entries`.
+        hide: Hidden pixels, see `hidden_entries`.
         num_rows: Number of evenly spaced rows; by default all, or ten in a picture.
         num_samples: Samples of z for each row.
         num_draws: Completed images to draw for each row; a picture shows four if 0.
