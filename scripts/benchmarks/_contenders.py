@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, which take turns: what disturbs the machine disturbs all of them."""
+"""Contenders in separate processes that take turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from benchmarks._report import Options, markdown
 
 SCRIPTS = Path(__file__).parent.parent
 PEERS = {"numpyro": ["numpyro"], "pythae": ["pythae"]}
-"""What is installed into a virtual environment of its own."""
+"""Packages installed into a virtual environment per peer."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A module of this folder, run by the Python of an environment.
+    """A module of this folder, run with the Python of an environment.
 
     Args:
-        label: How tables name it.
-        module: Of this folder, which builds and serves it.
-        words: What follows the network on its command line.
-        peer: Its virtual environment; this one's where empty.
+        label: Name in tables.
+        module: Module of this folder that builds and runs it.
+        words: Arguments after the network on its command line.
+        peer: Its virtual environment; the current one if empty.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Contender:
 
 
 def python_of(peer: str, folder: Path) -> str:
-    """Return the Python that has a peer installed, in a virtual environment that is made where it is missing."""
+    """Return the Python of a peer's virtual environment, which is created if it is missing."""
     if not peer:
         return sys.executable
     python = folder / peer / "bin" / "python"
@@ -62,13 +62,13 @@ def python_of(peer: str, folder: Path) -> str:
 def environment(
     threads: int, clock: str = "wall", cache: Path | None = None, device: str = "cpu"
 ) -> dict[str, str]:
-    """Return the environment in which every contender has as many threads, the same clock and the same device.
+    """Return environment variables that give every contender the same threads, clock and device.
 
     Args:
-        threads: Of each contender.
+        threads: Number of threads of each contender.
         clock: "wall" or "cpu".
         device: "cpu" or "cuda".
-        cache: Folder for what torch compiles, new where compiling is to be timed.
+        cache: Folder of torch's compile cache; a new one if compiling is to be timed.
     """
     count = str(threads)
     paths = os.pathsep.join(
@@ -87,7 +87,7 @@ def environment(
 
 
 class Process:
-    """A contender at work."""
+    """A running contender."""
 
     def __init__(
         self, contender: Contender, network: Sequence[Any], options: Options, cache: Path | None = None
@@ -108,19 +108,19 @@ class Process:
         self.times: list[float] = []
 
     def round(self, seconds: float) -> None:
-        """Take steps for about so many seconds and note the time of one."""
+        """Run steps for about `seconds` and record the time of one."""
         if not self.times:
-            self._ask(5)  # to know how many fit
+            self._ask(5)  # estimates the number of steps
             self._count = max(1, int(seconds / (self._ask(5) / 5)))
         self.steps(self._count)
 
     def measured(self, seconds: float) -> float:
-        """Return the time of a step over about so many seconds, whatever steps took before."""
+        """Return the time of a step over about `seconds`, independently of earlier steps."""
         count = max(1, int(seconds / (self._ask(5) / 5)))
         return self._ask(count) / count
 
     def steps(self, count: int) -> None:
-        """Take so many steps and note the time of one."""
+        """Run `count` steps and record the time of one."""
         self.times.append(self._ask(count) / count)
 
     def _ask(self, count: int) -> float:
@@ -156,7 +156,7 @@ class Process:
 def processes(
     contenders: Sequence[Contender], network: Sequence[Any], options: Options, cache: Path | None = None
 ) -> Iterator[list[Process]]:
-    """Run contenders, built and waiting; all end with the block."""
+    """Start contenders, which wait after they are built; all end with the block."""
     running: list[Process] = []
     try:
         for contender in contenders:
@@ -169,7 +169,7 @@ def processes(
 
 
 def ceilings(threads: int, device: str = "cpu") -> dict[str, float]:
-    """Return what the machine can do at most; see `ceilings.py`."""
+    """Return the ceilings of the machine; see `ceilings.py`."""
     command = [sys.executable, "-m", "benchmarks.ceilings"]
     done = subprocess.run(
         command, env=environment(threads, device=device), check=True, capture_output=True, text=True
@@ -179,7 +179,7 @@ def ceilings(threads: int, device: str = "cpu") -> dict[str, float]:
 
 
 def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
-    """Return median, least and largest, scaled (to milliseconds)."""
+    """Return median, minimum and maximum, scaled (by default to milliseconds)."""
     return {
         "median": statistics.median(times) * scale,
         "min": min(times) * scale,
@@ -188,7 +188,7 @@ def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
 
 
 def compared(what: str, running: Sequence[Process], scale: float = 1e3) -> str:
-    """Return a table: the time of each contender, and round by round its ratio to the first one's."""
+    """Return a table with the time of each contender, and the ratio to the first contender in the same round."""
     rows = []
     for process in running:
         ratios = [other / own for other, own in zip(process.times, running[0].times, strict=True)]

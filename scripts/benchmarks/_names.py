@@ -1,4 +1,4 @@
-"""What the command line chooses by name."""
+"""Values that the command line selects by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = TypeVar("Value")
 
 
 class ByName(dict[str, Value]):
-    """Values by name; asked for another name, it says which there are."""
+    """Values by name; an unknown name raises an error that lists the names."""
 
     def __missing__(self, name: str) -> Value:
         raise InputError(f"Expected one of {', '.join(self)}; got {name!r}.")

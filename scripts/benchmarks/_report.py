@@ -1,4 +1,4 @@
-"""Where the figures of a benchmark go: a table on the screen, JSON and Markdown in a folder."""
+"""Output of a benchmark: a table on the screen, JSON and Markdown in a folder."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from pyro_vae._checks import InputError
 
 @dataclass(frozen=True)
 class Options:
-    """What all benchmarks take."""
+    """Options of all benchmarks."""
 
     threads: int = len(os.sched_getaffinity(0))
-    """Threads of each contender."""
+    """Number of threads of each contender."""
     clock: Literal["wall", "cpu"] = "wall"
-    """cpu counts the processor's seconds, which other work on the machine disturbs less; with one thread only."""
+    """cpu counts processor seconds, which other load on the machine affects less; only with one thread."""
     out: Path = Path("build/benchmarks")
-    """Folder for the figures, as JSON and Markdown."""
+    """Folder for the results, as JSON and Markdown."""
     peers: Path = Path("build/peers")
-    """Folder for the virtual environments of peers, made where they are missing."""
+    """Folder for the virtual environments of peers, which are created if missing."""
 
     @property
     def place(self) -> str:
-        """What contenders compute on."""
+        """Device of the contenders."""
         return "cpu"
 
 
 @dataclass(frozen=True)
 class InRounds(Options):
-    """What benchmarks take that repeat a short measurement."""
+    """Options of benchmarks that repeat a short measurement."""
 
     rounds: int = 7
-    """How often each contender has its turn."""
+    """Number of turns of each contender."""
 
 
 @dataclass(frozen=True)
 class OnDevice(InRounds):
-    """What benchmarks take that also run on a GPU."""
+    """Options of benchmarks that can run on a GPU."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """What contenders compute on; the time on a GPU is that of the wall clock."""
+    """Device of the contenders; times on a GPU are wall-clock times."""
 
     def __post_init__(self) -> None:
         if (self.device, self.clock) == ("cuda", "cpu"):
@@ -55,12 +55,12 @@ class OnDevice(InRounds):
 
     @property
     def place(self) -> str:
-        """What contenders compute on."""
+        """Device of the contenders."""
         return self.device
 
 
 def machine(options: Options) -> str:
-    """Return the processor's name and how much of it is used, and the GPU's name where one is."""
+    """Return the processor's name, the number of threads, and the GPU's name if one is used."""
     threads = options.threads
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = names[0].split(":")[1].strip() if names else platform.processor()
@@ -85,7 +85,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def write(folder: Path, name: str, told: str, values: dict[str, Any]) -> None:
-    """Print a text and keep it, with the figures behind it."""
+    """Print a text, and write it with its numbers."""
     print(told, flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(told + "\n", encoding="utf-8")

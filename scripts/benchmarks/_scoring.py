@@ -1,4 +1,4 @@
-"""The test log-likelihood of weights that a contender of `quality` wrote, and when it passed a level."""
+"""The test log-likelihood of weights written by a contender of `quality`, and the time at which it passed a level."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": torch.exp,
     "variance": lambda log_variance: torch.exp(0.5 * log_variance),
 }
-"""From the second half of an encoder's outputs to the scale of z."""
+"""Functions from the second half of an encoder's outputs to the scale of z."""
 
 
 class Guide(AmortizedGuide):
@@ -35,18 +35,18 @@ class Guide(AmortizedGuide):
         self.scale = SCALES[scale]
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
-        """Return the diagonal normal that `outputs`, shape (..., 2 latent_dim), name."""
+        """Return the diagonal normal with the parameters `outputs`, shape (..., 2 latent_dim)."""
         loc, raw_scale = outputs.chunk(2, dim=-1)
         return dist.Normal(loc, self.scale(raw_scale)).to_event(1)
 
 
 def programs_of(path: Path, activation: str) -> tuple[GenerativeModel, Guide]:
-    """Return model and guide with the weights that were written."""
+    """Return model and guide with the written weights."""
     with np.load(path, allow_pickle=False) as arrays:
         encoder, decoder = (_mlp(arrays, name, activation) for name in ("encoder", "decoder"))
         scale = str(arrays["scale"])
         latent_dim, data_dim = arrays["decoder_0_weight"].shape[1], arrays["encoder_0_weight"].shape[1]
-    # Shares of a half: the decoder's outputs are the logits.
+    # Probabilities of a half have logits of zero, so that the decoder's outputs are the logits.
     likelihood = BernoulliLikelihood(torch.full((data_dim,), 0.5), torch.full((data_dim,), 0.5))
     model = GenerativeModel(StandardNormal(latent_dim), decoder, likelihood)
     return model.eval(), Guide(encoder, scale).eval()
@@ -63,22 +63,23 @@ def _mlp(arrays: Any, name: str, activation: str) -> nn.Sequential:
 
 
 class Score(NamedTuple):
-    """An estimate of a test split's mean log p(x), nats."""
+    """An estimate of the mean log p(x) of a test split, nats."""
 
     mean: float
     se: float
-    """Of the correction, from rows that were left out of it: not of the split as a sample of all digits."""
+    """Standard error of the correction, due to rows that it leaves out; sampling of the split itself is not
+    included."""
 
 
 COARSE = 100
-"""Samples of z with which all rows are scored."""
+"""Number of samples of z with which all rows are scored."""
 
 
 def score(path: Path, activation: str, x: Tensor, num_samples: int, num_rows: int) -> Score:
-    """Estimate what importance sampling with `num_samples` of z gives on average over all rows of x.
+    """Estimate the mean over all rows of x of log p(x) by importance sampling with `num_samples` of z.
 
-    All rows are scored with a few samples, `num_rows` all over the split with all, and the mean is corrected by the
-    difference on these (the difference estimator of survey sampling): it varies far less than log p(x) itself.
+    All rows are scored with a few samples, and `num_rows` evenly spaced rows with all. The mean is corrected by the
+    difference on these (the difference estimator of survey sampling), which varies far less than log p(x) itself.
     """
     programs = programs_of(path, activation)
     coarse = log_likelihood(*programs, x, min(COARSE, num_samples)).value
@@ -90,11 +91,11 @@ def score(path: Path, activation: str, x: Tensor, num_samples: int, num_rows: in
 
 
 class Curve:
-    """Scores along training, estimated where they are asked for; taken to rise.
+    """Scores during training, estimated on request; they are assumed to increase.
 
     Args:
-        paths: What a contender wrote, in order.
-        score: The estimate for one.
+        paths: Files of a contender, in order.
+        score: Function that estimates the score of a file.
     """
 
     def __init__(self, paths: Sequence[Path], score: Callable[[Path], Score]) -> None:
@@ -111,11 +112,11 @@ class Curve:
 
     @property
     def last(self) -> Score:
-        """What training ended at."""
+        """The score at the end of training."""
         return self.at(len(self.paths) - 1)
 
     def seconds_to(self, level: float) -> float | None:
-        """Return the time of a level, on the line between the snapshots about it; None where it was not reached."""
+        """Return the time of a level, interpolated between the adjacent snapshots; None if it was not reached."""
         if self.last.mean < level:
             return None
         below, above = -1, len(self.paths) - 1

@@ -1,4 +1,4 @@
-"""What a contender's process does: build, say so, then take as many steps as it is asked to, again and again."""
+"""The process of a contender: build, report, then run the requested number of steps repeatedly."""
 
 import json
 import os
@@ -13,18 +13,18 @@ __all__ = ["Network", "clock", "device", "finished", "serve", "turns"]
 
 
 def device() -> str:
-    """Return what to compute on, "cpu" or "cuda"."""
+    """Return the device, "cpu" or "cuda"."""
     return os.environ.get("BENCHMARK_DEVICE", "cpu")
 
 
 def finished() -> None:
-    """Wait until a GPU has done what torch has started on it."""
+    """Wait until all work on the GPU is finished."""
     if device() == "cuda" and "torch" in sys.modules:
         sys.modules["torch"].cuda.synchronize()
 
 
 def clock() -> float:
-    """Return seconds; where BENCHMARK_CLOCK is "cpu" those of this process, and of compilers that it has waited for."""
+    """Return seconds; processor seconds of this process and of its compilers if BENCHMARK_CLOCK is "cpu"."""
     if os.environ.get("BENCHMARK_CLOCK") != "cpu":
         return time.perf_counter()
     times = os.times()
@@ -32,15 +32,15 @@ def clock() -> float:
 
 
 def serve(build: Callable[[Network], Callable[[int], Any]], first: int = 3) -> None:
-    """Answer each line "n" on stdin by the seconds that n steps took; the first answer is the time to build.
+    """Answer each line "n" on stdin with the seconds of n steps; the first answer is the time to build.
 
     Args:
         build: Function from the network, given as JSON in the first argument, to a function that takes n steps.
-        first: Steps that are taken before the first answer.
+        first: Number of steps before the first answer.
     """
     if (
         "torch" in sys.modules
-    ):  # as XLA does: Adam's moments of dead units are denormal, and slow the processor down
+    ):  # as XLA does: Adam's moments of dead units are denormal, which slows the processor down
         sys.modules["torch"].set_flush_denormal(True)
     started = clock()
     steps = build(Network(*json.loads(sys.argv[1])))
@@ -52,7 +52,7 @@ def serve(build: Callable[[Network], Callable[[int], Any]], first: int = 3) -> N
 
 
 def turns() -> Iterator[int]:
-    """Yield the number of each line on stdin, and answer by the seconds until the next is asked for."""
+    """Yield the number of each line on stdin, and answer with the seconds until the next request."""
     for line in sys.stdin:
         started = clock()
         yield int(line)

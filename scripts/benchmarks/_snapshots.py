@@ -1,4 +1,4 @@
-"""What a contender of `quality` does beside training: it watches its clock and writes its weights."""
+"""Writing of weights at regular times by the contenders of `quality`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks._serve import Network, clock
 
 Array = NDArray[Any]
 Layers = list[tuple[Any, Any]]
-"""Weights (outputs, inputs) and biases (outputs,) of linear layers, from the input on."""
+"""Weights (outputs, inputs) and biases (outputs,) of linear layers, in order from the input."""
 
 STAGES = 8
 
@@ -29,42 +29,42 @@ def learning_rates() -> Iterator[float]:
 
 
 ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-4}
-"""Of the same recipe, in PyTorch's words."""
+"""Arguments of PyTorch's Adam in the same recipe."""
 
 
 class Snapshots:
-    """The weights at moments of the time that this process has spent, what it spends on writing them left out.
+    """The weights at regular times of this process, without the time for writing them.
 
     The process's first argument is a JSON object: "network", "rows" (a .npy of the training split's grey values in
     [0, 1]), "folder" (of the snapshots), "every" (seconds from one to the next), "seconds" (after which training
-    ends), and what else a contender needs.
+    ends), and further values for a contender.
     """
 
     def __init__(self) -> None:
         self.job: dict[str, Any] = json.loads(sys.argv[1])
         self.network = Network(*self.job["network"])
         self.folder = Path(self.job["folder"])
-        # The processor's clock has counted from the start of the process, so imports are in it.
+        # The processor's clock counts from the start of the process, so it includes imports.
         self._started = 0.0 if os.environ.get("BENCHMARK_CLOCK") == "cpu" else clock()
         self._writing = 0.0
         self._due: float = self.job["every"]
         self._count = 0
 
     def grey(self) -> Array:
-        """Return the probabilities of a one, float32 (N, data_dim)."""
+        """Return the probabilities of ones, float32 (N, data_dim)."""
         rows: Array = np.load(self.job["rows"], allow_pickle=False)
         return rows
 
     def seconds(self) -> float:
-        """Return the time that was spent so far."""
+        """Return the time spent so far."""
         return clock() - self._started - self._writing
 
     def over(self, layers: Callable[[], tuple[Layers, Layers]], scale: str) -> bool:
-        """Write the weights where it is time to; return whether training is to end.
+        """Write the weights if they are due; return whether training should end.
 
         Args:
-            layers: Gives those of encoder and decoder.
-            scale: What the second half of the encoder's outputs is made a scale by: "exp", "softplus", or "variance"
+            layers: Function that returns the layers of encoder and decoder.
+            scale: Function from the second half of the encoder's outputs to a scale: "exp", "softplus", or "variance"
                 for the exponential of half of it.
         """
         now = self.seconds()

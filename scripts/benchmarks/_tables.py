@@ -1,4 +1,4 @@
-"""Tables of numbers that imputation and detection are measured on."""
+"""Tables of numbers for the benchmarks of imputation and detection."""
 
 from __future__ import annotations
 

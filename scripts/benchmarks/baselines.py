@@ -1,4 +1,4 @@
-"""Exact baselines beside scikit-learn and beside the matrix products that they cannot do without."""
+"""Exact baselines compared with scikit-learn and with the matrix products that they require."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from benchmarks._report import InRounds, machine, markdown, write
 
 @dataclass(frozen=True)
 class Baselines(InRounds):
-    """PPCA against scikit-learn's PCA, an EM iteration and scores against their matrix products; pairs in turns."""
+    """PPCA against scikit-learn's PCA, and an EM iteration and scores against their matrix products, in turns."""
 
     num_rows: int = 60_000
-    """Rows of the table, float64."""
+    """Number of rows of the table, float64."""
     num_columns: int = 784
-    """Columns of the table."""
+    """Number of columns of the table."""
     n_components: int = 20
     """Size of z."""
 
     def run(self) -> None:
-        """Time, print, write. Threads are those that the process was started with."""
+        """Time, print and write; threads are those of the process."""
         rows, values = [], {}
         for name, (ours, other) in self.cases().items():
             ours(), other()
@@ -41,7 +41,7 @@ class Baselines(InRounds):
         write(self.out, "baselines", told, {"seconds": values})
 
     def cases(self) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
-        """Return what is timed, ours and the other, by name."""
+        """Return the pairs of timed functions, ours and the reference, by name."""
         from sklearn.decomposition import PCA
 
         from pyro_vae.baselines import PPCA

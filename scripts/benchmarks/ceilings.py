@@ -1,6 +1,6 @@
-"""What the machine can do at most: matrix products in GFLOP/s and memory bandwidth in GB/s, as one line of JSON.
+"""Ceilings of the machine: matrix products in GFLOP/s and memory bandwidth in GB/s, as one line of JSON.
 
-Arguments are numbers of bytes to read and write; the least time of copying as many is printed too.
+Arguments are numbers of bytes to read and write; the minimum time to copy each is printed too.
 """
 
 import json
@@ -17,7 +17,7 @@ from pyro_vae._compat import linear_pointwise
 
 
 def fastest(work: Callable[[], Tensor], seconds: float = 0.5) -> float:
-    """Return the least time that `work` took within `seconds`."""
+    """Return the minimum time of `work`, repeated for `seconds`."""
     work()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:

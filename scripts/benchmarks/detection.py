@@ -37,8 +37,8 @@ def _baseline(name: str, seed: int, **settings: Any) -> Any:
 class _Autoencoders:
     """Mean of log p(x) over fits of `VAE` with a fixed scale of the noise.
 
-    With half the typical scale of the columns it is the density of rows smoothed by that much: it does not grow without
-    bound where a column repeats a value. Columns of two values are 0 and 1, the others standardized.
+    The scale is half the typical scale of the columns, which bounds the density where a column repeats a value. Columns
+    with two values become 0 and 1, the others are standardized.
     """
 
     FITS = 3
@@ -74,26 +74,26 @@ METHODS: ByName[Callable[[int], Any]] = ByName(
         "vae": _Autoencoders,
     }
 )
-"""By name, what makes an estimator from a seed; its `score_samples` are larger for normal rows."""
+"""Functions from a seed to an estimator, by name; `score_samples` is larger for normal rows."""
 
 
 @dataclass(frozen=True)
 class Detection(Options):
-    """AUROC and average precision on half of the rows, after a fit to the other half, standardized by that one."""
+    """AUROC and average precision on half of the rows, after a fit to the other half, which also standardizes both."""
 
     datasets: tuple[str, ...] = LABELLED
     """Labelled tables."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Detectors, at their defaults."""
     seeds: int = 5
-    """Divisions in halves."""
+    """Number of divisions into halves."""
     fitted_to: Literal["normal", "all"] = "normal"
-    """Whether anomalies of the first half are left out of the fit."""
+    """Whether anomalies of the first half are excluded from the fit."""
     max_rows: int | None = None
-    """Rows drawn from a table; all where not given."""
+    """Number of rows drawn from a table; all if not given."""
 
     def run(self) -> None:
-        """Fit, score, print, write."""
+        """Fit, score, print and write."""
         values = {name: self._areas(*labelled(name)) for name in self.datasets}
         rows = [
             [name, *(_described(values[name][method]) for method in self.methods)] for name in self.datasets

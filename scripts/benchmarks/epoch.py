@@ -23,17 +23,18 @@ CONTENDERS = ByName(
 
 @dataclass(frozen=True)
 class Epoch(OnDevice):
-    """An epoch, validation included: medians over rounds in which the contenders take turns."""
+    """An epoch including validation: medians over rounds in which the contenders take turns."""
 
     network: str = "784-400-20"
-    """As for `step`."""
+    """Network, see `step`."""
     num_rows: int = 55_000
-    """Training rows; an eleventh as many are validated on after each epoch, as with `--dataset mnist`."""
+    """Number of training rows; a further eleventh is used for validation after each epoch, as with `--dataset
+    mnist`."""
     contenders: tuple[str, ...] = tuple(CONTENDERS)
-    """The first is what the others are compared with."""
+    """Contenders; the first is the reference of the ratios."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         chosen = [CONTENDERS[name] for name in self.contenders]
         network = NETWORKS[self.network]._replace(num_rows=self.num_rows)
         with processes(chosen, network, self) as running:

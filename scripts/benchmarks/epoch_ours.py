@@ -1,4 +1,4 @@
-"""Epochs of `fit`, or as many bare steps: `python -m benchmarks.epoch_ours NETWORK [compile] [bf16] [bare]`."""
+"""Epochs of `fit`, or their bare steps: `python -m benchmarks.epoch_ours NETWORK [compile] [bf16] [bare]`."""
 
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pyro_vae.training import FusedAdamW, ProgressBar, Schedule
 
 
 def epochs_of(network: Network) -> Callable[[int], None]:
-    """Return what trains for n epochs."""
+    """Return a function that trains for n epochs."""
     train, validation = network.rows()
     settings = {"epochs": 1, "schedule": Schedule("constant"), "callbacks": (ProgressBar(),)}
     trainer = trainer_of(network, train, validation, **settings)

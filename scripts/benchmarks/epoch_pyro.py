@@ -12,7 +12,7 @@ from benchmarks.pytorch import networks
 
 
 def epochs_of(network: Network) -> Callable[[int], None]:
-    """Return what trains for n epochs, each with its loss on both splits."""
+    """Return a function that trains for n epochs, with the loss on both splits after each."""
     encoder, decoder = (part.to(device()) for part in networks(network))
     svi = SVI(*programs(encoder, decoder, network.latent_dim), Adam({"lr": 1e-3}), Trace_ELBO())
     train, validation = (

@@ -15,7 +15,7 @@ from benchmarks.likelihood_pythae import vae
 
 
 class Turns(TrainingCallback):
-    """Holds the trainer before each epoch, but the first, until one is asked for."""
+    """Pauses the trainer before each epoch after the first until the next request."""
 
     def __init__(self) -> None:
         self.started = clock()

@@ -14,16 +14,16 @@ from benchmarks._report import Options, machine, markdown, write
 from benchmarks._tables import COMPLETE, Array
 
 NOTEBOOK_SEED = 1234
-"""Of the first mask, as in the notebook of Mattei & Frellsen (2019)."""
+"""Seed of the first mask, as in the notebook of Mattei & Frellsen (2019)."""
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a method makes of rows with NaN.
+    """The result of a method for rows with NaN.
 
     Args:
         values: The rows with all entries, shape (N, D).
-        score: log p of the observed entries of each of N rows, in nats; None of a method without a density.
+        score: log p of the observed entries of each of N rows, in nats; None for a method without a density.
     """
 
     values: Array
@@ -60,7 +60,7 @@ def _mean(x: Array) -> Completed:
 
 
 def _of_best_size(make: Callable[[int], Any]) -> Method:
-    """Return imputation by the latent size with the highest log p of a fifth of the rows, held out."""
+    """Return imputation with the latent size that has the highest log p of a held-out fifth of the rows."""
 
     def complete(x: Array) -> Completed:
         held = np.random.default_rng(0).random(len(x)) < 0.2
@@ -79,7 +79,7 @@ def _baseline(name: str, **settings: Any) -> Method:
 
 
 def _vae(x: Array) -> Completed:
-    """Return the mean of three autoencoders, of 10 dimensions of z, 128 hidden units and K = 20."""
+    """Return the mean of three autoencoders with 10 dimensions of z, 128 hidden units and K = 20."""
     from pyro_vae import VAE
 
     settings: dict[str, Any] = {
@@ -113,11 +113,11 @@ METHODS: ByName[Callable[[], Method]] = ByName(
         "vae": lambda: _vae,
     }
 )
-"""By name, what makes a function from rows with NaN to completed rows."""
+"""Factories of functions from rows with NaN to completed rows, by name."""
 
 
 def with_holes(x: Array, seed: int, share: float) -> Array:
-    """Return rows with that share of their entries missing completely at random, as the notebook draws them."""
+    """Return rows with a share of their entries missing completely at random, drawn as in the notebook."""
     rng = np.random.RandomState(seed)
     holes = x.copy().ravel()
     holes[rng.permutation(x.size)[: int(np.floor(x.size * share))]] = np.nan
@@ -126,22 +126,22 @@ def with_holes(x: Array, seed: int, share: float) -> Array:
 
 @dataclass(frozen=True)
 class Imputation(Options):
-    """Squared error and log p of imputed entries, rows fitted and completed at once, standardized by all their values.
+    """Squared error and log p of imputed entries; the same rows are fitted and completed, standardized by all values.
 
-    The first seed gives the mask that the MIWAE notebook uses (Mattei & Frellsen 2019).
+    The first seed gives the mask of the MIWAE notebook (Mattei & Frellsen 2019).
     """
 
     datasets: tuple[str, ...] = tuple(COMPLETE)
     """Tables without missing values."""
     methods: tuple[str, ...] = ("mean", "knn", "iterative", "ppca", "factor-analysis", "mixture", "vae")
-    """What completes them; forest too."""
+    """Methods; forest is available too."""
     masks: int = 5
-    """Masks, of seeds from 1234 on."""
+    """Number of masks, with seeds from 1234."""
     share: float = 0.5
-    """Of entries that are missing."""
+    """Share of missing entries."""
 
     def run(self) -> None:
-        """Impute, print, write."""
+        """Impute, print and write."""
         found = {name: self._measures(COMPLETE[name]()) for name in self.datasets}
         about = (
             f"{self.share:.0%} missing completely at random; mean and standard error over {self.masks} masks; "
@@ -164,7 +164,7 @@ class Imputation(Options):
             holes = with_holes(x, NOTEBOOK_SEED + mask, self.share)
             for method in self.methods:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # of convergence, which rivals may not reach
+                    warnings.simplefilter("ignore")  # about convergence, which other methods may not reach
                     completed = METHODS[method]()(holes)
                     for kind, value in measured(completed, x, holes).items():
                         measures[kind][method].append(value)
@@ -176,13 +176,13 @@ MEASURES = {
     "log_p": "log p(missing entries given the observed ones of their rows) in nats per missing entry, of "
     "standardized columns",
 }
-"""By name in the JSON file, what is measured."""
+"""Descriptions of the measures, by name in the JSON file."""
 
 
 def measured(completed: Completed, x: Array, holes: Array) -> dict[str, float]:
-    """Return the measures of one mask that a method has.
+    """Return the measures of a method on one mask.
 
-    `log p(x_mis | x_obs) = log p(x) - log p(x_obs)`, with an estimate of each where log p is estimated.
+    `log p(x_mis | x_obs) = log p(x) - log p(x_obs)`, each estimated if log p is an estimate.
     """
     missing = np.isnan(holes)
     found = {"squared_error": float(np.mean((completed.values - x)[missing] ** 2))}

@@ -1,4 +1,4 @@
-"""Half of each test image hidden and filled in: squared error and log-likelihood of the hidden half by each method."""
+"""Inpainting of a half of each test image: squared error and log-likelihood of the hidden half by each method."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pyro_vae._checks import check
 
 Array = NDArray[np.float64]
 SIZES = (10, 20, 40, 80, 160, 320)
-"""Latent sizes of PPCA, of which validation rows choose."""
+"""Latent sizes of PPCA, selected on validation rows."""
 FLOORS = (0.001, 0.003, 0.01, 0.03, 0.1)
-"""Smallest probabilities that PPCA's means are cut to, of which validation rows choose."""
+"""Smallest probabilities to which PPCA's means are clipped, selected on validation rows."""
 
 
 class Halves(NamedTuple):
-    """Rows of zeros and ones, shape (N, D), and which pixels are hidden, shape (D,)."""
+    """Rows of zeros and ones, shape (N, D), and the mask of hidden pixels, shape (D,)."""
 
     x: Array
     hidden: NDArray[np.bool_]
@@ -37,12 +37,12 @@ class Halves(NamedTuple):
 
     @property
     def with_holes(self) -> Array:
-        """Rows with NaN where they are hidden."""
+        """Rows with NaN for hidden pixels."""
         return np.where(self.hidden, np.nan, self.x)
 
 
 class Scores(NamedTuple):
-    """Of each row: mean squared error of the hidden pixels, and log-likelihood of them, nats."""
+    """Mean squared error and log-likelihood (nats) of the hidden pixels of each row."""
 
     error: Array
     log_prob: Array
@@ -63,7 +63,7 @@ def mean_image(train: Halves, validation: Halves, test: Halves) -> Scores:
 def neighbour(train: Halves, validation: Halves, test: Halves) -> Scores:
     """Return the scores of the training row whose visible half is nearest.
 
-    Its pixels are taken with the probability of a difference that validation rows show.
+    Its pixels are used with the probability of a difference estimated on validation rows.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -79,7 +79,7 @@ def neighbour(train: Halves, validation: Halves, test: Halves) -> Scores:
 
 
 def ppca(train: Halves, validation: Halves, test: Halves) -> Scores:
-    """Return the scores of PPCA's conditional mean, in [0, 1], cut for the likelihood."""
+    """Return the scores of PPCA's conditional mean in [0, 1], clipped for the likelihood."""
     from pyro_vae.baselines import PPCA
 
     def means(model: Any, rows: Halves) -> Array:
@@ -113,21 +113,21 @@ class Inpainting(Options):
     run_folder: Path = Path("runs/mnist-bernoulli-001")
     """Folder of a run with --likelihood bernoulli on images."""
     hide: Literal["left", "right", "top", "bottom"] = "left"
-    """Which half."""
+    """The hidden half."""
     rows: int = 500
-    """Test rows, evenly spaced."""
+    """Number of evenly spaced test rows."""
     num_samples: int = 500
-    """Samples of z for each row."""
+    """Number of samples of z for each row."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """What the run computes on."""
+    """Device of the run."""
 
     @property
     def place(self) -> str:
-        """What the run computes on."""
+        """Device of the run."""
         return self.device
 
     def run(self) -> None:
-        """Score, print, write."""
+        """Score, print and write."""
         scores, note = self._scores()
         header = ["hidden half by", "mean squared error", "log-likelihood, nats"]
         table = [[name, _described(of.error, 5), _described(of.log_prob, 2)] for name, of in scores.items()]
@@ -142,7 +142,7 @@ class Inpainting(Options):
         write(self.out, "inpainting", told, {"hide": self.hide, "scores": values})
 
     def _scores(self) -> tuple[dict[str, Scores], str]:
-        """Return the scores by method, and how sure they are."""
+        """Return the scores by method, and a note on their accuracy."""
         import torch
 
         from pyro_vae import load_run

@@ -1,4 +1,4 @@
-"""The networks in JAX: their first weights, and how these are applied."""
+"""The networks in JAX: initial weights and application."""
 
 import itertools
 from typing import Any
@@ -12,14 +12,14 @@ Layers = list[tuple[Any, Any]]
 
 
 def encoder(network: Network, key: Any) -> Layers:
-    """Return the first weights and biases of the encoder."""
+    """Return the initial weights and biases of the encoder."""
     widths = [network.columns, *network.hidden, 2 * network.latent_dim]
     maps = itertools.pairwise([1, *network.channels] if network.channels else [])
     return _initial(key, [(4, 4, *pair) for pair in maps], list(itertools.pairwise(widths)))
 
 
 def decoder(network: Network, key: Any) -> Layers:
-    """Return the first weights and biases of the decoder."""
+    """Return the initial weights and biases of the decoder."""
     widths = [network.latent_dim, *reversed(network.hidden), network.columns]
     maps = itertools.pairwise([*reversed(network.channels), 1] if network.channels else [])
     return _initial(key, list(itertools.pairwise(widths)), [(4, 4, *pair) for pair in maps])

@@ -1,4 +1,4 @@
-"""Imputation of levels in tables of mixed columns: the share of hidden cells that each method completes rightly."""
+"""Imputation of levels in tables of mixed columns: the share of hidden cells that each method imputes correctly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks._tables import MIXED, Array, mixed
 from pyro_vae.data.columns import Column
 
 Method = Callable[[Array, Sequence[Column]], Array]
-"""From stored rows with NaN, shape (N, D), and their columns to completed rows."""
+"""Function from stored rows with NaN, shape (N, D), and their columns to completed rows."""
 
 
 def _most_frequent(rows: Array, columns: Sequence[Column]) -> Array:
@@ -26,7 +26,7 @@ def _most_frequent(rows: Array, columns: Sequence[Column]) -> Array:
 
 
 def _forest(rows: Array, columns: Sequence[Column]) -> Array:
-    """Return the levels of a random forest for each column, of all others, whose NaN it takes as they are."""
+    """Return the levels predicted by a random forest for each column from all others, including their NaN."""
     from sklearn.ensemble import RandomForestClassifier
 
     completed = rows.copy()
@@ -49,26 +49,26 @@ def _vae(rows: Array, columns: Sequence[Column]) -> Array:
 
 
 METHODS: ByName[Method] = ByName({"most-frequent": _most_frequent, "forest": _forest, "vae": _vae})
-"""By name, what completes rows."""
+"""Methods by name."""
 
 
 @dataclass(frozen=True)
 class Levels(Options):
-    """Accuracy of hidden cells with levels, rows fitted and completed at once."""
+    """Accuracy of imputed levels in hidden cells; the same rows are fitted and completed."""
 
     datasets: tuple[str, ...] = tuple(MIXED)
     """Tables of mixed columns."""
     methods: tuple[str, ...] = tuple(METHODS)
-    """What completes them."""
+    """Methods."""
     masks: int = 3
-    """Drawn with the seeds 0, 1, ...."""
+    """Number of masks, with the seeds 0, 1, ..."""
     share: float = 0.3
-    """Of observed cells that are hidden, completely at random."""
+    """Share of observed cells that are hidden, completely at random."""
     max_rows: int = 2000
-    """Rows, evenly spaced in the file."""
+    """Largest number of rows, evenly spaced in the file."""
 
     def run(self) -> None:
-        """Impute, print, write."""
+        """Impute, print and write."""
         found = {name: self._accuracies(*mixed(name, self.max_rows)) for name in self.datasets}
         rows = [
             [name, *(_described(found[name][method]) for method in self.methods)] for name in self.datasets

@@ -1,4 +1,4 @@
-"""Importance-sampled log-likelihoods, beside the matrix products of the decoder and beside pythae."""
+"""Importance-sampled log-likelihoods, compared with the matrix products of the decoder and with pythae."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ CONTENDERS = ByName(
     }
 )
 NUM_SAMPLES = 5000
-"""Of z for each row, as published."""
+"""Number of samples of z for each row, as published."""
 
 
 @dataclass(frozen=True)
 class Likelihood(OnDevice):
-    """The log-likelihood of a row by 5000 samples of z: medians over rounds in which the contenders take turns."""
+    """The log-likelihood of a row with 5000 samples of z: medians over rounds in which the contenders take turns."""
 
     network: str = "784-200-200-50"
-    """As for `step`."""
+    """Network, see `step`."""
     contenders: tuple[str, ...] = tuple(CONTENDERS)
-    """The first is what the others are compared with."""
+    """Contenders; the first is the reference of the ratios."""
     seconds: float = 1.0
-    """Of a turn."""
+    """Seconds of a turn."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         chosen = [CONTENDERS[name] for name in self.contenders]
         with processes(chosen, NETWORKS[self.network], self) as running:
             for _ in range(self.rounds):

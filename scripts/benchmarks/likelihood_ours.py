@@ -16,11 +16,11 @@ from pyro_vae.experiment.build import build
 from pyro_vae.experiment.config import ModelConfig
 
 AT_ONCE = 1000
-"""Samples of z that the decoder alone is given at once."""
+"""Number of samples of z in one call of the decoder alone."""
 
 
 def rows_of(network: Network) -> Callable[[int], None]:
-    """Return what evaluates n rows."""
+    """Return a function that evaluates n rows."""
     rows = (torch.rand(100, network.data_dim) < 0.2).float()
     config = ModelConfig(
         likelihood="bernoulli",

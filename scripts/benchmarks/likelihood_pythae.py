@@ -45,7 +45,7 @@ def vae(network: Network) -> VAE:
 
 
 def build(network: Network) -> Callable[[int], None]:
-    """Return what evaluates n rows."""
+    """Return a function that evaluates n rows."""
     model = vae(network).eval()
     rows = (torch.rand(100, network.data_dim) < 0.2).float()
 

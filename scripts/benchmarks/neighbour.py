@@ -1,4 +1,4 @@
-"""A training step beside another process that keeps a core busy."""
+"""A training step while another process keeps a core busy."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ CONTENDERS = ByName(
 
 @dataclass(frozen=True)
 class Neighbour(InRounds):
-    """One training step, quiet and beside a process that never waits: turns of both kinds in each round.
+    """One training step, alone and while another process keeps a core busy; both in each round.
 
-    Threads wait as each contender has them by default; ours also as OpenMP has them ("spinning").
+    Threads wait as is the default of each contender; ours also with OpenMP's default ("spinning").
     """
 
     network: str = "784-400-20"
-    """As for `step`."""
+    """Network, see `step`."""
     contenders: tuple[str, ...] = ("ours", "spinning", "pytorch", "pytorch-compiled", "pyro", "numpyro")
-    """As for `step`, and spinning."""
+    """Contenders, see `step`; also spinning."""
     seconds: float = 1.0
-    """Of a turn."""
+    """Seconds of a turn."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         chosen = [CONTENDERS[name] for name in self.contenders]
         quiet: dict[str, list[float]] = {contender.label: [] for contender in chosen}
         busy: dict[str, list[float]] = {contender.label: [] for contender in chosen}

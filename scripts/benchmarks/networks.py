@@ -1,4 +1,4 @@
-"""The networks that contenders are timed on."""
+"""The networks of the benchmarks."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Network(NamedTuple):
 
     @property
     def side(self) -> int:
-        """Pixels along a side of an image."""
+        """Number of pixels along a side of an image."""
         return math.isqrt(self.data_dim)
 
     @property
     def smallest(self) -> int:
-        """Pixels along a side of the smallest feature maps."""
+        """Number of pixels along a side of the smallest feature maps."""
         return self.side >> len(self.channels)
 
     @property
     def columns(self) -> int:
-        """Columns that the linear layers take: the row's own, or those of the last feature maps."""
+        """Number of inputs of the linear layers: the columns of a row, or the entries of the last feature maps."""
         return self.channels[-1] * self.smallest**2 if self.channels else self.data_dim
 
     def rows(self) -> tuple[Any, Any]:
-        """Return rows of zeros and ones to train on, float32 (num_rows, data_dim), and an eleventh as many others."""
+        """Return training rows of zeros and ones, float32 (num_rows, data_dim), and an eleventh as many others."""
         import torch
 
         generator = torch.Generator().manual_seed(0)
@@ -65,7 +65,7 @@ NETWORKS = ByName(
 
 
 def flops(network: Network) -> float:
-    """Return the operations of a step's matrix products: forwards, and twice backwards but for the first layer."""
+    """Return the operations of the matrix products of a step: forward, and two backward except for the first layer."""
     encoder = [network.columns, *network.hidden, 2 * network.latent_dim]
     decoder = [network.latent_dim, *reversed(network.hidden), network.columns]
     linear = [a * b for widths in (encoder, decoder) for a, b in itertools.pairwise(widths)]

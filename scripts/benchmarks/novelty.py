@@ -1,4 +1,4 @@
-"""Detection of images unlike those of training: a digit left out, and the digits of MNIST by a model of clothes."""
+"""Detection of images unlike the training images: a digit left out, or digits of MNIST by a model of clothes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from benchmarks._report import Options, machine, markdown, write
 CLOTHES = "fashion-mnist"
 SETS = (*map(str, range(10)), CLOTHES)
 NEIGHBOUR_ROWS = 10_000
-"""Training rows of the outlier factor, whose cost grows with them."""
+"""Number of training rows of the outlier factor, whose cost grows with it."""
 
 
 class Images(NamedTuple):
-    """Grey levels in [0, 1]: training rows (N, 784), test rows (M, 784) and which of these are strange, (M,)."""
+    """Grey levels in [0, 1]: training rows (N, 784), test rows (M, 784) and which of these are novel, (M,)."""
 
     train: Tensor
     test: Tensor
@@ -31,28 +31,28 @@ class Images(NamedTuple):
 
 @dataclass(frozen=True)
 class Novelty(Options):
-    """AUROC of test images unlike the training images, a digit left out or MNIST's beside Fashion-MNIST's.
+    """AUROC of test images unlike the training images: a digit left out, or MNIST against Fashion-MNIST.
 
-    With the Bernoulli likelihood the autoencoder has pixels above a half as ones, with the other one grey levels.
+    With the Bernoulli likelihood, pixels above a half are ones; with the other likelihood, x is grey levels.
     """
 
     sets: tuple[str, ...] = SETS
-    """0 to 9 leave that digit of MNIST out of training; fashion-mnist trains on clothes, and digits are strange."""
+    """0 to 9 leave that digit of MNIST out of training; fashion-mnist trains on clothes, and digits are novel."""
     methods: tuple[str, ...] = ("vae", "ppca", "isolation-forest", "outlier-factor")
-    """What scores the images."""
+    """Methods."""
     likelihood: Literal["bernoulli", "continuous-bernoulli"] = "bernoulli"
-    """Of the autoencoder."""
+    """Likelihood of the autoencoder."""
     epochs: int = 40
     """Largest number of passes over the training rows."""
     num_samples: int = 200
-    """Samples of z for each row."""
+    """Number of samples of z for each row."""
     max_rows: int | None = None
-    """Training rows, and test rows of each data set; all where not given."""
+    """Largest number of training rows, and of test rows of each data set; all if not given."""
     seed: int = 0
-    """Of the fits and of the noise."""
+    """Seed of the fits and of the noise."""
 
     def run(self) -> None:
-        """Fit, score, print, write."""
+        """Fit, score, print and write."""
         areas = {name: self._areas(_images(name, self.max_rows)) for name in self.sets}
         scores = list(next(iter(areas.values()), {}))
         rows = [[name, *(f"{areas[name][score]:.3f}" for score in scores)] for name in self.sets]
@@ -97,7 +97,7 @@ def _images(name: str, max_rows: int | None) -> Images:
 
 
 Scores = Iterator[tuple[str, Any]]
-"""Names and scores, shape (M,), larger for stranger rows."""
+"""Names and scores, shape (M,), larger for more novel rows."""
 
 
 def _autoencoder(images: Images, options: Novelty) -> Scores:
@@ -164,4 +164,4 @@ METHODS: ByName[Callable[[Images, Novelty], Scores]] = ByName(
         ),
     }
 )
-"""By name, what fits the training rows and scores the test rows."""
+"""Functions that fit the training rows and score the test rows, by name."""

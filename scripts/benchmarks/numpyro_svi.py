@@ -17,7 +17,7 @@ Program = Callable[[Any], None]
 
 
 def programs(network: Network, offset: Any = 0.0) -> tuple[Program, Program]:
-    """Return model and guide, the decoder's last biases at `offset`."""
+    """Return model and guide; the last biases of the decoder are `offset`."""
     encoder = jax_networks.encoder(network, jax.random.PRNGKey(1))
     decoder = jax_networks.decoder(network, jax.random.PRNGKey(2))
     decoder[-1] = (decoder[-1][0], decoder[-1][1] + offset)
@@ -39,7 +39,7 @@ def programs(network: Network, offset: Any = 0.0) -> tuple[Program, Program]:
 
 
 def build(network: Network) -> Callable[[int], None]:
-    """Return the jitted steps of `SVI.update`."""
+    """Return a function that runs jitted steps of `SVI.update`."""
     svi = SVI(*programs(network), numpyro.optim.Adam(1e-3), Trace_ELBO())
     shape = (8, network.batch_size, network.data_dim)
     batches = [jnp.asarray(x) for x in (np.random.default_rng(0).random(shape) < 0.2).astype(np.float32)]

@@ -1,4 +1,4 @@
-"""Our training step, checks included: `python -m benchmarks.ours NETWORK [compile] [bf16] [spinning]`."""
+"""Our training step, including checks: `python -m benchmarks.ours NETWORK [compile] [bf16] [spinning]`."""
 
 import sys
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from pyro_vae.training import FusedAdamW, Schedule, Trainer, make_trainer
 def trainer_of(
     network: Network, train: torch.Tensor, validation: torch.Tensor | None = None, **settings: Any
 ) -> Trainer:
-    """Return the trainer of the network, compiled and in bf16 where the command line says so."""
+    """Return the trainer of the network, compiled and in bf16 if requested on the command line."""
     layers: dict[str, Any] = {"hidden": tuple(network.hidden)}
     shape: tuple[int, ...] = (network.data_dim,)
     if network.channels:
@@ -52,7 +52,7 @@ def trainer_of(
 
 
 def steps_of(network: Network) -> Callable[[int], None]:
-    """Return the steps of a trainer."""
+    """Return a function that runs steps of a trainer."""
     rows = (torch.rand(8 * network.batch_size, network.data_dim) < 0.2).float()
     trainer = trainer_of(network, rows)
     batches = list(rows.to(device()).split(network.batch_size))

@@ -19,11 +19,11 @@ PARTS = {
     "random numbers": r"normal|bernoulli|uniform|rand",
     "pointwise": r"cpp_fused|aten::copy_",
 }
-"""Parts of a step by the names of their kernels; what is in none of them is the rest."""
+"""Parts of a step by the names of their kernels; other kernels count as the rest."""
 
 
 def per_step(steps: Callable[[int], None], count: int) -> float:
-    """Return the seconds of a step by the wall clock, the median of five turns."""
+    """Return the wall-clock seconds of a step, the median of five turns."""
     turns = []
     for _ in range(5):
         started = time.perf_counter()

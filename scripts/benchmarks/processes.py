@@ -1,4 +1,4 @@
-"""A training step that several processes share, beside one process that takes it alone."""
+"""A training step shared by several processes, compared with one process alone."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from benchmarks.networks import NETWORKS, flops
 
 @dataclass(frozen=True)
 class Processes(InRounds):
-    """Steps of several processes, each with as many threads as one that is alone, in turns in the same processes."""
+    """Steps of several processes and of one alone, with the same threads per process, in turns."""
 
     network: str = "784-1000-1000-50"
-    """As for `step`."""
+    """Network, see `step`."""
     batch_sizes: tuple[int, ...] = (256, 1024, 4096)
-    """Rows of a step, of all processes together."""
+    """Number of rows per step, of all processes together."""
     num_processes: int = 2
-    """On this machine."""
+    """Number of processes, on this machine."""
     threads: int = 1
-    """Of each process."""
+    """Number of threads of each process."""
     seconds: float = 1.0
-    """Of a turn."""
+    """Seconds of a turn."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "found.json"
             launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(self.num_processes)]

@@ -1,4 +1,4 @@
-"""What each process does in `processes.py`: take steps alone, or together, as the first one's clock has it."""
+"""The worker of `processes.py`: steps alone or jointly, timed by the first process."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from pyro_vae.training import AveragedGradients, FusedAdamW, Stepper, StepPositi
 
 
 def step_of(network: Any, num_rows: int, processes: Processes | None) -> Callable[[], Any]:
-    """Return a step on this process's share of the rows, or on all of them where it is alone."""
+    """Return a step on this process's share of the rows, or on all rows if it is alone."""
     data_dim, hidden, latent_dim, _ = network
     x = (torch.rand(num_rows, data_dim) < 0.2).float()
     own = x[processes.share(num_rows)] if processes else x
@@ -46,7 +46,7 @@ def timed(step: Callable[[], Any], count: int) -> float:
 
 
 def main() -> None:
-    """Time steps and sums; the first process writes what it found."""
+    """Time steps and sums; the first process writes the results."""
     processes, told = started_processes(), json.loads(sys.argv[1])
     turn, found = torch.zeros(()), []
     for num_rows in told["batch_sizes"]:
@@ -59,7 +59,7 @@ def main() -> None:
         for _ in range(1 + told["rounds"]):
             if alone is not None:
                 times["alone"].append(timed(alone, count))
-            processes.sum(turn)  # the others wait here, and take no processor's time
+            processes.sum(turn)  # the others wait here without using the processor
             times["together"].append(timed(together, count))
         # The first round compiles.
         found.append({"rows": num_rows} | {kind: seconds[1:] for kind, seconds in times.items()})

@@ -1,4 +1,4 @@
-"""The same in Pyro, as its users write it: `python -m benchmarks.pyro_stock NETWORK [jit]`."""
+"""The same in Pyro, in its usual form: `python -m benchmarks.pyro_stock NETWORK [jit]`."""
 
 import sys
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def programs(encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> tuple[P
 
 
 def build(network: Network) -> Callable[[int], None]:
-    """Return the steps of `SVI`."""
+    """Return a function that runs steps of `SVI`."""
     elbo = JitTrace_ELBO(ignore_jit_warnings=True) if "jit" in sys.argv else Trace_ELBO()
     encoder, decoder = (part.to(device()) for part in networks(network))
     svi = SVI(*programs(encoder, decoder, network.latent_dim), Adam({"lr": 1e-3}), elbo)

@@ -12,7 +12,7 @@ from benchmarks._serve import Network, device, serve
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 MODE = "reduce-overhead" if device() == "cuda" else None
-"""Of torch.compile: on a GPU the one that replays CUDA graphs."""
+"""Mode of torch.compile: on a GPU the one that replays CUDA graphs."""
 
 
 def mlp(*widths: int, activation: str = "relu") -> nn.Sequential:
@@ -34,7 +34,7 @@ def networks(network: Network) -> tuple[nn.Sequential, nn.Sequential]:
 def convolutional(
     network: Network, encoder: nn.Sequential, decoder: nn.Sequential
 ) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return linear layers with convolutions before the encoder's and after the decoder's."""
+    """Return networks with convolutions before the linear layers of the encoder and after those of the decoder."""
     side, smallest, activation = network.side, network.smallest, ACTIVATIONS[network.activation]
     down: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
     up: list[nn.Module] = [activation(), nn.Unflatten(1, (network.channels[-1], smallest, smallest))]
@@ -62,7 +62,7 @@ class VAE(nn.Module):
 
 
 def build(network: Network) -> Callable[[int], None]:
-    """Return the steps of Adam, fused."""
+    """Return a function that runs steps of fused Adam."""
     model = VAE(network).to(device())
     if "channels-last" in sys.argv:
         model.to(memory_format=torch.channels_last)

@@ -30,7 +30,7 @@ CONTENDERS = ByName(
 )
 PUBLISHED_BATCH = 20
 COMPILES_ITSELF = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
-"""torch compiles in the contender's own process, whose time is counted."""
+"""torch then compiles in the contender's own process, whose time is counted."""
 NETWORK = ModelConfig(likelihood="bernoulli", latent_dim=50, hidden=(200, 200), activation="tanh")
 TUNED = TrainingConfig(batch_size=200, lr=4e-3, average=0.05, compile="on", device="cpu")
 FAR = replace(TUNED, objective="stl", epochs=100, schedule="constant")
@@ -39,38 +39,38 @@ NEAR = replace(TUNED, objective="dreg", num_particles=5, epochs=150)
 
 @dataclass(frozen=True)
 class Quality(Options):
-    """Seconds of training until a test log-likelihood: ours as tuned, peers as Burda et al. (2016) trained.
+    """Seconds of training until a test log-likelihood: ours tuned, peers with the recipe of Burda et al. (2016).
 
-    Rows are binarized anew each time they are used. Each contender writes its weights as it trains; they are scored
-    afterwards, by bisection, all by the same estimator. Seconds hold reading the rows and compiling; the processor's
-    also hold imports.
+    Rows are binarized again each time they are used. Each contender writes its weights during training; they are scored
+    afterwards, by bisection, with the same estimator. Times include reading the rows and compiling; processor times
+    also include imports.
     """
 
     dataset: str = "mnist"
-    """As for `svi_train.py`; grey values."""
+    """Data set with grey values, see `svi_train.py`."""
     model: ModelConfig = NETWORK
-    """The network of all (the precision is ours alone)."""
+    """Network of all contenders (the precision applies to ours only)."""
     far: TrainingConfig = FAR
-    """How ours is trained first: many cheap steps at one rate."""
+    """First stage of our training: many cheap steps at a constant rate."""
     near: TrainingConfig = NEAR
-    """How ours is trained then: on a closer bound, the rate going down."""
+    """Second stage of our training: a tighter bound with a decreasing rate."""
     contenders: tuple[str, ...] = tuple(CONTENDERS)
-    """The first is what the others are compared with, and trains first."""
+    """Contenders; the first is the reference of the ratios, and trains first."""
     seconds: float = 1800.0
-    """Of training at most, for the first."""
+    """Largest number of seconds of training of the first contender."""
     times: float = 3.0
-    """How many times as long as the first needed to its last level the others train."""
+    """Training time of the other contenders, as a multiple of the time of the first to its last level."""
     snapshots: int = 24
-    """How often weights are written."""
+    """Seconds between snapshots of the weights."""
     levels: tuple[float, ...] = (-90.0, -89.0, -88.0, -87.0)
-    """Mean log p(x) of the test rows, nats, rising."""
+    """Levels of the mean log p(x) of the test rows, nats, increasing."""
     num_samples: int = 5000
-    """Samples of z for each row."""
+    """Number of samples of z for each row."""
     test_rows: int = 250
-    """Rows all over the test split that are scored with so many; see `_scoring.score`."""
+    """Number of evenly spaced test rows that are scored with these samples; see `_scoring.score`."""
 
     def run(self) -> None:
-        """Train, score, print, write."""
+        """Train, score, print and write."""
         from benchmarks._scoring import Curve, score
         from pyro_vae.experiment.load_data import load_data
 
@@ -96,7 +96,7 @@ class Quality(Options):
         return [Config(data=data, model=self.model, training=each) for each in (self.far, self.near)]
 
     def _train(self, contender: Contender, data_dim: int, rows: Path, seconds: float) -> list[Path]:
-        """Run a contender to its end; return what it wrote, in order."""
+        """Run a contender to its end; return its files in order."""
         folder = rows.parent / contender.module
         folder.mkdir()
         model = self.model
@@ -124,7 +124,7 @@ class Quality(Options):
         return sorted(folder.glob("*.npz"))
 
     def _report(self, dataset: DataSet, curves: dict[str, Curve]) -> None:
-        """Print and write what is known so far."""
+        """Print and write the results so far."""
         first = next(iter(curves.values()))
         rows = [
             [CONTENDERS[name].label, *(_reached(curve, first, level) for level in self.levels), _ended(curve)]
@@ -156,7 +156,7 @@ def _ended(curve: Curve) -> str:
 
 
 def _grey(dataset: DataSet, folder: Path) -> Path:
-    """Write the training split's grey values in [0, 1], float32, for peers."""
+    """Write the grey values of the training split in [0, 1], float32, for peers."""
     import numpy as np
     import torch
 

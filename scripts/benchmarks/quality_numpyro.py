@@ -1,4 +1,4 @@
-"""NumPyro, an epoch in one jitted loop, at the published recipe: `python -m benchmarks.quality_numpyro JOB`."""
+"""NumPyro, one jitted loop per epoch, with the published recipe: `python -m benchmarks.quality_numpyro JOB`."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from benchmarks.numpyro_svi import programs
 
 
 def layers_of(parameters: Any) -> tuple[Layers, Layers]:
-    """Return those of encoder and decoder as they are written, weights (outputs, inputs)."""
+    """Return the layers of encoder and decoder as they are written, weights (outputs, inputs)."""
     encoder, decoder = (
         [(np.asarray(weight).T, np.asarray(bias)) for weight, bias in parameters[name]]
         for name in ("encoder", "decoder")

@@ -22,10 +22,10 @@ from pyro_vae.training import Callback, TrainerState
 
 
 def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
-    """Return linear layers alone, with the standardized input and the constants of guide and likelihood in them."""
+    """Return linear layers that include the standardization of the input and the constants of guide and likelihood."""
     assert isinstance(model, GenerativeModel)
     assert isinstance(guide, AmortizedGuide)
-    # Copies: the weights go on changing before these are written.
+    # Copies, because training continues before these are written.
     encoder, decoder = copy.deepcopy((linear_layers(guide.encoder), linear_layers(model.decoder)))
     standardize = next(module for module in guide.encoder.modules() if isinstance(module, Standardize))
     weight, bias = encoder[0]
@@ -40,13 +40,13 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
 
 
 def mean_layers(trainer: TrainerState) -> tuple[Layers, Layers]:
-    """Return the layers with the weights that the trainer would keep."""
+    """Return the layers with the weights that the trainer would keep now."""
     with trainer.average.in_place():
         return plain_layers(*trainer.modules())
 
 
 class WhenDue(Callback):
-    """Writes the weights when they are due, and ends training when the time is over."""
+    """Writes the weights when they are due, and ends training at the time limit."""
 
     touches_programs = False
 

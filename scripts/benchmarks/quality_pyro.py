@@ -1,4 +1,4 @@
-"""Pyro as its users write it, at the published recipe: `python -m benchmarks.quality_pyro JOB`."""
+"""Pyro in its usual form, with the published recipe: `python -m benchmarks.quality_pyro JOB`."""
 
 import torch
 from pyro.infer import SVI, Trace_ELBO

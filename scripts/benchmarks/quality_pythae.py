@@ -1,4 +1,4 @@
-"""pythae's trainer at the published recipe: `python -m benchmarks.quality_pythae JOB`."""
+"""pythae's trainer with the published recipe: `python -m benchmarks.quality_pythae JOB`."""
 
 import sys
 from typing import Any
@@ -15,7 +15,7 @@ from benchmarks.quality_pytorch import linear_layers, start
 
 
 class Binarized(BaseDataset):
-    """Rows that are binarized anew each time they are asked for."""
+    """Rows that are binarized again on every access."""
 
     def __getitem__(self, index: int) -> DatasetOutput:
         """Return a row."""
@@ -23,7 +23,7 @@ class Binarized(BaseDataset):
 
 
 class WhenDue(TrainingCallback):
-    """Writes the weights when they are due, and ends the process when the time is over."""
+    """Writes the weights when they are due, and ends the process at the time limit."""
 
     def __init__(self, snapshots: Snapshots, model: VAE) -> None:
         self.snapshots = snapshots

@@ -1,4 +1,4 @@
-"""PyTorch by hand, compiled, at the published recipe: `python -m benchmarks.quality_pytorch JOB`."""
+"""PyTorch by hand, compiled, with the published recipe: `python -m benchmarks.quality_pytorch JOB`."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ def linear_layers(network: nn.Module) -> Layers:
 
 @torch.no_grad()
 def start(network: nn.Module, mean: torch.Tensor | None = None) -> None:
-    """Set the weights as Glorot & Bengio (2010) do, biases to 0, the decoder's last to the data's own logits."""
+    """Set the weights as in Glorot & Bengio (2010), biases to 0, the decoder's last to the logits of the data."""
     for weight, bias in linear_layers(network):
         nn.init.xavier_uniform_(weight)
         nn.init.zeros_(bias)

@@ -1,4 +1,4 @@
-"""One training step, and the time until the first ones are done."""
+"""One training step, and the time until the end of the first steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PUBLISHED = ("784-400-20", "784-200-200-50", "784-1000-1000-50")
 
 
 def _chosen(names: tuple[str, ...], network: Network) -> list[Contender]:
-    """Return the contenders of these names; where there are none, all that differ on a network."""
+    """Return the contenders with these names; if none are given, all that differ on a network."""
     differing = [name for name in CONTENDERS if network.channels or not name.startswith("channels-last")]
     return [CONTENDERS[name] for name in names or differing]
 
@@ -42,16 +42,16 @@ class Step(OnDevice):
     """One training step: medians over rounds in which the contenders take turns."""
 
     networks: tuple[str, ...] = PUBLISHED
-    """Of 784-400-20, 784-200-200-50, 784-1000-1000-50, convolutional, tiny, tiny-convolutional."""
+    """Network: 784-400-20, 784-200-200-50, 784-1000-1000-50, convolutional, tiny, tiny-convolutional."""
     contenders: tuple[str, ...] = ()
-    """The first is what the others are compared with; all that differ on the network where none is given."""
+    """Contenders; the first is the reference of the ratios. By default all that differ on the network."""
     seconds: float = 0.5
-    """Of a turn."""
+    """Seconds of a turn."""
     profile: bool = False
-    """Print where the time of our compiled step goes, part by part, in place of the comparison."""
+    """Print the time of our compiled step by part instead of the comparison."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         for name, network in [(name, NETWORKS[name]) for name in self.networks]:
             if self.profile:
                 report(name, network, self)
@@ -77,18 +77,18 @@ class Step(OnDevice):
 
 @dataclass(frozen=True)
 class Startup(OnDevice):
-    """From the start of a contender's work to the end of its third step: imports excluded, compiling included.
+    """Time from the start of a contender's work to the end of its third step, without imports, with compiling.
 
-    Twice in each round: nothing that was compiled before is there at the first start, and all of it at the second.
+    Each round has two starts: the first without any compiled code, the second with all of it in the cache.
     """
 
     network: str = "784-400-20"
-    """As for `step`."""
+    """Network, see `step`."""
     contenders: tuple[str, ...] = ()
-    """As for `step`."""
+    """Contenders, see `step`."""
 
     def run(self) -> None:
-        """Time, print, write."""
+        """Time, print and write."""
         network = NETWORKS[self.network]
         chosen = _chosen(self.contenders, network)
         starts = ("first", "second")

@@ -1,4 +1,4 @@
-"""The parts of our compiled step, each beside its floor on the processor at hand."""
+"""The parts of our compiled step, each with its minimum time on this processor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 
 
 def floors(network: Network, threads: int) -> dict[str, float]:
-    """Return the least seconds of each part, from rates that are measured with as many threads.
+    """Return the minimum seconds of each part, from rates measured with the same number of threads.
 
     The optimizer reads weight, gradient and two moments, and writes weight and moments. Pointwise operations read and
     write the output of each layer forwards and backwards, read x twice and, for its norm, the gradient once.
