@@ -69,7 +69,7 @@ test-lowest: $(LOWEST)/.installed
 $(LOWEST)/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@$(LOWEST)/bin/uv pip install --compile-bytecode --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
 
 test-gpu: install

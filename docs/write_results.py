@@ -10,8 +10,10 @@ which `docs/record_result.py` adds the figures of a run:
                   "importance": {"mean": -86.69, "se": 0.23}, "training": "1800 epochs", "processor": "...",
                   "date": "2026-11-27", "commands": ["..."]}]}
 
-A column holds figures, which have a mean, or text. A figure "importance" is bold where it is larger than the published
-one, which is of the same estimate, by more than its standard error. Other estimates are never bold.
+Processor, date and commands may also stand beside the caption, for all entries together; "name" among the columns is
+the header of the first. A column holds figures, which have a mean, or text. A figure "importance" is bold where it is
+larger than the published one, which is of the same estimate, by more than its standard error. Other estimates are never
+bold.
 """
 
 import json
@@ -37,9 +39,9 @@ def _block(name: str, folder: Path) -> str:
 
 def table(results: Mapping[str, Any]) -> str:
     """Return results as a table in Markdown."""
-    columns = results["columns"]
-    lines = [["", *columns.values()], ["---"] * (len(columns) + 1)]
-    lines += [[entry["name"], *(_cell(entry, column) for column in columns)] for entry in results["entries"]]
+    columns = {"name": ""} | results["columns"]
+    lines = [list(columns.values()), ["---"] * len(columns)]
+    lines += [[_cell(entry, column) for column in columns] for entry in results["entries"]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -47,9 +49,8 @@ def _cell(entry: Mapping[str, Any], column: str) -> str:
     value = entry.get(column, "")
     if isinstance(value, str):
         return value
-    text = f"{value['mean']:.{value.get('digits', 2)}f}" + (
-        f"\u00a0±\u00a0{value['se']:.2f}" if "se" in value else ""
-    )
+    digits = value.get("digits", 2)
+    text = f"{value['mean']:.{digits}f}" + (f"\u00a0±\u00a0{value['se']:.{digits}f}" if "se" in value else "")
     text += f" ({value['note']})" if "note" in value else ""
     return f"**{text}**" if column == "importance" and is_better(entry) else text
 
@@ -65,11 +66,13 @@ def below(results: Mapping[str, Any]) -> str:
     entries = results["entries"]
     published = [e["published"] for e in entries if isinstance(e.get("published"), dict)]
     sources = list(dict.fromkeys(figure["source"] for figure in published))
-    where = list(dict.fromkeys(f"{e['processor']}, {e['date']}" for e in entries if "date" in e))
-    where = where or list(dict.fromkeys(e["processor"] for e in entries if "processor" in e))
+    dated = [e for e in (results, *entries) if "date" in e] or [results, *entries]
+    facts = [", ".join(e[key] for key in ("processor", "date") if key in e) for e in dated]
+    where = list(dict.fromkeys(filter(None, facts)))
     lines = [f"Published: {'; '.join(sources)}."] if sources else []
-    lines += [f"Measured on: {'; '.join(where)}."] if where else []
-    commands = [f"# {e['name']}\n" + "\n".join(e["commands"]) for e in entries if "commands" in e]
+    lines += [f"Measured: {'; '.join(where)}."] if where else []
+    commands = ["\n".join(results["commands"])] if "commands" in results else []
+    commands += [f"# {e['name']}\n" + "\n".join(e["commands"]) for e in entries if "commands" in e]
     if commands:
         blocks = "\n\n".join(commands)
         lines += [f"<details>\n<summary>Commands</summary>\n\n```bash\n{blocks}\n```\n\n</details>"]

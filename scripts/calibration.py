@@ -120,8 +120,8 @@ def study(num_models: int, num_samples: int) -> dict[float, tuple[np.ndarray, np
     return found
 
 
-def tables(found: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str:
-    """Return the table by true tail index, and that of the same rows by k-hat."""
+def tables(found: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> dict[str, list[list[str]]]:
+    """Return the table by true tail index, and that of the same rows by k-hat, each with its header."""
     header = ["rows", "within 2 se, %", "mean error", "median se", "median k-hat"]
     by_truth = [["true k", *header], *(line(f"{k:g}", *values) for k, values in found.items())]
     off, se, khat = (np.concatenate(part) for part in zip(*found.values(), strict=True))
@@ -132,7 +132,7 @@ def tables(found: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> str
             name = f"{low:g} to {high:g}" if np.isfinite(low + high) else f"{'above' if high > 1 else 'to'} "
             name += "" if np.isfinite(low + high) else f"{low if high > 1 else high:g}"
             by_khat.append(line(name, off[chosen], se[chosen], khat[chosen]))
-    return f"{format_table(by_truth)}\n\n{format_table(by_khat)}"
+    return {"true-k": by_truth, "khat": by_khat}
 
 
 def bounds(num_models: int) -> tuple[np.ndarray, np.ndarray]:
@@ -179,7 +179,8 @@ def main() -> int:
     print(
         f"{arguments.models} linear models, {ROWS} rows each, {arguments.num_samples} samples a row; nats per example"
     )
-    print(tables(found))
+    shown = tables(found)
+    print("\n\n".join(format_table(table) for table in shown.values()))
     told = ", ".join(f"K = {k}: {g:.4f} ± {e:.4f}" for k, g, e in zip(CURVE, gaps, errors, strict=True))
     print(f"\nexact log p(x) less the importance weighted bound, true k = 0.5: {told}")
     plots.save(draw(found), folder / "calibration.png")
@@ -188,6 +189,7 @@ def main() -> int:
         {
             "unit": "nats per example",
             "num_samples": arguments.num_samples,
+            "tables": shown,
             "rows": {
                 str(k): {"error": off.tolist(), "se": se.tolist(), "khat": khat.tolist()}
                 for k, (off, se, khat) in found.items()

@@ -13,7 +13,9 @@ from pyro_vae.guides.exact_linear import ExactLinearGuide
 
 @pytest.fixture(scope="module")
 def script():
-    return runpy.run_path(str(SCRIPTS / "calibration.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPTS)  # as Python does
+        return runpy.run_path(str(SCRIPTS / "calibration.py"))
 
 
 def test_the_narrowed_guide_has_the_variance_that_its_tail_index_says(script):

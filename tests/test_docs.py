@@ -118,7 +118,7 @@ def test_the_examples_of_a_page_run_one_after_another(page, capsys):
 
 
 RESULTS = sorted((DOCS / "results" / "data").glob("*.json"))
-write_results = importlib.import_module("write_results")
+write_results, record_study = (importlib.import_module(name) for name in ("write_results", "record_study"))
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
@@ -128,7 +128,7 @@ def test_tables_of_results_are_shown_and_complete(path):
     assert sum(f"<!-- results: {path.stem} -->\n" in page for page in pages) == 1
     assert write_results.table(results).count("\n") == len(results["entries"]) + 1
     for entry in results["entries"]:
-        assert entry["commands"], entry["name"]
+        assert entry.get("commands") or results.get("commands"), entry["name"]
 
 
 @pytest.mark.parametrize(("here", "is_better"), [(-86.5, True), (-86.6, False), (-86.9, False)])
@@ -141,6 +141,24 @@ def test_a_figure_is_better_only_beyond_its_error(here, is_better):
     assert write_results.is_better(entry) == is_better
     table = write_results.table({"columns": {"importance": "c"}, "entries": [entry]})
     assert ("**" in table) == is_better
+
+
+def test_the_tables_of_a_study_are_recorded(tmp_path):
+    study, data = tmp_path / "guides.json", tmp_path / "data"
+    data.mkdir()
+    (data / "guides.json").write_text(json.dumps({"caption": "kept"}))
+    rows = [["guide", "ELBO", "gain", "k-hat"], ["iaf", "-94.85 ± 0.52", "+1.447 ± 0.012", "88%"]]
+    study.write_text(json.dumps({"tables": {"": rows, "b": rows}}))
+    written = record_study.record(study, "guides", "python scripts/compare_guides.py", data)
+    assert [path.name for path in written] == ["guides.json", "guides-b.json"]
+    results = json.loads(written[0].read_text(encoding="utf-8"))
+    assert results["caption"] == "kept"
+    assert "python scripts/compare_guides.py" in write_results.below(results)
+    assert write_results.table(results).replace("\u00a0", " ").splitlines() == [
+        "| guide | ELBO | gain | k-hat |",
+        "| --- | --- | --- | --- |",
+        "| iaf | -94.85 ± 0.52 | 1.447 ± 0.012 | 88% |",
+    ]
 
 
 @pytest.mark.parametrize("path", sorted((DOCS / "results").glob("*.md")), ids=lambda path: path.stem)

@@ -96,6 +96,7 @@ def main() -> int:
     found = {
         "guides": {s.name: asdict(s) for s in scores},
         "order": [asdict(c) | {"holds": c.holds} for c in claims],
+        "tables": {"": _rows(scores)},
     }
     write_json(folder / "guides.json", test_facts(dataset) | found)
     print(f"written to {folder}")
@@ -243,19 +244,9 @@ def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> 
     return model
 
 
-def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any], claims: list[Any]) -> str:
-    from pyro_vae.experiment.text_table import format_table
-
-    header = [
-        "guide",
-        "ELBO",
-        "gain",
-        "train ELBO",
-        "log p(x)",
-        "k-hat > 0.7",
-        "approximation",
-        "amortization",
-    ]
+def _rows(scores: list[Any]) -> list[list[str]]:
+    """Return the table of the guides, its header first."""
+    header = ["ELBO", "gain", "train ELBO", "log p(x)", "k-hat > 0.7", "approximation", "amortization"]
     rows = [
         [
             score.name,
@@ -271,6 +262,12 @@ def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any]
         ]
         for score in scores
     ]
+    return [["guide", *header, "parameters", "seconds"], *rows]
+
+
+def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any], claims: list[Any]) -> str:
+    from pyro_vae.experiment.text_table import format_table
+
     kept = "a model of its own for each guide" if arguments.joint else "one fixed model"
     num_rows = arguments.test_rows or len(dataset.test)
     epochs = arguments.guide_epochs or config.training.epochs
@@ -278,7 +275,7 @@ def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any]
         [
             f"{dataset.name}, {min(num_rows, len(dataset.test))} test rows, {kept}, {epochs} epochs, "
             f"{len(arguments.seeds)} seed(s); nats per example, {dataset.description}",
-            format_table([[*header, "parameters", "seconds"], *rows]),
+            format_table(_rows(scores)),
             f"± is one standard error over rows and seeds; gain is the paired difference from {scores[0].name}. "
             f"log p(x) by importance sampling, {arguments.num_samples} samples; gaps on "
             f"{min(arguments.gap_rows, num_rows)} rows, from the largest log p(x) found.",

@@ -139,7 +139,12 @@ class Inpainting(Options):
             name: {"error": of.error.tolist(), "log_prob": of.log_prob.tolist()}
             for name, of in scores.items()
         }
-        write(self.out, "inpainting", told, {"hide": self.hide, "scores": values})
+        write(
+            self.out,
+            "inpainting",
+            told,
+            {"hide": self.hide, "tables": {"": [header, *table]}, "scores": values},
+        )
 
     def _scores(self) -> tuple[dict[str, Scores], str]:
         """Return the scores by method, and a note on their accuracy."""
