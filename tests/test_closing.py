@@ -12,8 +12,9 @@ from PIL import Image
 
 from pyro_vae import load_dataset, load_run, plots
 from pyro_vae.experiment import evaluation as closing
+from pyro_vae.experiment import extent
 from pyro_vae.experiment.comparison import score_rows
-from pyro_vae.experiment.evaluation import LARGEST_COST, Extent, extent_of, full_cost
+from pyro_vae.experiment.extent import LARGEST_COST, Extent, extent_of, full_cost
 from pyro_vae.experiment.figures import write_figures
 
 SMALL = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off"]
@@ -48,7 +49,7 @@ def test_the_size_decides_and_nothing_else(weights, kind):
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(closing, "LARGEST_COST", 1e6)
+    monkeypatch.setattr(extent, "LARGEST_COST", 1e6)
     assert script(*SMALL, "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out
     assert "Quick evaluation, because rows x samples x products of weights of a full one are " in out
@@ -64,7 +65,7 @@ def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monke
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(closing, "QUICK_ROWS", 50)
+    monkeypatch.setattr(extent, "QUICK_ROWS", 50)
     assert script(*SMALL, "--evaluate", "quick", "--out", tmp_path / "run") == 0
     table = capsys.readouterr().out
     run, test = load_run(tmp_path / "run"), load_dataset("digits").test.evenly_spaced(50)

@@ -14,7 +14,8 @@ from pyro.ops.dual_averaging import DualAveraging
 from torch.distributions import Gamma, MultivariateNormal, Normal
 
 from pyro_vae._checks import InputError
-from pyro_vae.evaluate.hmc import GAMMA, HMC, _transition, init, leapfrog
+from pyro_vae.evaluate.hmc import GAMMA, HMC
+from pyro_vae.evaluate.leapfrog import init, leapfrog, transition
 
 F64 = torch.float64
 
@@ -289,13 +290,13 @@ def test_a_row_moves_alike_whoever_stands_beside_it():
     def target(rows):
         return lambda z: -0.5 * (z / scale[rows]).square().sum(-1)
 
-    whole, info = _transition(target(slice(None)), init(target(slice(None)), z), torch.tensor(0.3), (r, u), 9)
+    whole, info = transition(target(slice(None)), init(target(slice(None)), z), torch.tensor(0.3), (r, u), 9)
     assert info.divergent[:, 1].all()
     assert not info.divergent[:, [0, 2, 3]].any()
     for n in range(4):
         rows = slice(n, n + 1)
         state = init(target(rows), z[:, rows])
-        alone, _ = _transition(target(rows), state, torch.tensor(0.3), (r[:, rows], u[:, rows]), 9)
+        alone, _ = transition(target(rows), state, torch.tensor(0.3), (r[:, rows], u[:, rows]), 9)
         assert all(torch.equal(a, b[:, rows]) for a, b in zip(alone, whole, strict=True))
 
 

@@ -11,7 +11,8 @@ from helpers import script
 from pyro_vae import ReconstructionError, load_dataset, load_run
 from pyro_vae.experiment.closing_table import closing_table
 from pyro_vae.experiment.config import Config, DataConfig, ModelConfig, TrainingConfig
-from pyro_vae.experiment.evaluation import Evaluation, Extent
+from pyro_vae.experiment.evaluation import Evaluation
+from pyro_vae.experiment.extent import Extent
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.prepare import prepare
 from pyro_vae.experiment.run_folder import RunFolder

@@ -5,6 +5,7 @@ from pyro_vae._moved import moved
 __all__, __getattr__ = moved(
     __name__,
     {
-        "pyro_vae.experiment.evaluation": "Evaluation Extent evaluate extent_of full_cost",
+        "pyro_vae.experiment.evaluation": "Evaluation evaluate",
+        "pyro_vae.experiment.extent": "Extent extent_of full_cost",
     },
 )

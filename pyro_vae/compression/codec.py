@@ -16,6 +16,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from pyro_vae._checks import InputError, check
 from pyro_vae._context import context_range_of_network
+from pyro_vae.compression.bit_stack import BitStack, check_constriction, initial_words
 from pyro_vae.compression.digit_probs import Digit, digit_probs, digits_of
 from pyro_vae.models.generative import GenerativeModel
 
@@ -29,8 +30,6 @@ FARTHEST = 8
 The coder gives every grid point a probability of at least 2^-24, so codes far from q(z | x) are occasionally drawn.
 With 512 points and 16 deviations this cost 3 % of the file on binarized MNIST.
 """
-BITS_PER_SYMBOL = 12
-"""Initial bits per dimension of z, more than a dimension usually takes."""
 OUTPUT_STEPS = 2.0**12
 """Network outputs are rounded to multiples of 1 / 4096, so that rounding differences of float64 have no effect."""
 TABLE_ENTRIES = 500_000
@@ -75,7 +74,7 @@ class BitsBackCodec:
     """
 
     def __init__(self, model: GenerativeModel, guide: nn.Module, batch_size: int = 64) -> None:
-        self._coders, self._families = _constriction()
+        check_constriction()
         self.model: Any = copy.deepcopy(model).double().eval().cpu()
         copied: Any = copy.deepcopy(guide).double().eval().cpu()
         self.guide = copied
@@ -100,18 +99,18 @@ class BitsBackCodec:
             seed: Seed of the initial bits, from which the first z is decoded.
             done_rows: Called after each batch with its number of rows.
         """
-        initial = self._initial(seed)
-        coder, batches, done = self._coders(initial, seal=True), list[int](), 0
+        initial = initial_words(self.latent_dim, seed)
+        stack, batches, done = BitStack(initial, FARTHEST * STEPS, seal=True), list[int](), 0
         with self._repeatable():
             while done < len(rows):
-                affordable = int(coder.num_bits()) // (BITS_PER_SYMBOL * self.latent_dim)
+                affordable = stack.num_symbols() // self.latent_dim
                 size = max(1, min(self.batch_size, affordable, len(rows) - done))
-                self._mix(coder, size, (seed, len(batches)))
-                self._push(coder, rows[done : done + size])
+                stack.mix(size * self.latent_dim, (seed, len(batches)))
+                self._push(stack, rows[done : done + size])
                 batches.append(size)
                 done += size
                 done_rows(size)
-        return Encoded(coder.get_compressed(), tuple(batches), 32 * len(initial))
+        return Encoded(stack.words, tuple(batches), 32 * len(initial))
 
     def decode(
         self, encoded: Encoded, seed: int = 0, done_rows: Callable[[int], Any] = lambda count: None
@@ -127,46 +126,39 @@ class BitsBackCodec:
             InputError: If this machine or model computes other numbers than the encoder did.
         """
         rows = np.empty((sum(encoded.batches), self.data_dim), np.int64)
-        coder, end = self._coders(encoded.words), len(rows)
+        stack, end = BitStack(encoded.words, FARTHEST * STEPS), len(rows)
         with self._repeatable():
             for number, size in reversed(list(enumerate(encoded.batches))):
-                rows[end - size : end] = self._pop(coder, size)
-                self._mix(coder, size, (seed, number))
+                rows[end - size : end] = self._pop(stack, size)
+                stack.mix(size * self.latent_dim, (seed, number))
                 end -= size
                 done_rows(size)
-        if not _same_state(coder, self._initial(seed)):
+        if not stack.holds(initial_words(self.latent_dim, seed)):
             raise InputError(
                 "Expected the networks to give the numbers that they gave when the file was written; they differ here. "
                 "Decode with the run, the version of torch and the kind of processor that it was written with."
             )
         return rows
 
-    def _mix(self, coder: Any, num_rows: int, key: tuple[int, int]) -> None:
-        """XOR the bits on top of the stack with a random sequence given by a key; applied twice it is the identity."""
-        uniform = self._families.Uniform(2**BITS_PER_SYMBOL)
-        symbols = coder.decode(uniform, num_rows * self.latent_dim)
-        mask = np.random.default_rng(key).integers(2**BITS_PER_SYMBOL, size=len(symbols), dtype=np.int32)
-        coder.encode_reverse(symbols ^ mask, uniform)
-
-    def _push(self, coder: Any, rows: NDArray[np.int64]) -> None:
+    def _push(self, stack: BitStack, rows: NDArray[np.int64]) -> None:
         """Encode rows onto the stack."""
         x = self._x(rows)
-        codes = coder.decode(self._codes, *self._posterior(x))
+        codes = stack.pop_codes(*self._posterior(x))
         p = self._likelihood(codes.reshape(len(rows), -1))
         for part, digit in reversed(self._parts(p, len(rows))):
             symbols = digit.symbols(rows[part, digit.columns]).ravel()
-            coder.encode_reverse(symbols, self._symbols, _table(p, x, part, digit))
-        coder.encode_reverse(codes, self._codes, *self._prior_of(len(rows)))
+            stack.push_symbols(symbols, _table(p, x, part, digit))
+        stack.push_codes(codes, *self._prior_of(len(rows)))
 
-    def _pop(self, coder: Any, num_rows: int) -> NDArray[np.int64]:
+    def _pop(self, stack: BitStack, num_rows: int) -> NDArray[np.int64]:
         """Decode the last rows from the stack."""
-        codes = coder.decode(self._codes, *self._prior_of(num_rows))
+        codes = stack.pop_codes(*self._prior_of(num_rows))
         p = self._likelihood(codes.reshape(num_rows, -1))
         rows = np.zeros((num_rows, self.data_dim), np.int64)
         for part, digit in self._parts(p, num_rows):
-            symbols = coder.decode(self._symbols, _table(p, self._x(rows), part, digit))
+            symbols = stack.pop_symbols(_table(p, self._x(rows), part, digit))
             rows[part, digit.columns] += digit.unit * symbols.reshape(part.stop - part.start, -1)
-        coder.encode_reverse(codes, self._codes, *self._posterior(self._x(rows)))
+        stack.push_codes(codes, *self._posterior(self._x(rows)))
         return rows
 
     def _parts(self, p: Distribution, num_rows: int) -> list[tuple[slice, Digit]]:
@@ -197,21 +189,6 @@ class BitsBackCodec:
     def _padded(self, rows: Tensor) -> Tensor:
         """Pad to the fixed batch shape: products of another shape may sum in another order."""
         return torch.cat([rows, rows.new_zeros(self.batch_size - len(rows), rows.shape[1])])
-
-    def _initial(self, seed: int) -> NDArray[np.uint32]:
-        words = BITS_PER_SYMBOL * self.latent_dim // 32 + 2
-        return np.random.default_rng(seed).integers(2**32, size=words, dtype=np.uint32)
-
-    @property
-    def _codes(self) -> Any:
-        """Normal distributions on the grid of codes."""
-        most = FARTHEST * STEPS
-        return self._families.QuantizedGaussian(-most, most)
-
-    @property
-    def _symbols(self) -> Any:
-        """Categorical distributions of levels."""
-        return self._families.Categorical(perfect=False)
 
     @contextmanager
     def _repeatable(self) -> Iterator[None]:
@@ -264,21 +241,3 @@ def _normal(found: Any, expected: str) -> Any:
         f"Expected a run with --{expected} for bits-back coding; got {type(base).__name__}.",
     )
     return base
-
-
-def _same_state(coder: Any, initial: NDArray[np.uint32]) -> bool:
-    try:
-        return bool(np.array_equal(coder.get_compressed(unseal=True), initial))
-    except (AssertionError, ValueError):
-        return False
-
-
-def _constriction() -> tuple[Any, Any]:
-    try:
-        import constriction  # type: ignore[import-untyped]
-    except ImportError:
-        raise InputError(
-            "Expected the package constriction, which codes symbols; it is not installed. Run: "
-            "pip install 'pyro_vae[compress]'"
-        ) from None
-    return constriction.stream.stack.AnsCoder, constriction.stream.model

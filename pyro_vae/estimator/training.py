@@ -57,6 +57,27 @@ class Training:
     compile: str
     device: str
 
+    @classmethod
+    def of(cls, estimator: Any, num_columns: int) -> Training:
+        """Return the settings given by the parameters of `VAE` for rows of `num_columns` columns."""
+        size, hidden = estimator.n_components, estimator.hidden
+        return cls(
+            latent_dim=min(16, max(1, num_columns // 2)) if size is None else size,
+            likelihood=estimator.likelihood,
+            guide=estimator.guide,
+            prior=estimator.prior,
+            objective=estimator.objective,
+            num_particles=estimator.num_particles,
+            hidden=None if hidden is None else tuple(hidden),
+            epochs=estimator.epochs,
+            batch_size=estimator.batch_size,
+            lr=estimator.learning_rate,
+            validation_fraction=estimator.validation_fraction,
+            patience=estimator.patience,
+            compile=estimator.compile,
+            device=estimator.device,
+        )
+
 
 @dataclass(frozen=True)
 class Trained:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from pyro_vae._checks import InputError, check, check_integer
-from pyro_vae.baselines._base import read_rows
+from pyro_vae._checks import check, check_integer
 from pyro_vae.baselines._gaussian import Array
-from pyro_vae.data.columns import WITH_DENSITY, Column
-from pyro_vae.estimator.columns import columns_of, outside_columns
+from pyro_vae.data.columns import WITH_DENSITY
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
 from pyro_vae.estimator.densities import impute_rows, log_prob_of_rows, posterior_means
-from pyro_vae.estimator.frames import FrameColumns, check_names, is_frame_of_kinds
-from pyro_vae.estimator.parameters import check_parameters, check_values, outside_support
+from pyro_vae.estimator.parameters import check_parameters, check_values
+from pyro_vae.estimator.reads_rows import ReadsRows
 from pyro_vae.estimator.training import Training, as_double, train
 
 __all__ = ["VAE"]
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, ReadsRows):
     """A variational autoencoder with the interface of scikit-learn: density, embedding and outlier detector.
 
         z ~ p(z),   x | z ~ p(x | decoder(z)),   q(z | x) = guide(encoder(x))       (Kingma & Welling 2014)
@@ -157,7 +155,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         check_values(self.likelihood, rows)
         self.columns_ = self._columns(rows)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        trained = train(self._training(rows.shape[1]), rows, self.seed_, self.columns_)
+        trained = train(Training.of(self, rows.shape[1]), rows, self.seed_, self.columns_)
         self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
         self.hidden_, self.history_ = trained.hidden, trained.result.history
         self.n_iter_, self.best_epoch_ = len(self.history_), trained.result.best_epoch
@@ -276,67 +274,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseE
         scores = np.where(np.isnan(rows).all(axis=1), 0.0, scores)  # nothing observed, probability 1
         return np.where(self._is_outside(rows), -np.inf, scores)
 
-    def _read_training_rows(self, X: Any) -> tuple[FrameColumns | None, Array]:
-        if self.likelihood == "table" and is_frame_of_kinds(X, self.kinds):
-            check_names(X)
-            validate_data(self, X, skip_check_array=True)
-            return FrameColumns.of(X, cast(Any, self.kinds))
-        return None, _finite_rows(self, X, reset=True)
-
-    def _rows(self, X: Any) -> Array:
-        if self.frame_ is None:
-            return _finite_rows(self, X)
-        self.frame_.check_is_frame(X)
-        try:
-            validate_data(self, X, reset=False, skip_check_array=True)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        return self.frame_.encode(X)
-
-    def _columns(self, rows: Array) -> tuple[Column, ...] | None:
-        if self.frame_ is not None:
-            return self.frame_.columns
-        return columns_of(cast(Any, self.kinds), rows) if self.likelihood == "table" else None
-
-    def _is_outside(self, rows: Array) -> Any:
-        if self.columns_ is not None:
-            return outside_columns(self.columns_, rows)
-        return outside_support(self.likelihood, rows)
-
     def _is_continuous(self) -> bool:
         """Whether p(x) is a density of all columns, as that of PPCA is."""
         if self.columns_ is None:
             return bool(self.model_.likelihood.kind == "continuous")
         return all(column.kind in WITH_DENSITY for column in self.columns_)
-
-    def _training(self, num_columns: int) -> Training:
-        size = min(16, max(1, num_columns // 2)) if self.n_components is None else self.n_components
-        return Training(
-            latent_dim=size,
-            likelihood=self.likelihood,
-            guide=self.guide,
-            prior=self.prior,
-            objective=self.objective,
-            num_particles=self.num_particles,
-            hidden=None if self.hidden is None else tuple(self.hidden),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            lr=self.learning_rate,
-            validation_fraction=self.validation_fraction,
-            patience=self.patience,
-            compile=self.compile,
-            device=self.device,
-        )
-
-
-def _finite_rows(estimator: VAE, X: Any, *, reset: bool = False) -> Array:
-    """Return X as float64 of shape (N, D), checked against the fit unless `reset`."""
-    rows = read_rows(estimator, X, reset=reset)
-    takes_missing = estimator.likelihood == "table"
-    bad = np.count_nonzero(np.isinf(rows) if takes_missing else ~np.isfinite(rows))
-    if bad:
-        raise InputError(
-            f"Expected X without {'' if takes_missing else 'NaN or '}infinity; got {bad} such values. Drop or impute "
-            "those rows first; likelihood='table' takes NaN as not observed."
-        )
-    return rows

@@ -13,7 +13,7 @@ from pyro_vae._checks import check_integer
 from pyro_vae._programs import evaluation_mode
 from pyro_vae.evaluate._densities import Densities
 from pyro_vae.evaluate._streaming import without_side_effects
-from pyro_vae.evaluate.hmc import init
+from pyro_vae.evaluate.leapfrog import init
 from pyro_vae.evaluate.temperatures import Annealing
 from pyro_vae.progress import Bar, progress_bar
 from pyro_vae.seeds import derive_seeds

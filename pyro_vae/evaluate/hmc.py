@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo over many small targets at once, each accepting and adapting by itself.
+"""Hamiltonian Monte Carlo over many small targets at once, with acceptance and adaptation per target.
 
 A target is a function that maps latents of shape (*chains, N, latent_dim) to log densities of shape
 (*chains, N), up to a constant: row n of z has its own density, any leading dimensions are independent chains
@@ -7,7 +7,6 @@ of it. The state is a value; `init`, `leapfrog` and `HMC.step` map states to sta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -17,97 +16,43 @@ from pyro.ops.dual_averaging import DualAveraging
 from torch import Tensor
 
 from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae.evaluate.leapfrog import HMCInfo, HMCState, LogDensity, init, leapfrog, transition
 
 __all__ = ["HMC", "HMCInfo", "HMCSamples", "HMCState", "LogDensity", "init", "leapfrog"]
 
-LogDensity = Callable[[Tensor], Tensor]
-Noise = tuple[Tensor, Tensor]  # normal momentum of the shape of z, and a uniform for each row
-
-MAX_ENERGY_ERROR = 1000.0  # nats; a trajectory that gains more is called divergent, as in Stan
-
 GAMMA = 0.3
-"""How firmly dual averaging holds step sizes (Hoffman & Gelman 2014, equation 6).
+"""Shrinkage of dual averaging towards the initial step size (Hoffman & Gelman 2014, equation 6).
 
-The paper's 0.05 lets them swing so far that the averaged one is too short: Gaussian rows accepted 0.91 to 0.95 for a
-target of 0.8 after 200 steps, with 0.3 they accept 0.80 to 0.84. The slower gamma needs the start of Algorithm 4.
+With 0.05, the value of the paper, step sizes fluctuate so much that their average is too short: the acceptance rates of
+Gaussian rows were 0.91 to 0.95 for a target of 0.8 after 200 steps; with 0.3 they are 0.80 to 0.84. The larger gamma
+requires the initial step size of Algorithm 4.
 """
 
 
-class HMCState(NamedTuple):
-    """Where the chains are, with what the next step needs."""
-
-    z: Tensor  # shape (*chains, N, latent_dim)
-    log_density: Tensor  # at z, in nats up to a constant, shape (*chains, N)
-    gradient: Tensor  # of the log density with respect to z, shape of z
-
-
-class HMCInfo(NamedTuple):
-    """What happened in one step."""
-
-    accept_prob: Tensor  # Metropolis acceptance probability, shape (*chains, N)
-    divergent: Tensor  # whether the energy rose beyond bounds or was not finite, shape (*chains, N)
-
-
 class HMCSamples(NamedTuple):
-    """Samples, and how they came about."""
+    """Samples and their diagnostics."""
 
     z: Tensor  # shape (num_samples, *chains, N, latent_dim)
     accept_rate: Tensor  # mean acceptance probability, shape (*chains, N)
     divergences: Tensor  # number of divergent trajectories, shape (*chains, N)
-    step_size: Tensor  # the frozen ones, shape (N, latent_dim)
-    state: HMCState  # the last one, to go on from
-
-
-def init(log_density: LogDensity, z: Tensor) -> HMCState:
-    """Return the state at `z`, shape (*chains, N, latent_dim): one evaluation of log density and gradient.
-
-    Only z gets a gradient; parameters inside `log_density` get none.
-    """
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
-        value = log_density(z)
-        (gradient,) = torch.autograd.grad(value.sum(), z)
-    return HMCState(z.detach(), value.detach(), gradient)
-
-
-def leapfrog(
-    log_density: LogDensity, state: HMCState, momentum: Tensor, step_size: Tensor
-) -> tuple[HMCState, Tensor]:
-    """Take one leapfrog step: r += e/2 grad(z), z += e r, r += e/2 grad(z) (Neal 2011, section 5.2.3).
-
-    The density is not asked for at infinities and NaN: a row that would go there keeps its place, and its
-    momentum, by then without bounds, has it rejected.
-
-    Args:
-        log_density: The targets.
-        state: Where the rows are.
-        momentum: r, in units in which its mass is 1, shape (*chains, N, latent_dim).
-        step_size: e, broadcast against z. A step size for each dimension is the same as the diagonal mass
-            matrix diag(1 / e^2) with a step size of 1 (Neal 2011, section 5.4.1).
-
-    Returns:
-        The new state and momentum.
-    """
-    momentum = momentum + 0.5 * step_size * state.gradient
-    z = state.z + step_size * momentum
-    state = init(log_density, torch.where(z.isfinite().all(-1, keepdim=True), z, state.z))
-    return state, momentum + 0.5 * step_size * state.gradient
+    step_size: Tensor  # step sizes after the warm-up, shape (N, latent_dim)
+    state: HMCState  # last state, from which sampling can continue
 
 
 @dataclass(frozen=True)
 class HMC:
-    """Hamiltonian Monte Carlo (Neal 2011), batched over rows; each row accepts and adapts by itself.
+    """Hamiltonian Monte Carlo (Neal 2011), batched over rows, with acceptance and adaptation per row.
 
     Args:
-        num_leapfrog: Leapfrog steps, so evaluations of the gradient, in one step of the chain.
-        step_size: The step size without warm-up, and the first that warm-up tries.
+        num_leapfrog: Leapfrog steps, and thus evaluations of the gradient, in one step of the chain.
+        step_size: The step size without warm-up, and the initial one of the warm-up.
         target_accept: The mean acceptance probability that each row's step size is adapted to.
-        jitter: Each row draws the size of each of its steps within this fraction around its step size, so
-            that no trajectory locks with the period of its target (Neal 2011, section 5.4.2).
+        jitter: Each step of a row draws its size within this fraction around the row's step size, to avoid resonance
+            with the period of the target (Neal 2011, section 5.4.2).
         diagonal_mass: Whether warm-up also scales each row's dimensions by their standard deviations.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
 
     num_leapfrog: int = 10
@@ -128,40 +73,40 @@ class HMC:
         """Move every row along one trajectory, accepted or rejected row by row.
 
         Args:
-            log_density: The targets, those of `state`; where they change, make a new state by `init`.
-            state: Where the rows are.
-            step_size: Broadcast against z; shape (N, latent_dim) as `adapt` returns it.
+            log_density: The targets, those of `state`; if they change, create a new state by `init`.
+            state: Current state.
+            step_size: Step sizes, broadcast against z; shape (N, latent_dim) as returned by `adapt`.
             generator: The source of all randomness, on z's device.
 
         Returns:
-            The new state, in rejected rows equal to the old one, and what happened.
+            The new state, equal to the old one in rejected rows, and diagnostics.
         """
         z, rows = state.z, state.log_density
         momentum = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
         noise = torch.rand((2, *rows.shape), generator=generator, dtype=z.dtype, device=z.device)
         size = (1 + self.jitter * (2 * noise[0] - 1)).unsqueeze(-1) * step_size
-        return _transition(log_density, state, size, (momentum, noise[1]), self.num_leapfrog)
+        return transition(log_density, state, size, (momentum, noise[1]), self.num_leapfrog)
 
     def adapt(
         self, log_density: LogDensity, z0: Tensor, num_warmup: int, generator: torch.Generator
     ) -> tuple[HMCState, Tensor]:
-        """Find each row's step sizes, the same for all of its chains, by dual averaging.
+        """Adapt the step sizes of each row, equal for all of its chains, by dual averaging.
 
-        A quarter of the warm-up goes to where the mass is, half of it measures standard deviations there, and
-        the last quarter finds the step size, with `diagonal_mass` in units of them. Until then each chain has
-        a step size of its own: one that starts far out would reject for ever what suits the others.
+        The first quarter of the warm-up moves to the region of high probability, half of it measures standard
+        deviations there, and the last quarter adapts the step size, with `diagonal_mass` in units of these. Until then
+        each chain has its own step size: a chain that starts far out would always reject the steps of the others.
 
         Args:
             log_density: The targets.
-            z0: Where to start, shape (*chains, N, latent_dim).
-            num_warmup: Steps to adapt over; without any, all step sizes are the given one.
+            z0: Start of the chains, shape (*chains, N, latent_dim).
+            num_warmup: Number of adaptation steps; with 0, all step sizes are the given one.
             generator: The source of all randomness, on z0's device.
 
         Returns:
             The state at the end, and the step sizes, shape (N, latent_dim).
 
         Raises:
-            InputError: z0 or the log density there is not finite or has the wrong shape.
+            InputError: If z0 or the log density there is not finite or has the wrong shape.
         """
         steps = check_integer(num_warmup, "num_warmup", minimum=0)
         state = _checked_start(log_density, z0)
@@ -187,20 +132,20 @@ class HMC:
         num_warmup: int,
         generator: torch.Generator,
     ) -> HMCSamples:
-        """Adapt, freeze the step sizes, then sample.
+        """Adapt the step sizes, then sample with fixed step sizes.
 
         Args:
             log_density: The targets.
-            z0: Where to start, shape (*chains, N, latent_dim).
-            num_samples: Steps of each chain after the warm-up, every one a sample.
-            num_warmup: Steps of adaptation, not among the samples.
+            z0: Start of the chains, shape (*chains, N, latent_dim).
+            num_samples: Steps of each chain after the warm-up; each is a sample.
+            num_warmup: Number of adaptation steps, which are not samples.
             generator: The source of all randomness, on z0's device.
 
         Returns:
             The samples, with acceptance, divergences and step sizes of each row.
 
         Raises:
-            InputError: As in `adapt`.
+            InputError: See `adapt`.
         """
         check_integer(num_samples, "num_samples")
         state, step_size = self.adapt(log_density, z0, num_warmup, generator)
@@ -231,9 +176,9 @@ class HMC:
         return state, average.exp(), _spread(second - first.square(), num_steps)
 
     def _first_step(self, move: Move, state: HMCState, step_size: Tensor, scale: Tensor) -> Tensor:
-        """Double or halve each row's step until half are accepted (Hoffman & Gelman 2014, Algorithm 4)."""
+        """Double or halve each row's step size until acceptance crosses 1/2 (Hoffman & Gelman 2014, Algorithm 4)."""
         probe, direction, moving = replace(self, num_leapfrog=1), None, step_size > 0
-        for _ in range(60):  # 2^60 is further than any two scales are apart
+        for _ in range(60):  # 2^60 exceeds the ratio of any two scales
             _, info = move(probe, state, step_size.unsqueeze(-1) * scale)
             wanted = 2 * (_over_chains(info.accept_prob, step_size.ndim) > 0.5).to(step_size) - 1
             direction = wanted if direction is None else direction
@@ -247,46 +192,13 @@ class HMC:
 Move = Callable[[HMC, HMCState, Tensor], tuple[HMCState, HMCInfo]]
 
 
-def _transition(
-    log_density: LogDensity, state: HMCState, step_size: Tensor, noise: Noise, num_leapfrog: int
-) -> tuple[HMCState, HMCInfo]:
-    """Go to the end of a trajectory with probability min(1, exp(H_0 - H_L)), row by row; else stay."""
-    proposal, (momentum, uniform) = state, noise
-    start = energy = _energy(state, momentum)
-    lost = torch.zeros_like(start, dtype=torch.bool)
-    for _ in range(num_leapfrog):
-        proposal, momentum = leapfrog(log_density, proposal, momentum, step_size)
-        energy = _energy(proposal, momentum)
-        # Reversed, a trajectory meets the same points: rejecting it for one of them keeps detailed balance.
-        lost = lost | ~energy.isfinite()
-        proposal = _where(lost, state, proposal)
-    error = torch.where(lost, math.inf, energy - start)
-    accept_prob = (-error).clamp(max=0).exp()
-    return _where(uniform < accept_prob, proposal, state), HMCInfo(accept_prob, error > MAX_ENERGY_ERROR)
-
-
-def _energy(state: HMCState, momentum: Tensor) -> Tensor:
-    """Return H = r^2 / 2 - log density, shape (*chains, N)."""
-    return 0.5 * momentum.square().sum(-1) - state.log_density
-
-
-def _where(rows: Tensor, this: HMCState, other: HMCState) -> HMCState:
-    """Return `this` where `rows`, of shape (*chains, N), and `other` elsewhere."""
-    whole = rows.unsqueeze(-1)
-    return HMCState(
-        torch.where(whole, this.z, other.z),
-        torch.where(rows, this.log_density, other.log_density),
-        torch.where(whole, this.gradient, other.gradient),
-    )
-
-
 def _over_chains(values: Tensor, event_dims: int) -> Tensor:
     """Return the mean over all but the last `event_dims` dimensions."""
     return values.reshape(-1, *values.shape[values.ndim - event_dims :]).mean(0)
 
 
 def _spread(variance: Tensor, num_steps: int) -> Tensor:
-    """Return standard deviations, shrunk to the row's own level by five steps' worth; 1 if it never moved."""
+    """Return standard deviations, shrunk towards the mean variance of the row by five steps; 1 if it never moved."""
     variance = variance.clamp_min(0)
     overall = variance.mean(-1, keepdim=True)
     drawn = (num_steps * variance + 5 * overall) / (num_steps + 5)
@@ -294,7 +206,7 @@ def _spread(variance: Tensor, num_steps: int) -> Tensor:
 
 
 def _checked_start(log_density: LogDensity, z0: Tensor) -> HMCState:
-    """Return the state at `z0`, or raise where a chain can't start there."""
+    """Return the state at `z0`; raise `InputError` if a chain cannot start there."""
     check(
         z0.ndim >= 2 and z0.is_floating_point() and z0.numel() > 0,
         f"Expected z0 of floats and shape (*chains, N, latent_dim); got {z0.dtype}, {tuple(z0.shape)}.",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vae._checks import InputError, check_choice
+from pyro_vae._checks import InputError
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.decomposition import DivergenceInParts, divergence_in_parts
@@ -18,8 +18,6 @@ from pyro_vae.evaluate.samples import SampleQuality
 from pyro_vae.experiment.autoencoder import Errors, measure_errors, trained_error
 from pyro_vae.experiment.class_accuracy import accuracy_of
 from pyro_vae.experiment.comparison import (
-    SCORED_ROWS,
-    SCORED_SAMPLES,
     Entry,
     linear_baselines,
     no_density,
@@ -27,8 +25,8 @@ from pyro_vae.experiment.comparison import (
     scores_summary,
 )
 from pyro_vae.experiment.config import Config
+from pyro_vae.experiment.extent import PARTICLES, QUICK_ROWS, Extent
 from pyro_vae.experiment.layers_summary import Layers, measure_layers
-from pyro_vae.experiment.num_products import num_products
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
 from pyro_vae.likelihoods.base import fill_constant
 from pyro_vae.likelihoods.noiseless import has_one_unit
@@ -38,75 +36,7 @@ from pyro_vae.objectives import ElboEstimate, estimate_elbo
 from pyro_vae.processes import Processes
 from pyro_vae.progress import progress_bar
 
-__all__ = ["Evaluation", "Extent", "evaluate", "extent_of", "full_cost"]
-
-PARTICLES = 10
-"""Samples of z for each row in the final ELBO: the Monte Carlo error is then small compared with that over rows."""
-LARGEST_COST = 1e13
-"""Largest cost of a full evaluation by default, in units of `full_cost`: a few minutes on two cores."""
-QUICK_ROWS, QUICK_SCORED_ROWS = 1000, 100
-"""Rows of each split for the ELBO of a quick evaluation, and test rows for its log p(x)."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Extent of the evaluation.
-
-    Args:
-        kind: "full", "quick" or "none".
-        reason: Reason of an automatic choice, as a clause after "because"; empty if the extent was given.
-    """
-
-    kind: str
-    reason: str = ""
-
-    @property
-    def rows(self) -> int | None:
-        """Rows of each split whose ELBO is estimated; None for all."""
-        return None if self.kind == "full" else QUICK_ROWS
-
-    @property
-    def scored_rows(self) -> int:
-        """Test rows whose log p(x) is estimated."""
-        return SCORED_ROWS if self.kind == "full" else QUICK_SCORED_ROWS
-
-    @property
-    def sentence(self) -> str:
-        """The extent of the evaluation and the reason; empty for an ordinary full evaluation."""
-        because = f", because {self.reason}" if self.reason else ""
-        return {
-            "full": "",
-            "quick": f"Quick evaluation{because}: the ELBO of at most {QUICK_ROWS} evenly spaced rows of each split, "
-            f"log p(x) of {QUICK_SCORED_ROWS} test rows, no linear baselines.",
-            "none": "Not evaluated (--evaluate none).",
-        }[self.kind]
-
-
-def full_cost(dataset: DataSet, products: int) -> float:
-    """Return the cost of a full evaluation: rows x samples x products, of the ELBO and of log p(x) together."""
-    rows = len(dataset.train) + len(dataset.validation) + len(dataset.test)
-    return float(products) * (rows * PARTICLES + min(SCORED_ROWS, len(dataset.test)) * SCORED_SAMPLES)
-
-
-def extent_of(evaluation: str, dataset: DataSet, *programs: nn.Module) -> Extent:
-    """Return the extent of the evaluation of a run.
-
-    Args:
-        evaluation: "full", "quick", "none", or "auto": quick if `full_cost` is above `LARGEST_COST`, else full. The
-            choice depends only on rows, samples and networks, so it is the same for the same run.
-        dataset: The data set of the training run.
-        programs: Model and guide.
-    """
-    check_choice(evaluation, ("auto", "full", "quick", "none"), "--evaluate")
-    if evaluation != "auto":
-        return Extent(evaluation)
-    cost = full_cost(dataset, num_products(dataset, *programs))
-    if cost <= LARGEST_COST:
-        return Extent("full")
-    return Extent(
-        "quick",
-        f"rows x samples x products of weights of a full one are {cost:.1e}, more than {LARGEST_COST:.0e}",
-    )
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)

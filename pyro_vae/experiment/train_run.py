@@ -14,7 +14,8 @@ from pyro_vae.experiment.checkpoint import save_weights
 from pyro_vae.experiment.checkpoint_callback import Checkpoints
 from pyro_vae.experiment.closing_table import closing_table
 from pyro_vae.experiment.config import Config
-from pyro_vae.experiment.evaluation import Evaluation, Extent, evaluate, extent_of
+from pyro_vae.experiment.evaluation import Evaluation, evaluate
+from pyro_vae.experiment.extent import Extent, extent_of
 from pyro_vae.experiment.interruption import Interrupted, interruptible
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.logs import check_logs, logs

@@ -11,16 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vae._checks import NonFiniteLossError, check, check_integer, check_positive, check_rows
-from pyro_vae._context import accepted_context, row_by_row
+from pyro_vae._checks import check, check_integer, check_rows
 from pyro_vae._inputs import entry_for
 from pyro_vae._programs import local_parameters, restore_devices
-from pyro_vae.data import Batches
 from pyro_vae.data.adapters import as_blocks
-from pyro_vae.evaluate.hmc import HMC, HMCState, init
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.progress import progress_bar
 from pyro_vae.training import FitResult, Schedule, resolve_device
+from pyro_vae.training.row_chains import ChainSettings, RowChains, non_finite
 from pyro_vae.training.stepper import OptimizerFactory
 
 __all__ = ["MonteCarloEM", "MonteCarloEMResult"]
@@ -44,10 +42,10 @@ class MonteCarloEMResult(FitResult):
 
 
 @dataclass(frozen=True)
-class MonteCarloEM:
-    """Monte Carlo EM (Wei & Tanner 1990), as Kingma & Welling 2014 compare with it (section 5, appendix E).
+class MonteCarloEM(ChainSettings):
+    """Monte Carlo EM (Wei & Tanner 1990), the comparison method of Kingma & Welling 2014 (section 5, appendix E).
 
-    For each batch of rows x, at the present parameters:
+    For each batch of rows x, with the current parameters:
 
         E-step: z_n moves by Hamiltonian Monte Carlo on p(z | x_n), each row n by itself;
         M-step: the parameters take a step of the optimizer along the gradient of mean_n log p(x_n, z_n).
@@ -56,16 +54,16 @@ class MonteCarloEM:
     no bias from a guide. The chain of a row continues over epochs. As the learning rate decreases to 0 the parameters
     converge and the chains reach their posterior: a stochastic approximation with Markov chain noise (Gu & Kong 1998).
 
-    All chains start at draws of the prior and find their step sizes in the first epoch, by `HMC.adapt`. The
-    posterior narrows as the decoder learns, so the step size e of each row then follows its acceptance
-    probability a (Andrieu & Thoms 2008, algorithm 4): `log e += gain (a - target_accept)`. On the digits (100
-    epochs) warming up anew in epochs 2, 4, 8, ... took twice the gradients for no higher likelihood, and
-    acceptance sank in between. The gain falls with the learning rate, because a step size that keeps chasing
-    the present z bends the law of the chain.
+    All chains start at draws of the prior and adapt their step sizes in the first epoch, by `HMC.adapt`. The posterior
+    narrows as the decoder learns, so the step size e of each row then follows its acceptance probability a (Andrieu &
+    Thoms 2008, algorithm 4): `log e += gain (a - target_accept)`. On the digits (100 epochs), repeating the warm-up in
+    epochs 2, 4, 8, ... took twice the gradients without a higher likelihood, and acceptance fell in between. The gain
+    decreases with the learning rate, because step sizes that depend on the current z bias the distribution of the
+    chain.
 
-    A row costs `num_steps * num_leapfrog + 2` gradients of the decoder an epoch, where SVI's costs one.
+    A row costs `num_steps * num_leapfrog + 2` gradients of the decoder per epoch; in SVI it costs one.
 
-    A model so trained is evaluated like any other, by a guide that is fitted to it while it is frozen:
+    The trained model is evaluated with a guide that is fitted to it while the model is frozen:
 
         MonteCarloEM().fit(model, train, epochs=200)
         fit(model.requires_grad_(False), guide, train, validation)
@@ -75,21 +73,12 @@ class MonteCarloEM:
         hmc: The transition.
         num_steps: Transitions in each E-step.
         num_warmup: Steps of adaptation in the first epoch.
-        gain: How fast step sizes follow at the peak of the learning rate; 0 keeps those of the first epoch.
+        gain: Rate at which step sizes follow the acceptance at the peak of the learning rate; 0 keeps those of the
+            first epoch.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
-
-    hmc: HMC = field(default_factory=HMC)
-    num_steps: int = 1
-    num_warmup: int = 20
-    gain: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_integer(self.num_steps, "num_steps")
-        check_integer(self.num_warmup, "num_warmup", minimum=0)
-        check_positive(self.gain, "gain", zero=True)
 
     def fit(
         self,
@@ -112,9 +101,9 @@ class MonteCarloEM:
 
         Args:
             model: A generative program; those of its parameters that require gradients are trained.
-            train: Rows, with their context where the model takes some, in any container that `pyro_vae.fit` takes, in
-                data units. All are on the device; a split is used under its fixed draw of noise, as for the exact
-                baselines, because new noise would change the target of the chains.
+            train: Rows, with context if the model takes one, in any container that `pyro_vae.fit` takes, in data units.
+                All are on the device; a split is used under its fixed draw of noise, as for the exact baselines,
+                because new noise would change the target of the chains.
             validation: Rows in the same containers, or None. The model is not trained on the chains of these rows.
             epochs: Number of passes over the training rows.
             batch_size: Rows per step.
@@ -143,7 +132,7 @@ class MonteCarloEM:
             model.to(place).eval()
             rows = {name: _rows(data, name, model, place) for name, data in splits.items()}
             torch.manual_seed(seed)
-            chains = {name: _Chains(self, model, data, batch_size, seed) for name, data in rows.items()}
+            chains = {name: RowChains(self, model, data, batch_size, seed) for name, data in rows.items()}
             total = epochs * len(chains["train"].batches)
             maximize = _Maximizer(
                 model,
@@ -151,62 +140,6 @@ class MonteCarloEM:
                 partial(schedule or Schedule(), total=total),
             )
             return _run(chains, maximize, epochs, progress)
-
-
-class _Chains:
-    """One chain for each row of `data`, which is `(x, *context)`."""
-
-    def __init__(
-        self, em: MonteCarloEM, model: GenerativeModel, data: tuple[Tensor, ...], batch_size: int, seed: int
-    ) -> None:
-        self.em, self.model, self.data, self.x = em, model, data, data[0]
-        x = self.x
-        self.z = model.sample_prior(len(x), *data[1:])
-        self.step_size = torch.full_like(self.z, em.hmc.step_size)
-        self.generator = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
-        index = torch.arange(len(x), device=x.device)
-        self.batches = Batches(lambda rows, _: rows, index, batch_size, seed, x.device)
-
-    def sweep(self, epoch: int, share: float, learn: Callable[[Tensor, str], None]) -> dict[str, float]:
-        """Move the chain of each row, give `learn` their log p(x, z), and return the means over the epoch.
-
-        Args:
-            epoch: Counted from 0.
-            share: Fraction of the peak learning rate.
-            learn: Function of log p(x, z), shape (n,), and a description of the position in training.
-        """
-        sums = torch.zeros(3, dtype=torch.float64, device=self.x.device)
-        for step, (rows,) in enumerate(self.batches.epoch(epoch)):
-            where = f"epoch {epoch + 1}, step {step + 1}"
-            accept_prob = self._move(rows, share, where, warm_up=epoch == 0)
-            terms = *_log_probs(self.model, self._at(rows), self.z[rows]), accept_prob
-            learn(terms[0] + terms[1], where)
-            sums += torch.stack([term.detach().sum(dtype=torch.float64) for term in terms])
-        means = (sums / len(self.x)).tolist()
-        return dict(zip(("reconstruction", "log_prior", "accept_rate"), means, strict=True))
-
-    def _move(self, rows: Tensor, share: float, where: str, *, warm_up: bool) -> Tensor:
-        """Take the E-step of some rows; return their mean acceptance probabilities, shape (n,)."""
-        em, data, step_size = self.em, self._at(rows), self.step_size[rows]
-
-        def log_density(z: Tensor) -> Tensor:
-            return sum(_log_probs(self.model, data, z), start=z.new_zeros(()))
-
-        state = init(log_density, self.z[rows])
-        _check_finite(self.model, data, state, where)
-        if warm_up:
-            state, step_size = em.hmc.adapt(log_density, state.z, em.num_warmup, self.generator)
-        accepted = torch.zeros_like(state.log_density)
-        for _ in range(em.num_steps):
-            state, info = em.hmc.step(log_density, state, step_size, self.generator)
-            excess = info.accept_prob - em.hmc.target_accept
-            step_size = step_size * (em.gain * share * excess).exp().unsqueeze(-1)
-            accepted += info.accept_prob / em.num_steps
-        self.z[rows], self.step_size[rows] = state.z, step_size
-        return accepted
-
-    def _at(self, rows: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part[rows] for part in self.data)
 
 
 class _Maximizer:
@@ -237,10 +170,12 @@ class _Maximizer:
             bad = next(
                 (name for name, gradient in gradients.items() if not gradient.isfinite().all()), "none"
             )
-            raise _non_finite("gradient of log p(x, z)", where, f"parameter {bad!r}")
+            raise non_finite("gradient of log p(x, z)", where, f"parameter {bad!r}")
 
 
-def _run(chains: dict[str, _Chains], maximize: _Maximizer, epochs: int, progress: bool) -> MonteCarloEMResult:
+def _run(
+    chains: dict[str, RowChains], maximize: _Maximizer, epochs: int, progress: bool
+) -> MonteCarloEMResult:
     """Alternate both steps over epochs; validation rows have E-steps only."""
     train, history = chains["train"], []
     started, seconds = time.monotonic(), 0.0
@@ -268,13 +203,6 @@ def _skip_m_step(log_joint: Tensor, where: str) -> None:
     """Do nothing: validation rows have no M-step."""
 
 
-def _log_probs(model: GenerativeModel, data: tuple[Tensor, ...], z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log p(x | z, context) and log p(z | context), each of shape (n,), in nats."""
-    x, context = data[0], data[1:]
-    prior = model.prior(*accepted_context(model.prior, context, beside=0))
-    return model.likelihood(row_by_row(model.decoder, z, *context)).log_prob(x), prior.log_prob(z)
-
-
 def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) -> tuple[Tensor, ...]:
     """Return all rows `(x, *context)` on the device, in the model's precision, x of shape (N, data_dim)."""
     entry = entry_for(model)
@@ -283,17 +211,3 @@ def _rows(data: Any, name: str, model: GenerativeModel, device: torch.device) ->
     check_rows(x, model.likelihood.data_dim, name)
     # Splits give float32, independent of the model.
     return x.to(entry.dtype or x.dtype), *context
-
-
-def _check_finite(model: GenerativeModel, data: tuple[Tensor, ...], state: HMCState, where: str) -> None:
-    """Raise unless log density and gradient of all rows are finite at the current state."""
-    if not (state.log_density.isfinite() & state.gradient.isfinite().all(-1)).all():
-        _, prior = _log_probs(model, data, state.z)
-        raise _non_finite("log p(x, z)", where, f"site {'x' if prior.isfinite().all() else 'z'!r}")
-
-
-def _non_finite(what: str, where: str, first: str) -> NonFiniteLossError:
-    return NonFiniteLossError(
-        f"The {what} is not finite in {where}: first at {first}. Lower the learning rate, raise the scale floor, "
-        "or look for extreme values in the data."
-    )

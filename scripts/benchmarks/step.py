@@ -42,7 +42,7 @@ class Step(OnDevice):
     """One training step: medians over rounds in which the contenders take turns."""
 
     networks: tuple[str, ...] = PUBLISHED
-    """Network: 784-400-20, 784-200-200-50, 784-1000-1000-50, convolutional, tiny, tiny-convolutional."""
+    """Networks: 784-400-20, 784-200-200-50, 784-1000-1000-50, convolutional, tiny, tiny-convolutional."""
     contenders: tuple[str, ...] = ()
     """Contenders; the first is the reference of the ratios. By default all that differ on the network."""
     seconds: float = 0.5
