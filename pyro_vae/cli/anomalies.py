@@ -54,12 +54,10 @@ def rank(arguments: Arguments) -> int:
         "Expected --label beside --anomaly; got none.",
     )
 
+    from pyro_vae.data.table_options import AS_FOUND
     from pyro_vae.experiment.anomalies import Anomalies, anomaly_labels
     from pyro_vae.experiment.scoring import ScoreSettings, open_scoring
 
-    labels, named = None, ""
-    if arguments.label is not None:
-        labels, named = anomaly_labels(arguments.data, arguments.label, arguments.anomaly)
     settings = ScoreSettings.of(arguments)
     scoring = open_scoring(arguments.run, arguments.data, settings, arguments.out, arguments.device)
     check(
@@ -67,6 +65,11 @@ def rank(arguments: Arguments) -> int:
         f"Expected a run with a likelihood; {arguments.run} is an autoencoder. Rank its rows by the error of their "
         "reconstructions: `pyro-vae evaluate`.",
     )
+    labels, named = None, ""
+    if arguments.label is not None:
+        form = scoring.row_format
+        known = (form.table_options or AS_FOUND, form.column_names or ())
+        labels, named = anomaly_labels(arguments.data, arguments.label, arguments.anomaly, *known)
     check(
         labels is None or len(labels) == len(scoring.split),
         f"Expected a label for each of {len(scoring.split)} rows; got {0 if labels is None else len(labels)}.",

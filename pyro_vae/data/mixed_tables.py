@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,8 @@ from pyro_vae.data.column_values import as_numbers, observed_text
 from pyro_vae.data.columns import Column
 from pyro_vae.data.fixed_draws import draw_rows
 from pyro_vae.data.labels import encode_labels
+from pyro_vae.data.named_frames import frame_like, name_of, named_frame
 from pyro_vae.data.stored import Stored, listed
-from pyro_vae.data.table_files import read_frame
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.training_levels import in_training_levels
 
@@ -43,8 +42,8 @@ def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> 
     Raises:
         InputError: If it cannot be read, an option does not fit it, or fewer than two columns are left.
     """
-    frame, options, notes = _frame(table, options)
-    name = _name(table)
+    frame, options, notes = named_frame(table, options)
+    name = name_of(table)
     options.check_names(list(frame.columns), name)
     label, labels, class_names = _labels(frame, options, name)
     out = dict.fromkeys(options.drop, "by --drop")
@@ -88,15 +87,14 @@ def read_table_like(table: Path | pd.DataFrame, columns: tuple[Column, ...], opt
     Args:
         table: A file, or a DataFrame.
         columns: Columns of the training rows.
-        options: How the training file was read; the separator, encoding and header of this one are determined again
-            where they do not fit.
+        options: How the training file was read; see `frame_like` for what is determined again.
 
     Raises:
         InputError: If a column is missing, or holds values that are not of its kind.
     """
-    frame, _, _ = _frame(table, replace(options, separator="auto", encoding="auto"))
-    name = _name(table)
     names = [column.name for column in columns]
+    frame, _, _ = frame_like(table, options, names)
+    name = name_of(table)
     missing = [column for column in names if column not in frame.columns]
     extra = [column for column in frame.columns if column not in names]
     check(
@@ -126,27 +124,6 @@ def read_table_like(table: Path | pd.DataFrame, columns: tuple[Column, ...], opt
         columns=columns,
         table_options=options,
     )
-
-
-def _name(table: Any) -> str:
-    return str(table) if isinstance(table, str | os.PathLike) else "the DataFrame"
-
-
-def _frame(table: Any, options: TableOptions) -> tuple[pd.DataFrame, TableOptions, tuple[str, ...]]:
-    """Return the frame with different, non-empty names of text."""
-    if isinstance(table, Path):
-        frame, options, notes = read_frame(table, options)
-    else:
-        frame, notes = table, ()
-    names = [str(column).strip() for column in frame.columns]
-    names = [name or f"Unnamed: {j}" for j, name in enumerate(names)]
-    for j, name in enumerate(names):
-        check(
-            name not in names[:j],
-            f"Expected different column names in {_name(table)}; got {name!r} twice. Rename one of them.",
-        )
-    check(len(frame) > 0, f"Expected rows in {_name(table)}; got none.")
-    return frame.set_axis(names, axis=1), options, notes
 
 
 def _label_name(frame: pd.DataFrame, options: TableOptions, name: str) -> str | None:

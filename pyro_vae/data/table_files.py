@@ -16,13 +16,22 @@ from pyro_vae.data.table_options import SEPARATORS, TableOptions
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BINARY_ENDINGS", "TABLE_ENDINGS", "is_table_file", "read_frame"]
+__all__ = [
+    "BINARY_ENDINGS",
+    "FOUND_ENCODINGS",
+    "TABLE_ENDINGS",
+    "is_table_file",
+    "is_text_table",
+    "read_frame",
+]
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".data")
 BINARY_ENDINGS = {".parquet": "read_parquet", ".xlsx": "read_excel", ".xls": "read_excel"}
 ENGINES = {".parquet": "pyarrow", ".xlsx": "openpyxl", ".xls": "xlrd"}
 """Packages by which pandas reads them."""
 TABLE_ENDINGS = (*TEXT_ENDINGS, *BINARY_ENDINGS)
+FOUND_ENCODINGS = ("utf-8-sig", "utf-16", "cp1252", "latin-1")
+"""Encodings that are determined from a file."""
 LINES = 100
 """Lines from which the separator is determined."""
 MISSING = ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A")
@@ -34,15 +43,22 @@ def is_table_file(path: Path) -> bool:
     return _ending(path) in TABLE_ENDINGS
 
 
+def is_text_table(path: Path) -> bool:
+    """Return whether a table is text rather than Parquet or Excel."""
+    return _ending(path) not in BINARY_ENDINGS
+
+
 def read_frame(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOptions, tuple[str, ...]]:
-    """Return the table of a file with its column names, the options that were determined, and notes on them.
+    """Return the table of a file, the options that were determined, and notes on them.
+
+    Without a header line, where the header of the determined options is "no", columns are numbered 0, 1, ....
 
     Raises:
-        InputError: If the file cannot be read, its rows differ in length, or two columns have one name.
+        InputError: If the file cannot be read, its rows differ in length, or options do not fit it.
     """
     try:
-        if _ending(path) in BINARY_ENDINGS:
-            return _read_binary(path), options, ()
+        if not is_text_table(path):
+            return _read_binary(path), replace(options, header="yes"), ()
         return _read_text(path, options)
     except OSError as error:
         raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
@@ -79,8 +95,14 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
     mark = options.mark or _separator(lines[:LINES])
     rows = _rows(path, lines, numbers, mark)
     named = options.header == "yes" or (options.header == "auto" and _has_header(rows))
-    names = [name.strip() for name in rows[0]] if named else [f"c{j}" for j in range(len(rows[0]))]
-    names[0] = names[0].lstrip("# ") if named else names[0]
+    check(
+        not (named and options.names),
+        f"Expected no header line in {path} with --names; its first line is {', '.join(map(repr, rows[0][:8]))}. Leave "
+        "--names out, or give --header no if that line is a row.",
+    )
+    names = [name.strip() for name in rows[0]] if named else None
+    if names:
+        names[0] = names[0].lstrip("# ")
     rows = rows[named:]
     check(bool(rows), f"Expected rows below the header of {path}; got none.")
     empty = [not any(field.strip() for field in row) for row in rows]
@@ -90,7 +112,14 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
     check(len(frame) > 0, f"Expected rows with values in {path}; all are empty.")
     word = next((word for word, sign in SEPARATORS.items() if sign == mark), mark)
     found = replace(options, separator=word, encoding=encoding, header="yes" if named else "no")
-    first = "a header" if named else "no header: columns are called c0, c1, ... (name them so in options)"
+    if named:
+        first = "a header"
+    elif options.names:
+        first = "no header: columns have the names of --names"
+    else:
+        first = (
+            "no header: columns are called c0, c1, ... (name them so in options, or give names by --names)"
+        )
     notes = [
         f"{path.name} was read with separator {word}, encoding {encoding.removesuffix('-sig')} and {first}."
     ]

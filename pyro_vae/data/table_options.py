@@ -22,6 +22,7 @@ class TableOptions:
         separator: "auto", a name of `SEPARATORS`, or the character itself.
         encoding: "auto" (UTF-8, UTF-16 by its mark, else Windows-1252), or a name of Python's codecs.
         header: Whether the first line holds names: "auto", "yes" or "no".
+        names: Names of the columns of a text table without a header line, in their order; empty for c0, c1, ....
         decimal: "auto", "point" or "comma".
         missing: Additional marks of missing values besides empty, NA, NaN, null and ?; compared as numbers if numeric.
         drop: Names of columns to leave out.
@@ -39,6 +40,7 @@ class TableOptions:
     label_column: str = ""
     id_column: str = ""
     kinds: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(
@@ -47,7 +49,21 @@ class TableOptions:
         )
         check_choice(self.header, ("auto", "yes", "no"), "header")
         check_choice(self.decimal, ("auto", "point", "comma"), "decimal")
+        self._check_given_names()
         self.kind_of_columns()
+
+    def _check_given_names(self) -> None:
+        check(
+            not (self.names and self.header == "yes"),
+            "Expected --names for a table without a header line; got --header yes. Leave one of them out.",
+        )
+        check(
+            all(name == name.strip() != "" for name in self.names),
+            "Expected --names without blanks around them, and none empty; got "
+            f"{next((repr(n) for n in self.names if n != n.strip() or not n), '')}.",
+        )
+        twice = [name for j, name in enumerate(self.names) if name in self.names[:j]]
+        check(not twice, f"Expected different names by --names; got {twice[0] if twice else ''!r} twice.")
 
     @property
     def mark(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import re
 from collections.abc import Sequence
@@ -22,24 +23,26 @@ LOOKED_AT = 200
 class TextCells:
     """A text table, split into fields and the separators between them.
 
-    Bytes that are not valid UTF-8 are kept as they are; a file ending in .gz is compressed by gzip. Lines without any
-    field are not rows.
+    Bytes that are not valid in the encoding are kept as they are; a file ending in .gz is compressed by gzip. Lines
+    without any field are not rows.
 
     Args:
         path: The file.
         separator: Separator of fields; if None, the one with the most fields per line, the same number in each.
+        encoding: Encoding of the text.
 
     Raises:
         InputError: If the file cannot be read, or its lines have different numbers of fields.
     """
 
-    def __init__(self, path: Path, separator: str | None = None) -> None:
+    def __init__(self, path: Path, separator: str | None = None, encoding: str = "utf-8") -> None:
         try:
             raw = path.read_bytes()
-            text = (gzip.decompress(raw) if _is_packed(path) else raw).decode("utf-8", "surrogateescape")
+            raw = gzip.decompress(raw) if _is_packed(path) else raw
         except OSError as error:
             raise InputError(f"Could not read {path}: {error.strerror or error}.") from error
-        lines = _lines(text)
+        self._encoding = _with_mark_as_text(encoding, raw)
+        lines = _lines(raw.decode(self._encoding, "surrogateescape"))
         self.separator = separator or _separator(lines)
         self.parts = [_cut(line, self.separator) for line in lines]
         rows = [number for number, parts in enumerate(self.parts) if any(part.strip() for part in parts[::2])]
@@ -87,7 +90,7 @@ class TextCells:
         """Write the table; all bytes outside replaced cells are unchanged."""
         with write_atomically(path) as place:
             text = "".join("".join(parts) for parts in self.parts)
-            raw = text.encode("utf-8", "surrogateescape")
+            raw = text.encode(self._encoding, "surrogateescape")
             place.write_bytes(gzip.compress(raw, mtime=0) if _is_packed(path) else raw)
 
     @staticmethod
@@ -96,6 +99,12 @@ class TextCells:
         if len(text) >= 2 and text[0] == text[-1] == '"':
             text = text[1:-1].replace('""', '"')
         return text
+
+
+def _with_mark_as_text(encoding: str, raw: bytes) -> str:
+    """Return the encoding under which a byte order mark is a character of the text, so that it is kept."""
+    known = {"utf-8-sig": "utf-8", "utf-16": "utf-16-be" if raw[:2] == codecs.BOM_UTF16_BE else "utf-16-le"}
+    return known.get(encoding.lower(), encoding)
 
 
 def _is_packed(path: Path) -> bool:

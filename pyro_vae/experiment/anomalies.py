@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,10 @@ from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data import Split
+from pyro_vae.data.column_values import observed_text
+from pyro_vae.data.named_frames import frame_like
+from pyro_vae.data.table_files import TABLE_ENDINGS, is_table_file
+from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.evaluate import CellScores, LogLikelihood, cell_log_likelihood, log_likelihood
 from pyro_vae.evaluate.anomalies import Detection, detection, typicality
 from pyro_vae.experiment.load_data import load_data
@@ -33,31 +37,36 @@ SHOWN_CELLS = 3
 """Number of cells listed for each row."""
 
 
-def anomaly_labels(path: Path, column: str, anomaly: str | None) -> tuple[NDArray[np.bool_], str]:
+def anomaly_labels(
+    path: Path,
+    column: str,
+    anomaly: str | None,
+    options: TableOptions = AS_FOUND,
+    modelled: Sequence[str] = (),
+) -> tuple[NDArray[np.bool_], str]:
     """Return which rows of a table are labelled as anomalies, shape (N,), and that label.
 
     Args:
-        path: A text table with a header.
+        path: A table.
         column: Its column of labels.
         anomaly: The label of an anomaly; the rarest one if None.
+        options: How the training table was read.
+        modelled: Names of the columns of x.
 
     Raises:
         InputError: If the table has no such column, or the column has no such label.
     """
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, sep=None, engine="python", dtype=str, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"Expected a text table with a header in {path}; got {' '.join(str(error).split())}."
-        ) from error
-    names = [str(name) for name in frame.columns]
+    check(
+        path.is_file() and is_table_file(path),
+        f"Expected --label with a table ending in {', '.join(TABLE_ENDINGS)}; got {path}.",
+    )
+    frame, _, _ = frame_like(path, options, modelled)
+    names = list(frame.columns)
     check(
         column in names,
         f"Expected --label to name a column of {path}; got {column!r}, and it has {', '.join(names[:8])}.",
     )
-    labels = frame[column].fillna("").str.strip()
+    labels = observed_text(frame[column], options).fillna("")
     counts = labels.value_counts()
     chosen = str(counts.index[-1]) if anomaly is None else anomaly
     check(

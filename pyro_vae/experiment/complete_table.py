@@ -16,9 +16,11 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.column_values import as_date, date_format
 from pyro_vae.data.columns import Column
+from pyro_vae.data.named_frames import frame_like
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.table_files import BINARY_ENDINGS
+from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.text_cells import MISSING_MARKS, TextCells
 from pyro_vae.data.value_cells import ExcelCells, ParquetCells
 from pyro_vae.evaluate.imputation import Imputation, impute
@@ -35,16 +37,24 @@ MOST_DECIMALS = 10
 Cells = TextCells | ParquetCells | ExcelCells
 
 
-def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
+def places_of(
+    cells: Cells, names: Sequence[str], num_rows: int, in_file: Sequence[str] | None = None
+) -> list[int]:
     """Return the positions of the named columns in a table of `num_rows` rows, and skip its header if it has one.
 
     Without a header, columns are named by their number, such as "c3" or "column 3", or the table has as many columns as
     there are names.
 
+    Args:
+        cells: The table.
+        names: Names of the columns to find.
+        num_rows: Number of rows that were read.
+        in_file: Names of all columns of the table; if None, the fields of its first line.
+
     Raises:
         InputError: If a column cannot be found, or the number of rows differs.
     """
-    header = cells.first_row
+    header = cells.first_row if in_file is None else list(in_file)
     header[0] = header[0].lstrip("# ")
     if isinstance(cells, TextCells) and len(cells) == num_rows + 1:
         cells.skip_header()
@@ -66,15 +76,20 @@ def places_of(cells: Cells, names: Sequence[str], num_rows: int) -> list[int]:
     return list(range(cells.width))
 
 
-def cells_of(path: Path) -> Cells:
+def cells_of(path: Path, options: TableOptions = AS_FOUND) -> Cells:
     """Return the cells of a table in any supported format.
+
+    Args:
+        path: The table.
+        options: Of a text table, its separator and encoding.
 
     Raises:
         InputError: If the file cannot be read, or its format cannot be written.
     """
     reader = BINARY_ENDINGS.get(path.suffix.lower())
     if reader is None:
-        return TextCells(path)
+        encoding = "utf-8" if options.encoding == "auto" else options.encoding
+        return TextCells(path, options.mark, encoding)
     return ParquetCells(path) if reader == "read_parquet" else ExcelCells(path)
 
 
@@ -89,6 +104,8 @@ class CompletedTable:
         missing: Whether each entry was missing, shape (N, D).
         imputation: Imputation of the same rows.
         marks: Additional marks of missing values; numbers are compared as numbers.
+        options: Separator and encoding of a text table.
+        in_file: Names of all columns of the table; if None, the fields of its first line.
     """
 
     path: Path
@@ -97,6 +114,8 @@ class CompletedTable:
     missing: Tensor
     imputation: Imputation
     marks: Sequence[str] = ()
+    options: TableOptions = AS_FOUND
+    in_file: Sequence[str] | None = None
 
     def write(self, out: Path) -> list[Path]:
         """Write the completed table to `out`, its draws next to it, and the statistics of each imputed cell.
@@ -121,8 +140,8 @@ class CompletedTable:
         return [*(path for path, _ in completed), told]
 
     def _filled(self, x: Tensor) -> Cells:
-        cells = cells_of(self.path)
-        places = places_of(cells, self.names, len(x))
+        cells = cells_of(self.path, self.options)
+        places = places_of(cells, self.names, len(x), self.in_file)
         for j, place in enumerate(places):
             rows = self.missing[:, j].nonzero().flatten().tolist()
             written = self._writer(j, cells, place) if rows else str
@@ -236,7 +255,11 @@ def impute_table(
     names, levels = [column.name for column in columns], [column.levels for column in columns]
     missing = rows[0].isnan().cpu()
     marks = getattr(run.config.data, "missing", ())
-    files = CompletedTable(data, names, levels, missing, found, marks).write(out)
+    read: tuple[Any, ...] = ()
+    if row_format.table_options is not None:
+        frame, options, _ = frame_like(data, row_format.table_options, names)
+        read = options, list(frame.columns)
+    files = CompletedTable(data, names, levels, missing, found, marks, *read).write(out)
     lines = [f"{int(missing.sum())} of {missing.numel()} cells imputed, in {int(missing.any(1).sum())} rows"]
     lines += [
         f"{name}: {int(missing[:, j].sum())} cells" for j, name in enumerate(names) if missing[:, j].any()

@@ -43,4 +43,5 @@ def _table_options(config: Config) -> TableOptions:
         label_column=data.label_column,
         id_column=data.id_column,
         kinds=data.columns,
+        names=data.names,
     )

@@ -64,7 +64,10 @@ class DataConfig(Group):
     header: Literal["auto", "yes", "no"] = setting(
         "auto",
         "Whether the first line of a table contains the column names; auto detects it. Without names, columns are "
-        "called c0, c1, ...",
+        "called c0, c1, ..., or as --names says.",
+    )
+    names: tuple[str, ...] = setting(
+        (), "Names of all columns of a table without a header line, in the order of the file."
     )
     decimal: Literal["auto", "point", "comma"] = setting("auto", "Decimal mark of a table; auto detects it.")
     missing: tuple[str, ...] = setting(

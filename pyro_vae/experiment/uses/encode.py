@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pyro_vae.data.table_files import is_table_file, read_frame
+from pyro_vae.data.named_frames import frame_like
+from pyro_vae.data.table_files import is_table_file
 from pyro_vae.experiment.uses.open_use import RunInputs, open_rows
 from pyro_vae.experiment.uses.output import Output
 from pyro_vae.guides import AmortizedGuide
@@ -73,6 +74,6 @@ def _ids(used: RunInputs, data: Path | None) -> dict[str, Any]:
     path = Path(used.run.config.data.dataset) if data is None else data
     if options is None or not options.id_column or not (path.is_file() and is_table_file(path)):
         return {}
-    frame, *_ = read_frame(path, options)
+    frame, *_ = frame_like(path, options, used.row_format.column_names or ())
     found = options.id_column in frame.columns and len(frame) > int(np.max(used.split.index))
     return {options.id_column: frame[options.id_column].to_numpy()[used.split.index]} if found else {}
