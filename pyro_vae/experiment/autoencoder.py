@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ from pyro_vae.data.row_format import RowFormat
 from pyro_vae.evaluate.reconstruction import RowErrors, reconstruction_errors
 from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.resolve import objective
+from pyro_vae.experiment.shared_blocks import shared_blocks
 from pyro_vae.likelihoods.noiseless import has_one_unit
 from pyro_vae.objectives import Reconstruction
 from pyro_vae.processes import Processes
-from pyro_vae.progress import progress_bar
 from pyro_vae.statistics import mean_and_se
 
 __all__ = ["Errors", "measure_errors", "trained_error", "unit_of_error"]
@@ -130,17 +130,8 @@ def measure_errors(
 def _errors(
     wanted: Reconstruction, model: Any, guide: Any, split: Split, device: torch.device, processes: Processes
 ) -> RowErrors:
-    processes.check_rows(len(split))
-    own = split.share(processes)
-    title = f"errors of {split.name} rows"
-    with progress_bar(len(own), "rows", title, shown=processes.rank == 0, leave=False) as bar:
-
-        def blocks() -> Iterator[tuple[torch.Tensor, ...]]:
-            for block in own.blocks(device=device):
-                yield block
-                bar.update(len(block[0]))
-
-        errors = reconstruction_errors(model, guide, blocks(), wanted)
+    blocks = shared_blocks(split, device, processes, f"errors of {split.name} rows")
+    errors = reconstruction_errors(model, guide, blocks, wanted)
     value, squared_norm = map(processes.gather, (errors.value, errors.squared_norm))
     return RowErrors(value, squared_norm, errors.error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,13 +27,13 @@ from pyro_vae.experiment.config import Config
 from pyro_vae.experiment.extent import PARTICLES, QUICK_ROWS, Extent
 from pyro_vae.experiment.layers_summary import Layers, measure_layers
 from pyro_vae.experiment.sample_quality import SampleScores, score_samples
+from pyro_vae.experiment.shared_blocks import shared_blocks
 from pyro_vae.likelihoods.base import fill_constant
 from pyro_vae.likelihoods.noiseless import has_one_unit
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 from pyro_vae.networks.corruption import corruption_of
 from pyro_vae.objectives import ElboEstimate, estimate_elbo
 from pyro_vae.processes import Processes
-from pyro_vae.progress import progress_bar
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -194,17 +193,8 @@ def _samples(
 
 
 def _elbo(model: Any, guide: Any, split: Split, device: torch.device, processes: Processes) -> ElboEstimate:
-    processes.check_rows(len(split))
-    own = split.share(processes)
-    title = f"ELBO of {split.name} rows"
-    with progress_bar(len(own), "rows", title, shown=processes.rank == 0, leave=False) as bar:
-
-        def blocks() -> Iterator[tuple[Tensor, ...]]:
-            for block in own.blocks(device=device):
-                yield block
-                bar.update(len(block[0]))
-
-        found = estimate_elbo(model, guide, blocks(), PARTICLES, seed=processes.seed(0))
+    blocks = shared_blocks(split, device, processes, f"ELBO of {split.name} rows")
+    found = estimate_elbo(model, guide, blocks, PARTICLES, seed=processes.seed(0))
     return ElboEstimate(*(processes.gather(part) for part in (found.reconstruction, found.kl)))
 
 

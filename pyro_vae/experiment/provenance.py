@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from pyro_vae._checks import check
 from pyro_vae.data import DataSet, Split
 from pyro_vae.experiment.config import Config
 
-__all__ = ["data_notes", "split_facts", "test_facts"]
+__all__ = ["check_same_data", "data_notes", "split_facts", "test_facts"]
 
 
 def test_facts(dataset: DataSet) -> dict[str, Any]:
@@ -29,6 +32,23 @@ def split_facts(dataset: str, split: Split) -> dict[str, Any]:
         "unit": "nats per example",
         "preprocessing": split.description,
     }
+
+
+def check_same_data(dataset: DataSet, info: Mapping[str, Any], run: str | Path, otherwise: str = "") -> None:
+    """Raise `InputError` if a data set is not the one that a run was trained on.
+
+    Args:
+        dataset: The data set as it is now.
+        info: Entries of config.json of the run.
+        run: The run folder, for the message.
+        otherwise: Alternative to restoring the data, a clause for the message.
+    """
+    before = info["data"]["sha256"]
+    check(
+        before == dataset.sha256,
+        f"Expected the data that {run} was trained on; {dataset.name} has changed since (SHA-256 "
+        f"{dataset.sha256[:12]}, was {before[:12]}). Restore the data{', or ' * bool(otherwise)}{otherwise}.",
+    )
 
 
 def data_notes(config: Config, dataset: DataSet) -> list[str]:

@@ -10,6 +10,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae.data import DataSet
 from pyro_vae.experiment.checkpoint import load_state, load_weights
 from pyro_vae.experiment.config import Config, TrainingConfig, changed_settings
+from pyro_vae.experiment.provenance import check_same_data
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.saved_config import saved_config, saved_info
 from pyro_vae.experiment.write_config import write_config
@@ -45,12 +46,7 @@ def restore(trainer: Trainer, source: Path, dataset: DataSet) -> None:
     Raises:
         InputError: If the checkpoint is damaged or of other settings, or the run had other data.
     """
-    was = saved_info(source)["data"]["sha256"]
-    check(
-        was == dataset.sha256,
-        f"Expected the data that {source} was trained on; {dataset.name} has changed since (SHA-256 "
-        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or start a new run.",
-    )
+    check_same_data(dataset, saved_info(source), source, "start a new run")
     folder = RunFolder(source)
     if not folder.state.exists():
         return

@@ -13,6 +13,7 @@ from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.load_run import Run
+from pyro_vae.experiment.provenance import check_same_data
 from pyro_vae.likelihoods.registry import LIKELIHOODS
 
 __all__ = ["RunRows", "rows_of_run", "training_data"]
@@ -61,12 +62,7 @@ def training_data(run: Run, folder: Path) -> DataSet:
         InputError: If it cannot be read, or has changed.
     """
     dataset = load_data(run.config)
-    was = run.info["data"]["sha256"]
-    check(
-        was == dataset.sha256,
-        f"Expected the data that {folder} was trained on; {dataset.name} has changed since (SHA-256 "
-        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back, or give a file of rows by --data.",
-    )
+    check_same_data(dataset, run.info, folder, "give a file of rows by --data")
     return dataset
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from pathlib import Path
 
-from pyro_vae._checks import check
 from pyro_vae.data import DataSet
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
 from pyro_vae.evenly_spaced import evenly_spaced_rows
@@ -16,6 +15,7 @@ from pyro_vae.experiment.context_figures import with_classes_filled
 from pyro_vae.experiment.load_data import load_data
 from pyro_vae.experiment.load_run import load_run
 from pyro_vae.experiment.num_products import num_products
+from pyro_vae.experiment.provenance import check_same_data
 from pyro_vae.experiment.report.write import write_report
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.scoring.scores_csv import ScoreFile
@@ -49,12 +49,7 @@ def report_of_run(path: str | Path, out: Path | None = None) -> Path:
     """
     run, folder = load_run(path), RunFolder(Path(path).expanduser())
     dataset = load_data(run.config)
-    was = run.info["data"]["sha256"]
-    check(
-        was == dataset.sha256,
-        f"Expected the data that {path} was trained on; {dataset.name} has changed since (SHA-256 "
-        f"{dataset.sha256[:12]}, was {was[:12]}). Put the old data back.",
-    )
+    check_same_data(dataset, run.info, path)
     scores = None if trained_error(run.config) is not None else _stored(folder, dataset)
     return report_of_programs(folder, run.model, run.guide, run.config, dataset, scores, out)
 
