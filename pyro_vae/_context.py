@@ -79,9 +79,9 @@ def accepted_context(
     """Return the leading context tensors that a program or network takes.
 
     Args:
-        called: As for `context_range_of`.
+        called: A program or network, see `context_range_of`.
         context: All context tensors.
-        beside: As for `context_range_of`.
+        beside: Number of arguments before the context, see `context_range_of`.
 
     Raises:
         InputError: If it needs more tensors.

@@ -90,9 +90,9 @@ class ChainGuide:
     """`z ~ N(m(x) + shift, spread V)` with the posterior's mean m and covariance V, site by site.
 
     Args:
-        chain: Whose posterior.
+        chain: The chain whose posterior is used.
         order: `("z1", "z2")` from x upwards, or `("z2", "z1")` from above.
-        shift: Of the mean; 0 and a spread of 1 give the exact posterior.
+        shift: Shift of the mean; 0 and a spread of 1 give the exact posterior.
         spread: Factor of the covariance.
     """
 

@@ -20,9 +20,9 @@ def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: 
 
     Args:
         estimate: A Monte Carlo estimate, number or array.
-        truth: What it estimates, of a shape that broadcasts against it.
-        standard_error: Of the estimate, likewise; zero means equal.
-        sigmas: How many standard errors are allowed: 4 fail once in 16000 entries.
+        truth: The true value, broadcastable to the estimate.
+        standard_error: Standard error of the estimate, likewise; zero means equal.
+        sigmas: Allowed number of standard errors: 4 fail once in 16000 entries.
     """
     estimate, truth, standard_error = (
         np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)

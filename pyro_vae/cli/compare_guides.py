@@ -1,4 +1,4 @@
-"""Keep a model and change its guide: what each family of posteriors is worth, in nats.
+"""Compare guides of one model: the bound and the gaps of each family of posteriors, in nats.
 
 pyro-vae compare-guides --dataset digits --latent-dim 8
 pyro-vae compare-guides --run runs/digits-1 --guides diagonal iaf --seeds 0 1 2
@@ -22,41 +22,41 @@ ComparedName = Literal[
 
 @dataclass(frozen=True)
 class Arguments:
-    """Fit guides of several families to one fixed model; print their bounds and where their gaps come from."""
+    """Fit guides of several families to one fixed model; print their bounds and the parts of their gaps."""
 
     run: Path | None = None
-    """Folder of a trained run: its data, its settings, its model. Where not given, a model is trained first."""
+    """Folder of a trained run, whose data, settings and model are used. If not given, a model is trained first."""
     joint: bool = False
-    """Train every guide together with a model of its own, instead of keeping one model fixed."""
+    """Train every guide jointly with its own model, instead of keeping one model fixed."""
     guides: tuple[ComparedName, ...] = ("diagonal", "full-covariance", "low-rank", "mixture", "iaf")
     """Families: diagonal, full-covariance and low-rank normals, mixture of four diagonal normals, iaf and spline
-    flows, and semi-amortized, which climbs a few steps for each row. Gains are counted from the first."""
+    flows, and semi-amortized, which takes a few gradient steps for each row. Gains are relative to the first."""
     seeds: tuple[int, ...] = (0,)
-    """One fit of each family for each seed."""
+    """Seeds; each family is fitted once with each."""
     guide_epochs: int | None = None
-    """Epochs of each guide; those of the model's own training where not given."""
+    """Number of epochs of each guide; by default that of the model's training."""
     test_rows: int | None = None
-    """Test rows that are measured, evenly spaced; all where not given."""
+    """Number of evenly spaced test rows to measure; all if not given."""
     num_samples: int = 1000
-    """Samples of z for each test row, for bounds and log p(x)."""
+    """Number of samples of z for each test row, for bounds and log p(x)."""
     gap_rows: int = 100
-    """Test rows for which the best member of each family is searched."""
+    """Number of test rows for which the best member of each family is optimised."""
     gap_steps: int = 300
-    """Steps of that search."""
+    """Number of steps of that optimisation."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     out: Path | None = None
-    """Folder for guides.json, gaps.png and what is measured of each guide; a new numbered folder under runs/ where
-    not given."""
+    """Folder for guides.json, gaps.png and the measurements of each guide; by default a new numbered folder under
+    runs/."""
     quiet: bool = False
     """Show no progress bars."""
     resume: Path | None = None
-    """Folder of a comparison to go on with: what it has measured is kept, its settings are the default, and --guides
-    and --seeds may change."""
+    """Folder of a comparison to continue: its measurements are kept, its settings are the default, and --guides and
+    --seeds may change."""
 
     def check(self) -> None:
-        """Check what needs no data."""
+        """Check all values that can be checked without data."""
         check(len(self.guides) > 0, "Expected at least one of --guides; got none.")
         check(len(self.seeds) > 0, "Expected at least one of --seeds; got none.")
         for seed in self.seeds:
@@ -75,11 +75,12 @@ class Arguments:
 
 
 def main() -> int:
-    """Parse, fit and measure what is not measured yet, print the table, write the files."""
+    """Parse the arguments, fit and measure the missing guides, print the table and write the files."""
     arguments = _parse()
 
     from pyro_vae import plots
     from pyro_vae.experiment.comparison.guide_scores import check_order, score_guides
+    from pyro_vae.experiment.comparison.guides_table import guide_rows
     from pyro_vae.experiment.provenance import test_facts
     from pyro_vae.storage import write_json
 
@@ -96,7 +97,7 @@ def main() -> int:
     found = {
         "guides": {s.name: asdict(s) for s in scores},
         "order": [asdict(c) | {"holds": c.holds} for c in claims],
-        "tables": {"": _rows(scores)},
+        "tables": {"": guide_rows(scores)},
     }
     write_json(folder / "guides.json", test_facts(dataset) | found)
     print(f"written to {folder}")
@@ -120,7 +121,7 @@ def _parse() -> Arguments:
 
 
 def _saved(folder: Path) -> Arguments:
-    """Return the arguments of a comparison, ready to go on with it."""
+    """Return the saved arguments of a comparison, with `resume` set."""
     import json
 
     from pyro_vae.experiment.config import from_json
@@ -141,7 +142,7 @@ def _saved(folder: Path) -> Arguments:
 
 
 def _data(arguments: Arguments) -> tuple[Config, Any]:
-    """Return the configuration of the guides, with all choices made, and the data."""
+    """Return the resolved configuration of the guides, and the data."""
     from pyro_vae.experiment.load_data import load_data
     from pyro_vae.experiment.resolve import resolve
     from pyro_vae.experiment.saved_config import saved_config
@@ -158,7 +159,7 @@ def _data(arguments: Arguments) -> tuple[Config, Any]:
 
 
 def _check_likelihood(config: Config) -> None:
-    """Raise for an autoencoder, whose model gives no ELBO to compare guides by."""
+    """Raise `InputError` for an autoencoder, which has no ELBO to compare guides by."""
     check(
         not config.model.part("guide").is_point,
         "Expected a model with a likelihood, by whose ELBO guides are compared; got an autoencoder (--guide point). "
@@ -167,7 +168,7 @@ def _check_likelihood(config: Config) -> None:
 
 
 def _folder(arguments: Arguments, dataset: Any) -> Path:
-    """Return the folder to write to, with the arguments in it."""
+    """Return the output folder, which contains the arguments."""
     from pyro_vae.experiment.config import to_json
     from pyro_vae.experiment.run_folder import RunFolder
     from pyro_vae.experiment.saved_config import absolute
@@ -179,12 +180,15 @@ def _folder(arguments: Arguments, dataset: Any) -> Path:
     data, run = absolute(Config(arguments.data)).data, arguments.run and arguments.run.absolute()
     kept: Any = replace(arguments, data=data, run=run, resume=None)
     write_json(folder / "arguments.json", to_json(kept))
-    print(f"What is measured is kept in {folder}; after an interruption: --resume {folder}", flush=True)
+    print(
+        f"Measurements are saved in {folder}; to continue after an interruption: --resume {folder}",
+        flush=True,
+    )
     return folder
 
 
 def _measured(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> list[Any]:
-    """Return the measurements of all guides, those that the folder holds from there."""
+    """Return the measurements of all guides, read from the folder if they are there."""
     from pyro_vae.experiment.comparison.guides import MeasuredGuide
 
     model: Any = None
@@ -225,7 +229,7 @@ def _measure(arguments: Arguments, config: Config, dataset: Any, model: Any, nam
 
 
 def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> Any:
-    """Return the model to keep fixed: the run's, the folder's, or one trained now."""
+    """Return the fixed model: that of the run, of the folder, or a newly trained one."""
     from pyro_vae.experiment.checkpoint import load_weights, save_weights
     from pyro_vae.experiment.load_run import load_run
     from pyro_vae.experiment.prepare import prepare
@@ -244,51 +248,21 @@ def _model(arguments: Arguments, config: Config, dataset: Any, folder: Path) -> 
     return model
 
 
-def _rows(scores: list[Any]) -> list[list[str]]:
-    """Return the table of the guides, its header first."""
-    header = ["ELBO", "gain", "train ELBO", "log p(x)", "k-hat > 0.7", "approximation", "amortization"]
-    rows = [
-        [
-            score.name,
-            f"{score.elbo.value:.2f} ± {score.elbo.se:.2f}",
-            f"{score.gain.value:+.3f} ± {score.gain.se:.3f}",
-            f"{score.train_elbo.value:.2f} ± {score.train_elbo.se:.2f}",
-            f"{score.log_likelihood.value:.2f} ± {score.log_likelihood.se:.2f}",
-            f"{score.unreliable:.0%}",
-            str(score.approximation_gap),
-            str(score.amortization_gap),
-            str(score.parameters),
-            f"{score.seconds:.3g}",
-        ]
-        for score in scores
-    ]
-    return [["guide", *header, "parameters", "seconds"], *rows]
-
-
 def _table(arguments: Arguments, config: Config, dataset: Any, scores: list[Any], claims: list[Any]) -> str:
+    from pyro_vae.experiment.comparison.guides_table import guide_rows, order_lines
     from pyro_vae.experiment.text_table import format_table
 
-    kept = "a model of its own for each guide" if arguments.joint else "one fixed model"
+    kept = "one model per guide" if arguments.joint else "one fixed model"
     num_rows = arguments.test_rows or len(dataset.test)
     epochs = arguments.guide_epochs or config.training.epochs
     return "\n".join(
         [
             f"{dataset.name}, {min(num_rows, len(dataset.test))} test rows, {kept}, {epochs} epochs, "
             f"{len(arguments.seeds)} seed(s); nats per example, {dataset.description}",
-            format_table(_rows(scores)),
+            format_table(guide_rows(scores)),
             f"± is one standard error over rows and seeds; gain is the paired difference from {scores[0].name}. "
             f"log p(x) by importance sampling, {arguments.num_samples} samples; gaps on "
             f"{min(arguments.gap_rows, num_rows)} rows, from the largest log p(x) found.",
-            *_verdict(claims),
+            *order_lines(claims),
         ]
     )
-
-
-def _verdict(claims: list[Any]) -> list[str]:
-    """Return whether the order is as it must be, and a sentence on each place where it is not."""
-    held = sum(claim.holds for claim in claims)
-    told = (
-        f"Order: {held} of {len(claims)} inequalities hold within two standard errors (a richer guide is not below a "
-        "poorer one that it contains, a row's best not below its guide, nothing above log p(x))."
-    )
-    return [told, *(f"  violated: {claim}" for claim in claims if not claim.holds)]

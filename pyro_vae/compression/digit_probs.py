@@ -29,10 +29,10 @@ class Digit:
     """A digit of the levels of some columns, which are independent given z and the digits before.
 
     Attributes:
-        channel: Number of the channel that the columns are.
+        channel: Index of the channel of the columns.
         columns: The columns.
-        unit: What the digit counts in levels.
-        base: Its number of values.
+        unit: Value of one unit of the digit, in levels.
+        base: Number of values of the digit.
     """
 
     channel: int

@@ -50,7 +50,7 @@ class OneHotCode(dist.TorchDistribution):
 
     Args:
         logits: Log-probabilities up to a constant, shape (..., D, S).
-        validate_args: As in torch.
+        validate_args: Whether to validate arguments, as in torch.
         normalised: Whether the logits are normalized.
     """
 

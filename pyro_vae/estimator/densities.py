@@ -32,12 +32,12 @@ def log_prob_of_rows(
 ) -> Array:
     """Estimate log p(x) of each row as log((1 / K) sum_k w_k) (Burda et al. 2016, eq. 8).
 
-    With w_k = p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x). The K draws of the noise behind z are the same for all
-    rows: the estimate is a function of the row and the seed alone, continuous where the densities are.
+    With w_k = p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x). The K draws of the noise of z are the same for all rows:
+    the estimate is a function of the row and the seed alone, and continuous if the densities are.
 
     Args:
-        model: With a site "z" and a likelihood.
-        guide: Of that site.
+        model: A model with a site "z" and a likelihood.
+        guide: A guide for that site.
         rows: Shape (N, D).
         num_samples: K.
         seed: Seed of the noise; the random state is restored.

@@ -141,7 +141,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
         """Train on rows X of shape (N, D); y is ignored.
 
         Raises:
-            InputError: If a parameter is out of range, or X has no two rows, or values that the likelihood is not for.
+            InputError: If a parameter is out of range, or X has fewer than two rows or values that the likelihood does
+                not allow.
 
         Warns:
             UserWarning: If PPCA has the higher log p(x) of the validation rows, by more than two standard errors.
@@ -183,7 +184,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
     def inverse_transform(self, Z: ArrayLike) -> Any:
         """The mean of p(x | z) at Z of shape (N, n_components), shape (N, D).
 
-        Of an ordinal column the mean code, of a categorical one the code of the most probable level.
+        For an ordinal column it is the mean code, for a categorical one the code of the most probable level.
         """
         check_is_fitted(self, "model_")
         latents = np.array(Z, dtype=np.float64)
@@ -223,7 +224,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """Draw `n_samples` rows from p(x), shape (n_samples, D); `random_state` as in scikit-learn.
 
-        After a fit to a DataFrame of mixed columns they are one, of the columns that are modelled.
+        After a fit to a DataFrame of mixed columns the result is a DataFrame of the modelled columns.
         """
         check_is_fitted(self, "model_")
         count = check_integer(n_samples, "n_samples")
@@ -236,9 +237,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
     def impute(self, X: ArrayLike) -> Any:
         """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row.
 
-        In columns with levels it is the code of the most probable level. By importance sampling (Mattei & Frellsen
-        2019, eq. 10-12), of entries that are missing at random. NaN needs likelihood="table". A DataFrame of mixed
-        columns comes back as one, with its levels; columns that are not modelled stay as they are.
+        In columns with levels it is replaced by the code of the most probable level. Estimates are by importance
+        sampling (Mattei & Frellsen 2019, eq. 10-12), for entries missing at random. NaN needs likelihood="table". A
+        DataFrame of mixed columns is returned as one, with its levels; columns that are not modelled are unchanged.
         """
         check_is_fitted(self, "model_")
         rows = self._rows(X)
@@ -255,7 +256,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
         Args:
             X: Rows, shape (N, D), NaN where missing, as in `impute`.
             n_draws: Number of completed copies.
-            random_state: As in scikit-learn.
+            random_state: Random state of the draws, as in scikit-learn.
 
         Returns:
             Completed copies of X, each as `impute` returns it.

@@ -72,7 +72,7 @@ class AnnealedChains:
     Args:
         annealing: The settings.
         densities: The programs on the batch.
-        seed: Of the transitions' noise.
+        seed: Seed of the noise of the transitions.
         bar: Progress bar, advanced by the number of rows at each temperature.
     """
 

@@ -32,7 +32,7 @@ class Densities:
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites.
-        data: What both are called with, rows first.
+        data: Arguments of both programs, rows first.
         max_plate_nesting: Depth of nested plates in the programs.
 
     Raises:

@@ -29,10 +29,10 @@ def vectorized_trace(
 
     Args:
         program: A Pyro program.
-        data: What it is called with.
-        num_samples: How many values.
-        max_plate_nesting: How deep plates are nested in the program.
-        values: Of the sites that are not to be sampled, each (num_samples, N, *event).
+        data: Arguments of the program.
+        num_samples: Number of values.
+        max_plate_nesting: Depth of nested plates in the program.
+        values: Values of sites that are not sampled, each (num_samples, N, *event).
     """
     if values is not None:
         nested = (1,) * (max_plate_nesting - 1)
@@ -66,15 +66,15 @@ def rows_last(site: dict[str, Any]) -> Tensor:
 def simulate_rows(
     model: Callable[..., Any], data: tuple[Tensor, ...], max_plate_nesting: int = 1
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Draw z from p(z) and x from p(x | z), where `data` says how many rows and which labels.
+    """Draw z from p(z) and x from p(x | z); `data` determines the number of rows and the labels.
 
     Args:
         model: A Pyro program with one observed site, which observes its first argument.
-        data: What the model is called with; the values of the first are not used.
-        max_plate_nesting: How deep plates are nested in the program.
+        data: Arguments of the model; the values of the first one are not used.
+        max_plate_nesting: Depth of nested plates in the program.
 
     Returns:
-        The data with the rows replaced, and the values of the latent sites behind them, (1, N, *event).
+        The data with drawn rows, and the values of their latent sites, (1, N, *event).
 
     Raises:
         InputError: If the model observes several sites, or something of another shape than the rows.

@@ -29,13 +29,13 @@ def typicality(log_prob: Tensor, reference: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a score separates labelled anomalies.
+    """Separation of labelled anomalies by a score.
 
     Args:
         auroc: Probability that an anomaly scores above a normal row; a half by chance.
         auroc_se: Its standard error over rows (Hanley & McNeil 1982, eq. 1).
         average_precision: Mean precision over the recalls of the anomalies; their share by chance.
-        share: Of rows that are anomalies.
+        share: Share of rows that are anomalies.
     """
 
     auroc: float

@@ -20,12 +20,12 @@ class BidirectionalBounds:
     """`lower <= log p(x) <= upper` in expectation, on rows that the model itself has drawn.
 
     Args:
-        lower: From annealing towards the posterior, shape (N,), float64, nats.
+        lower: Bound by annealing towards the posterior, shape (N,), float64, nats.
         lower_se: Its Monte Carlo standard error over the chains, shape (N,).
-        upper: From annealing away from the posterior, shape (N,), float64, nats.
+        upper: Bound by annealing away from the posterior, shape (N,), float64, nats.
         upper_se: Likewise, shape (N,). Chains of a row start near the same draw; see `bidirectional_bounds`.
-        num_chains: Chains a row, behind each error.
-        data: The drawn rows, with the labels where there are some.
+        num_chains: Number of chains per row, from which errors are computed.
+        data: The drawn rows, with labels if there are any.
     """
 
     lower: Tensor

@@ -42,9 +42,9 @@ class DenoisingErrors:
     """Squared distances from the clean rows, summed over the columns of a row.
 
     Args:
-        corrupted: Of the corrupted rows, shape (N,), float64.
-        denoised: Of the denoised rows, shape (N,), float64.
-        unit: What distances are in.
+        corrupted: Distances of the corrupted rows, shape (N,), float64.
+        denoised: Distances of the denoised rows, shape (N,), float64.
+        unit: Unit of the distances.
     """
 
     corrupted: Tensor

@@ -58,14 +58,14 @@ def information_gap(
     """Estimate the mutual information of each dimension of z and each factor (Chen et al. 2018, eqs. 5 and 6).
 
     `I(z_d; v) = E[log q(z_d | v) - log q(z_d)]`, with q(z_d) the mean of q(z_d | x_n) over all rows and q(z_d | v) that
-    over the rows of the same level of v: exact where the rows are all that there are, such as a full grid of factors.
+    over the rows of the same level of v: exact if the rows are the whole population, such as a full grid of factors.
 
     Args:
-        guide: With `encode`, normal with independent dimensions, at least two.
+        guide: A guide with `encode`: normal with at least two independent dimensions.
         x: Rows of shape (N, data_dim), in any container that `encode` takes.
-        factors: By name the level of each row, whole numbers of shape (N,).
-        num_draws: Rows, evenly spaced, from whose q(z | x) z is drawn.
-        seed: Of the draws; the random state is put back.
+        factors: Level of each row by name of the factor, whole numbers of shape (N,).
+        num_draws: Number of evenly spaced rows for which z is drawn from q(z | x).
+        seed: Seed of the draws; the random state is restored.
 
     Raises:
         InputError: If the guide is another one, or a factor has another length or one level only.

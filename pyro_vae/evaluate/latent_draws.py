@@ -84,7 +84,7 @@ def draw_latents(
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites and no others.
-        data: What both are called with, rows first.
+        data: Arguments of both programs, rows first.
         num_samples: Draws of each row, K.
 
     Raises:

@@ -53,8 +53,8 @@ class MCMCPosterior:
         Args:
             model: A Pyro program with all its sites in the plate `"data"` and continuous latents.
             guide: A Pyro program with the model's latent sites, for the start.
-            data: What both are called with, rows first.
-            nesting: How deep plates are nested in the programs.
+            data: Arguments of both programs, rows first.
+            nesting: Depth of nested plates in the programs.
 
         Raises:
             InputError: If a latent is discrete or outside the plate, or the density at the start is not finite.

@@ -53,16 +53,17 @@ class TwoComponents(TorchDistribution):
 
 
 class ProgramMixture:
-    """`(1 - share) q(z | x) + share p(z)` with z all latent sites of a model together, for rows that are given.
+    """`(1 - share) q(z | x) + share p(z)` for fixed rows, where z is all latent sites of a model jointly.
 
-    Site by site the mixture has no closed form unless guide and model draw the sites in one order. So the last site has
-    the log-probability of all, as a function of the values at the others, and each other site has 0.
+    The mixture has no closed form per site unless guide and model draw the sites in the same order. The last site
+    therefore has the joint log-probability of all sites, as a function of the values at the others, and each other site
+    has 0.
 
     Args:
         guide: A Pyro program with the model's latent sites.
         model: A Pyro program with all its sites in the plate `"data"`.
-        share: Of the prior.
-        data: What both are called with, rows first.
+        share: Share of the prior.
+        data: Arguments of both programs, rows first.
     """
 
     def __init__(

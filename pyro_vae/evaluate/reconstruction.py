@@ -20,12 +20,12 @@ __all__ = ["RowErrors", "reconstruction_errors"]
 
 @dataclass(frozen=True)
 class RowErrors:
-    """The error of each row's reconstruction; larger ones stand out as anomalies. No log p(x), nor a bound on it.
+    """The error of each row's reconstruction, larger for anomalies. It is neither log p(x) nor a bound on it.
 
     Args:
         value: `sum_j e(x_j, d(z)_j)`, shape (N,), float64.
         squared_norm: |z|^2 of each row's code, shape (N,), float64.
-        error: What e is: "squared", "absolute" or "cross-entropy".
+        error: The error e: "squared", "absolute" or "cross-entropy".
     """
 
     value: Tensor
@@ -69,10 +69,10 @@ def reconstruction_errors(
         model: A Pyro program with an observed site.
         guide: A Pyro program with a point at each of the model's latent sites, such as `PointGuide`.
         data: Rows in any container that `fit` takes, or batches of them that can be read once.
-        objective: Which error; its penalties do not enter. Squared by default.
+        objective: Objective with the error; its penalties are not used. Squared by default.
 
     Raises:
-        InputError: If the guide is no point, or a program fails on the rows.
+        InputError: If the guide is not a point estimate, or a program fails on the rows.
     """
     objective = objective or Reconstruction()
     parts = []

@@ -73,7 +73,7 @@ def noiseless(likelihood: Likelihood, error: str, one_unit: bool) -> Likelihood:
     Args:
         likelihood: A likelihood for the same rows; its kind is that of the data.
         error: One of `objectives.reconstruction.ERRORS`.
-        one_unit: As for `Noiseless`.
+        one_unit: Whether all columns have the same unit, see `Noiseless`.
     """
     mean, std = likelihood.mean, likelihood.std
     shares = likelihood.kind == "binary" or error == "cross-entropy"

@@ -170,7 +170,7 @@ class GenerativeModel(Program):
 
         Args:
             num_rows: Number of rows.
-            context: As for `sample`.
+            context: Context of the rows, see `sample`.
 
         Returns:
             Shape (num_rows, latent_dim).

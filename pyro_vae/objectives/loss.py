@@ -78,7 +78,7 @@ class Objective:
             model: A Pyro program.
             guide: A Pyro program.
             data: Arguments of both programs.
-            progress: As for `loss`.
+            progress: Progress of training, see `loss`.
         """
         draws = self.draws(model, guide, data, progress)
         check_bound_exists(draws.model_sites, draws.guide_sites)

@@ -35,9 +35,9 @@ class SemiSupervisedELBO(ELBO):
 
     Args:
         num_particles: Samples of z for each row, class and step.
-        max_plate_nesting: As for `ELBO`.
-        beta: As for `ELBO`.
-        warmup: As for `ELBO`.
+        max_plate_nesting: Depth of nested plates, see `ELBO`.
+        beta: Weight of the divergence, see `ELBO`.
+        warmup: Warm-up of that weight, see `ELBO`.
         free_bits: Must be 0.
         num_classes: K, the number of classes of the site "y": 0 to K - 1.
         weight: Weight of the classification term.

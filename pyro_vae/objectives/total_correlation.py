@@ -139,8 +139,8 @@ def divergence_parts(draws: Draws, shares: Tensor) -> DivergenceParts:
     """Return the divergence of each row in its three parts.
 
     Args:
-        draws: Of a guide with one site, normal with independent dimensions.
-        shares: As `log_shares` gives them, shape (N, N).
+        draws: Draws of a guide with one site, normal with independent dimensions.
+        shares: Result of `log_shares`, shape (N, N).
 
     Raises:
         InputError: If the guide is another one.

@@ -81,8 +81,8 @@ def completions(
         given: Images, shape (N, D), with any value at the pixels that are not given.
         draws: Completed images, an array (N, D) for each draw.
         originals: The data, shape (N, D).
-        data_shape: As for `classes_by_style`.
-        value_range: As for `classes_by_style`.
+        data_shape: Shape of one image, see `classes_by_style`.
+        value_range: Values of black and of full brightness, see `classes_by_style`.
 
     Returns:
         The axes.

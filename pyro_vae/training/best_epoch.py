@@ -60,7 +60,7 @@ class BestEpoch:
         criterion: The validation number by which epochs are compared, "elbo" (larger is better) or "loss" (smaller).
             With "last" it is only used for patience.
         epoch: The kept epoch, counted from 1; 0 before the first one.
-        weights: Those weights by name.
+        weights: Weights of the kept epoch by name.
     """
 
     def __init__(self, keep: str, objective: Objective, validated: bool, patience: int | None = None) -> None:

@@ -185,13 +185,13 @@ def inpaint_rows(
     """Fill in missing entries under p(x_mis | x_obs) by importance resampling from proposals fitted to each row.
 
     Args:
-        model: As for `fit_proposals`.
-        guide: As for `fit_proposals`.
-        x: As for `fit_proposals`.
+        model: The generative program.
+        guide: The inference program.
+        x: Rows with NaN for missing entries, see `fit_proposals`.
         num_samples: Samples of z for each row, at least 2.
         num_draws: Number of completed rows to draw.
-        chains: As for `fit_proposals`.
-        fit: As for `fit_proposals`.
+        chains: Pseudo-Gibbs chains, see `fit_proposals`.
+        fit: Settings of the fit, see `fit_proposals`.
         seed: Seed of all noise; the global random state is restored.
         progress: Whether to show progress bars.
 
@@ -199,7 +199,7 @@ def inpaint_rows(
         Means, standard deviations and draws of the missing entries, and the effective number of samples of each row.
 
     Raises:
-        InputError: As `fit_proposals` and `impute`.
+        InputError: See `fit_proposals` and `impute`.
     """
     to_fit, to_draw = derive_seeds(seed, count=2)
     proposals = fit_proposals(model, guide, x, chains=chains, fit=fit, seed=to_fit, progress=progress)

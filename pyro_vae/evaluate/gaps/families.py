@@ -61,7 +61,7 @@ def full_gaussian(near: Tensor) -> Family:
     """Return all Gaussians, `u = m + s (shift + diag(exp(log_scale)) L e)`, L unit lower triangular.
 
     Args:
-        near: As for `diagonal_gaussian`.
+        near: Draws that determine location and scale, see `diagonal_gaussian`.
     """
     m, s = near.mean(0), near.std(0)
     size = m.shape[-1]
