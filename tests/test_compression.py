@@ -30,6 +30,7 @@ from pyro_vae.likelihoods import (
 pytest.importorskip("constriction")
 
 from pyro_vae.compression import BitsBackCodec, digit_probs, digits_of, other_sizes
+from pyro_vae.compression.text_around import TextAround
 from pyro_vae.experiment.compress import compress_rows, decompress_rows
 
 LEVELS = 5
@@ -218,3 +219,101 @@ def test_a_bernoulli_table_of_extreme_logits_is_whole():
     p = LogitBernoulli(logits=torch.tensor([[-800.0, 800.0]], dtype=torch.float64)).to_event(1)
     table = digit_probs(p, torch.zeros(1, 2), digits_of(p)[0])
     assert table.tolist() == [[[1, 0], [0, 1]]]
+
+
+TABLES = {
+    "plain": b"a,b,label\n1,2,x\n30,-4,y\n",
+    "windows": b'"a","b","label"\r\n"1","2","x, y"\r\n"30","-4","y""z"\r\n',
+    "marked and spaced": b"\xef\xbb\xbf# a, b, label\n\n 1, 2.0, x\n+30,-4,y",
+    "other writing": b"a,b,label\n01,2e0,x\n30.,-4.00,y\n\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_text_around_numbers_comes_back_byte_for_byte(name):
+    numbers = np.array([[2, 1], [-4, 30]])
+    content = TABLES[name]
+    around = TextAround.of(content, ".csv", [1, 0, None], [numbers])
+    assert around.text.count(b"\0") + around.text.count(b"\1") == 4
+    again = TextAround.unpacked(around.packed(), around.columns)
+    assert b"".join(again.filled([numbers[:1], numbers[1:]])) == content
+    assert around.text.count(b"\0") == {"marked and spaced": 3, "other writing": 2 + 1}.get(name, 4)
+
+
+def test_text_with_the_marks_in_it_is_not_cut():
+    assert TextAround.of(b"a,b\n1,\0\n", ".csv", [0, None], [np.array([[1]])]) is None
+
+
+def test_white_space_between_numbers_is_kept():
+    content = b"1  0 1\n0 0\t1\n"
+    numbers = np.array([[1, 0, 1], [0, 0, 1]])
+    around = TextAround.of(content, ".amat", [0, 1, 2], [numbers])
+    assert around.text == b"\0  \0 \0\n\0 \0\t\0\n"
+    assert b"".join(around.filled([numbers])) == content
+
+
+@pytest.fixture(scope="module")
+def table_run(tmp_path_factory):
+    """A run on a table of integers with classes, and the table."""
+    folder = tmp_path_factory.mktemp("table")
+    rng = np.random.default_rng(0)
+    rows = [f"{a},{b},{'xy'[a % 2]}" for a, b in rng.integers(3, 9, (60, 2))]
+    path = folder / "counts.csv"
+    path.write_text("\n".join(["first,second,label", *rows, ""]))
+    arguments = [
+        *(
+            "--dataset",
+            path,
+            "--likelihood",
+            "categorical",
+            "--hidden",
+            "4",
+            "--latent-dim",
+            "1",
+            "--epochs",
+            "1",
+        ),
+        *("--compile", "off", "--evaluate", "none", "--quiet", "--out", folder / "run"),
+    ]
+    assert script(*arguments) == 0
+    return folder / "run", path
+
+
+@pytest.mark.slow
+def test_a_table_comes_back_as_the_same_file(table_run, tmp_path, capsys):
+    run, path = table_run
+    lines = path.read_text().splitlines()
+    swapped = [",".join(np.array(line.split(","))[[2, 1, 0]]) for line in lines]
+    other = tmp_path / "other.csv"
+    other.write_bytes("\r\n".join(swapped).encode())
+    for table in (path, other):
+        bits = tmp_path / "rows.bits"
+        compressed = compress_rows(run, table, bits)
+        assert compressed.restored == f"Decompression gives back the bytes of {table.name}."
+        assert compressed.num_bytes == bits.stat().st_size
+        assert "text around the numbers" in compressed.table()
+        assert decompress_rows(run, bits, tmp_path / "again.csv") == (60, 2)
+        assert (tmp_path / "again.csv").read_bytes() == table.read_bytes()
+        decompress_rows(run, bits, tmp_path / "again.npy")
+        expected = [[int(row.split(",")[0]), int(row.split(",")[1])] for row in lines[1:]]
+        assert np.load(tmp_path / "again.npy").tolist() == expected
+    whole = bits.read_bytes()
+    for place in range(0, len(whole), len(whole) // 20):
+        bits.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(InputError, match=r"damaged or cut|begins otherwise"):
+            decompress_rows(run, bits, tmp_path / "damaged.csv")
+    assert not (tmp_path / "damaged.csv").exists()
+    bits.write_bytes(whole)
+    assert script(run, bits, "-o", tmp_path / "a.amat", name="decompress.py") == 2
+    assert "Expected a .npy or .csv file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_an_array_does_not_keep_is_said(run_and_rows, tmp_path):
+    run, data = run_and_rows
+    np.savez(tmp_path / "rows.npz", train=np.load(data), train_labels=np.arange(150) % 3)
+    compressed = compress_rows(run, tmp_path / "rows.npz", tmp_path / "rows.bits")
+    assert compressed.restored == (
+        "Decompression gives back the rows as a .npy array, uint8, shape (150, 6, 5, 3), without the labels and splits "
+        "of rows.npz."
+    )

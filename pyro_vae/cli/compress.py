@@ -40,4 +40,5 @@ def main() -> int:
         compressed = compress_rows(arguments.run.expanduser(), arguments.data, out)
     print(compressed.table())
     print(f"{compressed.num_rows} rows of {compressed.data_dim} in {out}, {compressed.num_bytes} bytes")
+    print(compressed.restored)
     return 0

@@ -1,6 +1,7 @@
 """Bring back rows that `pyro-vae compress` compressed.
 
 pyro-vae decompress runs/mnist-bernoulli-001 rows.bits -o rows_again.npy
+pyro-vae decompress runs/counts-categorical-001 counts.bits -o counts_again.csv
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from pyro_vae.progress import quiet
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write the rows of a compressed file as a .npy array, as they were, bit for bit."""
+    """Write the rows of a compressed file as they were, bit for bit."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of the run that they were compressed under."""
     file: Annotated[Path, tyro.conf.Positional]
     """What `pyro-vae compress` wrote."""
-    out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("rows.npy")
-    """The .npy file to write."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
+    """File to write: a .npy array, or .csv or .amat if a file of this kind was compressed. Default: rows.csv or
+    rows.amat if so, else rows.npy."""
     quiet: bool = False
     """Show no progress bar."""
 
@@ -32,10 +34,11 @@ class Arguments:
 def main() -> int:
     """Parse, decompress, print the shape."""
     arguments: Arguments = parse(Arguments)
-    from pyro_vae.experiment.compress import decompress_rows
+    from pyro_vae.experiment.compress import decompress_rows, default_output
 
-    out = arguments.out.expanduser()
+    file = arguments.file.expanduser()
+    out = arguments.out.expanduser() if arguments.out else default_output(file)
     with quiet(arguments.quiet):
-        shape = decompress_rows(arguments.run.expanduser(), arguments.file.expanduser(), out)
+        shape = decompress_rows(arguments.run.expanduser(), file, out)
     print(f"rows of shape {shape} in {out}")
     return 0

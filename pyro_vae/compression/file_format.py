@@ -1,4 +1,4 @@
-"""File format of compressed rows: a header, then chunks, each with a checksum."""
+"""File format of compressed rows: a header, perhaps the text of a table, then chunks, each with a checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pyro_vae._checks import InputError, check
 from pyro_vae._commands import command
 from pyro_vae.compression.codec import Encoded
 
-__all__ = ["read_chunks", "read_header", "write_chunk", "write_header"]
+__all__ = ["read_block", "read_chunks", "read_header", "write_block", "write_chunk", "write_header"]
 
 MAGIC = b"pyro_vae bits 2\n"
 LENGTH = struct.Struct("<Q")
@@ -31,7 +31,7 @@ def write_header(file: BinaryIO, header: dict[str, Any]) -> None:
         header: Plain values.
     """
     file.write(MAGIC)
-    _write_block(file, json.dumps(header, sort_keys=True).encode())
+    write_block(file, json.dumps(header, sort_keys=True).encode())
 
 
 def write_chunk(file: BinaryIO, encoded: Encoded) -> None:
@@ -43,7 +43,7 @@ def write_chunk(file: BinaryIO, encoded: Encoded) -> None:
     """
     batches = np.asarray(encoded.batches, "<u4").tobytes()
     counts = LENGTH.pack(len(encoded.batches)) + LENGTH.pack(encoded.initial_bits)
-    _write_block(file, counts + batches + encoded.words.astype("<u4").tobytes())
+    write_block(file, counts + batches + encoded.words.astype("<u4").tobytes())
 
 
 def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
         file.read(len(MAGIC)) == MAGIC,
         f"Expected {path} to be a file written by `{command('compress')}`; it begins otherwise.",
     )
-    header: dict[str, Any] = json.loads(_read_block(file, path))
+    header: dict[str, Any] = json.loads(read_block(file, path))
     return header
 
 
@@ -77,7 +77,7 @@ def read_chunks(file: BinaryIO, path: Path, num_rows: int) -> Iterator[Encoded]:
     """
     found = 0
     while found < num_rows:
-        block = _read_block(file, path)
+        block = read_block(file, path)
         batches, initial_bits = (value for (value,) in LENGTH.iter_unpack(block[: 2 * LENGTH.size]))
         numbers = np.frombuffer(block, "<u4", offset=2 * LENGTH.size)
         encoded = Encoded(
@@ -91,13 +91,18 @@ def read_chunks(file: BinaryIO, path: Path, num_rows: int) -> Iterator[Encoded]:
         )
 
 
-def _write_block(file: BinaryIO, content: bytes) -> None:
+def write_block(file: BinaryIO, content: bytes) -> None:
+    """Write bytes with their length and checksum."""
     size = LENGTH.pack(len(content))
     file.write(size + _digest(size + content) + content)
 
 
-def _read_block(file: BinaryIO, path: Path) -> bytes:
-    """Return the content of the next block, verified by its checksum."""
+def read_block(file: BinaryIO, path: Path) -> bytes:
+    """Return the content of the next block, verified by its checksum.
+
+    Raises:
+        InputError: If the block is damaged or truncated.
+    """
     size = file.read(LENGTH.size)
     digest = file.read(DIGEST)
     expected = LENGTH.unpack(size)[0] if len(size) == LENGTH.size else 0

@@ -18,7 +18,7 @@ from pyro_vae.data.stored import Stored, listed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_amat", "read_csv"]
+__all__ = ["csv_header", "read_amat", "read_csv"]
 
 LABEL_COLUMNS = ("label", "class", "target", "y")
 NEARLY_LABELS = ("labels", "classes", "targets", "category", "outcome")
@@ -48,6 +48,15 @@ def read_csv(path: Path) -> Stored:
         column_names=tuple(frame.columns),
         notes=(*notes, *_label_notes(header, label, labels)),
     )
+
+
+def csv_header(path: Path) -> list[str]:
+    """Return the column names of a table, in the order of the file.
+
+    Raises:
+        InputError: If a line of it has another number of fields.
+    """
+    return _header(path)[0]
 
 
 def _label_column(header: list[str], path: Path) -> str | None:

@@ -7,29 +7,34 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pyro_vae._checks import InputError, check
+from pyro_vae._checks import check
 from pyro_vae.compression.codec import BitsBackCodec
-from pyro_vae.compression.file_format import read_chunks, read_header, write_chunk, write_header
+from pyro_vae.compression.file_format import (
+    read_block,
+    read_chunks,
+    read_header,
+    write_block,
+    write_chunk,
+    write_header,
+)
 from pyro_vae.compression.sizes import other_sizes
-from pyro_vae.data.new_rows import stored_like
-from pyro_vae.experiment.load_data import load_data
+from pyro_vae.compression.text_around import TextAround
 from pyro_vae.experiment.load_run import Run, load_run
+from pyro_vae.experiment.rows_to_compress import RowsToCompress
 from pyro_vae.experiment.run_folder import RunFolder
 from pyro_vae.experiment.text_table import format_table
 from pyro_vae.objectives import estimate_elbo
 from pyro_vae.progress import progress_bar
 from pyro_vae.storage import write_atomically
 
-__all__ = ["Compressed", "compress_rows", "decompress_rows"]
+__all__ = ["Compressed", "compress_rows", "decompress_rows", "default_output"]
 
-CHUNK = 10_000
-"""Number of rows coded as one stream, which is held in memory at once."""
 COMPARED = 10_000
 """Largest number of rows given to other compressors."""
 
@@ -45,6 +50,8 @@ class Compressed:
         initial_bits: Initial bits of its streams, which are part of its size.
         elbo_bits: Minus the ELBO of these rows, bits per dimension: the rate that bits-back coding attains.
         others: Bits per dimension of the first 10 000 rows by other compressors.
+        restored: What decompression gives back, as a sentence.
+        text_bytes: Bytes of it for the text around the numbers of a table.
     """
 
     num_rows: int
@@ -53,6 +60,8 @@ class Compressed:
     initial_bits: int
     elbo_bits: float
     others: dict[str, float]
+    restored: str
+    text_bytes: int = 0
 
     @property
     def bits(self) -> float:
@@ -61,8 +70,10 @@ class Compressed:
 
     def table(self) -> str:
         """Return the rates as a table."""
-        initial = self.initial_bits / (self.num_rows * self.data_dim)
-        lines = [("this file", self.bits), ("  of it the bits it began with", initial)]
+        entries = self.num_rows * self.data_dim
+        lines = [("this file", self.bits), ("  of it the bits it began with", self.initial_bits / entries)]
+        text = 8 * self.text_bytes / entries
+        lines += [("  of it the text around the numbers", text)] if self.text_bytes else []
         lines += [("minus the ELBO of these rows", self.elbo_bits)]
         compared = min(self.num_rows, COMPARED)
         beside = "" if compared == self.num_rows else f", first {compared} rows"
@@ -86,8 +97,8 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
     """
     run = load_run(folder)
     codec = _codec(run, folder)
-    rows = _Rows.of(run, folder, data, codec.levels)
-    header = {
+    rows = RowsToCompress.of(run, folder, data, codec.levels)
+    header: dict[str, Any] = {
         "weights_sha256": _weights_sha256(folder),
         "num_rows": len(rows),
         "row_shape": list(rows.row_shape),
@@ -97,10 +108,15 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
         "batch_size": codec.batch_size,
         "seed": seed,
     }
+    text = b"" if rows.around is None else rows.around.packed()
+    if rows.around is not None and data is not None:
+        header["text"] = {"ending": data.suffix.lower(), "columns": rows.around.columns}
     elbo, initial, first = 0.0, 0, list[NDArray[np.int64]]()
     with write_atomically(out) as path, progress_bar(len(rows), "rows", "compress") as bar:
         with path.open("wb") as file:
             write_header(file, header)
+            if text:
+                write_block(file, text)
             for levels in rows.chunks():
                 encoded = codec.encode(levels, seed, bar.update)
                 write_chunk(file, encoded)
@@ -110,34 +126,60 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
         size = path.stat().st_size
     per_dim = codec.data_dim * math.log(2)
     others = other_sizes(first[0][:COMPARED], rows.image_shape, codec.levels)
-    return Compressed(len(rows), codec.data_dim, size, initial, -elbo / (len(rows) * per_dim), others)
+    rate = -elbo / (len(rows) * per_dim)
+    return Compressed(len(rows), codec.data_dim, size, initial, rate, others, rows.restored, len(text))
+
+
+def default_output(file: Path) -> Path:
+    """Return the file to restore a compressed file as: text where it was text, else a .npy array.
+
+    Raises:
+        InputError: If there is no such file, or its header cannot be read.
+    """
+    with _opened(file) as source:
+        return Path("rows").with_suffix(read_header(source, file).get("text", {}).get("ending", ".npy"))
 
 
 def decompress_rows(folder: Path, file: Path, out: Path) -> tuple[int, ...]:
-    """Write the original rows of a compressed file as a .npy array, and return its shape.
+    """Write the rows of a compressed file as they were, and return their shape.
 
     Args:
         folder: Folder of the run that compressed it.
         file: File written by `compress_rows`.
-        out: The .npy file to write.
+        out: The file to write: a .npy array of the rows, or the same bytes if the rows were a file of text (.csv,
+            .amat).
 
     Raises:
-        InputError: If the file is damaged, truncated or of another run, or the array cannot be written.
+        InputError: If the file is damaged, truncated or of another run, or the rows cannot be written.
     """
-    check(out.suffix == ".npy", f"Expected a .npy file to write the rows to; got {out}.")
-    check(file.is_file(), f"Expected a compressed file; there is none at {file}.")
-    with file.open("rb") as source:
+    with _opened(file) as source:
         header = read_header(source, file)
+        text = header.get("text", {})
+        endings = [".npy", *([text["ending"]] if text else [])]
+        check(
+            out.suffix in endings,
+            f"Expected a {' or '.join(endings)} file to write the rows of {file} to; got {out}.",
+        )
         check(
             header["weights_sha256"] == _weights_sha256(folder),
             f"Expected the run that {file} was compressed under, with weights of SHA-256 "
             f"{header['weights_sha256'][:12]}; those of {folder} have {_weights_sha256(folder)[:12]}.",
         )
+        around = TextAround.unpacked(read_block(source, file), text["columns"]) if text else None
         codec = _codec(load_run(folder), folder, header["batch_size"])
+        decoded = _decoded(codec, source, file, header)
         shape = (header["num_rows"], *header["row_shape"])
-        with write_atomically(out) as path:
-            _write_array(path, shape, header, _decoded(codec, source, file, header))
+        with write_atomically(out) as path, path.open("wb") as written:
+            if around is None or out.suffix == ".npy":
+                _write_array(written, shape, header, decoded)
+            else:
+                written.writelines(around.filled(levels + header["low"] for levels in decoded))
     return shape
+
+
+def _opened(file: Path) -> BinaryIO:
+    check(file.is_file(), f"Expected a compressed file; there is none at {file}.")
+    return file.open("rb")
 
 
 def _decoded(
@@ -149,15 +191,14 @@ def _decoded(
 
 
 def _write_array(
-    path: Path, shape: tuple[int, ...], header: dict[str, Any], chunks: Iterator[NDArray[np.int64]]
+    file: BinaryIO, shape: tuple[int, ...], header: dict[str, Any], chunks: Iterator[NDArray[np.int64]]
 ) -> None:
     """Write rows as they are decoded; only one chunk is in memory."""
     described = {"descr": header["dtype"], "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, described)
-        for levels in chunks:
-            rows = _laid_out((levels + header["low"]).astype(header["dtype"]), header)
-            file.write(rows.tobytes())
+    np.lib.format.write_array_header_1_0(file, described)
+    for levels in chunks:
+        rows = _laid_out((levels + header["low"]).astype(header["dtype"]), header)
+        file.write(rows.tobytes())
 
 
 def _laid_out(rows: NDArray[Any], header: dict[str, Any]) -> NDArray[Any]:
@@ -187,58 +228,3 @@ def _weights_sha256(folder: Path) -> str:
 def _elbo(run: Run, levels: NDArray[np.int64], num_levels: int) -> float:
     x = torch.from_numpy(levels).float() / max(num_levels - 1, 1)
     return float(estimate_elbo(run.model, run.guide, x, seed=0).mean)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows to compress: whole numbers from `low` upwards."""
-
-    array: Any
-    low: int
-    dtype: str
-    row_shape: tuple[int, ...]
-    image_shape: tuple[int, ...]
-    levels: int
-
-    @classmethod
-    def of(cls, run: Run, folder: Path, data: Path | None, levels: int) -> _Rows:
-        """Return the rows of a file, or the run's test rows."""
-        expected = run.row_format
-        check(
-            expected is not None,
-            f"Expected a run later than version 0.1.0, which describes its rows; {folder} is of version 0.1.0.",
-        )
-        assert expected is not None
-        if data is None:
-            x = torch.cat([block[0] for block in load_data(run.config).test.blocks()])
-            array = (x.double() * max(levels - 1, 1)).round().numpy().astype(np.min_scalar_type(levels - 1))
-            array = array.reshape(len(array), *expected.data_shape)
-            return cls(array, 0, array.dtype.str, array.shape[1:], expected.data_shape, levels)
-        stored = stored_like(data, expected)
-        array, row_shape = stored.array, stored.row_shape or stored.array.shape[1:]
-        low = getattr(expected.preprocessing, "low", 0) if levels > 2 else 0
-        rows = cls(array, low, array.dtype.str, row_shape, expected.data_shape, levels)
-        for chunk in range(0, len(array), CHUNK):
-            rows._check(array[chunk : chunk + CHUNK], data)
-        return rows
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def chunks(self) -> Iterator[NDArray[np.int64]]:
-        """Yield levels, shape (rows, data_dim)."""
-        for start in range(0, len(self), CHUNK):
-            part = np.asarray(self.array[start : start + CHUNK]).astype(np.int64) - self.low
-            yield part.reshape(len(part), -1)
-
-    def _check(self, values: NDArray[Any], path: Path) -> None:
-        highest = self.low + self.levels - 1
-        # Minus zero is not a level: it would be decoded as zero, which has other bits.
-        whole = values.dtype.kind in "biu" or bool(
-            (values == np.round(values)).all() and not (np.signbit(values) & (values == 0)).any()
-        )
-        if not (whole and values.min() >= self.low and values.max() <= highest):
-            raise InputError(
-                f"Expected whole numbers from {self.low} to {highest} in {path}, to which the run gives probabilities; "
-                f"got {'' if whole else 'fractions or minus zero, '}{values.min():g} to {values.max():g}."
-            )
