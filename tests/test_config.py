@@ -313,6 +313,7 @@ def ends(**training):
 def test_training_ends_early_where_no_epochs_are_given_and_runs_them_where_they_are():
     assert ends() == (455, "cooldown", 0.05, 57, "best-elbo")
     assert ends(epochs=455) == (455, "cosine", 0.0, "none", "best-elbo")
+    assert ends(batch_size=32, accumulate=4) == ends()
     assert ends(beta=2.0)[-1] == "best-loss"
     assert ends(keep="last", patience="none", schedule="constant", average=0.2) == (
         455,

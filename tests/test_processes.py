@@ -116,6 +116,7 @@ def test_a_step_of_two_is_a_step_of_one(found):
     assert found["count"] == 2
     assert found["one_step_apart"] < 1e-6
     assert np.isfinite(found["validated"])
+    assert found["accumulated_apart"] < 1e-6  # in three batches of 8, 8 and 7 rows
 
 
 @pytest.mark.slow

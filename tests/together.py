@@ -150,6 +150,9 @@ def main():
     one_step = {"optimizer": sgd, "epochs": 1, "batch_size": len(rows)}
     (_, alone), (result, shared) = (trained(who, rows, **one_step) for who in (SINGLE_PROCESS, processes))
     found["one_step_apart"] = float((shared - alone).abs().max())  # read in the first process
+    several_batches = one_step | {"batch_size": 8, "accumulate": 3}
+    _, accumulated = trained(processes, rows, **several_batches)
+    found["accumulated_apart"] = float((accumulated - alone).abs().max())
     found["validated"] = result.history[0]["validation"]["elbo"]
     beta = {"objective": ELBO(beta=2.0), "epochs": 30, "patience": 2, "average": 0.5}
     result, _ = trained(processes, rows, **beta)

@@ -93,6 +93,10 @@ class Gradients:
         sums = torch.stack([part.sum(dtype=torch.float64) for part in parts])
         return Evaluation(terms, sums, norm, failed, gradients)
 
+    def parts(self, data: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        """Return the parts in which a batch is evaluated: one, the whole batch."""
+        return [data]
+
     def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
         if not self.parameters:
             return ()

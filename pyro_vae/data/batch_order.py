@@ -60,6 +60,10 @@ class Batches:
         whole, rest = divmod(self.num_examples, self.batch_size)
         return whole + (rest >= self.processes.count)
 
+    def of_size(self, batch_size: int) -> Batches:
+        """Return batches of another size of the same rows."""
+        return Batches(self.fetch, self.index, batch_size, self.seed, self.device, self.processes)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches `(x, *context)` of one epoch, x of shape (n, D), leaving out the first `start`."""
         order = self.index[permutation(self.num_examples, self.seed, epoch).to(self.index.device)]

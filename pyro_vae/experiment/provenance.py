@@ -54,10 +54,11 @@ def check_same_data(dataset: DataSet, info: Mapping[str, Any], run: str | Path, 
 def data_notes(config: Config, dataset: DataSet) -> list[str]:
     """Return notes on unusual properties of the data and of the settings."""
     latents, columns = config.model.sizes[0], dataset.data_dim
-    batch, rows = config.training.batch_size, len(dataset.train)
+    batch, count, rows = config.training.batch_size, config.training.accumulate, len(dataset.train)
+    step = f"A batch of {batch} holds" if count == 1 else f"{count} batches of {batch} hold"
     odd = {
         f"z has {latents} dimensions, more than the {columns} of x.": latents > columns
         and config.model.latent == "gaussian",
-        f"A batch of {batch} holds all {rows} training rows: an epoch is one step.": batch > rows,
+        f"{step} all {rows} training rows: an epoch is one step.": count * batch > rows,
     }
     return [*dataset.notes, *(sentence for sentence, holds in odd.items() if holds)]

@@ -53,8 +53,8 @@ def resolve(config: Config, dataset: DataSet, std: Tensor, device: str) -> Confi
     training = _with_stopping_rule(config, dataset)
     compiled = training.compile
     if compiled == "auto":
-        num_steps = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
-        compiled = "on" if worth_compiling(num_steps) else "off"
+        num_batches = (training.epochs or 0) * -(-len(dataset.train) // training.batch_size)
+        compiled = "on" if worth_compiling(num_batches) else "off"
     place = cast(Literal["cpu", "cuda"], device)
     return replace(config, training=replace(training, device=place, compile=compiled))
 
@@ -77,7 +77,7 @@ def _with_stopping_rule(config: Config, dataset: DataSet) -> TrainingConfig:
     training = config.training
     chosen: dict[str, Any] = {"schedule": "cosine", "average": 0.0, "patience": "none"}
     if training.epochs is None:
-        epochs = default_epochs(len(dataset.train), training.batch_size)
+        epochs = default_epochs(len(dataset.train), training.accumulate * training.batch_size)
         chosen = {"schedule": "cooldown", "average": 0.05, "patience": default_patience(epochs)}
         training = replace(training, epochs=epochs)
     chosen["keep"] = kept_by(training.keep, objective_of(config, dataset), validated=True)
@@ -131,6 +131,7 @@ def fit_settings(training: TrainingConfig, guide: GuidePart | None = None) -> di
         "objective": objective(training, guide),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
+        "accumulate": training.accumulate,
         "optimizer": partial(FusedAdamW, lr=training.lr, weight_decay=training.weight_decay),
         "schedule": Schedule(training.schedule, training.warmup),
         "average": float(training.average),

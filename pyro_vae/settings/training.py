@@ -28,7 +28,15 @@ class TrainingConfig(Group):
         resume=True,
         shown="{} epochs",
     )
-    batch_size: int = setting(128, "Rows per step.", check=size, shown="batch {}")
+    batch_size: int = setting(128, "Rows per batch.", check=size, shown="batch {}")
+    accumulate: int = setting(
+        1,
+        "Batches per step of the optimizer, along the gradient of the mean loss of all their rows: steps of large "
+        "batches for the memory of one batch.",
+        check=size,
+        shown="{} batches a step",
+        unless=1,
+    )
     lr: float = setting(1e-3, "Peak learning rate of Adam.", check=positive, shown="Adam at {:g}")
     schedule: Literal["auto", "cosine", "constant", "cooldown"] = setting(
         "auto",

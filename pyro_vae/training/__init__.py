@@ -1,5 +1,6 @@
 """Stochastic variational inference over batches. The loop is independent of models and objectives."""
 
+from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 from pyro_vae.training.accuracy import Accuracy
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import KEEP, BestEpoch, kept_by
@@ -18,6 +19,7 @@ from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = [
     "KEEP",
+    "AccumulatedGradients",
     "Accuracy",
     "AveragedGradients",
     "BestEpoch",

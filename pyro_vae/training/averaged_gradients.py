@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae._layout import laid_out_as
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.processes import Processes
+from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 
 __all__ = ["AveragedGradients"]
 
@@ -32,7 +33,9 @@ class AveragedGradients:
         stopping: Number of processes that requested the end in the last call, scalar.
     """
 
-    def __init__(self, own: Gradients, processes: Processes, num_rows: Callable[[], int]) -> None:
+    def __init__(
+        self, own: Gradients | AccumulatedGradients, processes: Processes, num_rows: Callable[[], int]
+    ) -> None:
         self.own = own
         self.processes = processes
         self.num_rows = num_rows
@@ -49,6 +52,10 @@ class AveragedGradients:
     def seconds(self) -> float:
         """As for `Gradients`, for this process."""
         return self.own.seconds
+
+    def parts(self, data: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        """As for `Gradients`, of this process's rows."""
+        return self.own.parts(data)
 
     def __call__(self, *data: Tensor, progress: Tensor, unchanged: bool = False) -> Evaluation:
         """Return the parts of this process's rows, and loss, sums, norm and gradients of all rows.

@@ -14,6 +14,7 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import restore_devices
 from pyro_vae.compiled import worth_compiling
 from pyro_vae.data.adapters import as_blocks, as_training_batches
+from pyro_vae.data.joined_batches import joined
 from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.processes import SINGLE_PROCESS, Processes
 from pyro_vae.training.callbacks import Callback, ProgressBar
@@ -36,6 +37,7 @@ def fit(
     objective: Objective | None = None,
     epochs: int = 100,
     batch_size: int = 128,
+    accumulate: int = 1,
     optimizer: OptimizerFactory | None = None,
     schedule: Schedule | None = None,
     average: float = 0.0,
@@ -67,7 +69,10 @@ def fit(
         validation: Rows in the same containers, or None.
         objective: The objective; `ELBO()` by default.
         epochs: Number of passes over the training rows.
-        batch_size: Rows per step, of all processes together; ignored for a `DataLoader`.
+        batch_size: Rows per batch, of all processes together; ignored for a `DataLoader`.
+        accumulate: Batches per step of the optimizer, along the gradient of the mean loss of all their rows. A step is
+            that of a batch `accumulate` times as large, for the memory of one batch. Schedules, `average` and
+            `clip_norm` work on steps.
         optimizer: Function from the parameters to a `torch.optim.Optimizer`; Adam at 1e-3 by default.
         schedule: The learning rate over time; half a cosine down to 0 by default.
         average: Validate and keep the mean of the weights over the last `average` of the steps so far, such as 0.05;
@@ -122,6 +127,7 @@ def fit(
             objective=objective or ELBO(),
             epochs=epochs,
             batch_size=batch_size,
+            accumulate=accumulate,
             optimizer=optimizer or FusedAdamW,
             schedule=schedule or Schedule(),
             average=average,
@@ -154,6 +160,7 @@ def make_trainer(
     compile: str,  # noqa: A002
     seed: int,
     epochs: int,
+    accumulate: int = 1,
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Trainer:
@@ -172,8 +179,11 @@ def make_trainer(
     blocks = None
     if validation is not None:
         blocks = as_blocks(validation, place, processes=processes, entry=entry, missing=missing)
-    num_steps = check_integer(epochs, "epochs") * len(batches)
-    compiled = compile == "on" or (compile == "auto" and worth_compiling(num_steps))
+    num_batches = check_integer(epochs, "epochs") * len(batches)
+    compiled = compile == "on" or (compile == "auto" and worth_compiling(num_batches))
+    part_size = None
+    if check_integer(accumulate, "accumulate") > 1:
+        batches, part_size = joined(batches, accumulate)
     return Trainer(
         loss,
         batches,
@@ -181,6 +191,7 @@ def make_trainer(
         entry=entry,
         seed=seed,
         epochs=epochs,
+        part_size=part_size,
         compiled=compiled,
         processes=processes,
         **settings,

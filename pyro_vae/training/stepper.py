@@ -14,6 +14,7 @@ from pyro_vae._compat import takes_scale
 from pyro_vae._layout import laid_out_as
 from pyro_vae.compiled import Evaluation, Gradients
 from pyro_vae.objectives import Loss, non_finite_site
+from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.random_state import random_state, set_random_state
@@ -61,7 +62,7 @@ class Stepper:
         self,
         loss: Loss,
         parameters: list[Tensor],
-        gradients: Gradients | AveragedGradients,
+        gradients: Gradients | AccumulatedGradients | AveragedGradients,
         optimizer: OptimizerFactory,
         clip_norm: float | None = None,
         check_every: int | None = None,
@@ -162,13 +163,17 @@ class Stepper:
         """Repeat the failed step with the same noise to find the site; the weights are still finite."""
         set_random_state(step.noise)
         by_handlers = Gradients(self.loss, self.parameters)
-        gradients = by_handlers(*step.batch, progress=self._progress).gradients
+        for part in self.gradients.parts(step.batch):
+            noise = random_state()
+            evaluation = by_handlers(*part, progress=self._progress)
+            if evaluation.failed:
+                break
         names = {id(parameter): name for name, parameter in self.loss.named_parameters()}
-        found = zip(self.parameters, gradients, strict=True)
+        found = zip(self.parameters, evaluation.gradients, strict=True)
         failed = (p for p, gradient in found if gradient is not None and not torch.isfinite(gradient).all())
         bad = next((names.get(id(p), "of a function") for p in failed), "none")
-        set_random_state(step.noise)
-        site = non_finite_site(self.loss, *step.batch)
+        set_random_state(noise)
+        site = non_finite_site(self.loss, *part)
         if isinstance(self.gradients, AveragedGradients) and bad == "none":
             return NonFiniteLossError(
                 "The loss or its gradient is not finite in another process; see its message."

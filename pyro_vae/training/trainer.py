@@ -21,6 +21,7 @@ from pyro_vae.data.entry import Entry
 from pyro_vae.objectives import Loss, outside_support_message
 from pyro_vae.objectives.changed_variables import check_changed_variables
 from pyro_vae.processes import SINGLE_PROCESS, Processes
+from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
@@ -54,6 +55,7 @@ class Trainer:
         average: Range of the mean of the weights; see `WeightAverage`.
         metrics: Metrics measured after epochs, functions (model, guide) -> number by name; see `Measurement`.
         metrics_every: Number of epochs between measurements of metrics.
+        part_size: Rows of a batch that are evaluated at once, in this process; None for all.
         compiled: Whether loss and gradients are traced and compiled.
         processes: The processes that train together; `train` and `validation` give this one's part.
         callbacks: Called after steps and epochs.
@@ -76,6 +78,7 @@ class Trainer:
         average: float = 0.0,
         metrics: Mapping[str, Metric] | None = None,
         metrics_every: int = 1,
+        part_size: int | None = None,
         compiled: bool = False,
         processes: Processes = SINGLE_PROCESS,
         callbacks: Sequence[Callback] = (),
@@ -89,7 +92,7 @@ class Trainer:
         self.processes = processes
         self.callbacks = callbacks
         self._entry = entry
-        first = self._inputs(next(iter(train.epoch(0))))
+        first = tuple(tensor[:part_size] for tensor in self._inputs(next(iter(train.epoch(0)))))
         self.parameters = parameters_of(loss.model, loss.guide, *first)
         check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
         outside = outside_support_message(loss, *first)
@@ -99,11 +102,12 @@ class Trainer:
             check_changed_variables(loss.guide, *first)
         self._weights = ProgramWeights(loss, self.parameters)
         self._start_alike()
-        own = (
+        single = (
             CompiledGradients(loss, self.parameters, first, cache=Cache.of_user())
             if compiled
             else Gradients(loss, self.parameters)
         )
+        own = single if part_size is None else AccumulatedGradients(single, part_size)
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
         # Running statistics, such as those of batch normalization, are averaged together with the weights.
