@@ -39,7 +39,7 @@ def test_the_error_of_auroc_is_its_spread_over_samples():
     assert np.mean([each.auroc_se for each in found]) == pytest.approx(spread, rel=4 / np.sqrt(200))
 
 
-def test_rows_that_could_not_be_scored_are_the_strangest():
+def test_rows_that_could_not_be_scored_rank_first():
     score = torch.tensor([torch.nan, 1.0, torch.inf, 0.0])
     assert detection(score, np.array([True, False, True, False])).auroc == 1
 

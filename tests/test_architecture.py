@@ -37,7 +37,7 @@ def built(shape=(24,), likelihood="gaussian", **changes):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_a_decoder_gives_each_position_what_the_likelihood_takes(shape, likelihood):
+def test_a_decoder_returns_the_parameters_of_each_position(shape, likelihood):
     model, guide = built(shape, likelihood)
     outputs = model.likelihood.outputs_per_position(shape)
     positions = num_positions(model.likelihood.decoder_shape(shape))
@@ -186,7 +186,7 @@ def test_a_convolutional_architecture_of_a_users_own(shape, context_dim):
     assert model.sample(N, *data[1:]).shape == data[0].shape
 
 
-def test_feature_maps_stand_as_the_likelihood_takes_them():
+def test_feature_maps_have_the_order_that_the_likelihood_expects():
     """Of 6 maps the first three are the channels' locations, the others their scales."""
     shape = (3, 2, 4)
     model, _ = built(shape, architecture=Convolutional())

@@ -66,7 +66,7 @@ def test_names_and_coordinates(resampled):
     assert resampled.observed_data["x"].dims == ("data", "x_dim")
 
 
-def test_every_group_holds_the_models_numbers(problem, resampled):
+def test_every_group_has_the_numbers_of_the_model(problem, resampled):
     model, x, loc, covariance = problem
     np.testing.assert_array_equal(resampled.observed_data["x"].values, x[ROWS].numpy())
     z = torch.from_numpy(resampled.posterior["z"].values)
@@ -109,7 +109,7 @@ def test_nuts_agrees_with_the_posterior(problem):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Passing a dict or None as alias_mapping")  # ArviZ 0.23, matplotlib 3.11
-def test_arviz_takes_it(resampled):
+def test_arviz_accepts_the_export(resampled):
     from pyro_vae.evaluate._arviz import MODERN, az
 
     summary = az.summary(resampled)
@@ -167,7 +167,7 @@ def test_loo_of_it_is_the_exact_log_likelihood(held_out):
 
 
 @pytest.mark.slow
-def test_the_export_says_which_log_likelihood_it_holds(held_out):
+def test_the_export_names_its_log_likelihood(held_out):
     _, of_z, marginal = held_out
     assert "too high" in of_z.log_likelihood.attrs["meaning"]
     assert "marginal_samples" in of_z.log_likelihood.attrs["meaning"]

@@ -195,7 +195,7 @@ def test_traced_steps_are_those_of_the_handlers():
 
 
 @pytest.mark.slow
-def test_training_goes_on_to_the_bit():
+def test_training_continues_to_the_bit():
     settings = {
         "objective": Reconstruction(),
         "batch_size": 8,
@@ -343,7 +343,7 @@ def test_points_that_are_a_change_of_variables_have_a_density():
         (lambda u: u.sum(-1, keepdim=True) + torch.zeros(LATENT), 0.0, "invertible function"),
     ],
 )
-def test_points_beside_auxiliary_sites_without_their_density_are_refused(change, log_density, message):
+def test_points_with_auxiliary_sites_without_a_density_are_refused(change, log_density, message):
     guide = changed(X, change, log_density)
     for use in (
         lambda: estimate_elbo(normal_model(), guide, X),

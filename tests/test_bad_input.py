@@ -375,7 +375,7 @@ BAD_RUNS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("damage", "arguments", "message"), BAD_RUNS.values(), ids=BAD_RUNS)
-def test_a_run_that_cannot_go_on_is_left_as_it_is(finished, capsys, damage, arguments, message):
+def test_a_run_that_cannot_continue_is_unchanged(finished, capsys, damage, arguments, message):
     shutil.copytree(finished, "run")
     images(12, (8, 8))()
     damage()
@@ -413,7 +413,7 @@ def test_a_full_disk_while_drawing_is_a_note(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_that_a_killed_run_left_before_its_config_can_be_used(capsys):
+def test_the_folder_of_a_run_killed_before_its_config_can_be_used(capsys):
     Path("run").mkdir()
     Path("run/.config.json.partial").write_text('{"conf')
     assert script(*SMALL, "--epochs", "1", "--out", "run") == 0
@@ -487,7 +487,7 @@ DRAWN = ("constant columns", "three rows", "one latent for images", "one-hot col
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ODD_CALLS)
-def test_an_odd_call_runs_to_the_end_and_says_what_it_met(capsys, monkeypatch, name):
+def test_an_unusual_call_succeeds_and_reports_what_was_unusual(capsys, monkeypatch, name):
     make, arguments, notes = ODD_CALLS[name]
     if name not in DRAWN:
         monkeypatch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])

@@ -148,7 +148,7 @@ def test_chunks_give_what_all_rows_give(offset, chunk):
     np.testing.assert_allclose(chunked.score_samples(rows + offset), whole.score_samples(rows), atol=1e-6)
 
 
-def test_partial_fit_goes_on_from_fit_and_fit_forgets():
+def test_partial_fit_continues_from_fit_and_fit_starts_again():
     rows = low_rank_rows()
     whole = PPCA(2).fit(rows)
     np.testing.assert_allclose(PPCA(2).fit(rows[:100]).partial_fit(rows[100:]).components_, whole.components_)

@@ -124,7 +124,7 @@ def test_squarem_climbs_to_the_fixed_point_of_plain_em_in_fewer_steps():
     assert len(fast.history) < len(slow.history) / 3
 
 
-def test_climb_stops_at_max_iter_and_says_so():
+def test_climb_stops_at_max_iter_and_warns():
     def endless() -> Iterator[tuple[int, float]]:
         for number in range(100):
             yield number, float(number)

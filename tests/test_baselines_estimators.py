@@ -34,7 +34,7 @@ def test_scikit_learn_contract(estimator, check):
 
 
 @EVERY
-def test_takes_arrays_tensors_and_data_frames_alike(estimator):
+def test_arrays_tensors_and_data_frames_are_equivalent(estimator):
     settings = {"random_state": 0} if "random_state" in estimator().get_params() else {}
     fitted = estimator(2, **settings).fit(ROWS)
     tensor = torch.tensor(ROWS, requires_grad=True)
@@ -67,7 +67,7 @@ def test_names_its_outputs_and_the_size_of_its_latent(estimator):
 
 
 @EVERY
-def test_random_state_is_a_seed_a_generator_or_none_and_global_state_stays(estimator):
+def test_random_state_is_a_seed_a_generator_or_none_and_global_state_is_unchanged(estimator):
     fitted = estimator(2).fit(ROWS)
     before = np.random.get_state()[1].copy()  # noqa: NPY002 (the global state is what must stay)
     np.testing.assert_array_equal(fitted.sample(5, random_state=1), fitted.sample(5, random_state=1))
@@ -175,7 +175,7 @@ def test_bad_input_of_one_estimator(call, message):
 
 
 @EVERY
-def test_unfitted_says_so(estimator):
+def test_unfitted_raises(estimator):
     for method in ("score_samples", "transform", "score"):
         with pytest.raises(NotFittedError):
             getattr(estimator(2), method)(ROWS)
@@ -240,7 +240,7 @@ def test_heywood_case_stops_at_the_floor():
     np.testing.assert_allclose(np.diff(scores), np.log(10), rtol=0.05)
 
 
-def test_clusters_that_nothing_is_left_for_are_taken_out():
+def test_empty_clusters_are_removed():
     rows = np.repeat([[0.0, 0, 0], [1, 2, 3], [5, 0, 1]], 20, axis=0)
     with pytest.warns(ConvergenceWarning, match="distinct clusters"):
         fitted = MixtureOfPPCA(1, n_clusters=5, random_state=0).fit(rows)

@@ -65,7 +65,7 @@ def test_the_weights_that_are_written_are_the_programs(snapshots, programs, rows
 
 
 @pytest.mark.parametrize(("scale", "at_one"), SCALES_AT_ONE.items())
-def test_a_scale_is_what_its_name_says(snapshots, scale, at_one):
+def test_scales_match_their_names(snapshots, scale, at_one):
     encoder, decoder = torch.nn.Linear(12, 6), torch.nn.Linear(3, 12)
     torch.nn.init.zeros_(encoder.weight)
     torch.nn.init.ones_(encoder.bias)

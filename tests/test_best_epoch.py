@@ -99,7 +99,7 @@ def test_an_autoencoder_is_kept_by_its_reconstruction():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", ["best-elbo", "best-loss", "last"])
-def test_the_epoch_asked_for_is_kept(keep):
+def test_the_epoch_requested_is_kept(keep):
     model, guide = small_vae()
     result = fit(model, guide, TRAINED, HELD_OUT, keep=keep, **quick)
     best = max(result.history, key=lambda line: line["validation"]["elbo"])["epoch"]
@@ -215,7 +215,7 @@ class Looks(Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("average", [0.0, 0.5])
-def test_callbacks_see_the_weights_that_were_validated_and_training_goes_on_from_its_own(average):
+def test_callbacks_get_the_validated_weights_and_training_continues_from_its_own(average):
     looks = Looks()
     settings = quick | {"average": average, "epochs": 6}
     result = fit(*small_vae(), TRAINED, HELD_OUT, callbacks=[looks], **settings)
@@ -228,7 +228,7 @@ def test_callbacks_see_the_weights_that_were_validated_and_training_goes_on_from
 
 
 @pytest.mark.slow
-def test_a_state_taken_in_on_epoch_goes_on_to_the_same_weights():
+def test_a_state_taken_in_on_epoch_continues_to_the_same_weights():
     looks = Looks()
     settings = {
         "objective": ELBO(),
@@ -252,7 +252,7 @@ def test_a_state_taken_in_on_epoch_goes_on_to_the_same_weights():
     assert not torch.equal(means[0][0], next(iter(whole.parameters)))
 
 
-def test_another_patience_goes_on_where_the_first_was_used_up():
+def test_training_continues_with_a_longer_patience():
     settings = {
         "objective": ELBO(),
         "batch_size": 10,

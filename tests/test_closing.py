@@ -48,7 +48,7 @@ def test_the_size_decides_and_nothing_else(weights, kind):
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
-def test_a_large_run_is_evaluated_quickly_and_says_how_to_do_all(tmp_path, monkeypatch, capsys):
+def test_a_large_run_is_evaluated_quickly_with_a_hint_on_full_evaluation(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(extent, "LARGEST_COST", 1e6)
     assert script(*SMALL, "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out
@@ -171,7 +171,7 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_picture_that_cannot_be_drawn_is_a_note_and_no_old_one_stays(tmp_path, monkeypatch, capsys):
+def test_a_picture_that_cannot_be_drawn_is_a_note_and_the_old_one_is_removed(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     assert script(*SMALL, "--out", folder) == 0
     assert (folder / "figures" / "samples.png").exists()
@@ -222,7 +222,7 @@ def test_floats_beyond_zero_and_one_are_not_all_black_and_white(tmp_path):
     assert ((grey > 20) & (grey < 235)).mean() > 0.2
 
 
-def test_an_image_with_opacity_lies_over_white():
+def test_an_image_with_opacity_is_composited_on_white():
     pixels = np.zeros((1, 4, 1, 2))
     pixels[0, 0, 0] = 1  # red
     pixels[0, 3, 0] = [1, 0]  # opaque, and not at all

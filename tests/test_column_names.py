@@ -97,7 +97,7 @@ def test_names_that_do_not_fit(tmp_path, options, header, message):
         read_table(path, TableOptions(**options))
 
 
-def test_tables_with_names_of_their_own_take_no_others(tmp_path):
+def test_tables_with_a_header_take_no_other_names(tmp_path):
     frame = pd.DataFrame(ROWS, columns=NAMES)
     with pytest.raises(InputError, match="no names for a DataFrame"):
         read_table(frame, TableOptions(names=NAMES))

@@ -126,7 +126,7 @@ def test_the_command_names_the_guides_there_are():
 
 
 @pytest.mark.slow
-def test_a_run_is_compared_and_left_as_it_is(tmp_path, capsys):
+def test_a_run_is_compared_and_unchanged(tmp_path, capsys):
     run = tmp_path / "run"
     assert script("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--compile", "off", "--out", run) == 0
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
@@ -141,7 +141,7 @@ def test_a_run_is_compared_and_left_as_it_is(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_comparison_goes_on_where_it_was_and_takes_in_more(tmp_path, capsys):
+def test_a_comparison_continues_and_accepts_more_guides_and_seeds(tmp_path, capsys):
     """The second call has the first one's settings, fits what is not there yet, and keeps what is."""
     out = tmp_path / "out"
     few = ("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--test-rows", 9, "--num-samples", 20)
@@ -178,7 +178,7 @@ def made(name, seed, elbo, *, train=0.0, optimum=None, log_prob=0.0):
     )
 
 
-def test_made_scores_in_order_are_told_to_be():
+def test_scores_in_order_pass_the_checks():
     measured = [made("diagonal", s, -3.0 + 0.1 * s, optimum=-2.0) for s in range(3)]
     measured += [made("iaf", s, -2.5 + 0.1 * s, optimum=-1.0) for s in range(3)]
     claims = check_order(measured)
@@ -218,7 +218,7 @@ def test_a_guide_that_falls_behind_on_test_rows_is_looked_at_on_training_rows():
     assert "on training rows too (-0.500" in str(check_order([poor, short])[0])
 
 
-def test_a_claim_says_by_how_many_standard_errors():
+def test_a_claim_states_its_standard_errors():
     claim = Claim("a", "b", Mean(-0.5, 0.1))
     assert not claim.holds
     assert str(claim) == "a is 0.500 ± 0.100 below b (5.0 standard errors)."

@@ -50,7 +50,7 @@ def linear(digits):
 
 
 @pytest.mark.slow
-def test_the_linear_vae_comes_near_the_closed_form_and_never_above(linear):
+def test_the_linear_vae_approaches_the_closed_form_from_below(linear):
     vae, train = linear
     assert vae.optimum == pytest.approx(PPCA(3).fit(train.double()).score(train.double()))
     assert vae.reached <= vae.optimum + 1e-9
@@ -77,7 +77,7 @@ def test_the_leading_subspace_is_found(linear):
 
 
 @pytest.mark.slow
-def test_only_what_is_asked_for_is_fitted_on_only_so_many_rows(tmp_path, capsys):
+def test_only_requested_models_are_fitted_on_the_requested_rows(tmp_path, capsys):
     arguments = [
         "--models",
         "ppca",
@@ -116,7 +116,7 @@ def test_entries_say_what_the_estimators_say(digits):
         assert entry.path[-1][0] == pytest.approx(entry.seconds)
 
 
-def test_the_closed_form_and_em_meet_on_digits(digits):
+def test_the_closed_form_and_em_agree_on_digits(digits):
     rows = [split.tensor().double().numpy() for split in (digits.train, digits.test)]
     closed, em = (fit_baseline(e, n, *rows) for n, e in list(exact_baselines(8, 2, 0).values())[:2])
     assert em.train == pytest.approx(closed.train, rel=1e-6)
@@ -139,7 +139,7 @@ def test_a_small_table_with_two_factors_is_learned_and_does_not_collapse(tmp_pat
     assert vae.test[0] > exact.test[0] - 0.2
 
 
-def test_where_a_baseline_is_not_defined_the_reason_is_given(digits):
+def test_the_reason_is_given_if_a_baseline_is_not_defined(digits):
     baselines = linear_baselines(digits, 64)
     assert set(baselines) == {"ppca", "factor_analysis"}
     assert all(
@@ -154,7 +154,7 @@ def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
-def test_the_end_of_a_run_tells_the_baselines(tmp_path, capsys, digits):
+def test_the_end_of_a_run_reports_the_baselines(tmp_path, capsys, digits):
     assert script("--epochs", 2, "--hidden", 8, "--latent-dim", 4, "--out", tmp_path / "run") == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     ppca = PPCA(4).fit(digits.train.tensor().double())

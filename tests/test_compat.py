@@ -120,7 +120,7 @@ def trained(optimizer):
     return [*model.parameters(), *guide.parameters()]
 
 
-def test_an_optimizer_that_does_not_say_that_it_scales_takes_the_same_steps():
+def test_an_optimizer_without_the_scaling_attribute_takes_the_same_steps():
     def silent(parameters):
         adam = torch.optim.Adam(parameters, lr=1e-2, fused=True)
         assert compat.takes_scale(adam)
@@ -145,7 +145,7 @@ def test_without_its_names_a_sample_is_not_validated():
     )
 
 
-def test_a_module_without_pyros_context_is_left_alone():
+def test_a_module_without_pyros_context_is_left_unchanged():
     class Program(PyroModule):
         pass
 
@@ -166,7 +166,7 @@ def test_without_the_dispatch_mode_estimates_are_the_same(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [None, "torch.utils._python_dispatch"])
-def test_every_tensor_that_is_made_is_seen(name, monkeypatch):
+def test_every_new_tensor_is_observed(name, monkeypatch):
     if name is not None:
         monkeypatch.setitem(sys.modules, name, None)
     seen = []
@@ -193,7 +193,7 @@ def test_without_the_tracer_or_the_compiler_loss_and_gradients_are_the_same(name
     assert ("no make_fx" in compiled.note) == ("proxy_tensor" in name)
 
 
-def test_a_module_whose_parts_are_elsewhere_is_not_traced():
+def test_a_module_with_unknown_tables_is_not_traced():
     assert len(compat.module_tables(nn.Linear(2, 2))) == 5
     with pytest.raises(NotImplementedError, match="parts of a module"):
         compat.module_tables(SimpleNamespace(_parameters={}))

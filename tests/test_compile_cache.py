@@ -67,7 +67,7 @@ def recorded(function, *inputs):
     return recording.digest(outputs), recording
 
 
-def test_recordings_are_equal_where_the_operations_are():
+def test_recordings_are_equal_if_the_operations_are():
     x = torch.randn(3, 4)
     digests = [
         recorded(function, given)[0]
@@ -115,7 +115,7 @@ def test_gradients_that_cannot_be_kept_are_the_same(tmp_path):
     assert not list((tmp_path / "own").glob("*.so"))
 
 
-def test_a_graph_is_kept_under_another_name_where_its_code_would_be_another(tmp_path, monkeypatch):
+def test_a_graph_has_another_name_if_its_code_would_differ(tmp_path, monkeypatch):
     cache, inputs = Cache(tmp_path / "own"), [torch.ones(2, 3)]
     name = cache.key("recording", inputs)
     assert name == cache.key("recording", inputs)
@@ -163,7 +163,7 @@ def test_what_is_not_as_it_was_written_is_not_loaded(fault, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("fault", ["readable", "link", "others"])
-def test_only_a_folder_that_nobody_else_has_rights_on_is_used(fault, tmp_path, monkeypatch):
+def test_only_a_private_folder_is_used(fault, tmp_path, monkeypatch):
     folder = tmp_path / "own"
     if fault == "link":
         (tmp_path / "elsewhere").mkdir(mode=0o700)

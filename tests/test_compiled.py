@@ -57,7 +57,7 @@ def test_products_of_both_libraries_with_bias_and_activation(backend, fast_mkl, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("missing", ["operator", "lowering"])
-def test_a_torch_without_the_private_names_multiplies_by_its_own_products(missing, monkeypatch):
+def test_without_the_private_names_torchs_own_product_is_used(missing, monkeypatch):
     if missing == "operator":
         monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(), raising=False)
     else:
@@ -72,7 +72,7 @@ def test_a_torch_without_the_private_names_multiplies_by_its_own_products(missin
     lower_linear.cache_clear()
 
 
-def test_an_activation_is_taken_along_where_nothing_else_uses_the_product():
+def test_an_activation_is_fused_if_nothing_else_uses_the_product():
     weight, bias = torch.randn(5, 4), torch.randn(5)
 
     def layer(x):
@@ -300,7 +300,7 @@ def test_progress_is_not_baked_in():
 
 
 @pytest.mark.slow
-def test_weights_are_read_where_they_are():
+def test_weights_are_read_in_place():
     model, guide = small_vae()
     x = rows()
     plain, traced = pair(model, guide, x)
@@ -406,7 +406,7 @@ def test_batch_norm_moves_its_buffers_once_a_step():
 
 
 @pytest.mark.slow
-def test_training_mode_attributes_and_dtype_are_noticed():
+def test_training_mode_attributes_and_dtype_are_detected():
     model, guide = small_vae()
     guide.encoder[1].p = 0.5
     x = rows()
@@ -431,7 +431,7 @@ def test_training_mode_attributes_and_dtype_are_noticed():
     assert traced.note == ""
 
 
-def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_noticed():
+def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_detected():
     model, guide = small_vae()
     x = rows()
     inputs = (HALF, x)
@@ -450,7 +450,7 @@ def test_programs_that_lose_or_gain_an_attribute_or_a_hook_are_noticed():
 
 
 @pytest.mark.slow
-def test_programs_said_to_be_unchanged_are_not_looked_at():
+def test_programs_declared_unchanged_are_not_checked():
     model, guide = small_vae()
     x = rows()
     _, traced = pair(model, guide, x)
@@ -491,7 +491,7 @@ class BakesValues(Awkward):
     ("model", "message"),
     [(ReadsValues, "could not be compiled"), (BakesValues, "could not be compiled|differs from Pyro's by")],
 )
-def test_what_a_graph_cannot_hold_runs_by_the_handlers_and_says_so(model, message):
+def test_unsupported_operations_fall_back_to_the_handlers_with_a_note(model, message):
     program, (_, guide) = model("ordinary"), small_vae()
     x = rows()
     plain, traced = pair(program, guide, x)
@@ -501,7 +501,7 @@ def test_what_a_graph_cannot_hold_runs_by_the_handlers_and_says_so(model, messag
 
 
 @pytest.mark.slow
-def test_a_backend_that_fails_is_told():
+def test_a_backend_that_fails_is_reported():
     def broken(graph, inputs):
         raise OSError("no C++ compiler here")
 
@@ -515,7 +515,7 @@ def test_a_backend_that_fails_is_told():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", [math.nan, 1.001])
-def test_a_backend_that_computes_something_else_is_told(spoil):
+def test_a_backend_with_other_results_is_reported(spoil):
     def wrong(graph, inputs):
         return lambda *values: [spoil * value for value in graph(*values)]
 
@@ -525,7 +525,7 @@ def test_a_backend_that_computes_something_else_is_told(spoil):
     assert "differs from Pyro's by" in traced.note
 
 
-def test_a_users_mistake_is_told_as_ever():
+def test_invalid_programs_raise_the_same_error():
     model, guide = small_vae()
     _, traced = pair(model, guide, rows())
     with pytest.raises(InputError, match=r"x of shape \(N, 6\); got \(4, 5\)"):

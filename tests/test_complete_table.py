@@ -39,7 +39,7 @@ def cells(tmp_path, text, separator=None):
         b"a|b\n1|2\n",
     ],
 )
-def test_what_is_not_put_stays_to_the_byte(tmp_path, text):
+def test_other_cells_are_unchanged_to_the_byte(tmp_path, text):
     found = cells(tmp_path, text)
     found.write(tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == text

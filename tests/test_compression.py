@@ -83,7 +83,7 @@ def test_digits_make_up_each_level_once(levels):
 
 
 @pytest.mark.parametrize("name", likelihoods())
-def test_rows_come_back_and_take_what_the_elbo_says(name):
+def test_rows_are_restored_and_take_the_bits_of_the_elbo(name):
     likelihood = likelihoods()[name]
     levels = 2 if name == "bernoulli" else LEVELS
     model, guide = programs(likelihood)
@@ -173,7 +173,7 @@ def run_and_rows(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_file_comes_back_bit_for_bit(run_and_rows, tmp_path):
+def test_a_file_is_restored_bit_for_bit(run_and_rows, tmp_path):
     run, data = run_and_rows
     compressed = compress_rows(run, data, tmp_path / "rows.bits")
     shape = decompress_rows(run, tmp_path / "rows.bits", tmp_path / "again.npy")
@@ -186,7 +186,7 @@ def test_a_file_comes_back_bit_for_bit(run_and_rows, tmp_path):
 
 
 @pytest.mark.slow
-def test_every_damage_is_told_and_nothing_is_written(run_and_rows, tmp_path):
+def test_every_damage_is_detected_and_nothing_is_written(run_and_rows, tmp_path):
     run, data = run_and_rows
     compress_rows(run, data, tmp_path / "rows.bits")
     whole = (tmp_path / "rows.bits").read_bytes()
@@ -309,7 +309,7 @@ def test_a_table_comes_back_as_the_same_file(table_run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_what_an_array_does_not_keep_is_said(run_and_rows, tmp_path):
+def test_what_an_array_does_not_keep_is_reported(run_and_rows, tmp_path):
     run, data = run_and_rows
     np.savez(tmp_path / "rows.npz", train=np.load(data), train_labels=np.arange(150) % 3)
     compressed = compress_rows(run, tmp_path / "rows.npz", tmp_path / "rows.bits")

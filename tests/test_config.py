@@ -227,7 +227,7 @@ def test_values_out_of_range_are_refused(part, change, message):
         replace(config, **{part: replace(getattr(config, part), **change)}).check()
 
 
-def test_everything_left_open_is_chosen():
+def test_open_settings_are_chosen():
     dataset = load_dataset("digits")
     _, std = dataset.statistics()
     for likelihood in LIKELIHOODS:
@@ -240,7 +240,7 @@ def test_everything_left_open_is_chosen():
         assert resolve(config, dataset, std, "cpu") == config
 
 
-def test_the_encoder_takes_zeros_and_ones_as_they_are():
+def test_zeros_and_ones_enter_the_encoder_unscaled():
     mean, std = torch.tensor([0.5, 0.001]), torch.tensor([0.5, 0.03])
     for likelihood, expected in (("bernoulli", torch.ones(2)), ("gaussian", std)):
         _, guide = build(ModelConfig(likelihood=likelihood, scale_floor=0.1), mean, std)
@@ -310,7 +310,7 @@ def ends(**training):
     return made.epochs, made.schedule, made.average, made.patience, made.keep
 
 
-def test_training_ends_early_where_no_epochs_are_given_and_runs_them_where_they_are():
+def test_training_stops_early_only_if_no_epochs_are_given():
     assert ends() == (455, "cooldown", 0.05, 57, "best-elbo")
     assert ends(epochs=455) == (455, "cosine", 0.0, "none", "best-elbo")
     assert ends(batch_size=32, accumulate=4) == ends()
@@ -332,7 +332,7 @@ def test_training_ends_early_where_no_epochs_are_given_and_runs_them_where_they_
     )
 
 
-def test_a_configuration_of_version_0_1_0_keeps_what_it_did():
+def test_a_configuration_of_version_0_1_0_keeps_its_meaning():
     values = to_json(Config())
     values["training"] |= {"epochs": 6, "schedule": "cosine", "average": 0.0, "patience": None, "beta": 2.0}
     del values["training"]["keep"]

@@ -186,7 +186,7 @@ def test_the_elbo_of_the_exact_posterior_is_log_p_of_x_given_y(programs, data):
 
 @both_kinds
 @every_container
-def test_fit_measures_it_and_stays_there(programs, data):
+def test_fit_measures_the_bound_and_stays_at_the_optimum(programs, data):
     """At the exact posterior the gradient is noise around the truth; at a rate of 0 nothing moves."""
     pair = programs()
     still = lambda parameters: torch.optim.SGD(parameters, lr=0.0)  # noqa: E731

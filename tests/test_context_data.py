@@ -108,7 +108,7 @@ def test_labels_of_new_rows_go_by_name(table, tmp_path):
     assert split.context[0].tolist() == [2, 1]
 
 
-def test_a_context_is_saved_whole(table):
+def test_a_context_is_saved_completely(table):
     for context in (ClassContext(("a", "b"), True), with_columns(load_dataset(table), ["v"]).context, None):
         assert context_from_json(context_to_json(context)) == context
 

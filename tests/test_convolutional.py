@@ -94,7 +94,7 @@ def test_outputs_are_feature_maps_one_after_another():
 
 
 @pytest.mark.parametrize("context_dim", [0, 3])
-def test_a_convolution_as_head_keeps_the_place_of_z(context_dim):
+def test_a_convolution_as_head_keeps_the_positions_of_z(context_dim):
     """z is 2 maps of 4 x 5; a pixel of x reaches only the codes near it, locations first, then scales."""
     made = ConvolutionalArchitecture((4, 8), head="convolution")
     encoder, decoder = (

@@ -273,7 +273,7 @@ def test_a_failed_download_says_where_to_place_the_files(tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("name", ["binarized-mnist", "frey-face"])
-def test_missing_files_of_a_named_set_say_where_they_belong(tmp_path, name):
+def test_missing_files_of_a_named_data_set_name_their_folder(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name}.*found neither\. Set --data-root or PYRO_VAE_DATA"):
         load_dataset(name, data_root=tmp_path)
 

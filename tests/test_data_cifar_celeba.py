@@ -178,7 +178,7 @@ def test_celeba_is_cropped_resized_and_split_as_listed(tmp_path):
     assert load_dataset("celeba", data_root=tmp_path, image_size=(8, 6), grey=True).data_shape == (8, 6)
 
 
-def test_celeba_without_a_list_or_with_another_one_says_so(tmp_path):
+def test_celeba_without_a_list_or_with_another_one_has_a_note(tmp_path):
     place_celeba(tmp_path / "none", partition="")
     drawn = load_dataset("celeba", data_root=tmp_path / "none", image_size=4)
     assert (len(drawn.train), len(drawn.validation), len(drawn.test)) == (3, 1, 1)

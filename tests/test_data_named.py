@@ -78,7 +78,7 @@ def test_binarized_mnist_in_each_layout(tmp_path, monkeypatch, layout):
         assert np.array_equal(split.tensor(), part)
 
 
-def test_frey_face_stands_upright(tmp_path):
+def test_frey_face_is_upright(tmp_path):
     from scipy.io import savemat
 
     frames = np.random.default_rng(0).integers(0, 256, (20, 28, 20), dtype=np.uint8)

@@ -111,7 +111,7 @@ def test_npz_with_own_splits_labels_and_class_names(tmp_path):
     assert np.array_equal(stored_rows(data), COLOUR.transpose(0, 3, 1, 2).reshape(30, 90))
 
 
-def test_npz_with_a_test_split_alone_draws_validation_rows_from_train(tmp_path):
+def test_npz_with_only_a_test_split_draws_validation_rows_from_train(tmp_path):
     np.savez(
         tmp_path / "x.npz",
         x_train=GREY[:20],
@@ -137,7 +137,7 @@ def test_npz_with_one_table(tmp_path, keys):
     assert data.train.labels is None or np.array_equal(data.train.labels, (data.train.index + 1) % 2)
 
 
-def test_npz_says_what_it_left_out(tmp_path):
+def test_npz_reports_unused_arrays(tmp_path):
     np.savez(tmp_path / "x.npz", images=GREY, volume=np.zeros(30))
     assert "Arrays volume of x.npz were not used." in load_dataset(tmp_path / "x.npz").notes
 

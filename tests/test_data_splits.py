@@ -141,7 +141,7 @@ def test_an_epoch_resumes_to_the_bit_from_any_step(preprocessing, where, tmp_pat
         assert all(torch.equal(a, b) for a, b in zip(rest, whole[start:], strict=True))
 
 
-def test_batches_leave_the_global_random_state_alone(digits):
+def test_batches_leave_the_global_random_state_unchanged(digits):
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     next(digits.train.batches(8, seed=0).epoch(0))
     digits.test.tensor()
@@ -231,7 +231,7 @@ def test_rows_are_held_in_the_smallest_type_that_fits():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", ">i4", "float64", "float16", "bool"])
-def test_mapped_rows_are_handed_out_in_the_order_asked_for(dtype, tmp_path):
+def test_mapped_rows_are_returned_in_the_requested_order(dtype, tmp_path):
     array = random_rows().astype(dtype).reshape(50, 2, 3)
     rows = mapped(array, tmp_path)
     assert isinstance(rows, MappedRows)
@@ -243,7 +243,7 @@ def test_mapped_rows_are_handed_out_in_the_order_asked_for(dtype, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("binarize", ["none", "static"])
-def test_a_memory_mapped_file_is_never_loaded_whole(tmp_path, binarize, monkeypatch):
+def test_a_memory_mapped_file_is_not_loaded_completely(tmp_path, binarize, monkeypatch):
     """48 MB on disk; reading, training and evaluating together stay under a sixth of it."""
     rows = np.lib.format.open_memmap(tmp_path / "large.npy", "w+", np.uint8, (60000, 800))
     rows[::7] = np.arange(800) % 256

@@ -79,7 +79,7 @@ def test_the_noise_of_rows_is_uniform_and_independent(binary):
 
 @every_corruption
 @pytest.mark.parametrize("fixed", [False, True])
-def test_a_corruption_does_what_it_says(name, fixed):
+def test_a_corruption_has_the_described_effect(name, fixed):
     torch.manual_seed(0)
     corruption, x = CORRUPTIONS[name](), 0.2 + 0.6 * torch.rand(20000, 3)
     seen = corruption.fixed(x) if fixed else corruption(x)
@@ -108,7 +108,7 @@ def test_moments_are_those_of_corrupted_rows(name):
     assert_within_sigma(seen.var(0), variance, ((fourth - variance.square()) / len(x)).sqrt())
 
 
-def test_the_encoder_is_standardized_for_what_it_sees():
+def test_the_encoder_is_standardized_for_corrupted_rows():
     """A column that is nearly constant would enter at hundreds of its standard deviations once there is noise."""
     mean, std = torch.full((4,), 0.1), torch.tensor([1e-3, 0.1, 0.2, 0.3])
     config = ModelConfig(likelihood="gaussian-fixed", fixed_scale=0.1, corrupt="gaussian", hidden=(8,))
@@ -223,7 +223,7 @@ def test_traced_steps_are_those_of_the_handlers(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", [False, True])
-def test_training_goes_on_to_the_bit(point):
+def test_training_continues_to_the_bit(point):
     def trainer(epochs):
         model, guide, _ = corrupted_vae(Masking(0.3))
         objective = ELBO()
@@ -261,7 +261,7 @@ def test_training_goes_on_to_the_bit(point):
 
 
 @pytest.mark.parametrize("evaluation", ["clean", "corrupted"])
-def test_denoise_takes_rows_as_they_are_given(evaluation):
+def test_denoise_does_not_corrupt_its_rows(evaluation):
     model, guide, plain = corrupted_vae(SaltAndPepper(0.4), evaluation)
     given = SaltAndPepper(0.4)(rows())
     expected = model.decode(plain.encode(given).mean).mean
@@ -310,7 +310,7 @@ FLAGS = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off", "-
 
 
 @pytest.mark.slow
-def test_a_run_says_what_the_guide_saw(tmp_path, capsys):
+def test_a_run_reports_the_input_of_the_guide(tmp_path, capsys):
     run = tmp_path / "run"
     more = ["--corrupt", "gaussian", "--corruption-level", 0.2, "--evaluate", "quick", "--out", run]
     assert script(*FLAGS, *more) == 0

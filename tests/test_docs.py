@@ -65,7 +65,7 @@ def test_docstrings_are_plain_text(plain, marked_up):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_somewhere(page):
+def test_every_link_to_a_file_is_valid(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert "[](" not in text, "a link without a text, which does not show outside of the site"
     for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):

@@ -216,7 +216,7 @@ def test_names_outputs_and_takes_frames():
     assert fitted.inverse_transform(np.zeros((3, 2))).shape == (3, 4)
 
 
-def test_stands_in_pipelines_and_column_transformers():
+def test_works_in_pipelines_and_column_transformers():
     pipeline = make_pipeline(StandardScaler(), VAE(2, **FAST)).fit(ROWS)
     assert pipeline.score_samples(ROWS).shape == (60,)
     columns = ColumnTransformer([("vae", VAE(1, **FAST), [0, 1, 2])], remainder="passthrough")
@@ -239,7 +239,7 @@ def test_zeros_and_ones_by_bernoulli():
     assert fitted.ppca_comparison_ is None
 
 
-def test_says_where_ppca_is_better():
+def test_warns_if_ppca_is_better():
     validation = np.arange(60) % 3 == 0
     exact = _standardized_ppca(validation)
     with pytest.warns(

@@ -48,7 +48,7 @@ def fitted():
     return VAE(2, likelihood="table", **FAST).fit(TABLE)
 
 
-def test_kinds_are_inferred_and_the_others_left_out(fitted):
+def test_kinds_are_inferred_and_other_columns_are_left_out(fitted):
     kinds = {column.name: column.kind for column in fitted.columns_}
     assert kinds["kind"] == kinds["grade"] == "categorical"
     assert kinds["flag"] == "binary"
@@ -107,7 +107,7 @@ def test_a_row_with_nothing_observed_has_probability_one(fitted):
     assert fitted.score_samples(empty)[0] == 0
 
 
-def test_unseen_levels_are_said_and_not_observed(fitted):
+def test_unseen_levels_are_reported_and_not_observed(fitted):
     other, hidden = TABLE.head(3).copy(), TABLE.head(3).copy()
     other.iloc[0, 1], hidden.iloc[0, 1] = "new", None
     with pytest.warns(UserWarning, match=r"'kind' holds levels that the training rows do not have: 'new'"):
@@ -142,7 +142,7 @@ def test_kinds_that_do_not_fit_are_refused():
         VAE(1, likelihood="table", **FAST).fit(TABLE[["same"]])
 
 
-def test_numbers_stay_real_unless_kinds_are_asked_for():
+def test_numbers_stay_real_unless_kinds_are_requested():
     numbers = TABLE[["size", "visits"]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,7 +152,7 @@ def test_numbers_stay_real_unless_kinds_are_asked_for():
 
 
 @pytest.mark.slow
-def test_it_stands_in_compositions():
+def test_it_works_in_compositions():
     search = GridSearchCV(VAE(likelihood="table", **FAST), {"n_components": [1, 2]}, cv=2).fit(TABLE)
     assert np.isfinite(search.best_score_)
     parts = ColumnTransformer(

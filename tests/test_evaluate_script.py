@@ -49,7 +49,7 @@ def test_scores_are_those_of_log_likelihood_row_by_row(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_scoring_continues_to_the_same_numbers(run, tmp_path, monkeypatch, capsys):
     assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "whole") == 0
     calls = []
 
@@ -73,7 +73,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(run, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_other_settings_begin_anew(run, tmp_path):
+def test_other_settings_begin_again(run, tmp_path):
     for samples in (21, 22):
         assert evaluate(run, "--num-samples", samples, "--out", tmp_path) == 0
     loaded, test = load_run(run), load_dataset("digits").test.tensor()
@@ -81,7 +81,7 @@ def test_other_settings_begin_anew(run, tmp_path):
     assert float(lines(tmp_path / "scores.csv")[0]["log_likelihood"]) == expected.value[0].item()
 
 
-def test_rows_of_a_file_are_scored_and_a_strange_one_is_least_likely(run, tmp_path):
+def test_rows_of_a_file_are_scored_and_an_outlier_is_least_likely(run, tmp_path):
     x = load_dataset("digits").test
     rows = x.rows.take(torch.from_numpy(x.index[:20])).numpy().copy()
     rows[13] = 16 - rows[13]
@@ -92,9 +92,7 @@ def test_rows_of_a_file_are_scored_and_a_strange_one_is_least_likely(run, tmp_pa
     assert np.argmin([float(line["log_likelihood"]) for line in scores]) == 13
 
 
-def test_rows_that_cannot_be_scored_are_named_beside_the_mean_of_the_others(
-    run, tmp_path, monkeypatch, capsys
-):
+def test_rows_that_cannot_be_scored_are_named_with_the_mean_of_the_others(run, tmp_path, monkeypatch, capsys):
     def two_lost(*args, **kwargs):
         found = log_likelihood(*args, **kwargs)
         found.value[[3, 7]] = torch.tensor([-torch.inf, torch.nan], dtype=found.value.dtype)
@@ -128,7 +126,7 @@ def test_a_wider_proposal_gives_other_samples_of_the_same_numbers(run, tmp_path)
     assert np.ptp(means) < 6 * max(errors) + 0.05
 
 
-def test_the_end_of_training_tells_the_likelihood(run):
+def test_the_end_of_training_reports_the_likelihood(run):
     told = json.loads((run / "summary.json").read_text())
     likelihood = told["log_likelihood"]
     assert likelihood["num_samples"] == 1000

@@ -37,7 +37,7 @@ def test_mirrored_is_numpy_fliplr(shape):
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (3, 4, 6)])
-def test_each_row_is_seen_as_itself_or_mirrored_about_half_of_the_time_each(shape):
+def test_each_row_is_mirrored_about_half_of_the_time(shape):
     array = images(shape)
     batches = split_of(array, AsFloat()).batches(7, seed=3)
     own, mirrored = (x.reshape(N, -1).astype(np.float32) for x in (array, array[..., ::-1]))
@@ -80,7 +80,7 @@ def test_an_epoch_with_flips_resumes_to_the_bit_from_any_step(preprocessing, whe
     assert not torch.equal(torch.cat(whole), torch.cat([x for (x,) in split.batches(9, seed=6).epoch(2)]))
 
 
-def test_evaluation_sees_no_flips_and_training_without_them_is_as_it_was():
+def test_evaluation_has_no_flips_and_training_without_them_is_unchanged():
     array = images((4, 6))
     flipped, plain = split_of(array, Dequantize(256)), split_of(array, Dequantize(256), flip=False)
     assert torch.equal(flipped.tensor(), plain.tensor())

@@ -45,7 +45,7 @@ def scores(flow, x):
 # In single precision log q changes by so much, in nats, within the rounding of z. Before its bins were bounded a
 # spline was wrong by 7, 82 and 90 nats at the last three, or NaN.
 @pytest.mark.parametrize(("factor", "tolerance"), [(0, 1e-5), (1, 1e-3), (3, 0.3), (10, 2), (100, 5)])
-def test_points_from_elsewhere_are_scored_as_own_samples_are(kind, factor, tolerance):
+def test_other_points_are_scored_like_own_samples(kind, factor, tolerance):
     flow = guide(kind, factor)
     _, own, foreign = scores(flow, X)
     assert (own - foreign).abs().max() < tolerance

@@ -140,7 +140,7 @@ def test_samples_are_differentiated_as_the_density_is(name):
 
 
 @every_guide
-def test_a_sample_is_scored_alike_by_memory_and_anew(name):
+def test_a_sample_has_the_same_score_from_the_cache_and_recomputed(name):
     _, guide = make(name, latent_dim=3, stir=0.2)
     guide.double()
     posterior = guide.posterior(rows().double())

@@ -89,7 +89,7 @@ def test_the_mean_of_a_mixture_of_many_levels_is_that_of_its_samples():
 
 
 @pytest.mark.parametrize(("in_levels", "error"), [(0.1, 0.2), (0.5, 0.03), (1.0, 0.02)])
-def test_the_censored_mean_is_as_near_as_it_says(in_levels, error):
+def test_the_censored_mean_has_the_stated_accuracy(in_levels, error):
     loc, scale = torch.linspace(-0.1, 1.1, 999, dtype=torch.float64), torch.tensor(in_levels / 255)
     exact = DiscretizedLogistic(loc, scale.double().expand_as(loc), 256).mean
     assert ((censored_mean(loc, scale) - exact).abs().max() * 255).item() < error

@@ -226,7 +226,7 @@ def test_grey_values_are_not_taken_for_bits(tmp_path, array):
     assert np.array_equal(stored_rows(load_dataset(tmp_path / "x.npy")), array)
 
 
-def test_the_hint_on_packed_bits_stands_beside_the_refusal_of_a_binary_likelihood(tmp_path):
+def test_the_hint_on_packed_bits_is_part_of_the_error_of_a_binary_likelihood(tmp_path):
     np.save(tmp_path / "x.npy", rng.integers(0, 256, (20, 32), dtype=np.uint8))
     with pytest.raises(InputError, match=r"--binarize static.*If they are bits, pass --packed-bits 16 16\."):
         load_dataset(tmp_path / "x.npy", likelihood_kind="binary")

@@ -134,7 +134,7 @@ def test_khat_from_the_largest_weights_is_that_of_arviz_on_all(num_samples, tail
     )
 
 
-def test_exactly_as_many_samples_are_drawn_as_asked_for():
+def test_exactly_as_many_samples_are_drawn_as_requested():
     model, x = linear_problem(num_rows=5)
     drawn = []
 
@@ -189,7 +189,7 @@ def test_what_programs_make_once_a_run_is_shared_by_more_samples():
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_the_bounds_stand_in_their_order(likelihood):
+def test_the_bounds_are_in_order(likelihood):
     model, guide = small_vae(likelihood)
     x = rows(likelihood, 40)
     estimate = log_likelihood(model, guide, x, 1000)
@@ -249,7 +249,7 @@ def prior():
     ],
     ids=["wide", "mixed", "mixed with the model", "wide function", "mixed function"],
 )
-def test_a_wider_proposal_mends_a_guide_that_is_too_narrow(widen):
+def test_a_wider_proposal_corrects_a_guide_that_is_too_narrow(widen):
     model, x = linear_problem(num_rows=100)
     narrow = NarrowGuide(model, 0.5)
     before = log_likelihood(model, narrow, x, 2000)
@@ -278,7 +278,7 @@ def test_the_densities_of_proposals_are_those_of_their_samples():
         assert_within_sigma(drawn.square().sum(-1).mean(0), second[0], 2 * second[1])
 
 
-def test_a_guide_without_a_mean_or_a_posterior_is_told():
+def test_a_guide_without_a_mean_or_a_posterior_is_reported():
     model, _ = linear_problem()
     with pytest.raises(InputError, match="method `posterior"):
         WidenedGuide(ExactGuide(model), 1.5).posterior(torch.zeros(1, 5).double())
@@ -314,7 +314,7 @@ def test_plain_functions_with_several_sites_and_labels():
     assert estimate.se.max() < 0.02
 
 
-def test_discrete_latents_without_a_tail_are_told():
+def test_discrete_latents_without_a_tail_are_reported():
     def model(x):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Bernoulli(torch.tensor(0.5)))
@@ -357,7 +357,7 @@ def test_few_samples_report_that_nothing_is_known():
     torch.testing.assert_close(single.value, single.elbo)
 
 
-def test_a_guide_that_leaves_the_support_is_told_and_a_few_such_samples_are_legal():
+def test_a_guide_that_leaves_the_support_is_reported_and_a_few_such_samples_are_legal():
     def model(x):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Uniform(0.0, 1.0))
@@ -452,7 +452,7 @@ def test_bad_input_is_one_clear_sentence(model, guide, x, arguments, match):
         ({"num_samples": (1, 10), "num_draws": 15}, "num_draws .* at least 20"),
     ],
 )
-def test_a_curve_wants_increasing_numbers(arguments, match):
+def test_a_curve_needs_increasing_numbers(arguments, match):
     model, guide = small_vae()
     with pytest.raises(InputError, match=match):
         iwae_curve(model, guide, rows(), **arguments)

@@ -80,7 +80,7 @@ def test_chunks_are_weighed_as_one(problem, monkeypatch):
     assert (np.abs(found.draws.numpy().mean(0) - mean)[missing] < 4 * sd[missing] / np.sqrt(120)).all()
 
 
-def test_a_seed_gives_the_same_and_the_random_state_stays(problem):
+def test_a_seed_gives_the_same_and_the_random_state_is_unchanged(problem):
     fitted, rows, *_ = problem
     torch.manual_seed(1)
     first = impute(*programs(fitted), torch.tensor(rows), 50, num_draws=2, seed=3)

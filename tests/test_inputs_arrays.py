@@ -181,7 +181,7 @@ def test_parts_take_statistics_and_rows_in_any_container(of):
     torch.testing.assert_close(estimate_elbo(*found, X).value, estimate_elbo(*expected, X).value)
 
 
-def test_one_row_that_overflows_gets_minus_infinity_and_is_told():
+def test_one_row_that_overflows_gets_minus_infinity_and_is_reported():
     model, guide = small_vae()
     x = np.concatenate([X[:3], np.full((1, 6), 1e20, np.float32), X[3:5]])
     kept = [0, 1, 2, 4, 5]

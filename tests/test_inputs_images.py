@@ -196,7 +196,7 @@ READ = {
 
 
 @pytest.mark.parametrize(("make", "expected", "note"), READ.values(), ids=READ)
-def test_images_are_read_and_each_choice_is_said(tmp_path, make, expected, note):
+def test_images_are_read_and_each_choice_is_reported(tmp_path, make, expected, note):
     make(tmp_path)
     path = next((tmp_path / name for name in ("x.npz", "x.npy") if (tmp_path / name).exists()), tmp_path)
     data = load_dataset(path)

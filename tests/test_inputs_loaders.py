@@ -152,7 +152,7 @@ def test_rows_that_a_sampler_draws_are_those_that_are_scored():
     assert len(estimate_elbo(*small_vae(), part).value) == 12
 
 
-def test_rows_without_their_label_are_told_once():
+def test_rows_without_their_label_are_reported_once():
     programs = small_vae()
     with pytest.warns(UserWarning, match="they run without y") as told:
         fit(*programs, loader(TensorDataset(X, Y)), **QUICK)
@@ -271,7 +271,7 @@ def test_double_precision_functions_are_found_by_what_they_call():
         torch.testing.assert_close(estimate_elbo(model, guide, data).value, exact, atol=1e-6, rtol=1e-6)
 
 
-def test_nothing_is_said_where_nothing_is_dropped():
+def test_no_warning_if_nothing_is_dropped():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(*small_vae(), loader(TensorDataset(X)), **QUICK)

@@ -400,14 +400,14 @@ def test_batch_statistics_are_refused_with_one_particle_too():
         estimate_elbo(around(nn.Sequential(nn.BatchNorm1d(L), NETWORK)), guide, [(X,)])
 
 
-def test_channels_as_many_as_rows_are_found_in_the_whole_batch():
+def test_channels_are_detected_if_there_are_as_many_as_rows():
     with pytest.raises(InputError, match="depend on that row"):
         estimate_elbo(
             around(nn.Sequential(nn.Linear(L, N), Channels(N, N)).eval()), guide, [(X,)], num_particles=4
         )
 
 
-def test_plates_nested_deeper_than_said():
+def test_plates_nested_deeper_than_declared():
     with pytest.raises(InputError, match="max_plate_nesting of 2"):
         estimate_elbo(in_columns, guide, [(X,)], num_particles=3)
 
@@ -441,7 +441,7 @@ def test_a_guide_that_cannot_reach_all_of_the_prior_has_an_elbo_and_no_importanc
             estimate(*programs, X)
 
 
-def test_bounds_that_differ_by_row_are_seen_in_the_samples():
+def test_bounds_that_differ_by_row_are_detected_from_the_samples():
     low = torch.zeros(1)
     uniform = prior_is(dist.Uniform(low, low + 1))
     inside = at_site(lambda x: dist.Uniform(torch.zeros(len(x)), torch.ones(len(x))))
@@ -576,7 +576,7 @@ def network(kind, size, out):
 
 
 @pytest.mark.parametrize("kind", ["convolution", "batch norm"])
-def test_decoders_and_encoders_see_rows_alone(kind):
+def test_decoders_and_encoders_process_rows_independently(kind):
     torch.manual_seed(0)
     likelihood = GaussianWithFixedScale(X.mean(0), X.std(0), 0.7)
     vae = GenerativeModel(StandardNormal(L), network(kind, L, D), likelihood)
@@ -701,7 +701,7 @@ def test_rows_outside_the_support_have_probability_zero(law, inside, outside):
         assert found.scored.mean == pytest.approx(exact, abs=1e-5)
 
 
-def test_training_on_values_outside_the_support_says_so():
+def test_training_on_values_outside_the_support_warns():
     """Grey values under a Bernoulli likelihood are trained as other libraries do, and said to be no probabilities."""
     likelihood = BernoulliLikelihood(torch.full((6,), 0.5), torch.full((6,), 0.5))
     model = GenerativeModel(StandardNormal(2), nn.Linear(2, 6), likelihood)

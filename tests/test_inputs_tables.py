@@ -111,7 +111,7 @@ READ = {
 
 
 @pytest.mark.parametrize(("name", "make", "columns", "note"), READ.values(), ids=READ)
-def test_a_table_is_read_and_each_choice_is_said(tmp_path, name, make, columns, note):
+def test_a_table_is_read_and_each_choice_is_reported(tmp_path, name, make, columns, note):
     make(tmp_path / name)
     data = load_dataset(tmp_path / name)
     assert data.column_names == tuple(columns)
@@ -187,7 +187,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "make", "message"), REFUSED.values(), ids=REFUSED)
-def test_a_table_that_is_not_read_says_how_to_convert_it(tmp_path, name, make, message):
+def test_an_unsupported_table_has_a_hint_on_its_conversion(tmp_path, name, make, message):
     make(tmp_path / name)
     with pytest.raises(InputError, match=message) as error:
         load_dataset(tmp_path / name)
@@ -218,7 +218,7 @@ def test_the_line_that_is_named_converts_the_table(tmp_path, monkeypatch, name, 
 
 @pytest.mark.slow
 @pytest.mark.skipif("PYRO_VAE_DATA" not in os.environ, reason="needs the data folder")
-def test_every_table_of_the_data_folder_is_read_or_says_why_not():
+def test_every_table_of_the_data_folder_is_read_or_has_a_reason():
     seen = []
     for path in sorted((Path(os.environ["PYRO_VAE_DATA"]) / "tables").glob("*.[cdt]*")):
         try:

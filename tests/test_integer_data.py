@@ -58,7 +58,7 @@ def colour(count=160, size=5):
 
 @settings(deadline=None, max_examples=30)
 @given(levels=st.integers(1, 2**16), low=st.sampled_from([0, -7, 10**12]))
-def test_levels_are_told_apart_in_float32(levels, low):
+def test_levels_are_distinct_in_float32(levels, low):
     k = torch.tensor(sorted({0, 1, levels // 2, levels - 2, levels - 1} & set(range(levels))))
     x = IntegerLevels(levels, low)((low + k)[:, None])
     assert x.dtype == torch.float32
@@ -189,7 +189,7 @@ def test_a_comparison_has_one_scale():
 @pytest.mark.parametrize(
     "likelihood", ["categorical", "discretized-logistic", "logistic-mixture", "continuous-bernoulli"]
 )
-def test_a_run_tells_nats_and_bits_of_one_scale(likelihood, capsys):
+def test_a_run_reports_nats_and_bits_on_one_scale(likelihood, capsys):
     save("x.npy", colour())
     assert (
         script("--dataset", "x.npy", "--likelihood", likelihood, "--evaluate", "full", "--out", "run", *SMALL)

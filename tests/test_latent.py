@@ -105,7 +105,7 @@ def collapsed_guide(x):
         pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
 
 
-def test_a_collapsed_guide_knows_nothing_and_is_told_of():
+def test_a_collapsed_guide_has_no_information_and_is_reported():
     found = latent_summary(standard_model, collapsed_guide, gaussian_rows(50))
     assert found.active_units == 0
     torch.testing.assert_close(found.kl_per_dimension, torch.zeros(2, dtype=torch.float64))
@@ -114,7 +114,7 @@ def test_a_collapsed_guide_knows_nothing_and_is_told_of():
     assert "collapsed: none of 2 dimensions" in found.warning
 
 
-def test_a_collapsed_dimension_is_told_of():
+def test_a_collapsed_dimension_is_reported():
     weight = WEIGHT * torch.tensor([[1.0], [1e-3]])
     found = latent_summary(standard_model, LinearGuide(weight, SCALE), gaussian_rows(200))
     assert found.active.tolist() == [True, False]

@@ -101,7 +101,7 @@ def test_a_csv_log_is_on_disk_after_each_epoch(tmp_path):
     assert seen == [1, 2, 3]
 
 
-def test_a_number_that_comes_late_gets_a_column(tmp_path):
+def test_a_number_first_measured_later_gets_a_column(tmp_path):
     Trainer().run(
         CSVLog(tmp_path / "log.csv"), [*epochs(1, 1), *epochs(2, 2, metrics={"m": 7.0}), *epochs(3, 3)]
     )
@@ -192,7 +192,7 @@ def test_a_log_of_another_name_is_refused(tmp_path, capsys):
     assert "csv, tensorboard" in capsys.readouterr().err
 
 
-def test_a_resumed_run_goes_on_with_its_log(tmp_path, tensorboard):
+def test_a_resumed_run_continues_with_its_log(tmp_path, tensorboard):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3)))
     run = tmp_path / "run"
     both = [*TINY, "--log", "csv", "tensorboard"]

@@ -77,7 +77,7 @@ def assert_standard(scores, limit=5.0):
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.001, 0.2), st.integers(1, 40))
-def test_leapfrog_runs_backwards_to_where_it_came_from(seed, step, count):
+def test_leapfrog_is_reversible(seed, step, count):
     state, momentum = init(rings, randn(2, 5, 4, seed=seed)), randn(2, 5, 4, seed=seed + 1)
     z0, r0 = state.z, momentum
     for _ in range(count):
@@ -282,7 +282,7 @@ def test_short_warm_ups_give_finite_step_sizes(num_warmup):
 # --- rows --------------------------------------------------------------------------------------------------
 
 
-def test_a_row_moves_alike_whoever_stands_beside_it():
+def test_a_row_moves_independently_of_other_rows():
     """The same noise gives a row the same step to the bit, alone or beside rows that diverge."""
     scale = torch.tensor([1.0, 1e-4, 3.0, 1e6], dtype=F64)[:, None]
     z, r, u = randn(5, 4, 3), randn(5, 4, 3, seed=1), torch.rand(5, 4, generator=seeded(2), dtype=F64)
@@ -321,7 +321,7 @@ def test_a_step_costs_as_many_gradients_as_leapfrogs():
     assert calls == [(2, 3, 2)] * 7
 
 
-def test_parameters_get_no_gradient_and_global_state_is_left_alone():
+def test_parameters_get_no_gradient_and_global_state_is_left_unchanged():
     decoder = torch.nn.Linear(2, 5)
     x, state = torch.zeros(3, 5), torch.random.get_rng_state()
 
@@ -377,7 +377,7 @@ def test_a_finite_density_with_a_broken_gradient_is_rejected():
     assert (state.z > 0).all()
 
 
-def test_overflow_is_a_rejection_and_the_density_is_asked_at_finite_points_only():
+def test_overflow_is_a_rejection_and_the_density_is_evaluated_at_finite_points_only():
     def log_density(z):
         assert z.isfinite().all()
         return -(z**4).sum(-1)
@@ -450,7 +450,7 @@ def test_correlated_normal_in_twenty_dimensions():
 
 
 @pytest.mark.slow
-def test_chains_that_start_far_out_come_in():
+def test_chains_that_start_far_out_converge():
     """At a step size that suits the other chains, one that starts where the slope is steep would never move."""
     z0 = randn(20, 3, 2)
     z0[0] = 60.0

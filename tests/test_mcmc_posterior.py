@@ -53,7 +53,7 @@ def test_a_latent_with_bounds_stays_within_them_and_has_its_own_posterior():
     assert_within_sigma(means.mean(0), (x + 1) / 2, means.std(0) / 8**0.5, 6)  # Gamma(x + 1, 2)
 
 
-def test_the_programs_are_left_as_they_are():
+def test_the_programs_are_unchanged():
     model, guide = small_vae()
     before = [p.clone() for p in (*model.parameters(), *guide.parameters())]
     MCMCPosterior(3, 2, 3, HMC(num_leapfrog=2)).draw(model, guide, (rows(count=4),))

@@ -154,7 +154,7 @@ def test_a_metric_that_gives_no_number_is_named(metrics, message):
         fit(*small_vae(), X, metrics=metrics, **SETTINGS)
 
 
-def test_values_that_are_not_finite_are_noted_and_training_goes_on():
+def test_values_that_are_not_finite_are_recorded_and_training_continues():
     values = iter([1.0, math.nan, 2.0, math.inf])
     with pytest.warns(
         UserWarning, match=r"Metrics without a finite value: 'm' in 2 of 4 epochs \(first in 2\)"
@@ -249,7 +249,7 @@ def test_a_run_keeps_its_metrics_in_every_file(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_metric_that_fails_late_leaves_a_run_that_goes_on(tmp_path, monkeypatch, capsys):
+def test_a_run_continues_after_a_metric_that_fails_late(tmp_path, monkeypatch, capsys):
     tiny = (
         "--epochs",
         3,

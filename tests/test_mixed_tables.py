@@ -122,7 +122,7 @@ def test_options(tmp_path):
     assert stored.class_names == ("Aarhus", "Bonn", "Cork")
 
 
-def test_new_rows_are_matched_by_name_and_unseen_levels_are_said(tmp_path):
+def test_new_rows_are_matched_by_name_and_unseen_levels_are_reported(tmp_path):
     data = load_dataset(FRAME, likelihood_kind="table")
     known = RowFormat.from_json(RowFormat.of(data).to_json())
     mixed = FRAME[list(FRAME.columns[::-1])].assign(further=1)

@@ -140,7 +140,7 @@ def test_dropout_hides_columns_in_training_alone():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_networks_have_the_widths_asked_for(activation):
+def test_networks_have_the_widths_requested(activation):
     network = mlp_decoder(2, (7, 5), 3, activation)
     widths = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
     inputs = 2 if activation == "glu" else 1

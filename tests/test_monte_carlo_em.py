@@ -87,7 +87,7 @@ def test_the_chains_end_at_the_posterior(linear):
 
 
 @pytest.mark.slow
-def test_a_guide_for_the_frozen_decoder_comes_as_near_the_exact_log_likelihood_as_a_diagonal_one_can(linear):
+def test_a_guide_fitted_to_the_frozen_decoder_reaches_the_bound_of_the_best_diagonal_guide(linear):
     """The best diagonal normal has the posterior's mean and the precision's diagonal (Bishop 2006, section 10.1.2)."""
     x, model, _ = linear
     model, before = copy.deepcopy(model).requires_grad_(False), copied(model)
@@ -200,7 +200,7 @@ def test_without_a_seed_torchs_own_decides():
     assert torch.equal(*finals)
 
 
-def test_global_state_is_left_alone():
+def test_global_state_is_left_unchanged():
     state, validated = torch.get_rng_state(), torch.distributions.Distribution._validate_args
     small.fit(small_vae()[0], rows(), **quick)
     assert torch.equal(state, torch.get_rng_state())
@@ -218,7 +218,7 @@ def test_every_likelihood_trains_all_parameters(likelihood):
     assert all(math.isfinite(value) for value in result.history[-1]["train"].values())
 
 
-def test_a_frozen_part_stays_and_a_double_model_trains_in_double():
+def test_a_frozen_part_is_unchanged_and_a_double_model_trains_in_double():
     model, _ = small_vae("gaussian-shared")
     model.double().likelihood.requires_grad_(False)
     before = copied(model)
@@ -237,7 +237,7 @@ def test_the_learning_rate_follows_the_schedule():
 
 
 @pytest.mark.slow
-def test_arrays_tensors_and_splits_are_alike_and_a_split_keeps_its_fixed_draw():
+def test_arrays_tensors_and_splits_are_equivalent_and_a_split_keeps_its_fixed_draw():
     split = load_dataset("digits").validation
     x, ends = split.tensor(), []
     model = LinearGaussianModel(2, GaussianWithIsotropicScale(x.mean(0), x.std(0), 0.1))
@@ -248,7 +248,7 @@ def test_arrays_tensors_and_splits_are_alike_and_a_split_keeps_its_fixed_draw():
     assert all(torch.equal(end, ends[0]) for end in ends[1:])
 
 
-def test_the_progress_bar_says_how_the_rows_go(capsys, monkeypatch):
+def test_the_progress_bar_shows_the_terms(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     small.fit(small_vae()[0], rows(), **quick | {"progress": True})
     err = capsys.readouterr().err
@@ -259,7 +259,7 @@ def test_the_progress_bar_says_how_the_rows_go(capsys, monkeypatch):
 # --- failures ----------------------------------------------------------------------------------------------
 
 
-def test_a_density_that_is_not_finite_names_where():
+def test_a_density_that_is_not_finite_raises_with_its_position():
     model, _ = small_vae()
     model.likelihood.mean.fill_(torch.inf)
     with pytest.raises(NonFiniteLossError, match=r"epoch 1, step 1: first at site 'x'"):

@@ -92,7 +92,7 @@ def test_it_opens_with_a_question_and_an_answer(path):
 
 
 @each_notebook
-def test_it_is_small_and_knows_no_machine(path):
+def test_it_is_small_and_contains_no_machine_paths(path):
     text = path.read_text(encoding="utf-8")
     assert len(text) < MOST_BYTES
     assert MACHINE_PATH.search(text) is None

@@ -26,7 +26,7 @@ def test_elbo_under_the_exact_posterior_is_the_log_likelihood_of_every_row():
     torch.testing.assert_close(estimate.value, exact_log_prob(model, x), rtol=0, atol=1e-9)
 
 
-def test_our_own_model_at_the_ppca_solution_has_the_closed_form_log_likelihood():
+def test_the_model_at_the_ppca_solution_has_the_closed_form_log_likelihood():
     linear, x = linear_problem()
     std = torch.full((5,), 2.0, dtype=torch.float64)
     likelihood = GaussianWithIsotropicScale(linear.mean.detach(), std, scale_floor=1e-4)
@@ -190,7 +190,7 @@ def test_a_guide_that_misses_a_site_is_refused():
         ELBO()(model, lambda x: None)(x)
 
 
-def test_estimates_repeat_and_leave_the_random_state_alone():
+def test_estimates_repeat_and_leave_the_random_state_unchanged():
     model, guide = small_vae()
     state = torch.get_rng_state()
     first, second = (estimate_elbo(model, guide, [(rows(),)], seed=4).value for _ in range(2))
@@ -207,7 +207,7 @@ def test_the_standard_error_is_that_of_the_mean_over_rows():
     assert math.isnan(estimate_elbo(model, ExactGuide(model), [(x[:1],)]).se)
 
 
-def test_a_model_of_ours_takes_a_guide_of_anybodys():
+def test_a_model_works_with_any_pyro_guide():
     model, _ = small_vae()
 
     def guide(x):
@@ -224,7 +224,7 @@ def test_linear_model_of_a_user_with_our_guide():
     assert estimate_elbo(model, guide, [(x,)], num_particles=50).mean < exact_log_prob(model, x).mean()
 
 
-def test_the_kl_weight_rises_over_the_warmup_and_touches_the_loss_alone():
+def test_the_kl_weight_rises_over_the_warmup_and_only_changes_the_loss():
     model, guide = small_vae()
     loss = ELBO(beta=2.0, warmup=0.5)(model, guide)
 

@@ -164,7 +164,7 @@ def test_at_the_exact_posterior_every_loss_is_minus_the_log_likelihood(objective
 
 
 @pytest.mark.parametrize("objective", [BOUNDS[name] for name in BOUNDS if name != "enumerated"])
-def test_the_terms_beside_a_loss_are_the_plain_bound_of_the_same_draws(objective):
+def test_the_terms_of_a_loss_are_the_plain_bound_of_the_same_draws(objective):
     model, guide = small_vae()
     torch.manual_seed(3)
     terms = objective(num_particles=3)(model, guide).terms(rows())
@@ -292,7 +292,7 @@ def test_wake_sleep_is_pyros_on_one_row():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("insomnia", [0.0, 0.5, 1.0])
-def test_wake_and_sleep_leave_the_exact_posterior_where_it_is(insomnia):
+def test_the_exact_posterior_is_a_fixed_point_of_wake_sleep(insomnia):
     model, guide, x = problem(widen=1.0, shift=0.0)
     draws = gradients(ReweightedWakeSleep(3, insomnia=insomnia), model, guide, x)
     of_the_guide = slice(sum(p.numel() for p in model.parameters()), None)

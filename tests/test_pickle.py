@@ -162,7 +162,7 @@ def test_parts_are_copied_after_pyros_own_inference():
             assert all(torch.equal(state[name], value) for name, value in part.state_dict().items())
 
 
-def test_a_copy_made_after_svi_is_trained_by_svi_alone():
+def test_a_copy_made_after_svi_is_trained_by_svi_only():
     programs = small_vae()
     svi(*programs)
     for copied in COPIES.values():

@@ -90,7 +90,7 @@ def test_best_record_passes_over_nan():
 # --- images ------------------------------------------------------------------------------------------------
 
 
-def test_reconstructions_stand_under_their_originals():
+def test_reconstructions_are_drawn_below_their_originals():
     x, _ = digits()
     ax = plots.reconstructions(x[:6], 1 - x[:6], (8, 8), pairs=2, columns=3)
     drawn = picture(ax)
@@ -185,7 +185,7 @@ def test_each_pixel_of_a_new_figure_has_a_whole_number_of_dots():
         np.testing.assert_allclose(dots, np.round(dots))
 
 
-def test_samples_stand_beside_their_means_source_by_source():
+def test_samples_are_drawn_next_to_their_means_for_each_source():
     drawn, means = RNG.random((2, 100, 4))
     figure = plots.samples_and_means({"z ~ p(z)": (drawn, means), "z ~ q(z)": (means, drawn)}, (2, 2))
     titles = [ax.get_title() for ax in figure.axes]
@@ -404,7 +404,7 @@ def test_tensors_of_any_kind_are_taken():
     assert np.asarray(points).tolist() == [[1, 1]] * 3
 
 
-def test_save_replaces_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_save_is_atomic(tmp_path, monkeypatch):
     path = plots.save(Figure(), tmp_path / "new" / "a.png")
     whole = path.read_bytes()
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("No space left on device")))

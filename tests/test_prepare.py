@@ -48,7 +48,7 @@ def test_what_is_prepared_can_be_prepared_again(digits):
     assert all(map(torch.equal, once.guide.parameters(), twice.guide.parameters()))
 
 
-def test_metrics_stand_in_the_summary_and_in_the_closing_table(digits, tmp_path):
+def test_metrics_are_in_the_summary_and_in_the_closing_table(digits, tmp_path):
     prepared = prepare(CONFIG, digits)
     metrics = {"error": ReconstructionError(digits.validation), "odd": lambda *_: math.inf}
     with pytest.warns(UserWarning, match="'odd' in 2 of 2 epochs"):

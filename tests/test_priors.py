@@ -108,7 +108,7 @@ def test_saved_and_loaded_weights_give_the_same_loss_to_the_bit(name, tmp_path):
 
 
 @every_prior
-def test_copies_move_alone(name):
+def test_copies_are_independent(name):
     model, guide = make(name)
     before = [p.clone() for p in model.parameters()]
     twin, twin_guide = copy.deepcopy((model, guide))

@@ -183,7 +183,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(together):
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_job_and_resume_goes_on(tmp_path, capsys):
+def test_a_killed_process_ends_the_job_and_resume_continues(tmp_path, capsys):
     folder = tmp_path / "run"
     launcher, workers = launch_training(folder, "--epochs", 100_000)
     workers[1].kill()
@@ -242,7 +242,7 @@ def test_batches_are_shared_and_their_noise_is_each_process_s_own():
         ("", "RuntimeError"),
     ],
 )
-def test_a_lost_process_is_told_in_one_sentence(message, reason, monkeypatch):
+def test_a_lost_process_is_reported_in_one_sentence(message, reason, monkeypatch):
     def broken(values):
         raise RuntimeError(message)
 

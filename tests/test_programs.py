@@ -72,7 +72,7 @@ def test_frozen_parameters_stay_without_a_warning():
     assert not changed(before, model)
 
 
-def test_fit_leaves_the_parameter_store_and_the_settings_alone():
+def test_fit_leaves_the_parameter_store_and_the_settings_unchanged():
     pyro.param("mine", torch.tensor(1.0))
     validation = pyro.settings.get("validate_poutine")
     model, guide = small_vae()

@@ -83,7 +83,7 @@ def test_quiet_shows_nothing(monkeypatch, often, stderr):
     assert sys.stderr.getvalue() == ""
 
 
-def test_a_process_without_stderr_goes_on(monkeypatch):
+def test_a_process_without_stderr_continues(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     work(progress_bar(100, "rows"))
 

@@ -89,7 +89,7 @@ def check_models_stand_before_their_references(value, known):
 
 
 @pytest.mark.slow
-def test_the_report_of_a_table_holds_its_numbers_and_runs_no_text_of_a_users(table):
+def test_the_report_of_a_table_has_its_numbers_and_escapes_user_text(table):
     page, summary = Page(table / "report.html"), json.loads((table / "summary.json").read_text())
     check_self_contained(page)
     for row in summary["closing"]["cells"]:
@@ -238,7 +238,7 @@ def test_numbers_are_written_without_exponents_where_they_can(value, mean, text)
     assert texts(np.array([[value]]), [()], means=mean) == [[text]]
 
 
-def test_means_of_levels_stand_for_the_nearest():
+def test_means_of_levels_are_shown_as_the_nearest_level():
     assert texts(np.array([[0.6], [-1.0], [np.nan]]), [("a", "b")], means=True) == [
         ["b"],
         ["a"],

@@ -85,7 +85,7 @@ def test_the_same_command_makes_a_new_numbered_folder_and_the_same_weights(finis
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 7, 21, 50])
-def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
+def test_a_run_stopped_by_a_signal_continues_to_the_same_weights(
     steps, finished, tmp_path, monkeypatch, capsys
 ):
     from pyro_vae.experiment.stop_on_signal import StopOnSignal
@@ -111,7 +111,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_to_the_same_weights(finished, tmp_path):
+def test_a_killed_run_continues_to_the_same_weights(finished, tmp_path):
     """Two real kills of a process that checkpoints as often as it can."""
     folder = tmp_path / "run"
     command = [sys.executable, str(TRAIN), *WEIGHTS, "--checkpoint-seconds", "0", "--out", str(folder)]
@@ -159,7 +159,7 @@ def ended_early(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_without_epochs_ends_early_and_says_by_what(ended_early):
+def test_a_run_without_epochs_stops_early_and_reports_the_reason(ended_early):
     training = json.loads((ended_early / "config.json").read_text())["config"]["training"]
     chosen = {name: training[name] for name in ("epochs", "schedule", "average", "patience", "keep")}
     assert chosen == {
@@ -176,7 +176,7 @@ def test_a_run_without_epochs_ends_early_and_says_by_what(ended_early):
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path, capsys):
+def test_a_run_that_ended_early_continues_with_more_patience(ended_early, tmp_path, capsys):
     epochs = len(lines(ended_early))
     assert script("--resume", ended_early, "--out", tmp_path / "same") == 0
     assert same_weights(tmp_path / "same", ended_early)
@@ -191,7 +191,7 @@ def test_a_run_that_ended_early_goes_on_with_more_patience(ended_early, tmp_path
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
-def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
+def test_the_kept_epoch_follows_the_objective_or_the_setting(tmp_path, capsys):
     for number, (flags, kept) in enumerate(
         [(["--beta", "0"], "loss"), (["--beta", "0", "--keep", "best-elbo"], "ELBO")]
     ):
@@ -203,7 +203,7 @@ def test_a_run_is_kept_by_what_it_trains_or_as_asked(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_more_epochs_go_on_in_another_folder(finished, tmp_path, capsys):
+def test_more_epochs_continue_in_another_folder(finished, tmp_path, capsys):
     out = tmp_path / "longer"
     assert script("--resume", finished, "--epochs", 8, "--out", out) == 0
     assert (
@@ -301,7 +301,7 @@ def overwrite(name, content):
         (lambda f: None, ["--epochs", "3"], "--epochs of at least the 6 that .* has done; got 3"),
     ],
 )
-def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(
+def test_a_damaged_or_other_run_is_refused_and_unchanged(
     finished, tmp_path, capsys, damage, arguments, message
 ):
     folder = broken_copy(finished, tmp_path, damage)
@@ -318,7 +318,7 @@ def test_a_damaged_or_other_run_is_refused_and_left_as_it_is(
 
 
 @pytest.mark.slow
-def test_changed_data_is_noticed_on_resume(tmp_path, capsys):
+def test_changed_data_is_detected_on_resume(tmp_path, capsys):
     data = tmp_path / "rows.npy"
     np.save(data, np.random.default_rng(0).normal(size=(40, 3)))
     assert script("--dataset", data, *WEIGHTS, "--out", tmp_path / "run") == 0
@@ -338,7 +338,7 @@ def test_changed_data_is_noticed_on_resume(tmp_path, capsys):
         ),
     ],
 )
-def test_load_run_says_what_is_wrong(finished, tmp_path, damage, message):
+def test_load_run_reports_errors(finished, tmp_path, damage, message):
     folder = broken_copy(finished, tmp_path, damage)
     with pytest.raises(InputError, match=message):
         load_run(folder)
@@ -373,7 +373,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_file_and_raises(tmp_path, monkeypatch):
     path = tmp_path / "state.pt"
     save_state(path, {"a": torch.zeros(3)})
     before = path.read_bytes()

@@ -56,7 +56,7 @@ def scores(folder):
     return (folder / "scores.csv").read_text(encoding="utf-8")
 
 
-def test_the_folder_says_what_its_rows_are(work):
+def test_the_folder_describes_its_rows(work):
     rows = json.loads((work / "run" / "config.json").read_text(encoding="utf-8"))["rows"]
     assert rows["data_shape"] == [3]
     assert rows["axes"] == ["columns"]

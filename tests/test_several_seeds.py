@@ -93,7 +93,7 @@ def test_a_folder_of_several_seeds_is_no_run(three):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_what_is_done_and_resume_ends_the_rest(sent, tmp_path, monkeypatch, capsys):
+def test_a_signal_keeps_finished_seeds_and_resume_completes_the_rest(sent, tmp_path, monkeypatch, capsys):
     from pyro_vae.experiment.stop_on_signal import StopOnSignal
 
     count, original = 0, StopOnSignal.on_step
@@ -175,7 +175,7 @@ def test_a_seed_that_diverges_is_noted_and_the_others_go_on(tmp_path, capsys):
     assert "2 seeds" in capsys.readouterr().out
 
 
-def test_ctrl_c_between_two_trainings_keeps_what_is_done(tmp_path, capsys):
+def test_ctrl_c_between_two_seeds_keeps_the_finished_one(tmp_path, capsys):
     def train_one(config, processes):
         if config.training.seed == 1:
             raise KeyboardInterrupt

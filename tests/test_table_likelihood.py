@@ -246,7 +246,7 @@ def test_a_table_with_holes_is_trained_and_scored():
     assert log_likelihood(model, guide, x[:20], num_samples=100).value.isfinite().all()
 
 
-def test_bad_tables_are_told():
+def test_bad_tables_are_reported():
     with pytest.raises(InputError, match="a column for each of the 7 entries"):
         TableLikelihood(MEAN, STD, COLUMNS[:3])
     with pytest.raises(InputError, match="means above 0 of positive columns"):

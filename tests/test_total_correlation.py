@@ -91,7 +91,7 @@ def test_the_parts_add_up_to_the_divergence_and_weights_of_one_give_the_elbo(sam
     torch.testing.assert_close(found[0].kl, found[1].kl)
 
 
-def test_weights_change_the_loss_alone():
+def test_weights_only_change_the_loss():
     (model, guide), x = small_vae(), rows(count=20)
     weights = {"mi_weight": 0.5, "tc_weight": 3.0, "dimension_weight": 2.0}
     torch.manual_seed(3)

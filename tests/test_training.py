@@ -43,7 +43,7 @@ def trainer_of(pair, x, validation=None, callbacks=(), **changes):
 @pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("choice", ["on", "off"])
-def test_history_tells_the_loss_of_the_objective_and_the_bound_apart(beta, choice, monkeypatch):
+def test_history_has_the_loss_of_the_objective_and_the_bound_separately(beta, choice, monkeypatch):
     monkeypatch.setattr(
         "pyro_vae.training.trainer.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
     )
@@ -113,7 +113,7 @@ class Stream(IterableDataset):
         lambda x: DataLoader(Rows(x), batch_size=10),
     ],
 )
-def test_fit_takes_what_holds_rows(wrap):
+def test_fit_takes_rows_in_any_container(wrap):
     model, guide = small_vae()
     data = wrap(rows(count=25))
     result = fit(model, guide, data, data, **quick)
@@ -196,7 +196,7 @@ def test_the_schedule_rises_and_falls(kind):
     )
 
 
-def test_a_clipped_gradient_has_the_norm_asked_for():
+def test_a_clipped_gradient_has_the_norm_requested():
     norms = []
 
     class Watch(Callback):
@@ -228,7 +228,7 @@ class ChangesTheGuide(Callback):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("touches", [True, False])
-def test_what_a_callback_changes_is_noticed_at_once_and_otherwise_with_the_epoch(touches):
+def test_changes_by_a_callback_take_effect_at_once_and_others_with_the_epoch(touches):
     x = rows(count=30)
 
     class Change(ChangesTheGuide):
@@ -304,7 +304,7 @@ def test_our_adamw_is_torchs():
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
-def test_our_adamw_is_torchs_where_gradients_come_and_go():
+def test_our_adamw_is_torchs_if_gradients_are_sometimes_none():
     shapes = [(3, 2), (2,), (4,)]
     ours, theirs = ([torch.ones(shape, requires_grad=True) for shape in shapes] for _ in range(2))
     optimizers = [FusedAdamW(ours, lr=0.1), torch.optim.AdamW(theirs, lr=0.1, weight_decay=0.0, fused=True)]
@@ -346,7 +346,7 @@ def test_without_torchs_private_kernel_the_same_steps_are_taken(kernel, monkeypa
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_without_the_kernel_a_failed_step_is_left_out(monkeypatch):
+def test_without_the_kernel_a_failed_step_is_skipped(monkeypatch):
     monkeypatch.delattr(torch, "_fused_adamw_")
     weight = torch.ones(3, requires_grad=True)
     adam = FusedAdamW([weight], lr=0.1)
@@ -356,7 +356,7 @@ def test_without_the_kernel_a_failed_step_is_left_out(monkeypatch):
     torch.testing.assert_close(adam.state[weight]["exp_avg"], torch.full((3,), 0.2))
 
 
-def test_a_copy_of_our_adamw_goes_on_by_itself():
+def test_a_copy_of_our_adamw_continues_by_itself():
     weight = torch.ones(3, requires_grad=True)
     adam = FusedAdamW([weight], lr=0.1)
     adam.update([torch.ones(3)])
@@ -377,7 +377,7 @@ def test_our_adamw_leaves_out_a_failed_step_and_divides():
     torch.testing.assert_close(adam.state[weight]["exp_avg"], torch.full((3,), 0.2))
 
 
-def test_compiling_where_it_pays():
+def test_compiling_is_chosen_for_long_runs():
     def compiles(**changes):
         return isinstance(trainer_of(small_vae(), rows(), **changes).stepper.gradients, CompiledGradients)
 
@@ -402,7 +402,7 @@ def test_what_cannot_be_compiled_trains_and_warns():
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("stop_after", [1, 3, 5, 9, 12])
 @pytest.mark.parametrize("average", [0.0, 0.3])
-def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(
+def test_a_state_taken_at_any_step_continues_to_the_same_weights_to_the_bit(
     stop_after, prepare, average, monkeypatch
 ):
     monkeypatch.setattr("pyro_vae.training.weight_average.EVERY", 2)
@@ -431,7 +431,7 @@ def test_a_state_taken_at_any_step_goes_on_to_the_same_weights_to_the_bit(
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters, second.parameters, strict=True))
 
 
-def test_a_loss_that_is_not_finite_names_where_and_keeps_the_step_before():
+def test_a_loss_that_is_not_finite_raises_with_its_position_and_keeps_the_previous_step():
     model, guide = small_vae()
     x = rows(count=20)
     seen = []
@@ -451,7 +451,7 @@ def test_a_loss_that_is_not_finite_names_where_and_keeps_the_step_before():
 @pytest.mark.slow
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("check_every", [1, 4, 50])
-def test_a_failure_that_is_seen_late_has_done_no_harm(check_every, prepare):
+def test_a_failure_detected_late_does_not_change_the_weights(check_every, prepare):
     """As on a GPU, where steps are taken before it is known whether all was finite."""
     model, guide = small_vae()
     seen = []
@@ -520,7 +520,7 @@ def test_a_callback_that_fails_leaves_the_others_ended():
     assert ended == [True]
 
 
-def test_the_progress_bar_says_elbo_kl_and_rows_per_second(capsys, monkeypatch):
+def test_the_progress_bar_shows_elbo_kl_and_rows_per_second(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fit(*small_vae(), rows(), rows(), epochs=3, batch_size=10)
     err = capsys.readouterr().err
@@ -583,7 +583,7 @@ def test_programs_come_back_from_the_gpu():
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_programs_are_put_where_they_were(fails, monkeypatch):
+def test_programs_return_to_their_device(fails, monkeypatch):
     model, guide = small_vae()
     moved = []
     monkeypatch.setattr(nn.Module, "to", lambda module, device: moved.append((module, device)) or module)

@@ -62,7 +62,7 @@ def test_generated_tables_are_read_as_the_training_table(table, tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == out.read_bytes()
 
 
-def test_codes_stand_beside_ids(table, tmp_path):
+def test_codes_are_written_with_ids(table, tmp_path):
     run, rows = table
     out = tmp_path / "codes.csv"
     assert script(run, rows, "-o", out, name="encode.py") == 0

@@ -45,7 +45,7 @@ def test_without_a_share_or_before_the_first_mean_the_weights_stay():
             assert torch.equal(w, torch.full((2,), 2.0 if average is none else 4.0))
 
 
-def test_the_weights_come_back_where_what_is_done_with_the_mean_fails():
+def test_the_weights_are_restored_if_an_operation_on_the_mean_fails():
     w = torch.ones(2)
     average = WeightAverage([w], 0.5)
     for step in range(2 * EVERY):
