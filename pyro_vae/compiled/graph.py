@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from pyro_vae._compat import compile_graph, module_tables, record
 from pyro_vae.compiled.masks import without_mask_indexing
 from pyro_vae.compiled.matmul import lower_linear, lower_products
+from pyro_vae.compiled.softplus import with_few_logarithms
 
 __all__ = ["Backend", "Graph", "Operations", "difference", "inductor", "trace", "uncompiled"]
 
@@ -54,6 +55,8 @@ def inductor(graph: GraphModule, inputs: list[Tensor]) -> Callable[..., Sequence
         "cpp.min_chunk_size": MIN_CHUNK_SIZE,
     }
     lower_linear()
+    if not on_gpu:
+        with_few_logarithms(graph)
     for node in graph.graph.nodes:
         node.meta.clear()  # example tensors of the trace, which differ from those of the compilation
         if node.target is torch.ops.aten.view.default:

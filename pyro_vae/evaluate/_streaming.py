@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,11 +11,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pyro_vae._checks import check, check_integer, check_positive
+from pyro_vae._checks import check, check_choice, check_integer, check_positive
 from pyro_vae._compat import observe_tensors
 from pyro_vae._programs import local_parameters
+from pyro_vae.compiled import Cache, CompiledFunction
 from pyro_vae.objectives import ProgramError, RowLogProbs, row_log_probs
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.unscored import PARTICLES, failing_rows, with_placeholder_rows
@@ -28,6 +31,10 @@ TRIED = 100
 SHARED = 8
 """Minimum chunk size, as a multiple of the memory that one run allocates regardless of the number of samples."""
 
+REPAID_AFTER = 2e10
+"""Minimum bytes of all tensors of an estimate for compiling: about 20 s of processor time without."""
+UNSCORED = "The programs are not compiled, because a row of the first or last block could not be scored."
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -41,6 +48,7 @@ class Stream:
         max_memory: Maximum bytes of the tensors of one chunk; by default depends on the device.
         max_plate_nesting: Depth of nested plates in the programs.
         seed: Seed of the noise.
+        compile: "on" compiles the programs for full chunks, "auto" if that saves time, "off" never; on a CPU.
 
     Raises:
         InputError: If a number is out of range, or there are no rows.
@@ -53,8 +61,10 @@ class Stream:
     max_memory: float | None
     max_plate_nesting: int
     seed: int
+    compile: str = "auto"
 
     def __post_init__(self) -> None:
+        check_choice(self.compile, ("auto", "on", "off"), "compile")
         check_integer(self.num_samples, "num_samples")
         check_integer(self.max_plate_nesting, "max_plate_nesting")
         check_integer(self.seed, "seed", minimum=0)
@@ -90,11 +100,16 @@ class Stream:
             max_plate_nesting=nesting,
             importance=True,
         )
-        rows, samples = self._sizes()
+        once, each = self._bytes()
+        rows, samples = self._sizes(once, each)
+        rows = min(rows, len(self.data[0]))
+        compiled = self._compiled(rows, samples, each)
         for start in range(0, len(self.data[0]), rows):
-            yield self._chunks(start, rows, samples)
+            yield self._chunks(start, rows, samples, compiled)
 
-    def _chunks(self, start: int, rows: int, samples: int) -> Iterator[Tensor]:
+    def _chunks(
+        self, start: int, rows: int, samples: int, compiled: dict[int, CompiledFunction]
+    ) -> Iterator[Tensor]:
         block = tuple(values[start : start + rows] for values in self.data)
         lost = torch.zeros(len(block[0]), dtype=torch.bool)
         # The noise of a block does not depend on previous blocks.
@@ -102,27 +117,66 @@ class Stream:
         torch.manual_seed(seed)
         for done in range(0, self.num_samples, samples):
             count = min(samples, self.num_samples - done)
+            if len(block[0]) == rows and count in compiled and not lost.any():
+                weights = _by_graph(compiled[count], block)
+                if weights is not None:
+                    yield weights
+                    continue
             try:
-                found = self._draw(block, count)
+                found = self._weights(count, *block)
             except ProgramError:
                 if done:
                     raise
-                lost = failing_rows(partial(self._draw_rows, min(count, PARTICLES)), block)
+                lost = failing_rows(partial(self._weights, min(count, PARTICLES)), block)
                 block = with_placeholder_rows(block, lost)
                 torch.manual_seed(seed)
-                found = self._draw(block, count)
-            yield _weights(found, lost)
+                found = self._weights(count, *block)
+            yield found.masked_fill(lost.to(found.device), torch.nan)
+
+    def _compiled(self, rows: int, samples: int, each: int) -> dict[int, CompiledFunction]:
+        """Return the compiled programs of full blocks by the number of samples of a chunk."""
+        if self.compile == "off" or any(values.is_cuda for values in self.data):
+            return {}
+        num_blocks = len(self.data[0]) // rows
+        first, last = (
+            tuple(
+                values[start : start + rows].clone(memory_format=torch.contiguous_format)
+                for values in self.data
+            )
+            for start in (0, (num_blocks - 1) * rows)
+        )
+        counts = Counter(
+            min(samples, self.num_samples - done) for done in range(0, self.num_samples, samples)
+        )
+        found = {}
+        for count, times in counts.items():
+            if self.compile == "auto" and times * count * num_blocks * rows * each < REPAID_AFTER:
+                continue
+            function = CompiledFunction(
+                lambda *block, count=count: [self._weights(count, *block)],
+                nn.Module(),
+                cache=Cache.of_user(),
+                is_usable=lambda results: bool(results[0].isfinite().all()),
+            )
+            try:
+                is_ready = function.is_ready(first, last)
+            except ProgramError:  # a program fails on the last block
+                is_ready = False
+            if is_ready:
+                found[count] = function
+            elif self.compile == "on":
+                warnings.warn(function.note or UNSCORED, stacklevel=2)
+        return found
 
     def _draw(self, block: Sequence[Tensor], count: int) -> RowLogProbs:
         nesting = self.max_plate_nesting
         return row_log_probs(self.model, self.guide, *block, num_particles=count, max_plate_nesting=nesting)
 
-    def _draw_rows(self, count: int, *block: Tensor) -> RowLogProbs:
-        return self._draw(block, count)
+    def _weights(self, count: int, *block: Tensor) -> Tensor:
+        return _weights(self._draw(block, count))
 
-    def _sizes(self) -> tuple[int, int]:
+    def _sizes(self, once: int, each: int) -> tuple[int, int]:
         """Return the numbers of rows and samples of a chunk; few rows, since each needs a run of the encoder."""
-        once, each = self._bytes()
         default = max(DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES, SHARED * once)
         pairs = max(1, int((self.max_memory or default) / each))
         chunks = -(-self.num_samples // pairs)
@@ -175,10 +229,22 @@ def _allocated_bytes(run: Callable[[], Any]) -> int:
     return sum(sizes)
 
 
-def _weights(log_probs: RowLogProbs, lost: Tensor) -> Tensor:
-    """Return the log weights in float64, NaN for rows that failed and for infinite values."""
+def _by_graph(function: CompiledFunction, block: tuple[Tensor, ...]) -> Tensor | None:
+    """Return the log weights of a chunk by a graph; None, with the random state restored, if it fails."""
+    assert function.graph is not None
+    noise = torch.get_rng_state()
+    try:
+        (weights,) = function.graph(*(part.contiguous() for part in block))
+    except RuntimeError:
+        torch.set_rng_state(noise)
+        return None
+    return weights
+
+
+def _weights(log_probs: RowLogProbs) -> Tensor:
+    """Return the log weights in float64, NaN for infinite values."""
     likelihood = log_probs.likelihood.double()
     weights = likelihood + log_probs.prior.double() - log_probs.guide.double()
     # If p(x | z) is zero the weight is zero, whatever prior and guide are at that z.
     weights = weights.masked_fill(likelihood == -torch.inf, -torch.inf)
-    return weights.masked_fill((weights == torch.inf) | lost.to(weights.device), torch.nan)
+    return weights.masked_fill(weights == torch.inf, torch.nan)

@@ -77,6 +77,7 @@ def iwae_curve(
     max_memory: float | None = None,
     max_plate_nesting: int = 1,
     seed: int = 0,
+    compile: str = "auto",  # noqa: A002 (as in `fit`)
 ) -> IWAECurve:
     """Estimate the importance-weighted bound (Burda et al. 2016, eq. 8) for several K from the same draws.
 
@@ -92,6 +93,8 @@ def iwae_curve(
             allocates much memory that its samples share.
         max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         seed: Seed of the noise; the global random state is restored.
+        compile: "on" compiles the programs on a CPU, "auto" if that saves time, "off" never. Results differ by
+            rounding; programs that cannot be compiled run uncompiled.
 
     Raises:
         InputError: If an argument is out of range, or as for `log_likelihood`.
@@ -114,7 +117,9 @@ def iwae_curve(
         f"Expected num_samples as increasing numbers, such as (1, 10, 100); got {wanted}.",
     )
     draws = check_integer(num_draws or 2 * wanted[-1], "num_draws", minimum=2 * wanted[-1])
-    stream = Stream(model, guide, entry_for(model, guide).rows(x), draws, max_memory, max_plate_nesting, seed)
+    stream = Stream(
+        model, guide, entry_for(model, guide).rows(x), draws, max_memory, max_plate_nesting, seed, compile
+    )
     with without_side_effects(stream.data), evaluation_mode(model, guide):
         blocks = [_bounds(torch.cat(list(chunks)), wanted) for chunks in stream.blocks()]
     value, variance = (torch.cat(part, dim=1).cpu() for part in zip(*blocks, strict=True))
