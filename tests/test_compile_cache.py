@@ -87,6 +87,24 @@ def test_recordings_are_equal_if_the_operations_are():
     assert len(set(digests)) == len(digests) - 1
 
 
+def test_recordings_do_not_depend_on_when_tensors_are_freed():
+    weights = [torch.randn(3), torch.randn(3)]
+    kept = []
+
+    def function(keep):
+        def run(x):
+            part = x.sin()
+            total = part * weights[0]
+            kept.append(part if keep else None)
+            del part
+            return [total.cos() * weights[1]]
+
+        return run
+
+    digests = {recorded(function(keep), torch.randn(3))[0] for keep in (True, False)}
+    assert len(digests) == 1
+
+
 def test_a_recording_finds_what_a_trace_captures():
     weight, x = nn.Parameter(torch.randn(2, 3)), torch.randn(4, 3)
     _, recording = recorded(lambda x: [torch.tensor([1.0, 2.0]) + x @ weight.t()], x)

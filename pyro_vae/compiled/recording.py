@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,7 @@ class Recording:
         self._constants: set[int] = set()
         self._hash = hashlib.sha256()
         self._numbers: Any = WeakTensorKeyDictionary()
+        self._next = itertools.count()  # not the size of the dictionary, which depends on garbage collection
         self._storages: dict[int, int] = {}
         for tensor in inputs:
             self._introduce(tensor)
@@ -85,7 +87,8 @@ class Recording:
                 line.append(self._constant(self.externals[place]))
         for tensor in result if isinstance(result, tuple | list) else (result,):
             if isinstance(tensor, Tensor):
-                self._numbers.setdefault(tensor, len(self._numbers))
+                if tensor not in self._numbers:
+                    self._numbers[tensor] = next(self._next)
                 line.append(str(self._numbers[tensor]))
         self._hash.update("\n".join(line).encode())
 
@@ -102,7 +105,7 @@ class Recording:
 
     def _introduce(self, tensor: Tensor) -> None:
         """Number an external tensor, and add its memory layout and storage to the hash."""
-        self._numbers[tensor] = len(self._numbers)
+        self._numbers[tensor] = next(self._next)
         memory = tensor.untyped_storage().data_ptr()
         shared = self._storages.setdefault(memory, self._numbers[tensor]) if memory else -1
         layout = (tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device, shared)
