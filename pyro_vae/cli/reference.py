@@ -108,4 +108,4 @@ def _groups(kind: type) -> str:
     hints = get_type_hints(kind)
     used = [title for title, group in GROUPS.items() if group in hints.values()]
     links = ", ".join(f"[{title}](settings.md#{title.lower()})" for title in used)
-    return f"And the settings of {links}." if used else ""
+    return f"All settings of {links} are options too." if used else ""
