@@ -1,10 +1,11 @@
-"""Write the tables of results of a study: guides, calibration or inpainting, with command, processor and date.
+"""Write the tables of results of a study, such as guides or imputation, with command, processor and date.
 
 python docs/record_study.py runs/digits-guides/guides.json guides-digits "python scripts/compare_guides.py"
 
-Reads the tables in the JSON file that `compare_guides.py`, `calibration.py` or `benchmark.py inpainting` has left, and
-writes docs/results/data/TABLE.json, or TABLE-NAME.json where a file has several. `docs/write_results.py` then writes
-the page. Record a study on the machine that ran it. A table that is there keeps its caption.
+Reads the tables in the JSON file that `compare_guides.py`, `calibration.py` or `benchmark.py` (inpainting, imputation,
+levels, detection, novelty) has left, and writes docs/results/data/TABLE.json, or TABLE-NAME.json where a file has
+several. `docs/write_results.py` then writes the page. Record a study on the machine that ran it. A table that is there
+keeps its caption, and which figures are bold.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 from record_result import DATA, processor
 
-FIGURE = re.compile(r"(?P<mean>[+-]?\d+(\.(?P<decimals>\d+))?)( ± (?P<se>[\d.]+))?")
+FIGURE = re.compile(r"(?P<mean>[+-]?\d+(\.(?P<decimals>\d+))?)( ± (?P<se>[\d.]+))?( \((?P<note>[^()]+)\))?")
 
 
 def study_table(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
@@ -31,12 +32,13 @@ def study_table(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 
 def figure(cell: str) -> Any:
-    """Return a cell such as "-96.30 ± 0.52" as a figure with its number of decimals, and any other as it is."""
+    """Return a cell such as "-96.30 ± 0.52 (note)" as a figure with its number of decimals, and any other as it is."""
     found = FIGURE.fullmatch(cell)
     if found is None:
         return cell
     numbers = {key: float(found[key]) for key in ("mean", "se") if found[key]}
-    return numbers | {"digits": len(found["decimals"] or "")}
+    note = {"note": found["note"]} if found["note"] else {}
+    return numbers | {"digits": len(found["decimals"] or "")} | note
 
 
 def record(file: Path, table: str, command: str, out: Path = DATA) -> list[Path]:
@@ -48,7 +50,8 @@ def record(file: Path, table: str, command: str, out: Path = DATA) -> list[Path]
     for name, rows in tables.items():
         path = out / f"{'-'.join(filter(None, (table, name)))}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        results = {"caption": kept.get("caption", "")} | facts | study_table(rows)
+        kept = {"caption": ""} | {key: kept[key] for key in ("caption", "best", "margin") if key in kept}
+        results = kept | facts | study_table(rows)
         path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)
     return written
@@ -59,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", type=Path, help="guides.json, calibration.json or inpainting.json of a study")
+    parser.add_argument("file", type=Path, help="JSON file of a study")
     parser.add_argument("table", help="name of the table, without .json")
     parser.add_argument("command", help="the command that made the file")
     parser.add_argument("--out", type=Path, default=DATA, help="folder of the tables")

@@ -12,8 +12,9 @@ which `docs/record_result.py` adds the figures of a run:
 
 Processor, date and commands may also stand beside the caption, for all entries together; "name" among the columns is
 the header of the first. A column holds figures, which have a mean, or text. A figure "importance" is bold where it is
-larger than the published one, which is of the same estimate, by more than its standard error. Other estimates are never
-bold.
+larger than the published one, which is of the same estimate, by more than its standard error. In a table with "best":
+"highest" or "lowest" that figure of a line is bold if it is ahead of all others by more than both standard errors and
+"margin". Other estimates are never bold.
 """
 
 import json
@@ -41,18 +42,36 @@ def table(results: Mapping[str, Any]) -> str:
     """Return results as a table in Markdown."""
     columns = {"name": ""} | results["columns"]
     lines = [list(columns.values()), ["---"] * len(columns)]
-    lines += [[_cell(entry, column) for column in columns] for entry in results["entries"]]
+    for entry in results["entries"]:
+        ahead = column_ahead(entry, results)
+        lines.append([_cell(entry, column, bold=column == ahead) for column in columns])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(entry: Mapping[str, Any], column: str) -> str:
+def _cell(entry: Mapping[str, Any], column: str, *, bold: bool) -> str:
     value = entry.get(column, "")
     if isinstance(value, str):
         return value
     digits = value.get("digits", 2)
     text = f"{value['mean']:.{digits}f}" + (f"\u00a0±\u00a0{value['se']:.{digits}f}" if "se" in value else "")
     text += f" ({value['note']})" if "note" in value else ""
-    return f"**{text}**" if column == "importance" and is_better(entry) else text
+    return f"**{text}**" if bold else text
+
+
+def column_ahead(entry: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """Return the column with the figure that is bold in a line; "" if there is none."""
+    if "best" not in results:
+        return "importance" if "importance" in entry and is_better(entry) else ""
+    sign = {"highest": 1, "lowest": -1}[results["best"]]
+    figures = {key: entry[key] for key in results["columns"] if isinstance(entry.get(key), dict)}
+    first, *others = sorted(figures, key=lambda key: -sign * figures[key]["mean"])
+
+    def is_behind(other: str) -> bool:
+        errors = (figures[key].get("se", 0.0) for key in (first, other))
+        lead = sign * (figures[first]["mean"] - figures[other]["mean"])
+        return bool(lead > max(*errors, results.get("margin", 0.0)))
+
+    return first if all(map(is_behind, others)) else ""
 
 
 def is_better(entry: Mapping[str, Any]) -> bool:

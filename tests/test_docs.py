@@ -143,21 +143,37 @@ def test_a_figure_is_better_only_beyond_its_error(here, is_better):
     assert ("**" in table) == is_better
 
 
+LINES = {
+    "highest": ("highest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, "a"),
+    "lowest": ("lowest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, "b"),
+    "within an error": ("highest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.06)}, ""),
+    "within the margin": ("highest", 0.1, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, ""),
+    "without errors": ("highest", 0, {"a": (0.86, None), "b": (0.85, None)}, "a"),
+}
+
+
+@pytest.mark.parametrize(("best", "margin", "figures", "ahead"), LINES.values(), ids=LINES)
+def test_the_best_figure_of_a_line_is_bold_if_it_is_ahead_of_all_others(best, margin, figures, ahead):
+    entry = {key: {"mean": mean} | ({"se": se} if se else {}) for key, (mean, se) in figures.items()}
+    results = {"best": best, "margin": margin, "columns": {"a": "a", "b": "b"}}
+    assert write_results.column_ahead(entry | {"name": "line"}, results) == ahead
+
+
 def test_the_tables_of_a_study_are_recorded(tmp_path):
     study, data = tmp_path / "guides.json", tmp_path / "data"
     data.mkdir()
-    (data / "guides.json").write_text(json.dumps({"caption": "kept"}))
-    rows = [["guide", "ELBO", "gain", "k-hat"], ["iaf", "-94.85 ± 0.52", "+1.447 ± 0.012", "88%"]]
+    (data / "guides.json").write_text(json.dumps({"caption": "kept", "best": "highest"}))
+    rows = [["guide", "ELBO", "gain", "k-hat"], ["iaf", "-94.85 ± 0.52", "+1.447 ± 0.012 (b)", "88%"]]
     study.write_text(json.dumps({"tables": {"": rows, "b": rows}}))
     written = record_study.record(study, "guides", "python scripts/compare_guides.py", data)
     assert [path.name for path in written] == ["guides.json", "guides-b.json"]
     results = json.loads(written[0].read_text(encoding="utf-8"))
-    assert results["caption"] == "kept"
+    assert (results["caption"], results["best"]) == ("kept", "highest")
     assert "python scripts/compare_guides.py" in write_results.below(results)
     assert write_results.table(results).replace("\u00a0", " ").splitlines() == [
         "| guide | ELBO | gain | k-hat |",
         "| --- | --- | --- | --- |",
-        "| iaf | -94.85 ± 0.52 | 1.447 ± 0.012 | 88% |",
+        "| iaf | -94.85 ± 0.52 | **1.447 ± 0.012 (b)** | 88% |",
     ]
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from pyro_vae._checks import InputError
 
 
@@ -82,6 +84,14 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(text, line)) + " |" for line in lines)
+
+
+def mean_and_error(values: Sequence[float], digits: int = 3) -> str:
+    """Return the mean with its standard error, the only value alone, and "" without values."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}" if values else ""
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
 def write(folder: Path, name: str, told: str, values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks._names import ByName
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import Options, machine, markdown, mean_and_error, write
 from benchmarks._tables import LABELLED, Array, labelled
 
 
@@ -95,17 +95,14 @@ class Detection(Options):
     def run(self) -> None:
         """Fit, score, print and write."""
         values = {name: self._areas(*labelled(name)) for name in self.datasets}
-        rows = [
-            [name, *(_described(values[name][method]) for method in self.methods)] for name in self.datasets
-        ]
+        header = ["table", *self.methods]
+        rows = [[name, *(_described(values[name][method]) for method in self.methods)] for name in values]
         told = (
-            f"AUROC / average precision, mean over {self.seeds} halves, fitted to {self.fitted_to} rows of the other "
-            f"half (± standard error of AUROC); {machine(self)}\n\n"
-            + markdown(["table", *self.methods], rows)
+            f"AUROC (average precision), mean over {self.seeds} halves, fitted to {self.fitted_to} rows of the other "
+            f"half; ± standard error of AUROC; {machine(self)}\n\n" + markdown(header, rows)
         )
-        write(
-            self.out, "detection", told, {"fitted_to": self.fitted_to, "auroc_and_average_precision": values}
-        )
+        tables = {self.fitted_to: [header, *rows]}
+        write(self.out, "detection", told, {"tables": tables, "auroc_and_average_precision": values})
 
     def _areas(self, x: Array, strange: NDArray[np.bool_]) -> dict[str, list[tuple[float, float]]]:
         from pyro_vae.evaluate.anomalies import detection
@@ -128,6 +125,5 @@ class Detection(Options):
 
 
 def _described(values: list[tuple[float, float]]) -> str:
-    area, precision = np.mean(values, axis=0)
-    error = np.std(values, axis=0, ddof=1)[0] / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{area:.3f} ± {error:.3f} / {precision:.3f}"
+    areas, precisions = zip(*values, strict=True)
+    return f"{mean_and_error(areas)} ({np.mean(precisions):.3f})"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._names import ByName
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import Options, machine, markdown, mean_and_error, write
 from benchmarks._tables import COMPLETE, Array
 
 NOTEBOOK_SEED = 1234
@@ -147,13 +147,22 @@ class Imputation(Options):
             f"{self.share:.0%} missing completely at random; mean and standard error over {self.masks} masks; "
             f"{machine(self)}"
         )
-        parts = []
-        for kind, title in MEASURES.items():
-            rows = [
-                [name, *(_described(found[name][kind][method]) for method in self.methods)] for name in found
+        tables = {
+            kind.replace("_", "-"): [
+                ["table", *self.methods],
+                *(
+                    [name, *(mean_and_error(found[name][kind][method]) for method in self.methods)]
+                    for name in found
+                ),
             ]
-            parts.append(f"{title}; {about}\n\n{markdown(['table', *self.methods], rows)}")
-        write(self.out, "imputation", "\n\n".join(parts), {"share": self.share, "measures": found})
+            for kind in MEASURES
+        }
+        parts = [
+            f"{title}; {about}\n\n{markdown(header, rows)}"
+            for title, (header, *rows) in zip(MEASURES.values(), tables.values(), strict=True)
+        ]
+        values = {"share": self.share, "tables": tables, "measures": found}
+        write(self.out, "imputation", "\n\n".join(parts), values)
 
     def _measures(self, x: Array) -> dict[str, dict[str, list[float]]]:
         x = (x - x.mean(axis=0)) / x.std(axis=0)
@@ -189,9 +198,3 @@ def measured(completed: Completed, x: Array, holes: Array) -> dict[str, float]:
     if completed.score is not None:
         found["log_p"] = float(np.sum(completed.score(x) - completed.score(holes)) / missing.sum())
     return found
-
-
-def _described(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.4f}" if values else ""
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}"

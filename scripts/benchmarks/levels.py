@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks._names import ByName
-from benchmarks._report import Options, machine, markdown, write
+from benchmarks._report import Options, machine, markdown, mean_and_error, write
 from benchmarks._tables import MIXED, Array, mixed
 from pyro_vae.data.columns import Column
 
@@ -70,15 +70,15 @@ class Levels(Options):
     def run(self) -> None:
         """Impute, print and write."""
         found = {name: self._accuracies(*mixed(name, self.max_rows)) for name in self.datasets}
-        rows = [
-            [name, *(_described(found[name][method]) for method in self.methods)] for name in self.datasets
-        ]
+        header = ["table", *self.methods]
+        rows = [[name, *(mean_and_error(found[name][method]) for method in self.methods)] for name in found]
         told = (
             f"Accuracy of hidden cells with levels, {self.share:.0%} of all cells hidden, at most {self.max_rows} "
             f"rows; mean and standard error over {self.masks} masks; {machine(self)}\n\n"
-            + markdown(["table", *self.methods], rows)
+            + markdown(header, rows)
         )
-        write(self.out, "levels", told, {"share": self.share, "accuracy": found})
+        values = {"share": self.share, "tables": {"": [header, *rows]}, "accuracy": found}
+        write(self.out, "levels", told, values)
 
     def _accuracies(self, x: Array, columns: Sequence[Column]) -> dict[str, list[float]]:
         with_levels = np.array([bool(column.levels) for column in columns])
@@ -89,8 +89,3 @@ class Levels(Options):
                 completed = METHODS[method](np.where(hidden, np.nan, x), columns)
                 found[method].append(float((completed == x)[hidden & with_levels].mean()))
         return found
-
-
-def _described(values: list[float]) -> str:
-    error = f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{error}"
