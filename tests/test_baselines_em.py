@@ -49,7 +49,7 @@ def quiet_fit(estimator, rows):
 
 @pytest.mark.slow
 @given(problems(), st.floats(0, 0.4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_log_likelihood_never_falls(problem, share):
     rows, q, rng = problem
     for estimator, data in [

@@ -223,7 +223,7 @@ def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_pa
         "breast-cancer",
         "--methods",
         "mean",
-        "factor-analysis",
+        "ppca",
         "--masks",
         2,
         "--out",
@@ -234,7 +234,7 @@ def test_imputation_is_measured_in_standard_deviations_of_missing_entries(tmp_pa
     # Of standardized columns the mean is wrong by one standard deviation; 8500 entries, of heavy tails.
     assert np.mean(found["squared_error"]["mean"]) == pytest.approx(1.0, abs=0.1)
     # A standard normal has -1.42 nats an entry, the correlations of this table are worth more than half of a nat.
-    assert -0.9 < np.mean(found["log_p"]["factor-analysis"]) < 0
+    assert -0.9 < np.mean(found["log_p"]["ppca"]) < 0
     assert found["log_p"]["mean"] == []
     assert "| breast-cancer | " in capsys.readouterr().out
 

@@ -39,8 +39,7 @@ def small_products_too(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("fast_mkl", [True, False])
 @pytest.mark.parametrize("backend", [uncompiled, inductor])
-def test_products_of_both_libraries_with_bias_and_activation(backend, fast_mkl, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_products_of_both_libraries_with_bias_and_activation(backend, fast_mkl, monkeypatch):
     monkeypatch.setattr("pyro_vae.compiled.matmul.has_fast_mkl", lambda: fast_mkl)
     weight, bias = torch.randn(5, 4), torch.randn(5)
 
@@ -129,9 +128,7 @@ def test_products_through_onednn_have_no_gaps_between_the_entries_of_their_matri
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("backend", "most"), [(uncompiled, 0.5), (uncompiled, 1.1), (inductor, 1.1)])
-def test_what_a_mask_picks_may_be_of_any_number(backend, most, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-
+def test_what_a_mask_picks_may_be_of_any_number(backend, most):
     def clipped(x, slope):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
@@ -251,8 +248,7 @@ def test_every_prior_traces(prior):
 
 
 @pytest.mark.slow
-def test_the_compiled_graph_agrees(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_the_compiled_graph_agrees():
     objective = ELBO(num_particles=3, beta=0.5, warmup=0.8, free_bits=0.1)
     plain, compiled = check_traced(*small_vae("bernoulli"), rows("bernoulli"), objective, inductor)
     for progress in (torch.tensor(0.0), torch.tensor(0.3), torch.tensor(1.0)):
@@ -271,8 +267,7 @@ def test_what_a_replay_returns_is_its_own():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("objective", BOUNDS)
-def test_replays_on_a_gpu_agree(objective, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_replays_on_a_gpu_agree(objective):
     model, guide = (program.cuda() for program in small_vae("bernoulli"))
     plain, compiled = pair(
         model, guide, rows("bernoulli").cuda(), OBJECTIVES[objective](num_particles=2), inductor

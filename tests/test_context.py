@@ -596,8 +596,7 @@ def test_two_functions_that_take_different_inputs_are_refused():
     [(Y, uncompiled), (LABELS, uncompiled), pytest.param(LABELS, inductor, marks=pytest.mark.slow)],
     ids=["one-hot, traced", "numbers, traced", "numbers, compiled"],
 )
-def test_compiled_gradients_are_those_of_pyro(labels, backend, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+def test_compiled_gradients_are_those_of_pyro(labels, backend):
     config = ModelConfig(latent_dim=L, hidden=(4,), scale_floor=0.1)
     loss = ELBO()(*build(config, X.mean(0), X.std(0), context_dim=CLASSES))
     parameters, data, others = (
