@@ -130,5 +130,5 @@ def started_processes() -> Processes:
 
 def _reason(error: Exception) -> str:
     """Return the first sentence of a library's message, without files and addresses in brackets."""
-    told = re.sub(r"\s*\[[^]]*\](:\d+)?\s*", " ", str(error).partition("\n")[0]).strip()
-    return told.partition(". ")[0].rstrip(". ") or type(error).__name__
+    message = re.sub(r"\s*\[[^]]*\](:\d+)?\s*", " ", str(error).partition("\n")[0]).strip()
+    return message.partition(". ")[0].rstrip(". ") or type(error).__name__

@@ -181,8 +181,8 @@ def main() -> int:
     )
     shown = tables(found)
     print("\n\n".join(format_table(table) for table in shown.values()))
-    told = ", ".join(f"K = {k}: {g:.4f} ± {e:.4f}" for k, g, e in zip(CURVE, gaps, errors, strict=True))
-    print(f"\nexact log p(x) less the importance weighted bound, true k = 0.5: {told}")
+    text = ", ".join(f"K = {k}: {g:.4f} ± {e:.4f}" for k, g, e in zip(CURVE, gaps, errors, strict=True))
+    print(f"\nexact log p(x) less the importance weighted bound, true k = 0.5: {text}")
     plots.save(draw(found), folder / "calibration.png")
     write_json(
         folder / "calibration.json",

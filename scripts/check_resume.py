@@ -133,7 +133,7 @@ def killed(command: list[str], folder: Path, epochs: int, wanted: str, seconds: 
 
 
 def phase(folder: Path, since: float, epochs: int) -> str:
-    """Return how far a process got, told by the files that it wrote."""
+    """Return how far a process got, from the files that it wrote."""
 
     def written(name: str) -> bool:
         path = folder / name
@@ -268,7 +268,7 @@ def fill(path: Path) -> None:
 
 
 def train_on_full_disk(arguments: Arguments, disk: Path, log: Path) -> tuple[int, str]:
-    """Train, fill the disk once there is a checkpoint; return the exit status and what was told on stderr."""
+    """Train, fill the disk once there is a checkpoint; return the exit status and the text on stderr."""
     folder = disk / "run"
     with (
         log.open("w", encoding="utf-8") as stderr,
@@ -289,12 +289,12 @@ def check_full_disk(arguments: Arguments, place: Path, reference: Path) -> list[
         if disk is None:
             print("full disk  not checked: a small disk may not be mounted here (it takes Linux and root)")
             return []
-        status, told = train_on_full_disk(arguments, disk, place / "log")
-        last = told.splitlines()[-1] if told else ""
+        status, description = train_on_full_disk(arguments, disk, place / "log")
+        last = description.splitlines()[-1] if description else ""
         print(f"full disk  status {status}: {last}")
         wrong = {
             "status": status != 2,
-            "sentence": not last.startswith("error: Could not write") or "Traceback" in told,
+            "sentence": not last.startswith("error: Could not write") or "Traceback" in description,
             "damaged file": bool(damaged(disk / "run")),
         }
         finish(arguments.again(disk / "run"))
@@ -312,8 +312,8 @@ def main() -> int:
         place = Path(temporary)
         reference = place / "uninterrupted"
         seconds = time_phases(arguments, reference)
-        told = ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items())
-        print(f"{arguments.dataset}, {arguments.epochs} epochs without a stop: {told}", flush=True)
+        description = ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items())
+        print(f"{arguments.dataset}, {arguments.epochs} epochs without a stop: {description}", flush=True)
         tally = kill_runs(arguments, place, reference, seconds)
         failed = check_full_disk(arguments, place, reference) if arguments.full_disk else []
     print()

@@ -75,8 +75,8 @@ class Outcome:
         """Return the cells of the table."""
         ran = len(self.elbos) + len(self.failures)
         numbers = [min(self.elbos), statistics.median(self.elbos)] if self.elbos else [math.nan] * 2
-        told = [f"{number:.2f}" for number in numbers]
-        return [self.likelihood, str(ran), *told, str(len(self.failures)), f"{self.seconds:.0f}"]
+        texts = [f"{number:.2f}" for number in numbers]
+        return [self.likelihood, str(ran), *texts, str(len(self.failures)), f"{self.seconds:.0f}"]
 
 
 def make_tables(folder: Path) -> dict[str, Path]:
@@ -149,12 +149,12 @@ def measure(arguments: Arguments, outcome: Outcome, config: Config) -> None:
         started = time.monotonic()
         try:
             outcome.elbos.append(final_elbo(config, dataset, epochs, seed))
-            told = f"{outcome.elbos[-1]:.2f} nats per example"
+            texts = f"{outcome.elbos[-1]:.2f} nats per example"
         except NonFiniteLossError as error:
-            outcome.failures.append(told := f"seed {seed}: {error}")
+            outcome.failures.append(texts := f"seed {seed}: {error}")
         outcome.seconds += time.monotonic() - started
         print(
-            f"{outcome.data}, {outcome.likelihood}, {epochs} epochs, seed {seed}: {told} "
+            f"{outcome.data}, {outcome.likelihood}, {epochs} epochs, seed {seed}: {texts} "
             f"({time.monotonic() - started:.1f} s)",
             flush=True,
         )

@@ -86,8 +86,8 @@ def score(folder: Path, run: Path) -> int:
     print(f"mutual information gap of {len(x)} sprites: {found.mean:.3f}")
     for name, gap in found.by_factor.items():
         best = found.information[name]
-        told = f"z[{int(best.argmax())}] knows {float(best.max()):.2f} of {found.entropy[name]:.2f} nats"
-        print(f"  {name}: {gap:.3f}; {told}")
+        text = f"z[{int(best.argmax())}] knows {float(best.max()):.2f} of {found.entropy[name]:.2f} nats"
+        print(f"  {name}: {gap:.3f}; {text}")
     return 0
 
 

@@ -149,17 +149,17 @@ def test_the_auroc_printed_is_that_of_the_ranking(tmp_path, capsys):
     capsys.readouterr()
     words = [run, new, "--label", "state", "--num-samples", 100, "--out", tmp_path]
     assert script(*words, name="anomalies.py") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     found = list(csv.DictReader((tmp_path / "anomalies.csv").read_text().splitlines()))
     score = {int(line["row"]): -float(line["log_likelihood"]) for line in found}
     assert sorted(score) == list(range(300))
     assert {int(line["row"]) for line in found if line["is_anomaly"] == "1"} == set(np.flatnonzero(strange))
     pairs = itertools.product(np.flatnonzero(strange), np.flatnonzero(~strange))
     truth = np.mean([(score[a] > score[b]) + 0.5 * (score[a] == score[b]) for a, b in pairs])
-    (line,) = [line for line in told.splitlines() if line.strip().startswith("-log p(x)")]
+    (line,) = [line for line in printed.splitlines() if line.strip().startswith("-log p(x)")]
     assert line.split()[2] == f"{truth:.3f}"
     assert truth > 0.8
-    assert "anomalies are rows with state = odd" in told
+    assert "anomalies are rows with state = odd" in printed
 
 
 def _reordered(line):

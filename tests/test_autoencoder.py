@@ -410,9 +410,9 @@ def test_a_run_reports_errors_and_no_likelihood(run, capsys):
     pictures = {path.stem for path in (run / "figures").iterdir()}
     assert {"training_curves", "best_and_worst", "samples", "reconstructions"} <= pictures
     assert script(run, name="evaluate.py") == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     mean = summary["reconstruction_error"]["mean"]
-    assert f"{mean:.5g}" in told
+    assert f"{mean:.5g}" in printed
     lines = (run / "scores.csv").read_text().splitlines()
     assert lines[0] == "row,reconstruction_error,squared_norm"
     scored = np.array([float(line.split(",")[1]) for line in lines[1:]])

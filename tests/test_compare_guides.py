@@ -135,9 +135,9 @@ def test_a_run_is_compared_and_unchanged(tmp_path, capsys):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     kept = {"arguments.json", "diagonal-0.npz", "low-rank-0.npz"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"gaps.png", "guides.json"} | kept
-    told = capsys.readouterr().out
-    assert "one fixed model, 1 epochs, 1 seed(s); nats per example" in told
-    assert "of 8 inequalities hold within two standard errors" in told
+    printed = capsys.readouterr().out
+    assert "one fixed model, 1 epochs, 1 seed(s); nats per example" in printed
+    assert "of 8 inequalities hold within two standard errors" in printed
 
 
 @pytest.mark.slow
@@ -153,9 +153,9 @@ def test_a_comparison_continues_and_accepts_more_guides_and_seeds(tmp_path, caps
     (out / "iaf-0.npz").unlink()
     capsys.readouterr()
     assert script("--resume", out, name="compare_guides.py") == 0
-    assert "Training the model" not in (told := capsys.readouterr().out)
-    assert "Fitting iaf, seed 0" in told
-    assert "Fitting diagonal" not in told
+    assert "Training the model" not in (printed := capsys.readouterr().out)
+    assert "Fitting iaf, seed 0" in printed
+    assert "Fitting diagonal" not in printed
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     again = MeasuredGuide.load(out / "iaf-0.npz")
     assert torch.equal(again.likelihood.value, fitted_before.likelihood.value)
@@ -207,8 +207,8 @@ def test_scores_in_order_pass_the_checks():
 def test_what_is_out_of_order_is_named(changed, named):
     full = {"elbo": -2.5, "optimum": -1.0} | changed
     measured = [made("diagonal", 0, -3.0, optimum=-2.0), made("full-covariance", 0, **full)]
-    told = [str(claim) for claim in check_order(measured) if not claim.holds]
-    assert any(sentence.startswith(named) for sentence in told), told
+    printed = [str(claim) for claim in check_order(measured) if not claim.holds]
+    assert any(sentence.startswith(named) for sentence in printed), printed
 
 
 def test_a_guide_that_falls_behind_on_test_rows_is_looked_at_on_training_rows():

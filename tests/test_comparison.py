@@ -90,12 +90,12 @@ def test_only_requested_models_are_fitted_on_the_requested_rows(tmp_path, capsys
         3,
     ]
     assert script(*arguments, "--out", tmp_path / "out", name="compare_baselines.py") == 0
-    told = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert set(told["entries"]) == {"ppca", "linear_vae"}
-    assert told["linear_vae"]["gap"]["parameters"] > 0
+    printed = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert set(printed["entries"]) == {"ppca", "linear_vae"}
+    assert printed["linear_vae"]["gap"]["parameters"] > 0
     digits = load_dataset("digits")
     first = PPCA(3).fit(digits.train.tensor()[:200].double())
-    assert told["entries"]["ppca"]["test"][0] == pytest.approx(first.score(digits.test.tensor().double()))
+    assert printed["entries"]["ppca"]["test"][0] == pytest.approx(first.score(digits.test.tensor().double()))
     assert "200 training and 250 test rows" in capsys.readouterr().out
 
 

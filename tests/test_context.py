@@ -492,9 +492,9 @@ def test_one_of_the_two_may_take_it():
 
 def test_networks_of_one_input_run_without_y_and_say_so_once():
     pair = without_context()
-    with pytest.warns(UserWarning, match="they run without y") as told:
+    with pytest.warns(UserWarning, match="they run without y") as printed:
         fit(*pair, as_split(X, Y), **QUICK)
-    assert len(told) == 1
+    assert len(printed) == 1
     with pytest.warns(UserWarning, match="they run without y"):
         with_y = estimate_elbo(*pair, (X, Y)).value
     assert torch.equal(with_y, estimate_elbo(*pair, X).value)

@@ -314,9 +314,9 @@ def test_a_run_reports_the_input_of_the_guide(tmp_path, capsys):
     run = tmp_path / "run"
     more = ["--corrupt", "gaussian", "--corruption-level", 0.2, "--evaluate", "quick", "--out", run]
     assert script(*FLAGS, *more) == 0
-    told = capsys.readouterr().out
-    assert "guide sees gaussian corruption, level 0.2, in training; corrupted rows in evaluation" in told
-    assert "the guide saw gaussian corruption" in told
+    printed = capsys.readouterr().out
+    assert "guide sees gaussian corruption, level 0.2, in training; corrupted rows in evaluation" in printed
+    assert "the guide saw gaussian corruption" in printed
     found = json.loads((run / "summary.json").read_text())
     assert found["guide_saw"].startswith("gaussian")
     assert_within_sigma(found["denoising"]["corrupted"]["mean"], 64 * 0.04, 0.1)

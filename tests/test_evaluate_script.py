@@ -101,12 +101,12 @@ def test_rows_that_cannot_be_scored_are_named_with_the_mean_of_the_others(run, t
     monkeypatch.setattr("pyro_vae.experiment.scoring.scoring.log_likelihood", two_lost)
     np.save(tmp_path / "new.npy", load_dataset("digits").test.rows.take(torch.arange(12)).numpy())
     assert evaluate(run, "--data", tmp_path / "new.npy", "--num-samples", 25, "--out", tmp_path) == 0
-    told = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]
-    assert told["num_unscored"] == 2
-    assert told["unscored_rows"] == [3, 7]
+    printed = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]
+    assert printed["num_unscored"] == 2
+    assert printed["unscored_rows"] == [3, 7]
     values = np.array([float(line["log_likelihood"]) for line in lines(tmp_path / "scores.csv")])
     mean = values[np.isfinite(values)].mean()
-    assert told["mean"] == pytest.approx(mean)
+    assert printed["mean"] == pytest.approx(mean)
     out = capsys.readouterr().out
     assert "2 of 12 rows could not be scored and have NaN or minus infinity (from 0: 3, 7)" in out
     assert f"{mean:.2f}" in out
@@ -119,20 +119,20 @@ def test_a_wider_proposal_gives_other_samples_of_the_same_numbers(run, tmp_path)
     for arguments in ([], ["--widen", 1.2], ["--defensive", 0.1]):
         settings = ["--data", tmp_path / "some.npy", "--num-samples", 2000, *arguments, "--out", tmp_path]
         assert evaluate(run, *settings) == 0
-        told = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]
-        means.append(told["mean"])
-        errors.append(told["monte_carlo_se"])
+        printed = json.loads((tmp_path / "evaluation.json").read_text())["log_likelihood"]
+        means.append(printed["mean"])
+        errors.append(printed["monte_carlo_se"])
     assert len(set(means)) == 3
     assert np.ptp(means) < 6 * max(errors) + 0.05
 
 
 def test_the_end_of_training_reports_the_likelihood(run):
-    told = json.loads((run / "summary.json").read_text())
-    likelihood = told["log_likelihood"]
+    printed = json.loads((run / "summary.json").read_text())
+    likelihood = printed["log_likelihood"]
     assert likelihood["num_samples"] == 1000
     assert likelihood["num_examples"] == 250
     assert likelihood["mean"] > likelihood["elbo_mean"]
-    assert likelihood["elbo_mean"] == pytest.approx(told["elbo"]["mean"], abs=0.3)
+    assert likelihood["elbo_mean"] == pytest.approx(printed["elbo"]["mean"], abs=0.3)
 
 
 def without_weights(run, place):

@@ -341,9 +341,9 @@ def test_site_summaries_are_those_of_the_whole_summary():
     total = sum(site.kl for site in one.values())
     exact = gaussian_kl(CHAIN.posterior(x), CHAIN.prior(x)).mean()
     assert_within_sigma(total, exact, 0.3)
-    told = Layers(12, one)
-    assert told.line().startswith("latent layers, 12 test rows: z1 KL ")
-    assert told.summary()["z2"]["latent_dim"] == D2
+    printed = Layers(12, one)
+    assert printed.line().startswith("latent layers, 12 test rows: z1 KL ")
+    assert printed.summary()["z2"]["latent_dim"] == D2
 
 
 @pytest.mark.slow

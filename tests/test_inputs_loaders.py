@@ -154,9 +154,9 @@ def test_rows_that_a_sampler_draws_are_those_that_are_scored():
 
 def test_rows_without_their_label_are_reported_once():
     programs = small_vae()
-    with pytest.warns(UserWarning, match="they run without y") as told:
+    with pytest.warns(UserWarning, match="they run without y") as printed:
         fit(*programs, loader(TensorDataset(X, Y)), **QUICK)
-    assert len(told) == 1
+    assert len(printed) == 1
 
 
 class Labelled(nn.Module):

@@ -210,12 +210,12 @@ def test_a_run_reports_nats_and_bits_on_one_scale(likelihood, capsys):
         f"PPCA, closed form {ppca['mean']:.2f} ± {ppca['se']:.2f} ({ppca['bits_per_dim']:.3f} bits/dim)"
         in out
     )
-    told = (
+    printed = (
         "a bound on log P(x), of the same test rows"
         if offset == 0
         else "exact log p(x) of the same test rows"
     )
-    assert told in out
+    assert printed in out
 
     run = load_run("run")
     assert run.model.likelihood.outputs_per_position((3, 5, 5)) * 25 == run.model.likelihood.num_outputs

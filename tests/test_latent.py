@@ -80,8 +80,8 @@ def test_estimates_bracket_the_truth_and_errors_are_of_the_right_size():
     ]
     for name in ("mutual_information", "marginal_kl"):
         values = torch.tensor([getattr(s, name).lower for s in large])
-        told = torch.tensor([getattr(s, name).se for s in large]).mean()
-        assert 0.7 < told / values.std() < 1.4, name
+        printed = torch.tensor([getattr(s, name).se for s in large]).mean()
+        assert 0.7 < printed / values.std() < 1.4, name
 
 
 @pytest.mark.slow

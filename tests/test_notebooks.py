@@ -66,8 +66,8 @@ def test_it_runs(path, fast, monkeypatch, capsys):
         for number, cell in enumerate(code_cells(nbformat.read(path, as_version=4)), start=1):
             exec(compile(cell.source, f"{path.name}, cell {number}", "exec"), namespace)
     assert plt.get_fignums() == []
-    told, faults = capsys.readouterr()
-    assert told
+    printed, faults = capsys.readouterr()
+    assert printed
     assert faults == ""
 
 

@@ -83,9 +83,9 @@ def together(tmp_path_factory, stopped):
     }
     (folder / "scripts.json").write_text(json.dumps(scripts, default=str))
     launcher = launch(Path(__file__).with_name("together.py"), folder)
-    told, _ = launcher.communicate(timeout=250)
-    assert launcher.returncode == 0, told[-2000:]
-    (folder / "told.txt").write_text(told)
+    printed, _ = launcher.communicate(timeout=250)
+    assert launcher.returncode == 0, printed[-2000:]
+    (folder / "told.txt").write_text(printed)
     return folder
 
 
@@ -161,9 +161,9 @@ def test_all_stop_after_the_same_step(found):
 
 @pytest.mark.slow
 def test_two_processes_leave_one_run_as_good_as_that_of_one(together, alone):
-    told = (together / "told.txt").read_text()
-    assert told.count(f"run in {together / 'two'}") == 1
-    assert "2 processes share the rows of every batch" in told
+    printed = (together / "told.txt").read_text()
+    assert printed.count(f"run in {together / 'two'}") == 1
+    assert "2 processes share the rows of every batch" in printed
     one, two = (json.loads((path / "summary.json").read_text()) for path in (alone, together / "two"))
     files = [{path.name for path in folder.iterdir()} for folder in (alone, together / "two")]
     assert files[1] == files[0] | {"figures"}
@@ -187,10 +187,10 @@ def test_a_killed_process_ends_the_job_and_resume_continues(tmp_path, capsys):
     folder = tmp_path / "run"
     launcher, workers = launch_training(folder, "--epochs", 100_000)
     workers[1].kill()
-    told, _ = launcher.communicate(timeout=60)
+    printed, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    assert "error: Process 1 of 2 lost another one, so it ends too" in told
-    assert "goes on from its last checkpoint by --resume" in told
+    assert "error: Process 1 of 2 lost another one, so it ends too" in printed
+    assert "goes on from its last checkpoint by --resume" in printed
     done = len((folder / "metrics.jsonl").read_text().splitlines())
     assert script("--resume", folder, "--epochs", done + 2, "--evaluate", "none") == 0
     assert "number of processes, 2 (now 1)" in capsys.readouterr().out

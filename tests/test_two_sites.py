@@ -125,8 +125,8 @@ def test_latent_summary_of_each_site_and_of_both(chain, order):
     assert found.active_units == D1 + D2
     means = moments_of_means(chain, guide, data)
     information = ((means + v).logdet() - v.logdet()) / 2
-    told = found.mutual_information
-    assert told.lower - 4 * told.se < information < told.upper + 4 * told.se
+    printed = found.mutual_information
+    assert printed.lower - 4 * printed.se < information < printed.upper + 4 * printed.se
     assert found.summary()["sites"]["z2"]["latent_dim"] == D2
     assert "z1 3 of 3" in repr(found)
     if chain.labelled:  # p(z) depends on y
@@ -135,8 +135,8 @@ def test_latent_summary_of_each_site_and_of_both(chain, order):
     else:
         origin = torch.zeros(D1 + D2).double()
         aggregated = (origin + mean.mean(0), means + v)
-        truth, told = gaussian_kl(aggregated, (origin, chain.prior(*data)[1])), found.marginal_kl
-        assert told.lower - 4 * told.se < truth < told.upper + 4 * told.se
+        truth, printed = gaussian_kl(aggregated, (origin, chain.prior(*data)[1])), found.marginal_kl
+        assert printed.lower - 4 * printed.se < truth < printed.upper + 4 * printed.se
 
 
 @pytest.mark.slow

@@ -156,9 +156,9 @@ def test_entries_that_are_context_stay(tmp_path):
 )
 def test_bad_input_ends_in_a_sentence(name, words, message, digits, table, tmp_path, capsys):
     assert script(*words.format(digits=digits, table=table[0], place=tmp_path).split(), name=name) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert message in told
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert message in printed
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,7 +43,7 @@ def main() -> int:
     from pyro_vae.experiment.uses.denoise import denoise_to
 
     with quiet(arguments.quiet):
-        told = denoise_to(
+        summary = denoise_to(
             arguments.run,
             arguments.data,
             arguments.out,
@@ -51,5 +51,5 @@ def main() -> int:
             seed=arguments.seed,
             device=arguments.device,
         )
-    print(told)
+    print(summary)
     return 0

@@ -35,8 +35,8 @@ def main() -> int:
     from pyro_vae.experiment.uses.encode import encode_to
 
     with quiet(arguments.quiet):
-        told = encode_to(
+        summary = encode_to(
             arguments.run, arguments.data, arguments.out, seed=arguments.seed, device=arguments.device
         )
-    print(told)
+    print(summary)
     return 0

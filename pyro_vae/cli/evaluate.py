@@ -65,8 +65,8 @@ def score(arguments: Arguments) -> int:
     )
     if scoring.run.config.model.part("guide").is_point:
         _check_no_likelihood(arguments)
-        told = score_errors(scoring) if processes.rank == 0 else ""
-        print(told, end="\n" * bool(told))
+        text = score_errors(scoring) if processes.rank == 0 else ""
+        print(text, end="\n" * bool(text))
         return 0
     if arguments.ais or arguments.gaps:
         scoring.check_continuous()

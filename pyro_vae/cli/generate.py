@@ -44,7 +44,7 @@ def main() -> int:
     from pyro_vae.experiment.uses.generate import generate_to
 
     with quiet(arguments.quiet):
-        told = generate_to(
+        summary = generate_to(
             arguments.run,
             arguments.out,
             arguments.num_rows,
@@ -54,5 +54,5 @@ def main() -> int:
             seed=arguments.seed,
             device=arguments.device,
         )
-    print(told)
+    print(summary)
     return 0

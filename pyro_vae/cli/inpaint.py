@@ -51,7 +51,7 @@ def main() -> int:
     from pyro_vae.experiment.uses.inpaint import inpaint_to
 
     with quiet(arguments.quiet):
-        told = inpaint_to(
+        summary = inpaint_to(
             arguments.run,
             arguments.data,
             arguments.out,
@@ -62,5 +62,5 @@ def main() -> int:
             seed=arguments.seed,
             device=arguments.device,
         )
-    print(told)
+    print(summary)
     return 0

@@ -38,7 +38,7 @@ def main() -> int:
     from pyro_vae.experiment.uses.interpolate import interpolate_to
 
     with quiet(arguments.quiet):
-        told = interpolate_to(
+        summary = interpolate_to(
             arguments.run,
             arguments.data,
             arguments.out,
@@ -49,5 +49,5 @@ def main() -> int:
             seed=arguments.seed,
             device=arguments.device,
         )
-    print(told)
+    print(summary)
     return 0

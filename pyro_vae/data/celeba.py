@@ -72,11 +72,11 @@ def _official_splits(path: Path, files: list[Path]) -> tuple[dict[str, int], lis
     )
     names = {file.name for file in files}
     absent, unlisted = len(splits.keys() - names), len(names - splits.keys())
-    told = {
+    sentences = {
         f"{absent} of the {len(splits)} images that {path.name} lists are not there.": absent,
         f"{unlisted} images are not listed in {path.name} and were not used.": unlisted,
     }
-    return splits, [sentence for sentence, holds in told.items() if holds]
+    return splits, [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _download(root: Path, folder: Path) -> None:

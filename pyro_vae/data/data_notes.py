@@ -85,7 +85,7 @@ def _level_note(stored: Stored, found: Survey, preprocessing: Preprocessing) -> 
     if not levels or (noise and stored.column_names is None):
         return
     names = stored.column_names
-    told = listed(f"{repr(names[j]) if names else j} ({_span(values)})" for j, values in levels.items())
+    text = listed(f"{repr(names[j]) if names else j} ({_span(values)})" for j, values in levels.items())
     many = len(levels) > 1
     effect = (
         "they are dequantized (uniform noise is added), not modelled as classes."
@@ -94,7 +94,7 @@ def _level_note(stored: Stored, found: Survey, preprocessing: Preprocessing) -> 
         "log-likelihood. Leave them out, or name one 'label' to have it taken as the class."
     )
     start = "Columns of few whole numbers" if many else "A column of few whole numbers"
-    yield f"{start} under a continuous likelihood: {told}; {effect}"
+    yield f"{start} under a continuous likelihood: {text}; {effect}"
 
 
 def _levels(array: NDArray, column: int) -> NDArray | None:

@@ -63,9 +63,9 @@ def draw_rows(
     names = [split for split in ("test", "validation") if split not in given]
     missing = {split: drawn.get(split, tenth) for split in names}
     if len(train) <= sum(missing.values()):
-        told = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
+        text = f", from which {' and '.join(missing)} rows are drawn" if missing else ""
         raise InputError(
-            f"Expected at least {1 + sum(missing.values())} training rows in {name}{told}; got {len(train)}."
+            f"Expected at least {1 + sum(missing.values())} training rows in {name}{text}; got {len(train)}."
         )
     order = np.random.default_rng(DATA_SEED).permutation(train)
     splits = dict(given)

@@ -104,13 +104,13 @@ def _in_order(stored: Stored, expected: RowFormat) -> Stored:
         return stored
     missing = [name for name in theirs if name not in ours]
     extra = [name for name in ours if name not in theirs]
-    told = [f"lacks {_described(missing)}"] * bool(missing) + [f"has {_described(extra)} besides"] * bool(
-        extra
-    )
+    differences = [f"lacks {_described(missing)}"] * bool(missing) + [
+        f"has {_described(extra)} besides"
+    ] * bool(extra)
     check(
-        not told,
+        not differences,
         f"Expected the columns that the run was trained on, {_described(theirs)}, in {stored.name}; it "
-        f"{' and '.join(told)}. Give the same columns, in any order.",
+        f"{' and '.join(differences)}. Give the same columns, in any order.",
     )
     order = [ours.index(name) for name in theirs]
     return replace(stored, array=stored.array[:, order], column_names=theirs)

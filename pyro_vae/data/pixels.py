@@ -201,7 +201,7 @@ def _notes(headers: Sequence[Header], mode: str, zeros_and_ones: bool) -> list[s
     grey = sum(header.grey for header in headers)
     became = "RGB" if mode == "RGB" else "grey"
     others = {name: n for name, n in modes.items() if name not in ("1", "L", "RGB", "P", *DEEP)}
-    told = {
+    sentences = {
         "Black-and-white images are zeros and ones.": zeros_and_ones,
         f"{modes['1']} black-and-white images became grey, 0 and 255.": modes["1"] and not zeros_and_ones,
         f"{modes['P']} images with a palette became {became}.": modes["P"],
@@ -213,7 +213,7 @@ def _notes(headers: Sequence[Header], mode: str, zeros_and_ones: bool) -> list[s
         f"{len(turned)} images were rotated by their EXIF orientation: {_named(turned)}.": turned,
         f"{len(cut)} files hold several frames, of which the first was used: {_named(cut)}.": cut,
     }
-    return [sentence for sentence, holds in told.items() if holds]
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _size_note(resized: int, size: tuple[int, int], options: ImageOptions) -> list[str]:

@@ -63,8 +63,8 @@ class IWAECurve:
         return self.value.new_tensor([mean_and_se(bound)[1] for bound in self.value])
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{k}: {v:.2f}" for k, v in zip(self.num_samples, self.mean.tolist(), strict=True))
-        return f"IWAECurve({told}; nats per example, {self.value.shape[1]} rows)"
+        text = ", ".join(f"{k}: {v:.2f}" for k, v in zip(self.num_samples, self.mean.tolist(), strict=True))
+        return f"IWAECurve({text}; nats per example, {self.value.shape[1]} rows)"
 
 
 def iwae_curve(

@@ -58,7 +58,7 @@ class DivergenceInParts:
 
     def line(self) -> str:
         """Return what the closing table of a run says."""
-        told = (
+        parts = (
             f"{name} {mean:.3f} ± {se:.2g}"
             for name, (mean, se) in (
                 ("mutual information of row and z", self.mutual_information),
@@ -66,7 +66,7 @@ class DivergenceInParts:
                 ("dimension-wise KL", self.dimensions),
             )
         )
-        return f"KL of {self.num_rows} test rows in parts: {', '.join(told)}"
+        return f"KL of {self.num_rows} test rows in parts: {', '.join(parts)}"
 
 
 @torch.no_grad()

@@ -97,29 +97,29 @@ class LogLikelihood:
         """Sentences on why the estimate is not to be trusted, or None where nothing is against it."""
         lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
         unscored = unscored_message(self.value)
-        told = [unscored] if unscored else []
+        messages = [unscored] if unscored else []
         if lost.any():
-            told.append(
+            messages.append(
                 f"For {int(lost.sum())} of {len(self)} rows every weight is zero, so their estimate is -inf: the "
                 "guide samples where the model has no support, or log p(x | z) overflows."
             )
         if math.isnan(self.share_unreliable):
-            told.append(
+            messages.append(
                 f"{self.num_samples} samples a row are too few for k-hat, which is NaN: 21 are the least, and "
                 "1000 make it telling."
             )
         elif (unknown & ~lost).any():
-            told.append(
+            messages.append(
                 f"For {int((unknown & ~lost).sum())} of {len(self)} rows k-hat is NaN: fewer than {SHORTEST_TAIL} "
                 "of their largest weights differ."
             )
         if self.share_unreliable > TOLERATED_SHARE:
-            told.append(
+            messages.append(
                 f"k-hat is above {RELIABLE_KHAT} for {self.share_unreliable:.0%} of the rows: their estimates are too "
                 "low by more than their standard errors say. Take a wider proposal (WidenedGuide, DefensiveGuide), "
                 "more samples, or annealed importance sampling."
             )
-        return " ".join(told) or None
+        return " ".join(messages) or None
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the data set by their names in `summary.json`; nats per example."""

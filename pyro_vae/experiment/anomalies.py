@@ -202,7 +202,7 @@ class Anomalies:
         rows = [[*header, "cells (drop in nats; value, what is expected given the others)"]]
         x = split.select(np.array(self.order[: self.top])).tensor()
         for rank, row in enumerate(self.order[: self.top]):
-            told = [
+            texts = [
                 f"{self.names[j]} ({drop:.1f}; {self._entry(rank, j, float(x[rank, j]))})"
                 for j, drop in self._strange_cells(rank)
             ]
@@ -210,7 +210,7 @@ class Anomalies:
             value, se, _, khat, _ = (float(part[row]) for part in self.scores.columns())
             line = [str(rank + 1), str(row), nats(value, 1), f"{se:.2g}", f"{khat:.2f}", far]
             line += [] if self.is_anomaly is None else ["anomaly" if self.is_anomaly[row] else "normal"]
-            rows.append([*line, ", ".join(told)])
+            rows.append([*line, ", ".join(texts)])
         title = (
             f"{self.scoring.row_format.name}, {split.name} rows ({len(split)}), {split.description}; "
             f"{model.likelihood} likelihood; nats per example, K = {self.scores.num_samples}"

@@ -31,5 +31,5 @@ def accuracy(guide: Any, split: Any) -> dict[str, float]:
 
 def accuracy_line(found: Mapping[str, Mapping[str, float]]) -> str:
     """Return the line of a closing table; empty if nothing was measured."""
-    told = ", ".join(f"{name} {one['mean']:.2%} ± {one['se']:.2%}" for name, one in found.items())
-    return f"accuracy of the most probable class: {told}" if told else ""
+    text = ", ".join(f"{name} {one['mean']:.2%} ± {one['se']:.2%}" for name, one in found.items())
+    return f"accuracy of the most probable class: {text}" if text else ""

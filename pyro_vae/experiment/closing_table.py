@@ -128,22 +128,22 @@ def _compiling(result: FitResult) -> str:
 
 def _metrics_line(result: FitResult) -> str:
     """Return the metrics of the kept weights; empty if none were measured."""
-    told = ", ".join(
+    description = ", ".join(
         f"{name} {value:.6g}"
         + (f" ± {result.metrics[f'{name}_se']:.2g}" if f"{name}_se" in result.metrics else "")
         for name, value in result.metrics.items()
         if not name.endswith("_se") or name.removesuffix("_se") not in result.metrics
     )
-    return f"metrics at these weights: {told}" if told else ""
+    return f"metrics at these weights: {description}" if description else ""
 
 
 def _baseline_lines(baselines: Mapping[str, Entry | str], latent_dim: int, dataset: DataSet) -> list[str]:
     """Return the exact log-likelihoods of the test rows for comparison, or the reason for their absence."""
     fitted = [entry for entry in baselines.values() if not isinstance(entry, str)]
-    told = "; ".join(_baseline(entry, dataset) for entry in fitted)
+    description = "; ".join(_baseline(entry, dataset) for entry in fitted)
     what = "exact log p(x)" if dataset.as_density() is dataset else f"{BOUND},"
     given = ", of residuals of a regression on the context" if dataset.is_conditional else ""
-    lines = [f"{what} of the same test rows, latent {latent_dim}{given}: {told}"] if fitted else []
+    lines = [f"{what} of the same test rows, latent {latent_dim}{given}: {description}"] if fitted else []
     return lines + [f"{NAMES[key]} {entry}" for key, entry in baselines.items() if isinstance(entry, str)]
 
 

@@ -31,11 +31,11 @@ def from_command_line(config_type: type[Config] = Config, args: list[str] | None
 
 def _check_resumed(saved: Config, given: Config) -> None:
     """Raise `InputError` if a setting that must be kept differs from the saved one."""
-    told = [
+    changes = [
         text for declared, text in changed_settings(absolute(saved), absolute(given)) if not declared.resume
     ]
-    if told:
+    if changes:
         raise InputError(
-            f"A resumed run keeps its settings, but these differ: {', '.join(told)}. "
+            f"A resumed run keeps its settings, but these differ: {', '.join(changes)}. "
             "Leave them out, or start a new run without --resume."
         )

@@ -134,10 +134,10 @@ class CompletedTable:
         completed = [(out, self.imputation.value), *draws]
         for path, x in completed:
             self._filled(x).write(path)
-        told = out.with_name(f"{out.stem}.cells.csv")
-        with write_atomically(told) as place:
+        statistics = out.with_name(f"{out.stem}.cells.csv")
+        with write_atomically(statistics) as place:
             place.write_text(self._cells(), encoding="utf-8")
-        return [*(path for path, _ in completed), told]
+        return [*(path for path, _ in completed), statistics]
 
     def _filled(self, x: Tensor) -> Cells:
         cells = cells_of(self.path, self.options)

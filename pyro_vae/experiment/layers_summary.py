@@ -34,12 +34,12 @@ class Layers:
 
     def line(self) -> str:
         """Return the line of the closing table."""
-        told = "; ".join(
+        text = "; ".join(
             f"{name} KL {site.kl:.2f} ± {site.kl_se:.2f}, {site.active_units} of {len(site.mean_variance)} dimensions "
             "active"
             for name, site in sorted(self.sites.items())
         )
-        return f"latent layers, {self.num_rows} test rows: {told}"
+        return f"latent layers, {self.num_rows} test rows: {text}"
 
 
 def measure_layers(model: Any, guide: Any, test: Split) -> Layers:

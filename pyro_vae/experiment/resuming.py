@@ -32,10 +32,10 @@ def start_from(source: Path, config: Config, model: GenerativeModel, guide: Amor
         InputError: If the folder contains no run or no weights, or its networks differ.
     """
     changed = changed_settings(saved_config(source).model, config.model)
-    told = ", ".join(text for declared, text in changed if not declared.start)
+    description = ", ".join(text for declared, text in changed if not declared.start)
     check(
-        not told,
-        f"Expected the model and guide of {source} to start from; these differ: {told}. Give the same settings.",
+        not description,
+        f"Expected the model and guide of {source} to start from; these differ: {description}. Give the same settings.",
     )
     load_weights(RunFolder(source).weights, model, guide)
 
@@ -78,8 +78,8 @@ def resume_notes(config: Config, processes: Processes = SINGLE_PROCESS) -> list[
     were = saved_info(config.run.resume).get("processes", 1)
     if were != processes.count:
         changed.append(f"number of processes, {were} (now {processes.count})")
-    told = f"Resumed with another {'; with another '.join(changed)}: the result is not, to the bit, that of one run."
-    return [told] if changed else []
+    note = f"Resumed with another {'; with another '.join(changed)}: the result is not, to the bit, that of one run."
+    return [note] if changed else []
 
 
 def _shares_of_all_steps(training: TrainingConfig) -> list[str]:

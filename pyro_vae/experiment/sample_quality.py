@@ -100,8 +100,8 @@ class SampleScores:
             measure, source = split_key(key)
             if not source.endswith("_se"):
                 error = found.get(f"{key}_se")
-                told = f"{value:.5g}" + (f" ± {error:.2g}" if error is not None else "")
-                measures.setdefault(measure, []).append(f"{source} {told}")
+                text = f"{value:.5g}" + (f" ± {error:.2g}" if error is not None else "")
+                measures.setdefault(measure, []).append(f"{source} {text}")
         others = self.num_reference - self.num_floor
         return [
             f"samples: {self.num_samples} means of p(x | z) against {self.num_reference} training rows; floor: "

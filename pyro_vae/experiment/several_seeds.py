@@ -88,10 +88,10 @@ class SeedsFolder:
         facts = ("dataset", "split", "num_examples", "unit", "preprocessing")
         about = {name: next(iter(found.values()))[name] for name in facts} if found else {}
         seeds = {str(seed): numbers_of(summary) for seed, summary in found.items()}
-        told = {"over_seeds": over_seeds(found), "seeds": seeds}
+        numbers = {"over_seeds": over_seeds(found), "seeds": seeds}
         failed = {str(seed): reason for seed, reason in self.failed.items()}
         write_json(
-            self.path / SEEDS, about | told | {"failed": failed, "config": to_json(absolute(self.config))}
+            self.path / SEEDS, about | numbers | {"failed": failed, "config": to_json(absolute(self.config))}
         )
 
 
@@ -139,8 +139,8 @@ def train_seeds(config: Config, processes: Processes, train_one: Callable[[Confi
     status = 0
     for number, seed in enumerate(seeds):
         if first:
-            told = "finished before" if done[number] else f"in {folder.run(seed).path}"
-            print(f"\nseed {seed}, {number + 1} of {len(seeds)}: {told}", flush=True)
+            text = "finished before" if done[number] else f"in {folder.run(seed).path}"
+            print(f"\nseed {seed}, {number + 1} of {len(seeds)}: {text}", flush=True)
         if not done[number]:
             status = _train_seed(folder, seed, processes, train_one)
         if status:

@@ -85,8 +85,8 @@ def code_tiles(
         _write_shares(ax, grid, shares[chosen])
         ax.set_yticks(centres(grid, 0), labels)
     else:
-        told = [f"{label}\n{share:.0%} on" for label, share in zip(labels, shares[chosen, 1], strict=True)]
-        ax.set_xticks(centres(grid, 1), told, fontsize="small")
+        texts = [f"{label}\n{share:.0%} on" for label, share in zip(labels, shares[chosen, 1], strict=True)]
+        ax.set_xticks(centres(grid, 1), texts, fontsize="small")
         ax.set_yticks(centres(grid, 0), ["0", "1", "1 \N{MINUS SIGN} 0"])
     ax.set_title("One tile a state")
     return ax
@@ -145,8 +145,8 @@ def code_usage(usage: Any, information: Any, *, ax: Axes | None = None) -> Axes:
     ax.set(xlabel="state (percent of rows)", xticks=np.arange(num_states))
     ax.set_yticks(np.arange(count), [f"z[{number}]" for number in range(count)])
     right = ax.secondary_yaxis("right")
-    told = [f"{one:.1f}, {other:.1f} nats" for one, other in zip(perplexity, known, strict=True)]
-    right.set_yticks(np.arange(count), told)
+    texts = [f"{one:.1f}, {other:.1f} nats" for one, other in zip(perplexity, known, strict=True)]
+    right.set_yticks(np.arange(count), texts)
     right.set_ylabel("perplexity, I(x; z)")
     right.tick_params(length=0)
     return ax

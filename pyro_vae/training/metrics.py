@@ -124,8 +124,8 @@ def not_finite_note(history: list[dict[str, Any]]) -> str:
         for name, value in line.get("metrics", {}).items():
             if value is None or not math.isfinite(value):
                 lost.setdefault(name, []).append(line["epoch"])
-    told = [
+    texts = [
         f"{name!r} in {len(epochs)} of {measured[name]} epochs (first in {epochs[0]})"
         for name, epochs in lost.items()
     ]
-    return f"Metrics without a finite value: {'; '.join(told)}." if told else ""
+    return f"Metrics without a finite value: {'; '.join(texts)}." if texts else ""

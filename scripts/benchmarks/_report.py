@@ -66,8 +66,8 @@ def machine(options: Options) -> str:
     threads = options.threads
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     name = names[0].split(":")[1].strip() if names else platform.processor()
-    told = f"{name}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"
-    return f"{_gpu()}, {told}" if options.place == "cuda" else told
+    description = f"{name}, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{_gpu()}, {description}" if options.place == "cuda" else description
 
 
 def _gpu() -> str:
@@ -94,9 +94,9 @@ def mean_and_error(values: Sequence[float], digits: int = 3) -> str:
     return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
 
 
-def write(folder: Path, name: str, told: str, values: dict[str, Any]) -> None:
+def write(folder: Path, name: str, text: str, values: dict[str, Any]) -> None:
     """Print a text, and write it with its numbers."""
-    print(told, flush=True)
+    print(text, flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(told + "\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
     (folder / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -33,12 +33,12 @@ class Baselines(InRounds):
             ratio = spread(times[:, 0] / times[:, 1], 1)
             rows.append([name, *(spread(t)["median"] for t in times.T), *ratio.values()])
             values[name] = times.tolist()
-        told = (
+        text = (
             f"{self.num_rows} x {self.num_columns}, {self.n_components} components, float64, {self.rounds} rounds; "
             f"{machine(self)}\n\n"
             + markdown(["ours / other", "ours, ms", "other, ms", "ratio", "min", "max"], rows)
         )
-        write(self.out, "baselines", told, {"seconds": values})
+        write(self.out, "baselines", text, {"seconds": values})
 
     def cases(self) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
         """Return the pairs of timed functions, ours and the reference, by name."""

@@ -97,12 +97,12 @@ class Detection(Options):
         values = {name: self._areas(*labelled(name)) for name in self.datasets}
         header = ["table", *self.methods]
         rows = [[name, *(_described(values[name][method]) for method in self.methods)] for name in values]
-        told = (
+        text = (
             f"AUROC (average precision), mean over {self.seeds} halves, fitted to {self.fitted_to} rows of the other "
             f"half; ± standard error of AUROC; {machine(self)}\n\n" + markdown(header, rows)
         )
         tables = {self.fitted_to: [header, *rows]}
-        write(self.out, "detection", told, {"tables": tables, "auroc_and_average_precision": values})
+        write(self.out, "detection", text, {"tables": tables, "auroc_and_average_precision": values})
 
     def _areas(self, x: Array, strange: NDArray[np.bool_]) -> dict[str, list[tuple[float, float]]]:
         from pyro_vae.evaluate.anomalies import detection

@@ -41,9 +41,9 @@ class Epoch(OnDevice):
             for _ in range(self.rounds):
                 for process in running:
                     process.steps(1)
-        told = (
+        text = (
             f"{self.network}, batch {network.batch_size}, {self.num_rows} rows, {self.num_rows // 11} of validation, "
             f"{self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
             f"{compared('an epoch', running, 1.0)}"
         )
-        write(self.out, "epoch", told, {"seconds": {process.label: process.times for process in running}})
+        write(self.out, "epoch", text, {"seconds": {process.label: process.times for process in running}})

@@ -131,7 +131,7 @@ class Inpainting(Options):
         scores, note = self._scores()
         header = ["hidden half by", "mean squared error", "log-likelihood, nats"]
         table = [[name, _described(of.error, 5), _described(of.log_prob, 2)] for name, of in scores.items()]
-        told = (
+        text = (
             f"{self.hide} half of {self.rows} test rows hidden, run {self.run_folder.name}, K = {self.num_samples}; "
             f"± standard error over rows; {machine(self)}\n\n{markdown(header, table)}\n\n{note}"
         )
@@ -142,7 +142,7 @@ class Inpainting(Options):
         write(
             self.out,
             "inpainting",
-            told,
+            text,
             {"hide": self.hide, "tables": {"": [header, *table]}, "scores": values},
         )
 

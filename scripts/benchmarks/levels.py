@@ -72,13 +72,13 @@ class Levels(Options):
         found = {name: self._accuracies(*mixed(name, self.max_rows)) for name in self.datasets}
         header = ["table", *self.methods]
         rows = [[name, *(mean_and_error(found[name][method]) for method in self.methods)] for name in found]
-        told = (
+        text = (
             f"Accuracy of hidden cells with levels, {self.share:.0%} of all cells hidden, at most {self.max_rows} "
             f"rows; mean and standard error over {self.masks} masks; {machine(self)}\n\n"
             + markdown(header, rows)
         )
         values = {"share": self.share, "tables": {"": [header, *rows]}, "accuracy": found}
-        write(self.out, "levels", told, values)
+        write(self.out, "levels", text, values)
 
     def _accuracies(self, x: Array, columns: Sequence[Column]) -> dict[str, list[float]]:
         with_levels = np.array([bool(column.levels) for column in columns])

@@ -39,9 +39,9 @@ class Likelihood(OnDevice):
                 for process in running:
                     process.round(self.seconds)
         limits = ceilings(self.threads, self.device)
-        told = (
+        text = (
             f"{self.network}, {NUM_SAMPLES} samples a row, {self.rounds} rounds; {machine(self)}, "
             f"{self.clock} time\n\n{compared('one row', running)}"
         )
         figures = {process.label: process.times for process in running}
-        write(self.out, "likelihood", told, {"seconds": figures, "ceilings": limits})
+        write(self.out, "likelihood", text, {"seconds": figures, "ceilings": limits})

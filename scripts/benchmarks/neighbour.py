@@ -59,10 +59,10 @@ class Neighbour(InRounds):
             ]
             for label, times in quiet.items()
         ]
-        told = f"{self.network}, {self.rounds} rounds; {machine(self)}\n\n" + markdown(
+        text = f"{self.network}, {self.rounds} rounds; {machine(self)}\n\n" + markdown(
             ["one step", "quiet, ms", "min", "max", "busy neighbour, ms", "min", "max", "ratio"], rows
         )
-        write(self.out, "neighbour", told, {"quiet": quiet, "busy": busy})
+        write(self.out, "neighbour", text, {"quiet": quiet, "busy": busy})
 
     def _turns(self, running: list[Process], times: dict[str, list[float]]) -> None:
         for process in running:

@@ -57,13 +57,13 @@ class Novelty(Options):
         scores = list(next(iter(areas.values()), {}))
         header = ["strange", *scores]
         rows = [[name, *(f"{areas[name][score]:.3f}" for score in scores)] for name in self.sets]
-        told = (
+        text = (
             "AUROC of test images that are unlike those of training: MNIST's digit that is left out, or MNIST beside "
             f"Fashion-MNIST; {self.likelihood} likelihood, K = {self.num_samples}, at most {self.epochs} epochs, "
             f"{'all' if self.max_rows is None else f'at most {self.max_rows}'} rows; "
             f"{machine(self)}\n\n" + markdown(header, rows)
         )
-        write(self.out, "novelty", told, {"seed": self.seed, "tables": {"": [header, *rows]}, "auroc": areas})
+        write(self.out, "novelty", text, {"seed": self.seed, "tables": {"": [header, *rows]}, "auroc": areas})
 
     def _areas(self, images: Images) -> dict[str, float]:
         from pyro_vae.evaluate.anomalies import detection

@@ -34,8 +34,8 @@ class Processes(InRounds):
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "found.json"
             launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(self.num_processes)]
-            told = {"network": NETWORKS[self.network], "rounds": self.rounds, "seconds": self.seconds}
-            words = [json.dumps(told | {"batch_sizes": self.batch_sizes, "out": str(out)})]
+            job = {"network": NETWORKS[self.network], "rounds": self.rounds, "seconds": self.seconds}
+            words = [json.dumps(job | {"batch_sizes": self.batch_sizes, "out": str(out)})]
             command = [sys.executable, "-m", *launcher, "--module", "benchmarks.processes_worker", *words]
             subprocess.run(command, check=True, env=environment(self.threads, "wall"))
             found = json.loads(out.read_text())

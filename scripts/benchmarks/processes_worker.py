@@ -47,16 +47,16 @@ def timed(step: Callable[[], Any], count: int) -> float:
 
 def main() -> None:
     """Time steps and sums; the first process writes the results."""
-    processes, told = started_processes(), json.loads(sys.argv[1])
+    processes, job = started_processes(), json.loads(sys.argv[1])
     turn, found = torch.zeros(()), []
-    for num_rows in told["batch_sizes"]:
-        together = step_of(told["network"], num_rows, processes)
+    for num_rows in job["batch_sizes"]:
+        together = step_of(job["network"], num_rows, processes)
         together()
         seconds = processes.from_first(torch.tensor(timed(together, 3)))
-        count = max(1, int(told["seconds"] / seconds))
-        alone = step_of(told["network"], num_rows, None) if processes.rank == 0 else None
+        count = max(1, int(job["seconds"] / seconds))
+        alone = step_of(job["network"], num_rows, None) if processes.rank == 0 else None
         times: dict[str, list[float]] = {"alone": [], "together": []}
-        for _ in range(1 + told["rounds"]):
+        for _ in range(1 + job["rounds"]):
             if alone is not None:
                 times["alone"].append(timed(alone, count))
             processes.sum(turn)  # the others wait here without using the processor
@@ -64,15 +64,15 @@ def main() -> None:
         # The first round compiles.
         found.append({"rows": num_rows} | {kind: seconds[1:] for kind, seconds in times.items()})
     model = build(
-        ModelConfig(likelihood="bernoulli", latent_dim=told["network"][2], hidden=tuple(told["network"][1])),
-        torch.zeros(told["network"][0]),
-        torch.ones(told["network"][0]),
+        ModelConfig(likelihood="bernoulli", latent_dim=job["network"][2], hidden=tuple(job["network"][1])),
+        torch.zeros(job["network"][0]),
+        torch.ones(job["network"][0]),
     )
     parameters = sum(p.numel() for program in model for p in program.parameters())
     values = torch.zeros(parameters)
-    sums = [timed(lambda: processes.sum(values), 5) for _ in range(told["rounds"])]
+    sums = [timed(lambda: processes.sum(values), 5) for _ in range(job["rounds"])]
     if processes.rank == 0:
-        Path(told["out"]).write_text(json.dumps({"batches": found, "parameters": parameters, "sums": sums}))
+        Path(job["out"]).write_text(json.dumps({"batches": found, "parameters": parameters, "sums": sums}))
 
 
 if __name__ == "__main__":

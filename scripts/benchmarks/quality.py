@@ -130,7 +130,7 @@ class Quality(Options):
             [CONTENDERS[name].label, *(_reached(curve, first, level) for level in self.levels), _ended(curve)]
             for name, curve in curves.items()
         ]
-        told = (
+        description = (
             f"{dataset.name}, {dataset.description}; {len(dataset.train)} training and "
             f"{len(dataset.test)} test rows; log p(x) by {self.num_samples} samples, nats per example; "
             f"{machine(self)}, {self.clock} time\n\n"
@@ -141,7 +141,7 @@ class Quality(Options):
             for name, curve in curves.items()
         }
         ours = [to_json(stage) for stage in self._stages()]
-        write(self.out, "quality", told, {"seconds, log p(x), se": figures, "ours": ours})
+        write(self.out, "quality", description, {"seconds, log p(x), se": figures, "ours": ours})
 
 
 def _reached(curve: Curve, first: Curve, level: float) -> str:

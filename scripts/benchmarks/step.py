@@ -66,13 +66,13 @@ class Step(OnDevice):
         limits = ceilings(self.threads, self.device)
         network = NETWORKS[name]
         work = 1e-9 * flops(network)
-        told = (
+        text = (
             f"{name}, batch {network.batch_size}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
             f"{compared('one step', running)}\n\n{work:.2f} GFLOP of matrix products a step; ceilings: "
             + ", ".join(f"{value:.0f} ({what})" for what, value in limits.items())
         )
         figures = {process.label: process.times for process in running}
-        write(self.out, f"step-{name}", told, {"seconds": figures, "ceilings": limits, "gflop": work})
+        write(self.out, f"step-{name}", text, {"seconds": figures, "ceilings": limits, "gflop": work})
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,6 @@ class Startup(OnDevice):
                         with processes([contender], network, self, Path(cache)) as (process,):
                             times[f"{contender.label}, {start} start"].append(process.seconds_to_build)
         rows = [[label, *spread(seconds, 1).values()] for label, seconds in times.items()]
-        told = f"start-up, {self.network}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
-        told += markdown(["until the third step", "s", "min", "max"], rows)
-        write(self.out, "startup", told, {"seconds": times})
+        text = f"start-up, {self.network}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
+        text += markdown(["until the third step", "s", "min", "max"], rows)
+        write(self.out, "startup", text, {"seconds": times})

@@ -60,8 +60,8 @@ def report(name: str, network: Network, options: Options) -> None:
         row += [1e3 * (last - seconds[1][part] / options.threads)] * (len(counts) > 1)
         rows.append(row)
     title = f"parts of a step, {name}, batch {network.batch_size}; {machine(options)}"
-    told = f"{title}\n\n{markdown(header, rows)}\n\n{NOTE}"
-    write(options.out, f"step-profile-{name}", told, {"seconds": seconds, "floors": least})
+    description = f"{title}\n\n{markdown(header, rows)}\n\n{NOTE}"
+    write(options.out, f"step-profile-{name}", description, {"seconds": seconds, "floors": least})
 
 
 def _ms(seconds: float | None) -> float | str:

@@ -106,12 +106,12 @@ class InferenceGaps:
         """Return the means as lines of text."""
         lines = [f"{'nats per example':<20}{'mean':>10}{'± rows':>10}{'± sampling':>12}"]
         for name, entry in self.summary().items():
-            told = name.replace("_", " ")
+            text = name.replace("_", " ")
             if entry is None:
-                lines.append(f"{told:<20}{'unknown':>10}")
+                lines.append(f"{text:<20}{'unknown':>10}")
             else:
                 lines.append(
-                    f"{told:<20}{entry['mean']:>10.3f}{entry['se']:>10.3f}{entry['monte_carlo_se']:>12.4f}"
+                    f"{text:<20}{entry['mean']:>10.3f}{entry['se']:>10.3f}{entry['monte_carlo_se']:>12.4f}"
                 )
         if self.own_family is None:
             lines.append(

@@ -102,13 +102,13 @@ class Claim:
         if self.holds:
             return f"{self.upper} is not below {self.lower}: {value:+.3f} ± {se:.3f}."
         sigmas = -value / se if se > 0 else math.inf
-        told = f"{self.upper} is {-value:.3f} ± {se:.3f} below {self.lower} ({sigmas:.1f} standard errors)"
+        text = f"{self.upper} is {-value:.3f} ± {se:.3f} below {self.lower} ({sigmas:.1f} standard errors)"
         if self.train is None:
-            return told + "."
+            return text + "."
         on_train = f"{self.train.value:+.3f} ± {self.train.se:.3f}"
         if _not_below_zero(self.train):
-            return f"{told}, though not on training rows ({on_train}): its encoder carries over less well to new rows."
-        return f"{told}, on training rows too ({on_train}): its training has not come as far."
+            return f"{text}, though not on training rows ({on_train}): its encoder carries over less well to new rows."
+        return f"{text}, on training rows too ({on_train}): its training has not come as far."
 
 
 def _not_below_zero(difference: Mean) -> bool:

@@ -33,8 +33,8 @@ def guide_rows(scores: Sequence[GuideScore]) -> list[list[str]]:
 def order_lines(claims: Sequence[Claim]) -> list[str]:
     """Return a summary of the checks, and a line for each violation."""
     held = sum(claim.holds for claim in claims)
-    told = (
+    text = (
         f"Order: {held} of {len(claims)} inequalities hold within two standard errors (a richer guide is not below a "
         "poorer one that it contains, a row's best not below its guide, nothing above log p(x))."
     )
-    return [told, *(f"  violated: {claim}" for claim in claims if not claim.holds)]
+    return [text, *(f"  violated: {claim}" for claim in claims if not claim.holds)]

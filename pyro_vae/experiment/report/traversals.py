@@ -62,14 +62,14 @@ def traversals(shown: Shown) -> Iterator[Traversal]:
         use, words = shown.means.var(0, correction=0), "variance of means {:.2f}"
         if shown.error is None and shown.kl is not None:
             use, words = shown.kl, "KL {:.2f} nats"
-        told = [words.format(float(one)) for one in use]
+        labels = [words.format(float(one)) for one in use]
         yield from _along(
-            "z", told, use, shown.means[0], shown.codes, lambda z: _decoded(shown, z), DIMENSIONS
+            "z", labels, use, shown.means[0], shown.codes, lambda z: _decoded(shown, z), DIMENSIONS
         )
 
 
 def _along(
-    site: str, told: list[str], use: Tensor, start: Tensor, codes: Tensor, decode: Any, count: int
+    site: str, labels: list[str], use: Tensor, start: Tensor, codes: Tensor, decode: Any, count: int
 ) -> Iterator[Traversal]:
     """Yield dimensions from the 1 % to the 99 % quantile of the codes."""
     for d in use.argsort(descending=True, stable=True)[:count].tolist():
@@ -79,7 +79,7 @@ def _along(
         z[:, d] = along.to(z)
         own = int((along - float(start[d])).abs().argmin())
         yield Traversal(
-            f"{site}[{d}], {told[d]}", [f"{place:.2f}" for place in along.tolist()], own, decode(z).cpu()
+            f"{site}[{d}], {labels[d]}", [f"{place:.2f}" for place in along.tolist()], own, decode(z).cpu()
         )
 
 

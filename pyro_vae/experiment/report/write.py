@@ -112,8 +112,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _scored(shown: Shown, rows: ShownRows) -> str:
     """Return a description of the rows in the scatter plot."""
     counts = {name: rows.splits.count(name) for name in dict.fromkeys(rows.splits)}
-    told = ", ".join(f"{count} {name} rows" for name, count in counts.items())
-    sentences = [f"{told}, evenly spaced in their splits."]
+    description = ", ".join(f"{count} {name} rows" for name, count in counts.items())
+    sentences = [f"{description}, evenly spaced in their splits."]
     if rows.scores:
         samples = shown.scores[1].num_samples
         sentences.append(f"log p(x) is of the test rows alone, by importance sampling with K = {samples}.")

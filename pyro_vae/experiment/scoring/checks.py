@@ -65,5 +65,5 @@ class Checks:
 
 def table_line(name: str, values: Tensor, monte_carlo: float | None) -> list[str]:
     """Return a line of the table: name, rows, mean, its standard error over rows and that of Monte Carlo, if any."""
-    told = "" if monte_carlo is None else f"{monte_carlo:.2g}"
-    return [name, str(len(values)), *map(nats, mean_and_se(values)), told]
+    text = "" if monte_carlo is None else f"{monte_carlo:.2g}"
+    return [name, str(len(values)), *map(nats, mean_and_se(values)), text]

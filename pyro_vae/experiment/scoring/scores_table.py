@@ -38,7 +38,7 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
         *checks.lines(scores),
     ]
     least = scores.value.argsort()[:SHOWN].tolist()
-    told = [
+    notes = [
         format_table(rows),
         f"effective samples of {samples}: median {known.ess.median():.0f}, least {known.ess.min():.0f}"
         + _khat(known.share_unreliable),
@@ -47,10 +47,10 @@ def scores_table(scores: LogLikelihood, checks: Checks, split: Split) -> list[st
     bits = bits_per_dim(known.mean, split.data_dim, split.preprocessing)
     by_elbo = bits_per_dim(float(known.elbo.mean()), split.data_dim, split.preprocessing)
     if bits is not None:
-        told.append(f"bits per dimension: {bits:.3f} by log p(x), {by_elbo:.3f} by the ELBO")
+        notes.append(f"bits per dimension: {bits:.3f} by log p(x), {by_elbo:.3f} by the ELBO")
     if scores.warning:
-        told.append(f"warning: {scores.warning}")
-    return told + _on_fewer_rows(checks)
+        notes.append(f"warning: {scores.warning}")
+    return notes + _on_fewer_rows(checks)
 
 
 def _khat(share: float) -> str:
@@ -60,13 +60,13 @@ def _khat(share: float) -> str:
 
 def _on_fewer_rows(checks: Checks) -> list[str]:
     """Return the notes on the checks, in addition to their lines of the table."""
-    told = []
+    notes = []
     if checks.annealed is not None and checks.annealed.simulated is not None:
         drawn = checks.annealed.simulated
-        told.append(
+        notes.append(
             f"annealing's 99 % interval is {drawn.width.mean():.2f} nats wide on {len(drawn.lower)} rows that "
             "the model drew, where both bounds are known: a check, and no bound for these rows"
         )
     if checks.gaps is not None:
-        told += ["", checks.gaps.scored.table()]
-    return told
+        notes += ["", checks.gaps.scored.table()]
+    return notes

@@ -53,8 +53,8 @@ def encode_to(folder: Path, data: Path | None, out: Path, *, seed: int = 0, devi
 
 def _corrupted(guide: AmortizedGuide) -> list[str]:
     inputs = [module for module in guide.modules() if isinstance(module, CorruptedInput)]
-    told = "the guide was given corrupted rows, as in evaluation; train with --evaluation-input clean to change that"
-    return [told] if any(module.evaluation != "clean" for module in inputs) else []
+    text = "the guide was given corrupted rows, as in evaluation; train with --evaluation-input clean to change that"
+    return [text] if any(module.evaluation != "clean" for module in inputs) else []
 
 
 def _columns(used: RunInputs, data: Path | None, codes: Codes) -> dict[str, Any]:
