@@ -172,6 +172,31 @@ def test_tensorboard_itself_reads_each_epoch_once(tmp_path):
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
+def test_tensorboard_has_the_numbers_of_the_csv_log(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs pyro_vae[tensorboard]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    run = tmp_path / "run"
+    both = [*TINY, "--log", "csv", "tensorboard", "--metrics", "reconstruction-error", "--metrics-every", 2]
+    assert script("--dataset", tmp_path / "rows.npy", *both, "--epochs", 3, "--out", run) == 0
+    assert script("--resume", run, "--epochs", 5) == 0
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    found = {
+        (tag, point.step): np.float32(point.value)
+        for tag in events.Tags()["scalars"]
+        for point in events.Scalars(tag)
+    }
+    assert found == {
+        (tag, int(row["epoch"])): np.float32(value)
+        for row in rows(run / "log.csv")
+        for tag, value in row.items()
+        if tag != "epoch" and value
+    }
+
+
 def test_a_missing_tensorboard_is_named_with_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'pyro_vae\[tensorboard\]'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,7 +31,7 @@ class Halves(NamedTuple):
         """The visible pixels."""
         return self.x[:, ~self.hidden]
 
-    @property
+    @cached_property
     def wanted(self) -> Array:
         """The hidden pixels."""
         return self.x[:, self.hidden]
