@@ -5,6 +5,7 @@ Names are looked up when used. The fallback gives the same results, possibly slo
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import re
@@ -193,9 +194,31 @@ def compile_graph(
         from torch._inductor import config
     except ImportError:
         return graph
+    compiled: Callable[..., Sequence[Tensor]]
+    vectors = _known_vectors(config)
+    if vectors:
+        try:
+            with config.patch(settings | vectors):
+                compiled = compiler(copy.deepcopy(graph), [*inputs])
+            return compiled
+        except (
+            Exception
+        ):  # a C++ compiler without these vectors: TorchInductor's tests find those that it has
+            pass
     with config.patch(settings):
-        compiled: Callable[..., Sequence[Tensor]] = compiler(graph, [*inputs])
+        compiled = compiler(graph, [*inputs])
     return compiled
+
+
+def _known_vectors(config: Any) -> dict[str, Any]:
+    """Return the setting by which TorchInductor does not test vectors with which torch itself was built.
+
+    Each test compiles a file with torch's headers: 7 s of processor time for the three of AVX-512. Empty, so that
+    the tests are made, without the setting, if the user has set it, or if torch runs without vectors.
+    """
+    is_open = getattr(getattr(config, "cpp", None), "vec_isa_ok", False) is None
+    has_vectors = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return {"cpp.vec_isa_ok": True} if is_open and has_vectors else {}
 
 
 @contextmanager

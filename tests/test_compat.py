@@ -193,6 +193,26 @@ def test_without_the_tracer_or_the_compiler_loss_and_gradients_are_the_same(name
     assert ("no make_fx" in compiled.note) == ("proxy_tensor" in name)
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [(None, [True, None]), (False, [False])])
+def test_vectors_that_the_compiler_lacks_are_looked_for(chosen, expected, monkeypatch):
+    """What the user has set stays; a compiler that fails with the vectors of torch is tested for its own."""
+    inductor = pytest.importorskip("torch._inductor")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    tried = []
+
+    def compiler(graph, inputs):
+        tried.append(inductor.config.cpp.vec_isa_ok)
+        if tried[-1]:
+            raise RuntimeError("unrecognized command-line option '-mavx512f'")
+        return graph
+
+    monkeypatch.setattr(inductor, "compile", compiler)
+    graph = compat.record(lambda x: 2 * x, HALF)
+    with inductor.config.patch({"cpp.vec_isa_ok": chosen}):
+        assert compat.compile_graph(graph, [HALF], {})(HALF) == 1
+    assert tried == expected
+
+
 def test_a_module_with_unknown_tables_is_not_traced():
     assert len(compat.module_tables(nn.Linear(2, 2))) == 5
     with pytest.raises(NotImplementedError, match="parts of a module"):

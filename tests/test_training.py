@@ -19,6 +19,7 @@ from pyro_vae import ELBO, Callback, Schedule, estimate_elbo, fit
 from pyro_vae._checks import InputError, NonFiniteLossError
 from pyro_vae.compiled import CompiledGradients, uncompiled
 from pyro_vae.training import FusedAdamW, Stepper, Validation, make_trainer, resolve_device
+from pyro_vae.training.validation import worth_tracing
 
 quick = {"epochs": 3, "batch_size": 10, "progress": False, "seed": 0}
 
@@ -264,6 +265,15 @@ def test_traced_validation_is_plain_validation(with_loss):
     assert ("loss" in plain) is with_loss
     if with_loss:
         assert plain["loss"] == pytest.approx(2 * plain["kl"] - plain["reconstruction"])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "num_blocks", "pays"), [(100, 1, False), (100, 20, True), (1999, 1, False)]
+)
+def test_validation_is_traced_where_that_pays(epochs, num_blocks, pays):
+    blocks = [(rows(),)] * num_blocks
+    assert worth_tracing(epochs, blocks) is pays
+    assert worth_tracing(epochs, iter(blocks))
 
 
 @pytest.mark.slow

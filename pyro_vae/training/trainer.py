@@ -31,7 +31,7 @@ from pyro_vae.training.program_weights import ProgramWeights
 from pyro_vae.training.random_state import random_state, set_random_state
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import OptimizerFactory, Stepper, StepPosition
-from pyro_vae.training.validation import Validation
+from pyro_vae.training.validation import Validation, worth_tracing
 from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = ["Trainer"]
@@ -121,7 +121,7 @@ class Trainer:
                 loss,
                 lambda: map(self._inputs, validation),
                 with_loss=self.best.criterion == "loss",
-                traced=compiled,
+                traced=compiled and worth_tracing(self.epochs, validation),
                 seed=processes.seed(seed),
                 processes=processes,
             )
