@@ -176,6 +176,16 @@ REFUSED = {
     ),
     "unknown name": (FRAME, {"drop": ("hight",)}, "names of columns .*got 'hight', but it has 'id'"),
     "no rows": (FRAME[:0], {}, "Expected rows"),
+    "two kinds": (
+        FRAME,
+        {"kinds": ("stars:real", "stars:count")},
+        "one kind of column 'stars' .*got real and count",
+    ),
+    "infinite": (
+        FRAME.assign(height=np.where(FRAME.index == 3, np.inf, FRAME.height)),
+        {},
+        "finite numbers in column 'height'; got 'inf'. .*--missing",
+    ),
 }
 
 
@@ -212,6 +222,14 @@ def test_files_that_do_not_fit(tmp_path):
     path.write_text('a,b\n"1\n",2\n3\n')
     with pytest.raises(InputError, match=r"got 1 in row 3\."):
         read_table(path, TableOptions(separator="comma"))
+    path.write_text("a,b,c\n" + "1,2,3\n" * 10 + '4,"5,6\n' + "1,2,3\n" * 10)
+    with pytest.raises(InputError, match=r"to be a text table; got a quoted field that does not end\."):
+        read_table(path)
+    path.write_text("a,b,c\n" + "1,2,3\n" * 10 + "4,5\n")
+    with pytest.raises(InputError, match=r"3 fields in every line .*got 2 in line 12\."):
+        read_table(path)
+    with pytest.raises(InputError, match=r"a table at '.*none\.csv'; there is no such file\."):
+        load_dataset(tmp_path / "none.csv", likelihood_kind="table")
     with pytest.raises(InputError, match=r"COLUMN:KIND .*got 'a'"):
         TableOptions(kinds=("a",))
     for name, package in (("t.parquet", "pyarrow"), ("t.xlsx", "openpyxl")):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.data.column_values import as_dates, as_numbers, as_text
+from pyro_vae.data.column_values import as_dates, as_numbers, as_text, check_finite
 from pyro_vae.data.columns import COUNTS, WITH_LEVELS, Column
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
     numbers, unit = as_numbers(text, decimal), ""
     if numbers is None and (dates := as_dates(text)) is not None:
         numbers, unit = dates
+    if numbers is None and kind not in WITH_LEVELS:
+        check_finite(name, text, decimal)
     if kind is not None:
         return _as_given(name, kind, text, numbers, unit)
     if unit:

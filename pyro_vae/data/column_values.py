@@ -10,17 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyro_vae._checks import check
 from pyro_vae.data.table_files import MISSING
 from pyro_vae.data.table_options import TableOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_date", "as_dates", "as_numbers", "as_text", "date_format", "observed_text", "written"]
+__all__ = [
+    "as_date",
+    "as_dates",
+    "as_numbers",
+    "as_text",
+    "check_finite",
+    "date_format",
+    "observed_text",
+    "written",
+]
 
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?)?")
 TIME = re.compile(r"(\d{1,2})[:.](\d{2})[:.](\d{2})")
 CODE = re.compile(r"0\d+")
+INFINITE = r"[+-]?inf(?:inity)?"
 DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y")
 
 
@@ -77,6 +88,16 @@ def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
     except ValueError:
         return None
     return numbers if np.isfinite(numbers[observed]).all() else None
+
+
+def check_finite(name: str, text: pd.Series, decimal: str) -> None:
+    """Raise `InputError` if the observed values are numbers with infinite ones among them."""
+    infinite = text.str.fullmatch(INFINITE, case=False) == True  # noqa: E712 (missing values are neither)
+    check(
+        not infinite.any() or as_numbers(text.mask(infinite), decimal) is None,
+        f"Expected finite numbers in column {name!r}; got {next(iter(text[infinite]), '')!r}. Name that by --missing, "
+        "or drop the column.",
+    )
 
 
 def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str] | None:

@@ -160,7 +160,11 @@ def _table(source: Any, kind: LikelihoodKind, options: TableOptions) -> DataSet:
     if isinstance(source, str | Path):
         path = _expanded(str(source))
         check(
-            str(source) != "" and _exists(path) and path.is_file() and is_table_file(path),
+            str(source) in DATASETS or _exists(path),
+            f"Expected a table at {str(source)!r}; there is no such file.",
+        )
+        check(
+            path.is_file() and is_table_file(path),
             f"Expected a table under --likelihood table: a file ending in {', '.join(TABLE_ENDINGS)}, or one of these "
             f"with .gz; got {str(source)!r}. Choose another likelihood.",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -81,8 +82,12 @@ def _read_binary(path: Path) -> pd.DataFrame:
             "or save the table as CSV."
         ) from error
     except Exception as error:  # what the engines raise has no common class
-        raise InputError(f"Expected {path} to be a table; got {' '.join(str(error).split())}.") from error
+        raise InputError(f"Expected {path} to be a table; got {_in_line(error)}.") from error
     return frame
+
+
+def _in_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOptions, tuple[str, ...]]:
@@ -160,18 +165,42 @@ def _separator(lines: Sequence[str]) -> str:
     counts = {mark: {len(row) for row in _split(lines, mark)} for mark in (",", ";", "\t", "|", " ")}
     even = {mark: next(iter(found)) for mark, found in counts.items() if len(found) == 1}
     best = max((m for m in even if m != " "), key=lambda m: even[m], default=" ")
-    return best if even.get(best, 0) > 1 or even.get(" ", 0) < 2 else " "
+    if even.get(best, 0) > 1:
+        return best
+    return " " if even.get(" ", 0) > 1 else _most_even_separator(lines)
 
 
-def _split(lines: Sequence[str], mark: str) -> list[list[str]]:
+def _most_even_separator(lines: Sequence[str]) -> str:
+    """Return the mark that splits more than half of the rows into the same number of fields, else a blank."""
+    shares = {}
+    for mark in (",", ";", "\t", "|"):
+        widths = [len(row) for row in _split(lines, mark)]
+        ((width, times),) = Counter(widths).most_common(1)
+        shares[mark] = times / len(widths) if width > 1 else 0.0
+    best = max(shares, key=lambda mark: shares[mark])
+    return best if shares[best] > 0.5 else " "
+
+
+def _split(lines: Sequence[str], mark: str, *, strict: bool = False) -> list[list[str]]:
     if mark == " ":
         return [next(csv.reader([" ".join(line.split())], delimiter=" "), []) for line in lines]
-    return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark, skipinitialspace=mark != "\t"))
+    text = io.StringIO("\n".join(lines))
+    return list(csv.reader(text, delimiter=mark, skipinitialspace=mark != "\t", strict=strict))
+
+
+def _split_all(lines: Sequence[str], mark: str) -> list[list[str]]:
+    """Split all lines; a quote that is not closed, which would hide the rows below it, raises `csv.Error`."""
+    try:
+        return _split(lines, mark, strict=True)
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise csv.Error("a quoted field that does not end") from None
+        return _split(lines, mark)  # text beside quotes is kept
 
 
 def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int], mark: str) -> list[list[str]]:
     try:
-        rows = [row for row in _split(lines, mark) if row]
+        rows = [row for row in _split_all(lines, mark) if row]
     except csv.Error as error:
         raise InputError(f"Expected {path} to be a text table; got {error}.") from error
     for place, row in enumerate(rows):

@@ -87,8 +87,15 @@ class TableOptions:
         return given
 
     def check_names(self, names: Sequence[str], table: str) -> None:
-        """Raise `InputError` if an option names a column that the table does not have."""
-        wanted = [*self.drop, *filter(None, (self.label_column, self.id_column)), *self.kind_of_columns()]
+        """Raise `InputError` if an option names a column that the table does not have, or two kinds of one column."""
+        kinds = [text.rpartition(":") for text in self.kinds]
+        given = {name: [kind for other, _, kind in kinds if other == name] for name, _, _ in kinds}
+        for name, several in given.items():
+            check(
+                len(several) == 1,
+                f"Expected one kind of column {name!r} by --columns; got {' and '.join(several)}.",
+            )
+        wanted = [*self.drop, *filter(None, (self.label_column, self.id_column)), *given]
         unknown = [name for name in wanted if name not in names]
         shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
         check(
