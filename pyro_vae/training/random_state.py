@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["fixed_random_state", "random_state", "set_random_state"]
+__all__ = ["RandomStream", "fixed_random_state", "random_state", "set_random_state"]
 
 
 @cache
@@ -45,3 +45,37 @@ def fixed_random_state(seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002
+
+
+class RandomStream:
+    """A random state of torch that is separate from the global one and can be saved.
+
+    Args:
+        seed: Seed of its start.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._state: dict[str, Any] | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make it the global random state inside the block; the next block continues from its end."""
+        with torch.random.fork_rng():
+            if self._state is None:
+                torch.manual_seed(self._seed)
+            else:
+                set_random_state(self._state)
+                self._state = None
+            try:
+                yield
+            finally:
+                self._state = random_state()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, inside and outside of the block."""
+        return self._state or random_state()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state in the next block."""
+        self._state = state

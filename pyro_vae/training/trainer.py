@@ -12,7 +12,7 @@ import torch
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from pyro_vae._checks import NonFiniteLossError, check, check_integer
+from pyro_vae._checks import check, check_integer
 from pyro_vae._programs import parameters_of
 from pyro_vae.compiled import Cache, CompiledGradients, Gradients
 from pyro_vae.data.adapters import TrainingBatches
@@ -25,10 +25,11 @@ from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
+from pyro_vae.training.kept_weights import KeptWeights
 from pyro_vae.training.learning_rate import Schedule
 from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.program_weights import ProgramWeights
-from pyro_vae.training.random_state import random_state, set_random_state
+from pyro_vae.training.random_state import RandomStream
 from pyro_vae.training.result import FitResult
 from pyro_vae.training.stepper import OptimizerFactory, Stepper, StepPosition
 from pyro_vae.training.validation import Validation, worth_tracing
@@ -100,20 +101,16 @@ class Trainer:
             warnings.warn(outside, stacklevel=2)
         if loss.objective.is_bound and not isinstance(loss.guide, AutoGuide):
             check_changed_variables(loss.guide, *first)
-        self._weights = ProgramWeights(loss, self.parameters)
         self._start_alike()
-        single = (
-            CompiledGradients(loss, self.parameters, first, cache=Cache.of_user())
-            if compiled
-            else Gradients(loss, self.parameters)
-        )
-        own = single if part_size is None else AccumulatedGradients(single, part_size)
+        own = _gradients(loss, self.parameters, first, compiled, part_size)
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
         self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
         # Running statistics, such as those of batch normalization, are averaged together with the weights.
         floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
         self.average = WeightAverage([*self.parameters, *floating], average)
         self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
+        self._programs = ProgramWeights(loss, self.parameters)
+        self._weights = KeptWeights(self._programs, self.best)
         self._measure = Measurement(metrics, seed, processes, metrics_every)
         self._validate: Validation | None = None
         if validation is not None:
@@ -133,8 +130,7 @@ class Trainer:
         self.stopped = ""
         self._reason = "another process"
         self._sums = torch.zeros(3, dtype=torch.float64, device=first[0].device)
-        self._random_state: dict[str, Any] | None = None
-        self._last_weights: dict[str, Tensor] | None = None
+        self._random = RandomStream(processes.seed(seed))
         # Whether user code runs between steps, so that the programs may have changed.
         self._touched = not isinstance(train, Batches) or any(c.touches_programs for c in callbacks)
         self._unchanged = False
@@ -146,11 +142,11 @@ class Trainer:
         if no epoch was finished), and `state_dict` returns the state after the last step, for resuming. After
         `NonFiniteLossError` they have the weights of the previous step.
         """
-        self._restore_last_weights()
+        self._weights.restore_last_step()
         for callback in self.callbacks:
             callback.on_start(self)
         try:
-            with self._kept_weights_at_end(), self._own_random_state(), _training_mode(self.loss):
+            with self._weights.loaded_at_end(), self._random.active(), _training_mode(self.loss):
                 while self.epoch < self.epochs and not self.stopped:
                     self._run_epoch()
         finally:
@@ -208,7 +204,7 @@ class Trainer:
         """
         self.stepper.check()
         with self.average.in_place(False):
-            weights = self._weights.copy() if self._last_weights is None else self._last_weights
+            weights = self._weights.of_last_step()
             average = self.average.state_dict()
         return {
             "weights": weights,
@@ -222,13 +218,12 @@ class Trainer:
             "history": self.history,
             "best": self.best.state_dict(),
             "stopped": self.stopped if self.stopped == "patience" else "",
-            "random": self._random_state or random_state(),
+            "random": self._random.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state of `state_dict`."""
-        self._weights.put(state["weights"])
-        self._last_weights = None
+        self._weights.load(state["weights"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
         self.epoch, self.step, self.rows_done = state["epoch"], state["step"], state["rows_done"]
@@ -237,7 +232,7 @@ class Trainer:
         self.best.load_state_dict(state["best"])
         # The patience may be longer than before.
         self.stopped = state["stopped"] if self.best.is_exhausted(self.epoch) else ""
-        self._random_state = state["random"]
+        self._random.load_state_dict(state["random"])
 
     def _run_epoch(self) -> None:
         started, before = time.monotonic(), self.seconds
@@ -252,7 +247,7 @@ class Trainer:
         with self.average.in_place():
             line = self._measure_epoch()
             measured = line.get("validation", line["train"] | {"loss": line["loss"]})
-            self.best.update(self.epoch + 1, measured, self._weights.copy)
+            self.best.update(self.epoch + 1, measured, self._programs.copy)
             self.seconds = before + time.monotonic() - started
             self.history.append(line | {"seconds": round(self.seconds, 3)})
             self._close_epoch()
@@ -305,41 +300,24 @@ class Trainer:
         if self.best.is_exhausted(self.epoch):
             self.stopped = "patience"
 
-    @contextmanager
-    def _kept_weights_at_end(self) -> Iterator[None]:
-        """Load the kept epoch's weights at the end, and save those of the last step."""
-        keeps_step_before = False
-        try:
-            yield
-        except NonFiniteLossError:
-            keeps_step_before = True
-            raise
-        finally:
-            if self.best.weights and not keeps_step_before:
-                self._last_weights = self._weights.copy()
-                self._weights.put(self.best.weights)
-
-    def _restore_last_weights(self) -> None:
-        """Restore the weights of the last step if `run` was called before."""
-        if self._last_weights is not None:
-            self._weights.put(self._last_weights)
-            self._last_weights = None
-
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self._entry.batch(tuple(batch))
 
-    @contextmanager
-    def _own_random_state(self) -> Iterator[None]:
-        with torch.random.fork_rng():
-            if self._random_state is None:
-                torch.manual_seed(self.processes.seed(self.seed))
-            else:
-                set_random_state(self._random_state)
-                self._random_state = None
-            try:
-                yield
-            finally:
-                self._random_state = random_state()
+
+def _gradients(
+    loss: Loss,
+    parameters: Sequence[Tensor],
+    inputs: tuple[Tensor, ...],
+    compiled: bool,
+    part_size: int | None,
+) -> Gradients | AccumulatedGradients:
+    """Return the gradients of this process, for example inputs."""
+    single = (
+        CompiledGradients(loss, parameters, inputs, cache=Cache.of_user())
+        if compiled
+        else Gradients(loss, parameters)
+    )
+    return single if part_size is None else AccumulatedGradients(single, part_size)
 
 
 @contextmanager
