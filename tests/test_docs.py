@@ -98,7 +98,7 @@ def test_every_option_of_the_help_is_in_the_reference(name, monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit):
         main_of(name)()
-    shown = set(re.findall(r"(?m)^\W*(--[a-z][\w-]*)", capsys.readouterr().out)) - {"--help"}
+    shown = set(re.findall(r"(?m)^\W{0,2}(--[a-z][\w-]*)", capsys.readouterr().out)) - {"--help"}
     commands, settings = (
         (DOCS / "reference" / f"{page}.md").read_text(encoding="utf-8") for page in ("commands", "settings")
     )
