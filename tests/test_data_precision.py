@@ -56,7 +56,7 @@ def test_memory_mapped_tables_and_batches_are_centred_too(tmp_path):
     lines = [f"{a!r},{b!r}" for a, b in zip(KEPT["a large offset"].tolist(), NOISE.tolist(), strict=True)]
     (tmp_path / "x.csv").write_text("\n".join(["a,b", *lines]), encoding="utf-8")
     table = load_dataset(tmp_path / "x.csv")
-    # pandas before 3.1 may read the last bit of a double differently, 1.2e-7 at 1e9, which moves the last bit of a float32
+    # pandas before 3.1 may read the last bit of a double differently, which moves the last bit of a float32
     torch.testing.assert_close(table.train.tensor(), fixed, rtol=0, atol=6e-7)
     assert any("digits of column 'a', whose" in note for note in table.notes)
 
