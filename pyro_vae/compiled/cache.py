@@ -175,7 +175,9 @@ def _check_own(path: Path) -> None:
 def _circumstances() -> list[Any]:
     """Return what the code of a graph depends on besides its operations."""
     own = hashlib.sha256()
-    for path in sorted([*Path(__file__).parent.glob("*.py"), Path(__file__).parent.parent / "_compat.py"]):
+    for path in sorted(
+        [*Path(__file__).parent.glob("*.py"), *(Path(__file__).parent.parent / "_compat").glob("*.py")]
+    ):
         own.update(path.read_bytes())
     build = (torch.__version__, torch.version.git_version, sys.implementation.cache_tag)
     names = ("CXX", "CXXFLAGS", "CPATH")

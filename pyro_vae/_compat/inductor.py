@@ -1,7 +1,4 @@
-"""All private names of torch and Pyro that the package uses, each with a fallback for versions without it.
-
-Names are looked up when used. The fallback gives the same results, possibly slower, as stated in each docstring.
-"""
+"""TorchInductor without Dynamo: compiling, its settings, and its shared libraries."""
 
 from __future__ import annotations
 
@@ -16,167 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
 from torch.fx import GraphModule
 
 __all__ = [
     "compile_graph",
-    "fused_adamw",
-    "give_local_state",
-    "has_bfloat16_instructions",
     "inductor_settings",
-    "linear_pointwise",
     "loaded_libraries",
     "lower_to_onednn",
-    "module_tables",
     "num_inputs_of_library",
-    "observe_operations",
-    "observe_tensors",
     "open_library",
     "profile_kernels",
-    "record",
-    "takes_scale",
-    "validate_sample",
 ]
-
-
-def fused_adamw() -> Callable[..., None] | None:
-    """Return torch's kernel of AdamW for many parameters at once; None without it (`torch.optim.AdamW` is used)."""
-    return getattr(torch, "_fused_adamw_", None)
-
-
-def takes_scale(optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether `step` reads `optimizer.grad_scale` and `found_inf`; False without the name (one more pass)."""
-    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
-
-
-def has_bfloat16_instructions() -> bool:
-    """Return whether the processor multiplies bfloat16 matrices; False without the names (float32 is used)."""
-    tests = (
-        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    )
-    return any(test is not None and test() for test in tests)
-
-
-def validate_sample(distribution: Distribution, value: Tensor) -> None:
-    """Raise `ValueError` if validation is on and `value` is outside of the support; do nothing without the names."""
-    if getattr(distribution, "_validate_args", False) and hasattr(distribution, "_validate_sample"):
-        distribution._validate_sample(value)
-
-
-def give_local_state(program: Any) -> None:
-    """Make a `PyroModule` created without `module_local_params` usable with it; do nothing without the name."""
-    context = getattr(program, "_pyro_context", None)
-    if context is not None and not hasattr(context, "param_state"):
-        context.param_state = {"params": {}, "constraints": {}}
-
-
-@contextmanager
-def observe_tensors(see: Callable[[Tensor], None]) -> Iterator[None]:
-    """Call `see` with every tensor that operations create inside, except views.
-
-    Without the name, `see` gets the results of torch's Python functions, including views, without intermediate tensors.
-    """
-    with _tensor_observer()(see):
-        yield
-
-
-def _tensor_observer() -> type[Any]:
-    """Return the dispatch mode of `observe_tensors`."""
-    mode = _operation_observer()
-    if mode is None:
-        return _Functions
-
-    class Operations(mode):  # type: ignore[misc, valid-type]
-        def __init__(self, see: Callable[[Tensor], None]) -> None:
-            super().__init__(
-                lambda operator, args, kwargs, result: None if operator.is_view else _show(result, see)
-            )
-
-    return Operations
-
-
-@contextmanager
-def observe_operations(see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> Iterator[bool]:
-    """Call `see(operator, args, kwargs, result)` after every operation inside, including backward passes.
-
-    Yields False, and observes nothing, without the name.
-    """
-    mode = _operation_observer()
-    if mode is None:
-        yield False
-        return
-    with mode(see):
-        yield True
-
-
-def _operation_observer() -> type[Any] | None:
-    try:
-        from torch.utils._python_dispatch import TorchDispatchMode
-    except ImportError:
-        return None
-
-    class Operations(TorchDispatchMode):
-        def __init__(self, see: Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]) -> None:
-            super().__init__()
-            self.see = see
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = func(*args, **(kwargs or {}))
-            self.see(func, args, kwargs or {}, result)
-            return result
-
-        @classmethod
-        def _should_skip_dynamo(cls) -> bool:
-            return False  # skipping would import Dynamo, which takes 1.4 s
-
-    return Operations
-
-
-class _Functions(torch.overrides.TorchFunctionMode):
-    def __init__(self, see: Callable[[Tensor], None]) -> None:
-        super().__init__()
-        self.see = see
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        _show(result, self.see)
-        return result
-
-
-def _show(result: Any, see: Callable[[Tensor], None]) -> None:
-    for tensor in result if isinstance(result, tuple | list) else (result,):
-        if isinstance(tensor, Tensor):
-            see(tensor)
-
-
-def record(function: Callable[..., Any], *inputs: Tensor) -> GraphModule:
-    """Return the tensor operations of a function as a graph.
-
-    Raises:
-        NotImplementedError: Without `make_fx`, an experimental function; callers fall back to Pyro's handlers.
-    """
-    try:
-        from torch.fx.experimental.proxy_tensor import make_fx
-    except ImportError:
-        raise NotImplementedError("this version of torch has no make_fx") from None
-    graph: GraphModule = make_fx(function)(*inputs)
-    return graph
-
-
-def module_tables(module: nn.Module) -> list[dict[str, Any]]:
-    """Return the dictionaries of a module's parameters, buffers, submodules and forward hooks.
-
-    Raises:
-        NotImplementedError: Without one of them, since changes could be missed; callers then fall back to Pyro's
-            handlers.
-    """
-    own = vars(module)
-    names = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
-    if not all(name in own for name in names):
-        raise NotImplementedError("this version of torch keeps the parts of a module elsewhere")
-    return [own[name] for name in names]
 
 
 def compile_graph(
@@ -289,13 +137,6 @@ def inductor_settings() -> str:
     config = sys.modules.get("torch._inductor.config")
     changed = getattr(config, "codegen_config", None)
     return changed() if changed is not None else ""
-
-
-def linear_pointwise() -> Callable[..., Tensor] | None:
-    """Return oneDNN's `activation(x @ weight.T + bias)`; None without it (torch's own product is used)."""
-    if not torch.backends.mkldnn.is_available():
-        return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 def lower_to_onednn(operator: Any) -> None:
