@@ -76,7 +76,7 @@ class Chain:
         return mean + (x - loc) @ self.gain.T, covariance - self.gain @ self.B @ covariance[:D1]
 
     def rows(self, count: int, seed: int = 0) -> tuple[Tensor, ...]:
-        """Return rows drawn from the model, with their context where it has one."""
+        """Return rows drawn from the model, with their context if it has one."""
         generator = torch.Generator().manual_seed(seed)
         zero, y = torch.zeros(count, DX).double(), torch.randn(count, DY, generator=generator).double()
         context = (y,) if self.labelled else ()

@@ -24,7 +24,7 @@ mpl.use("Agg")
 
 
 def pytest_collection_modifyitems(items):
-    """Leave out what needs a GPU where the run has none."""
+    """Skip tests that need a GPU if there is none."""
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

@@ -131,7 +131,7 @@ def test_training_with_labels(precision):
 
 @dataclass(frozen=True)
 class Convolutional:
-    """One convolution and one transposed convolution; context enters beside the features."""
+    """One convolution and one transposed convolution; context is joined to the features."""
 
     channels: int = 4
 

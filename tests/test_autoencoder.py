@@ -237,7 +237,7 @@ def normal_model():
 
 
 class UnknownSupport(dist.Normal):
-    """A normal that does not say where it lies."""
+    """A normal without location and scale attributes."""
 
     @property
     def support(self):

@@ -159,7 +159,7 @@ def test_factor_analysis_ends_at_the_maximum(name):
     model = FactorAnalysis(q, n_init=1).fit(x)
     assert (np.diff(model.loglike_) >= -1e-9 * len(x)).all()
     assert model.loglike_[-1] == pytest.approx(len(x) * model.score(x), abs=1e-6)
-    # The gradient in every log noise variance is zero, or points below the floor that it stands on.
+    # The gradient in every log noise variance is zero, or points below the floor of a variance at its floor.
     noise, floor = model.noise_variance_, 1e-6 * x.var(0)
     gradient = ((x.var(0) - (model.components_**2).sum(0)) / noise - 1) / 2
     free = noise > 1.001 * floor

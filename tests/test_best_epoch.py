@@ -201,7 +201,7 @@ def test_after_a_run_the_state_is_that_of_the_last_step():
 
 
 class Looks(Callback):
-    """Measures the validation ELBO of the weights that it sees, and takes the state."""
+    """Measures the validation ELBO of the weights in the callback, and saves the state."""
 
     def __init__(self):
         self.seen, self.at_end, self.states = [], None, []

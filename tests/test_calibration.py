@@ -1,4 +1,4 @@
-"""The calibration study, small: coverage where the tail is light, k-hat that rises, bounds in order."""
+"""A small calibration study: coverage for light tails, increasing k-hat, bounds in order."""
 
 import runpy
 

@@ -167,7 +167,7 @@ def test_a_comparison_continues_and_accepts_more_guides_and_seeds(tmp_path, caps
 
 
 def made(name, seed, elbo, *, train=0.0, optimum=None, log_prob=0.0):
-    """Return measurements of 4 rows that are all as said, but for what makes rows differ."""
+    """Return measurements of 4 rows with the given means, and differences between rows."""
     rows = torch.tensor([-1.0, 1.0, -2.0, 2.0], dtype=torch.float64)
     elbo = elbo + rows
     zero, chosen = torch.zeros_like(rows), torch.arange(4)

@@ -45,7 +45,7 @@ def own_names(trees):
 
 
 def named_by(node):
-    """Return the names that a piece of code looks up outside of its own file."""
+    """Return the names that a piece of code uses from outside its file."""
     if isinstance(node, ast.Attribute):
         return [node.attr]
     if isinstance(node, ast.Import):

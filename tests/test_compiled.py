@@ -1,4 +1,4 @@
-"""Traced loss and gradients are Pyro's own, whatever the programs do, and what cannot be traced is said."""
+"""Traced loss and gradients equal Pyro's for many kinds of programs; programs that cannot be traced are reported."""
 
 import importlib
 import math

@@ -1,4 +1,4 @@
-"""Lossless compression: rows come back bit for bit, at the rate of the ELBO, and damage is told."""
+"""Lossless compression: rows are restored bit for bit, at the rate of the ELBO, and damage is detected."""
 
 import math
 

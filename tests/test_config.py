@@ -102,7 +102,7 @@ def test_help_names_every_data_set_and_loads_nothing_heavy():
     assert "HEAVY []" in out
     for name in (*DATASETS, *LIKELIHOODS):
         assert name in out, name
-    # Each choice is listed, and explained in a line of its own flag.
+    # Each choice is listed, and explained with its flag.
     for name in (*GUIDES, *PRIORS, *OBJECTIVES):
         assert out.count(name) >= 2, name
 

@@ -1,4 +1,4 @@
-"""Labels beside x, the whole way: right values against a conditional linear model, which is PPCA on residuals.
+"""Labels as context, end to end: values against a conditional linear model, which is PPCA on residuals.
 
 With context y, one-hot, `z ~ N(0, I)`, `x | z, y ~ N(W z + B y, s^2 I)`: then `p(x | y)` is that of PPCA for the
 residuals x - B y, and with W's columns orthogonal the posterior of z is the diagonal normal

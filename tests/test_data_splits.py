@@ -20,7 +20,7 @@ def random_rows(count=50, dim=6):
 
 
 def split_of(rows, preprocessing, index=None):
-    """A split of the even rows, unless told otherwise."""
+    """A split of the even rows by default."""
     return Split("train", rows, np.arange(0, len(rows), 2) if index is None else index, preprocessing)
 
 

@@ -1,4 +1,4 @@
-"""Denoising: a guide that sees corrupted rows beside a model that scores clean ones."""
+"""Denoising: a guide of corrupted rows and a model of clean ones."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_the_encoder_is_standardized_for_corrupted_rows():
 
 
 class ExactAt(AmortizedGuide):
-    """The exact posterior of a linear model at the rows that its encoder sees."""
+    """The exact posterior of a linear model at the input of its encoder."""
 
     def __init__(self, model, corruption, evaluation="corrupted"):
         exact = ExactGuide(model)
@@ -132,7 +132,7 @@ class ExactAt(AmortizedGuide):
         return dist.MultivariateNormal(outputs, self.covariance)
 
     def divergence(self, x, seen):
-        """Return KL(q(z | seen) || p(z | x)) of each row."""
+        """Return KL(q(z | input) || p(z | x)) of each row."""
         apart = (seen - x) @ self.gain.T
         return (apart * torch.linalg.solve(self.covariance, apart.T).T).sum(1) / 2
 

@@ -98,7 +98,7 @@ def test_leave_one_out_has_far_less_variance_than_the_score_function_alone():
 
 
 def test_the_enumerated_elbo_of_several_rows_with_free_bits_and_repeated_states():
-    """Free bits stop the gradient of the divergence; particles change nothing where no site is continuous."""
+    """Free bits stop the gradient of the divergence; particles have no effect if no site is continuous."""
     model, guide, x = problem("categorical", 3)
     plain, repeated = (EnumeratedELBO(num_particles=count)(model, guide)(x) for count in (1, 3))
     assert_within_sigma(plain, repeated, 1e-12)
@@ -282,7 +282,7 @@ CALLS = {
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 def test_laws_that_cannot_be_compared_are_refused_by_all(pair):
-    """Rounded samples were scored as what they had been before: an ELBO of 40 where log p(x) is -5."""
+    """Rounded samples were scored as the unrounded ones: an ELBO of 40 with log p(x) of -5."""
     prior, posterior = pair
 
     def model(x):

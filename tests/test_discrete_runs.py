@@ -144,7 +144,7 @@ def test_a_run_has_pictures_of_its_codes(tmp_path, capsys):
 
 @every_latent
 def test_usage_and_perplexity(name):
-    """A guide that tells every row's state apart has the information of the rows, and one without has none."""
+    """A guide with a distinct state for every row has the information of the rows, and a constant guide has none."""
     (_, guide), x = make(name), rows(count=40)
     probs = guide.encode(x).mean.double()
     found = code_usage(guide, x)
@@ -165,7 +165,7 @@ def test_usage_and_perplexity(name):
 
 
 def test_tiles_of_codes():
-    """Each tile is the decoded code with one variable changed; the code's own tile stands at its state."""
+    """Each tile is the decoded code with one variable changed; the tile of the code itself is at its state."""
     seen = []
 
     def decode(states):

@@ -65,7 +65,7 @@ def test_an_interrupted_scoring_continues_to_the_same_numbers(run, tmp_path, mon
     assert "goes on" in capsys.readouterr().out
     partial = (tmp_path / "parts" / "scores.csv").read_text()
     assert len(partial.splitlines()) == 101
-    # The last line may be cut off where the machine stopped: its block is scored anew.
+    # The last line may be truncated by an interruption: its block is scored again.
     (tmp_path / "parts" / "scores.csv").write_text(partial[:-7])
     assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "parts") == 0
     texts = [(tmp_path / part / "scores.csv").read_text() for part in ("whole", "parts")]

@@ -1,4 +1,4 @@
-"""Invertible maps go back where they came from, at ordinary weights and at extreme ones."""
+"""Invertible maps are inverted exactly, with ordinary and with extreme weights."""
 
 import copy
 

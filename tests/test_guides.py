@@ -410,7 +410,7 @@ def test_a_guide_that_is_a_plain_function_trains():
 @pytest.mark.slow
 @pytest.mark.parametrize("maps", MAPS.values())
 def test_a_flow_learns_the_covariance_of_each_row(maps):
-    """Sixteen rows, each with a normal posterior of its own: most of what diagonal ones lack is found.
+    """Sixteen rows, each with a different normal posterior: most of the gap of diagonal ones is closed.
 
     Maps whose context is only added leave 0.39 to 0.59 of it.
     """

@@ -128,7 +128,7 @@ def test_khat_from_the_largest_weights_is_that_of_arviz_on_all(num_samples, tail
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wanted = arviz_khat(w)
-    # ArviZ answers infinity where the tail is too short for a fit; nothing is known then.
+    # ArviZ returns infinity if the tail is too short for a fit; k-hat is then unknown.
     torch.testing.assert_close(
         pareto_khat(largest), wanted.masked_fill(wanted.isinf(), math.nan), rtol=0, atol=1e-8, equal_nan=True
     )

@@ -15,7 +15,7 @@ from pyro_vae.networks import UNIT
 GRID = torch.cartesian_prod(torch.arange(4), torch.arange(3), torch.arange(5))
 FACTORS = {"a": GRID[:, 0], "b": GRID[:, 1]}
 X = GRID.double()
-"""Rows whose columns are their factors; the last one is no factor that is asked about."""
+"""Rows whose columns are their factors; the last column is not among the requested factors."""
 
 
 def coded(weight, scale):

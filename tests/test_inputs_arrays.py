@@ -143,7 +143,7 @@ def test_what_training_cannot_use_ends_in_one_sentence(name):
 
 
 def test_programs_in_double_precision_keep_the_digits():
-    """Rows near 1e9 lose nothing where the programs are in float64."""
+    """Rows near 1e9 lose no digits if the programs are in float64."""
     x = X.astype(float)
     near, far = (small_vae() for _ in range(2))
     with torch.no_grad():

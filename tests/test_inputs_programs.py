@@ -702,7 +702,8 @@ def test_rows_outside_the_support_have_probability_zero(law, inside, outside):
 
 
 def test_training_on_values_outside_the_support_warns():
-    """Grey values under a Bernoulli likelihood are trained as other libraries do, and said to be no probabilities."""
+    """Grey values under a Bernoulli likelihood are trained as in other libraries, with a warning that they are not
+    probabilities."""
     likelihood = BernoulliLikelihood(torch.full((6,), 0.5), torch.full((6,), 0.5))
     model = GenerativeModel(StandardNormal(2), nn.Linear(2, 6), likelihood)
     guide = DiagonalNormalGuide(nn.Linear(6, 4))

@@ -1,4 +1,4 @@
-"""Weights that lie in memory in another order than their shape says are trained as any others."""
+"""Weights with another memory layout than that of their shape are trained like any others."""
 
 import copy
 

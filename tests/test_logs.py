@@ -39,7 +39,7 @@ TINY = ["--hidden", 4, "--latent-dim", 1, "--evaluate", "none", "--compile", "of
 
 
 class Trainer:
-    """What a log sees of a trainer."""
+    """The part of a trainer that a log uses."""
 
     def __init__(self, history=()):
         self.history = list(history)

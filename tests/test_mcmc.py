@@ -283,7 +283,7 @@ def test_short_warm_ups_give_finite_step_sizes(num_warmup):
 
 
 def test_a_row_moves_independently_of_other_rows():
-    """The same noise gives a row the same step to the bit, alone or beside rows that diverge."""
+    """With the same noise a row takes the same step to the bit, alone or together with rows that diverge."""
     scale = torch.tensor([1.0, 1e-4, 3.0, 1e6], dtype=F64)[:, None]
     z, r, u = randn(5, 4, 3), randn(5, 4, 3, seed=1), torch.rand(5, 4, generator=seeded(2), dtype=F64)
 
@@ -393,7 +393,7 @@ def test_overflow_is_a_rejection_and_the_density_is_evaluated_at_finite_points_o
 
 
 class SmallDecoder:
-    """z of two dimensions through a tanh layer: a skewed posterior, of two modes where the noise is small."""
+    """z of two dimensions through a tanh layer: a skewed posterior, with two modes if the noise is small."""
 
     def __init__(self, noise):
         self.first, self.second, self.noise = randn(2, 8, seed=5) / 2, randn(8, 4, seed=6), noise
@@ -451,7 +451,7 @@ def test_correlated_normal_in_twenty_dimensions():
 
 @pytest.mark.slow
 def test_chains_that_start_far_out_converge():
-    """At a step size that suits the other chains, one that starts where the slope is steep would never move."""
+    """With the step size of the other chains, one that starts on a steep slope would never move."""
     z0 = randn(20, 3, 2)
     z0[0] = 60.0
     drawn = HMC().sample(lambda z: -(z**4).sum(-1), z0, 50, 200, seeded())

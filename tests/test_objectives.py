@@ -275,7 +275,7 @@ def test_free_bits_take_a_site_as_a_whole_where_it_does_not_factorise():
 
 
 class CountOperations(TorchDispatchMode):
-    """Counts what torch is asked to do."""
+    """Counts the operations of torch."""
 
     def __init__(self):
         super().__init__()

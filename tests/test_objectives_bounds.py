@@ -35,7 +35,7 @@ every_objective = pytest.mark.parametrize("objective", BOUNDS.values(), ids=BOUN
 
 
 class NormalGuide(nn.Module):
-    """`z | x ~ N(A x + b, L L^T)` with parameters of its own, started at a multiple of the exact posterior."""
+    """`z | x ~ N(A x + b, L L^T)` with separate parameters, initialised at a multiple of the exact posterior."""
 
     def __init__(self, model, widen=1.0, shift=0.0):
         super().__init__()

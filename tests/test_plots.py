@@ -131,7 +131,7 @@ def test_traversal_steps_through_prior_quantiles_right_and_up():
 
 
 def test_traversal_of_another_prior_steps_through_its_own_quantiles():
-    """Exponential draws, each dimension in a unit of its own; the dimension that stands still is at its median."""
+    """Exponential draws, each dimension in a different unit; the fixed dimension is at its median."""
     seen = []
     scales = np.array([1.0, 10.0, 100.0])
     draws = expon.ppf((np.arange(5000) + 0.5) / 5000)[:, None] * scales

@@ -1,4 +1,4 @@
-"""One way from a configuration to trained programs, and what a run says of its metrics."""
+"""One way from a configuration to trained programs, and the metrics in the outputs of a run."""
 
 import json
 import math

@@ -136,7 +136,7 @@ def test_the_vampprior_is_the_average_of_the_guides_posteriors():
 
 @pytest.mark.parametrize("scale", [1.0, 0.003])
 def test_densities_by_matrix_products_are_those_of_the_mixture(scale):
-    """Also where z lies within narrow normals far from nought, where squares cancel, and under a plate."""
+    """Also for z within narrow normals far from 0, where squares cancel, and under a plate."""
     prior = MixtureOfNormals(3, 20)
     with torch.no_grad():
         prior.loc.add_(5)

@@ -154,7 +154,7 @@ def test_all_have_the_metrics_of_the_first(found):
 
 @pytest.mark.slow
 def test_all_stop_after_the_same_step(found):
-    # The second process asked for it in its fifth step; the first one heard of it in the sixth.
+    # The second process requested it in its fifth step; the first one received it in the sixth.
     assert found["steps"] == [6, 6]
     assert found["stopped"] == "another process"
 

@@ -1,4 +1,4 @@
-"""Stock Pyro trains our modules: each instance all of its own parameters and nobody else's."""
+"""Stock Pyro trains our modules: each instance its own parameters and no others."""
 
 import copy
 from functools import partial

@@ -1,4 +1,4 @@
-"""Progress on stderr: what is shown where."""
+"""Progress bars on stderr."""
 
 import io
 import sys

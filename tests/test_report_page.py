@@ -77,7 +77,7 @@ def check_self_contained(page):
 
 
 def check_models_stand_before_their_references(value, known):
-    """Bokeh's script reads values in their order, and fails at a reference to a model that it has not seen."""
+    """Bokeh's script reads values in their order, and fails at a reference to a model that is not defined before."""
     if isinstance(value, dict):
         if "id" in value and "type" not in value:
             assert value["id"] in known

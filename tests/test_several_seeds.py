@@ -1,4 +1,4 @@
-"""`--seeds`: a run for each seed, what they come to together, and how they go on after an interruption."""
+"""`--seeds`: a run for each seed, their joint results, and resuming after an interruption."""
 
 import json
 import math

@@ -172,7 +172,7 @@ def test_a_particle_dimension_and_expanding():
 
 
 def linear_model(data_dim=4, latent_dim=2):
-    """A linear decoder with a scale of its own for each column, and the exact p(z given observed entries)."""
+    """A linear decoder with one scale per column, and the exact p(z given observed entries)."""
     torch.manual_seed(3)
     columns = [Column(f"x{j}", "real") for j in range(data_dim)]
     mean, std = torch.randn(data_dim), torch.rand(data_dim) + 0.5

@@ -462,7 +462,7 @@ def test_a_loss_that_is_not_finite_raises_with_its_position_and_keeps_the_previo
 @pytest.mark.parametrize("prepare", [as_it_is, traced])
 @pytest.mark.parametrize("check_every", [1, 4, 50])
 def test_a_failure_detected_late_does_not_change_the_weights(check_every, prepare):
-    """As on a GPU, where steps are taken before it is known whether all was finite."""
+    """As on a GPU, where later steps run before the check for finite values."""
     model, guide = small_vae()
     seen = []
 

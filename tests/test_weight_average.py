@@ -1,4 +1,4 @@
-"""The mean of the weights: its formula, what it is good for, and that training knows nothing of it."""
+"""The mean of the weights: its formula, its benefit, and its independence of training."""
 
 from functools import partial
 
