@@ -37,7 +37,7 @@ class Found:
     """The inferred kind of a column.
 
     Attributes:
-        column: The column, or None where it is left out of x.
+        column: The column, or None if it is left out of x.
         values: Stored entries, float64 (N,).
         why: Unit, or the reason why it is left out.
     """
@@ -54,7 +54,7 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
         name: Name of the column.
         text: Observed values as text, None if missing.
         decimal: "auto", "point" or "comma".
-        kind: The kind, where it is given.
+        kind: The kind, if given.
 
     Raises:
         InputError: If the given kind does not fit the values.

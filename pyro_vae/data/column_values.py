@@ -64,7 +64,7 @@ def _number(text: str) -> float | None:
 
 
 def as_text(values: NDArray[Any]) -> list[str]:
-    """Return the sorted different values: by number where all are numbers, else by name."""
+    """Return the sorted different values: by number if all are numbers, else by name."""
     different = sorted({str(value) for value in values})
     numbers = [_number(value) for value in different]
     if any(number is None for number in numbers):
@@ -73,7 +73,7 @@ def as_text(values: NDArray[Any]) -> list[str]:
 
 
 def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
-    """Return float64 (N,), NaN where missing; None if an observed value is no number, or codes such as 007."""
+    """Return float64 (N,), NaN where missing; None if an observed value is not a number, or is a code such as 007."""
     observed = text.notna().to_numpy()
     entries = text[observed].tolist()
     if decimal == "comma":
@@ -105,8 +105,8 @@ def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str
 
     Args:
         text: Observed values, None if missing.
-        known: The format of dates, where it is known: 03/04/2021 alone does not say which is the month. Dates that
-            begin with the year are read too.
+        known: The format of dates, if known: 03/04/2021 alone does not determine the month. Dates that begin with the
+            year are read too.
     """
     import pandas as pd
 

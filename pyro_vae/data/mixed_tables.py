@@ -1,4 +1,4 @@
-"""Tables of mixed columns with missing values: from a file or a DataFrame to stored rows, and new rows likewise."""
+"""Tables of mixed columns with missing values: conversion of a file or a DataFrame to stored rows, and of new rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> 
 
     Args:
         table: A file, or a DataFrame.
-        options: How it is read, and which columns are what.
+        options: Options for reading, and roles of columns.
 
     Raises:
         InputError: If it cannot be read, an option does not fit it, or fewer than two columns are left.
@@ -87,7 +87,7 @@ def read_table_like(table: Path | pd.DataFrame, columns: tuple[Column, ...], opt
     Args:
         table: A file, or a DataFrame.
         columns: Columns of the training rows.
-        options: How the training file was read; see `frame_like` for what is determined again.
+        options: Options of the training file; `frame_like` determines some of them again.
 
     Raises:
         InputError: If a column is missing, or holds values that are not of its kind.

@@ -56,7 +56,7 @@ def frame_like(table: Path | pd.DataFrame, options: TableOptions, modelled: Sequ
 
     Args:
         table: A file, or a DataFrame.
-        options: How the training file was read.
+        options: Options of the training file.
         modelled: Names of the columns that are modelled.
 
     Raises:
@@ -96,7 +96,7 @@ def _named_like(
 
 
 def name_of(table: Any) -> str:
-    """Return what a table is called in messages."""
+    """Return the name of a table in messages."""
     return str(table) if isinstance(table, str | os.PathLike) else "the DataFrame"
 
 

@@ -81,7 +81,7 @@ def _read_binary(path: Path) -> pd.DataFrame:
             f"Reading {path} needs the package {package}, which is not installed. Install it (pip install {package}), "
             "or save the table as CSV."
         ) from error
-    except Exception as error:  # what the engines raise has no common class
+    except Exception as error:  # exceptions of the engines have no common class
         raise InputError(f"Expected {path} to be a table; got {_in_line(error)}.") from error
     return frame
 
@@ -161,7 +161,7 @@ def _decoded(path: Path, options: TableOptions) -> tuple[str, str]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the mark that splits all lines into the same number of fields, the largest one."""
+    """Return the mark that splits all lines into the same, largest number of fields."""
     counts = {mark: {len(row) for row in _split(lines, mark)} for mark in (",", ";", "\t", "|", " ")}
     even = {mark: next(iter(found)) for mark, found in counts.items() if len(found) == 1}
     best = max((m for m in even if m != " "), key=lambda m: even[m], default=" ")
@@ -204,7 +204,7 @@ def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int], mark: str) -
     except csv.Error as error:
         raise InputError(f"Expected {path} to be a text table; got {error}.") from error
     for place, row in enumerate(rows):
-        # Quoted fields may hold ends of lines.
+        # Quoted fields may contain line ends.
         where = f"line {numbers[place]}" if len(rows) == len(lines) else f"row {place + 1}"
         check(
             len(row) == len(rows[0]),
@@ -215,7 +215,7 @@ def _rows(path: Path, lines: Sequence[str], numbers: Sequence[int], mark: str) -
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row holds names: no number, no missing mark but empty at the end, none twice below."""
+    """Return whether the first row is names: no number, no missing mark except empty ones at the end, none repeated."""
     first = [field.strip() for field in rows[0]]
     while first and not first[-1]:
         first.pop()

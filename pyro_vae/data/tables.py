@@ -60,7 +60,7 @@ def csv_header(path: Path) -> list[str]:
 
 
 def _label_column(header: list[str], path: Path) -> str | None:
-    """Return the column of classes: of the name label, class or target, or y where neither x nor z is there."""
+    """Return the column of classes: named label, class or target, or y if there is neither x nor z."""
     names = {name.lower() for name in header}
     coordinates = bool({"x", "z"} & names)
     found = [
@@ -87,7 +87,7 @@ def _label_notes(header: list[str], label: str | None, labels: NDArray[np.int64]
 
 
 def read_amat(path: Path) -> Stored:
-    """Read a table of numbers separated by white space, one row a line, without header or labels."""
+    """Read a table of numbers separated by white space, one row per line, without header or labels."""
     return Stored(str(path), _numbers(_frame(path, sep=r"\s+", header=None), path))
 
 
@@ -101,7 +101,7 @@ def _frame(path: Path, **how: Any) -> pd.DataFrame:
 
 
 def _header(path: Path) -> tuple[list[str], list[str]]:
-    """Return the column names and notes, having counted the fields of each line: pandas pads and cuts silently."""
+    """Return the column names and notes after counting the fields of each line: pandas pads and truncates silently."""
     notes = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
