@@ -11,7 +11,9 @@ from benchmarks.networks import NETWORKS
 
 CONTENDERS = ByName(
     {
-        "ours": Contender("pyro_vae, log_likelihood", "likelihood_ours"),
+        "ours": Contender("pyro_vae, log_likelihood, compiled", "likelihood_ours", ("compile",)),
+        "plain": Contender("pyro_vae, log_likelihood, uncompiled", "likelihood_ours"),
+        "products": Contender("the decoder's matrix products alone", "likelihood_ours", ("products",)),
         "decoder": Contender("the decoder alone, PyTorch eager", "likelihood_ours", ("decoder",)),
         "pythae": Contender("pythae, get_nll", "likelihood_pythae", (), "pythae"),
     }

@@ -1,5 +1,9 @@
-"""Our log-likelihood of rows, or the decoder alone: `python -m benchmarks.likelihood_ours NETWORK [decoder]`."""
+"""Our log-likelihood of rows, or a part of its work: `python -m benchmarks.likelihood_ours NETWORK [WORD]`.
 
+WORD is compile, products (the matrix products of the decoder, into memory that is there) or decoder (its forward pass).
+"""
+
+import itertools
 import sys
 from collections.abc import Callable
 
@@ -31,8 +35,19 @@ def rows_of(network: Network) -> Callable[[int], None]:
     model, guide = build(config, rows.mean(0), rows.std(0))
     model.to(device()).eval(), guide.to(device()).eval()
 
+    mode = "on" if "compile" in sys.argv else "off"
+
     def evaluate(n: int) -> None:
-        log_likelihood(model, guide, rows[torch.arange(n) % len(rows)], NUM_SAMPLES)
+        log_likelihood(model, guide, rows[torch.arange(n) % len(rows)], NUM_SAMPLES, compile=mode)
+
+    widths = [network.latent_dim, *reversed(network.hidden), network.data_dim]
+    weights = [torch.randn(b, a, device=device()) for a, b in itertools.pairwise(widths)]
+    values = [torch.randn(AT_ONCE, width, device=device()) for width in widths]
+
+    def multiply(n: int) -> None:
+        for _ in range(n * NUM_SAMPLES // AT_ONCE):
+            for inputs, weight, outputs in zip(values, weights, values[1:], strict=False):
+                torch.mm(inputs, weight.t(), out=outputs)
 
     @torch.no_grad()
     def decode(n: int) -> None:
@@ -40,7 +55,7 @@ def rows_of(network: Network) -> Callable[[int], None]:
         for _ in range(n * NUM_SAMPLES // AT_ONCE):
             model.decoder(z)
 
-    return decode if "decoder" in sys.argv else evaluate
+    return {"decoder": decode, "products": multiply}.get(sys.argv[-1], evaluate)
 
 
 if __name__ == "__main__":
