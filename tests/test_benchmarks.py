@@ -22,10 +22,12 @@ from benchmarks.levels import METHODS as COMPLETIONS
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.ours import trainer_of
 from benchmarks.ours_profiled import parts_of
+from benchmarks.processes_worker import step_of, timed
 from benchmarks.pytorch import networks
 from benchmarks.quality_ours import plain_layers
 from benchmarks.quality_pytorch import linear_layers, start
 
+from pyro_vae.compiled import Gradients
 from pyro_vae.data.columns import Column
 from pyro_vae.evaluate import log_likelihood
 from pyro_vae.experiment.build import build
@@ -196,6 +198,17 @@ def test_a_busy_neighbour_ends_with_its_turns(tmp_path, capsys):
     assert "busy neighbour, ms" in capsys.readouterr().out
     found = json.loads((tmp_path / "neighbour.json").read_text())
     assert [len(*found[kind].values()) for kind in ("quiet", "busy")] == [2, 2]
+
+
+def test_a_shared_step_is_taken_on_any_network(monkeypatch):
+    monkeypatch.setattr(
+        "benchmarks.processes_worker.CompiledGradients",
+        lambda loss, parameters, _: Gradients(loss, parameters),
+    )
+    for network in NETWORKS["tiny"], NETWORKS["784-400-20"]:
+        step = step_of(json.loads(json.dumps(network)), 8, None)
+        assert timed(step, 2) > 0
+        assert torch.isfinite(step().terms.loss)
 
 
 @pytest.mark.parametrize(

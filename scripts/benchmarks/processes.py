@@ -16,7 +16,10 @@ from benchmarks.networks import NETWORKS, flops
 
 @dataclass(frozen=True)
 class Processes(InRounds):
-    """Steps of several processes and of one alone, with the same threads per process, in turns."""
+    """Steps of several processes and of one alone, with the same threads per process, in turns.
+
+    `--clock cpu` counts the processor time of the first process: a step on a core of its own, without waiting.
+    """
 
     network: str = "784-1000-1000-50"
     """Network, see `step`."""
@@ -37,7 +40,7 @@ class Processes(InRounds):
             job = {"network": NETWORKS[self.network], "rounds": self.rounds, "seconds": self.seconds}
             words = [json.dumps(job | {"batch_sizes": self.batch_sizes, "out": str(out)})]
             command = [sys.executable, "-m", *launcher, "--module", "benchmarks.processes_worker", *words]
-            subprocess.run(command, check=True, env=environment(self.threads, "wall"))
+            subprocess.run(command, check=True, env=environment(self.threads, self.clock))
             found = json.loads(out.read_text())
         rows = []
         for batch in found["batches"]:
@@ -48,7 +51,7 @@ class Processes(InRounds):
         header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast", "min", "max"]
         sums = spread(found["sums"])
         text = (
-            f"{self.network}, {self.rounds} rounds; {machine(self)} to a process\n\n"
+            f"{self.network}, {self.rounds} rounds; {machine(self)} to a process, {self.clock} time\n\n"
             f"{markdown(header, rows)}\n\n"
             f"{found['parameters']} parameters; one sum of all gradients, {4e-6 * found['parameters']:.1f} MB, takes "
             f"{sums['median']:.2f} ms ({sums['min']:.2f} to {sums['max']:.2f})"
