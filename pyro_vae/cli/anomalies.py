@@ -20,7 +20,7 @@ from pyro_vae.settings.scoring import ScoringOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(ScoringOptions):
-    """Rank rows by log p(x) with its error, name their strange cells, and measure detection where there are labels."""
+    """Rank rows by log p(x) with its error, list their unusual cells, and measure detection if there are labels."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""
@@ -29,13 +29,13 @@ class Arguments(ScoringOptions):
     label: str | None = None
     """Column of the file that holds labels: AUROC and average precision of each score are reported."""
     anomaly: str | None = None
-    """Label of the anomalies; the rarest one where not given."""
+    """Label of the anomalies; the rarest one if not given."""
     top: int = 10
     """Rows that are shown, and looked at cell by cell."""
     num_samples: int = 1000
     """Samples of z for each row."""
     out: Path | None = None
-    """Folder for anomalies.csv and anomalies.json; one within the run's where not given."""
+    """Folder for anomalies.csv and anomalies.json; one within the run's if not given."""
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ class Arguments:
     models: tuple[ModelName, ...] = get_args(ModelName)
     """What to fit."""
     train_rows: int | None = None
-    """Fit the first so many training rows only; all where not given."""
+    """Number of training rows to fit, from the first; all if not given."""
     latent_dim: int = 8
     """Size of z in every model; for the mixture, in each local model."""
     clusters: int = 10
@@ -46,9 +46,9 @@ class Arguments:
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the nonlinear VAE's hidden layers."""
     epochs: int | None = None
-    """Epochs of the nonlinear VAE; chosen from the data where not given."""
+    """Epochs of the nonlinear VAE; chosen from the data if not given."""
     linear_epochs: int | None = None
-    """Epochs of the linear VAE; chosen from the data where not given."""
+    """Epochs of the linear VAE; chosen from the data if not given."""
     linear_lr: float = 1e-2
     """Peak learning rate of the linear VAE."""
     linear_batch_size: int = 128
@@ -58,7 +58,7 @@ class Arguments:
     seed: int = 0
     """Of weights, starts and noise."""
     out: Path | None = None
-    """Folder for comparison.json and climbs.png; a new numbered folder under runs/ where not given."""
+    """Folder for comparison.json and climbs.png; a new numbered folder under runs/ if not given."""
     quiet: bool = False
     """Show no progress bars."""
 

@@ -23,7 +23,7 @@ class Arguments:
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""
     data: Annotated[Path | None, tyro.conf.Positional] = None
-    """File or folder of rows; the run's test rows, as its likelihood sees them, where not given."""
+    """File or folder of rows; the run's test rows, preprocessed for its likelihood, if not given."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("rows.bits")
     """File to write."""
     quiet: bool = False

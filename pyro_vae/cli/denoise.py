@@ -23,12 +23,12 @@ class Arguments(RowsOptions):
     """Write the mean over particles z ~ q(z | x) of E[x | z] for noisy rows x, with its standard deviation."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a finished run; one with --corruption as a rule."""
+    """Folder of a finished run, usually one with --corrupt."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, with standard deviations as NAME.sd.npy beside it, .csv, .png, or a folder of
+    """Output, by its ending: .npy, with standard deviations as NAME.sd.npy next to it, .csv, .png, or a folder of
     images."""
     data: Annotated[Path | None, tyro.conf.Positional] = None
-    """File or folder of noisy rows, or name of a data set; the run's test rows, corrupted as in its training, where not
+    """File or folder of noisy rows, or name of a data set; the run's test rows, corrupted as in its training, if not
     given."""
     particles: int = 16
     """Draws of z for each row."""

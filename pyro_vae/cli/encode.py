@@ -22,7 +22,7 @@ class Arguments(RowsOptions):
     """Write mean and standard deviation of q(z | x) of each row: arrays (.npy, .sd.npy) or a table (.csv)."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """.npy for means, with NAME.sd.npy beside it; or .csv with numbers of rows, ids and classes too."""
+    """.npy for means, with NAME.sd.npy next to it; or .csv with numbers of rows, ids and classes too."""
     seed: int = 0
     """Of the draws by which moments without a formula are estimated."""
 

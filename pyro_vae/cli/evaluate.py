@@ -36,10 +36,10 @@ class Arguments(ScoringOptions):
     check_rows: int = 200
     """Rows for --ais and --gaps, which cost more, from all over the split."""
     max_memory: float | None = None
-    """MiB that the programs' tensors may take at once; 16 where not given, 1024 on a GPU, more where samples share
+    """MiB that the programs' tensors may take at once; 16 if not given, 1024 on a GPU, more where samples share
     much."""
     out: Path | None = None
-    """Folder for evaluation.json and scores.csv; that of the run where not given."""
+    """Folder for evaluation.json and scores.csv; that of the run if not given."""
 
 
 def main() -> int:
@@ -73,7 +73,9 @@ def score(arguments: Arguments) -> int:
     try:
         scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
     except KeyboardInterrupt:
-        print(f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command goes on.")
+        print(
+            f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command continues."
+        )
         return 130
     if processes.rank > 0:
         return 0
@@ -84,7 +86,7 @@ def score(arguments: Arguments) -> int:
 
 
 def _check_no_likelihood(arguments: Arguments) -> None:
-    """Raise where something is wanted that an autoencoder cannot have."""
+    """Raise `InputError` if an option is given that an autoencoder does not support."""
     defaults = {field.name: field.default for field in fields(Arguments)}
     for name in ("num_samples", "ais", "gaps", "widen", "defensive"):
         check(

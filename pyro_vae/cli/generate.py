@@ -28,9 +28,9 @@ class Arguments(UseOptions):
     num_rows: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
     """How many rows; a picture shows at most 100."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """Name or number of the class, of a run with --context label; each class in turn where not given."""
+    """Name or number of the class, for a run with --context label; each class in turn if not given."""
     sample_from: Literal["prior", "mixture"] | None = None
-    """What z is drawn from; that of the run where not given."""
+    """Distribution of z; that of the run if not given."""
     values: Literal["auto", "draws", "means"] = "auto"
     """Draws x ~ p(x|z) or means E[x|z] of the same z; auto is means in pictures and draws in arrays and tables."""
 

@@ -26,15 +26,15 @@ class Arguments:
     data: Annotated[Path, tyro.conf.Positional]
     """Table with missing cells (text, Parquet or Excel), of the columns that the run was trained on."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The completed table. What is known of each imputed cell goes beside it, as NAME.cells.csv."""
+    """The completed table. Statistics of each imputed cell are written next to it, as NAME.cells.csv."""
     draws: int = 0
-    """Also write so many tables with their missing cells drawn given the observed ones, as NAME.draw1 and so on."""
+    """Number of additional tables with missing cells drawn given the observed ones, NAME.draw1 and so on."""
     num_samples: int = 10_000
     """Samples of z for each row."""
     seed: int = 0
     """Of the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
+    """auto uses CUDA if it is available."""
     quiet: bool = False
     """Show no progress bars."""
 

@@ -25,18 +25,18 @@ class Arguments(RowsOptions):
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run on images, with continuous latents."""
     hide: str
-    """left, right, top or bottom; or a .npy array of an image's height and width, not 0 where it is hidden."""
+    """left, right, top or bottom; or a .npy array of an image's height and width, nonzero at hidden pixels."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, with standard deviations, draws and effective samples beside it, .csv, .png,
+    """What to write, by its ending: .npy, with standard deviations, draws and effective samples next to it, .csv, .png,
     or a folder of images."""
     data: Annotated[Path | None, tyro.conf.Positional] = None
-    """File or folder of images, or name of a data set; the run's test rows where not given."""
+    """File or folder of images, or name of a data set; the run's test rows if not given."""
     num_rows: int | None = None
-    """So many evenly spaced rows; all where not given, in a picture ten."""
+    """Number of evenly spaced rows; all if not given, ten in a picture."""
     num_samples: int = 1000
     """Samples of z for each row."""
     draws: int = 0
-    """Also draw so many completed images of each row; a picture shows four where 0."""
+    """Number of completed images to draw for each row; a picture shows four if 0."""
 
 
 def main() -> int:

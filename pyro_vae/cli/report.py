@@ -24,7 +24,7 @@ class Arguments:
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
-    """The file; report.html in the run's folder where not given."""
+    """The file; report.html in the run's folder if not given."""
     quiet: bool = False
     """Show no progress bars."""
 

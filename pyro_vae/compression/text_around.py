@@ -40,7 +40,7 @@ class TextAround:
         Args:
             content: The whole file.
             ending: Its ending, a key of `FIELDS`. A `.csv` file has a line of names.
-            columns: For each field of a line, its column in the array, or None where it is in none.
+            columns: For each field of a line, its column in the array, or None if it is in none.
             rows: The numbers, shape (n, D) each.
         """
         if MARKS.search(content):

@@ -52,7 +52,7 @@ def compare_with_ppca(
         is_continuous: Whether p(x) is a density of all columns; probabilities cannot be compared with one.
 
     Returns:
-        None where there is nothing to compare.
+        None if there is nothing to compare.
 
     Warns:
         UserWarning: If PPCA is better by more than two standard errors.

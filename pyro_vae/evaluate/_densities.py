@@ -161,7 +161,7 @@ class Densities:
 
 
 def _check_densities(sites: list[Site]) -> None:
-    """Raise where a guide without auxiliary sites samples a point."""
+    """Raise if a guide without auxiliary sites samples a point."""
     if not any(site["infer"].get("is_auxiliary") for site in sites):
         for site in sites:
             check_has_density(site["fn"], f"the guide's site {site['name']!r}")

@@ -66,7 +66,7 @@ def _bounds(distribution: Distribution) -> list[Any]:
 
 
 def _check_same_map(first: Site, second: Site) -> None:
-    """Raise where a site that was drawn twice has two supports."""
+    """Raise if a site that was drawn twice has two supports."""
     maps = _onto_support(first["fn"]), _onto_support(second["fn"])
     origin = torch.zeros_like(maps[0].inv(first["value"]))
     check(

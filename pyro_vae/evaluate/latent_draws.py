@@ -228,7 +228,7 @@ def _same(first: Distribution, second: Distribution, value: Tensor) -> bool:
 
 
 def _expected(q: Distribution) -> Tensor | None:
-    """Return E[z], shape (N, size, width) as in `SiteDraws.means`, or None where it is unknown."""
+    """Return E[z], shape (N, size, width) as in `SiteDraws.means`, or None if it is unknown."""
     base = q.base_dist if isinstance(q, Independent) else q
     if isinstance(base, Categorical | OneHotCode):
         return base.probs.double().reshape(len(base.probs), -1, base.probs.shape[-1])

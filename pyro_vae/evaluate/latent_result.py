@@ -38,7 +38,7 @@ class SiteSummary:
             dimension, the variance of the posterior probabilities, summed over categories.
         kl_per_dimension: Mean over rows of `KL(q(z_d | x) || p(z_d))`, shape (size,), given the sites that guide and
             model draw before, and averaged over them. The sum is the site's divergence where the guide factorises
-            over dimensions, and at most that where it is a Gaussian that does not. None where prior or guide have no
+            over dimensions, and at most that where it is a Gaussian that does not. None if prior or guide have no
             marginals in closed form, or the model draws the site given one that the guide draws from it.
         kl: Mean over rows of `E_q[log q(z | parents, x) - log p(z | parents)]`, sampled: the site's part of the
             divergence. A part is at least 0 where `kl_per_dimension` could be given for all sites.
@@ -70,7 +70,7 @@ class SiteSummary:
         }
 
     def collapse(self, name: str) -> list[str]:
-        """Return a sentence on dimensions that are not active, or none where all are."""
+        """Return a sentence on dimensions that are not active, or none if all are."""
         size = len(self.mean_variance)
         if self.active_units == 0:
             return [
@@ -117,7 +117,7 @@ class LatentSummary:
 
     @property
     def kl_per_dimension(self) -> Tensor | None:
-        """`kl_per_dimension` of all sites in their order, joined, shape (latent_dim,); None where one has none."""
+        """`kl_per_dimension` of all sites in their order, joined, shape (latent_dim,); None if one has none."""
         known = [site.kl_per_dimension for site in self.sites.values() if site.kl_per_dimension is not None]
         return torch.cat(known) if len(known) == len(self.sites) else None
 

@@ -30,7 +30,7 @@ class LogLikelihood:
             where the weights' variance is finite. NaN or minus infinity for a row that could not be scored.
         se: Its Monte Carlo standard error by the delta method, nats.
         ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 where all weights are zero.
-        khat: Pareto tail index of the weights; NaN where there are too few samples to tell.
+        khat: Pareto tail index of the weights; NaN if there are too few samples to tell.
         elbo: The mean log weight, an estimate of the row's ELBO from the same samples, nats.
         num_samples: K, samples of z for each row.
     """
@@ -88,13 +88,13 @@ class LogLikelihood:
 
     @property
     def share_unreliable(self) -> float:
-        """Share of rows with k-hat above 0.7; NaN where there are too few samples to tell of any."""
+        """Share of rows with k-hat above 0.7; NaN if there are too few samples to tell of any."""
         too_few = tail_length(self.num_samples) < SHORTEST_TAIL
         return math.nan if too_few else float((self.khat > RELIABLE_KHAT).double().mean())
 
     @property
     def warning(self) -> str | None:
-        """Sentences on why the estimate is not to be trusted, or None where nothing is against it."""
+        """Sentences on why the estimate is not to be trusted, or None if nothing is against it."""
         lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
         unscored = unscored_message(self.value)
         messages = [unscored] if unscored else []

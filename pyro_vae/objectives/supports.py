@@ -54,7 +54,7 @@ def point_of(distribution: Any) -> Tensor:
 
 
 def support_of(distribution: Any) -> Constraint | None:
-    """Return the support of one coordinate, or of the smallest part that has one; None where it is unknown."""
+    """Return the support of one coordinate, or of the smallest part that has one; None if it is unknown."""
     try:
         support = distribution.support
     except NotImplementedError:
@@ -65,7 +65,7 @@ def support_of(distribution: Any) -> Constraint | None:
 
 
 def measure_of(distribution: Any) -> str | None:
-    """Return what a distribution's log-probability is the logarithm of, or None where that is unknown.
+    """Return what a distribution's log-probability is the logarithm of, or None if that is unknown.
 
     Two log-probabilities can be subtracted only where this is the same.
     """
@@ -82,7 +82,7 @@ def measure_of(distribution: Any) -> str | None:
 
 
 def holds(outer: Constraint, inner: Constraint = real) -> bool | None:
-    """Return whether `outer` holds all of `inner`, up to end points; None where only values tell.
+    """Return whether `outer` holds all of `inner`, up to end points; None if only values tell.
 
     Bounds that are tensors differ by row: whether a value lies between them is seen at that value.
     """

@@ -98,7 +98,7 @@ def unscored_part(values: Tensor) -> str:
 
 
 def unscored_message(values: Tensor) -> str | None:
-    """Return a sentence on which rows have a value, shape (N,), that is not finite; None where all have one."""
+    """Return a sentence on which rows have a value, shape (N,), that is not finite; None if all have one."""
     rows = (~values.isfinite()).nonzero().flatten().tolist()
     if not rows:
         return None

@@ -24,12 +24,12 @@ class UseOptions:
     seed: int = 0
     """Of all draws."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes CUDA where there is one."""
+    """auto uses CUDA if it is available."""
     quiet: bool = False
     """Show no progress bar."""
 
     def check(self) -> None:
-        """Raise `InputError` where a value is out of range."""
+        """Raise `InputError` if a value is out of range."""
         check_integer(self.seed, "--seed", minimum=0)
 
 
@@ -38,4 +38,4 @@ class RowsOptions(UseOptions):
     """The same, and the rows that the run is used on."""
 
     data: Annotated[Path | None, tyro.conf.Positional] = None
-    """File or folder of rows, or name of a data set; the run's test rows where not given."""
+    """File or folder of rows, or name of a data set; the run's test rows if not given."""
