@@ -121,11 +121,9 @@ def test_compiled_estimates_equal_uncompiled_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("PYRO_VAE_CACHE", str(tmp_path / "own"))
     x = binary_rows(6, 64)
     programs = bernoulli_vae(x)
-    expected, found, kept = (
-        log_likelihood(*programs, x, 300, max_memory=1e5, compile=mode) for mode in ("off", "on", "on")
-    )
-    for name in ("value", "se", "ess", "elbo"):
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-5)
+    expected, found, kept = (log_likelihood(*programs, x, 300, compile=mode) for mode in ("off", "on", "on"))
+    for name, rtol in (("value", 1e-5), ("elbo", 1e-5), ("se", 1e-3), ("ess", 1e-3)):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=rtol, atol=0)
         assert torch.equal(getattr(kept, name), getattr(found, name))
 
 
