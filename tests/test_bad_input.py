@@ -326,7 +326,7 @@ BAD_RUNS = {
     "a config of another type": (
         changed_config("training", lr="fast"),
         [],
-        "--lr to be a number in the saved configuration; got 'fast'",
+        "--lr to be a number or one of auto in the saved configuration; got 'fast'",
     ),
     "a config of another choice": (
         changed_config("training", device=5),

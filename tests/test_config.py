@@ -307,24 +307,28 @@ def ends(**training):
     dataset = load_dataset("digits")
     config = resolve(Config(training=TrainingConfig(**training)), dataset, dataset.statistics()[1], "cpu")
     made = config.training
-    return made.epochs, made.schedule, made.average, made.patience, made.keep
+    return made.lr, made.epochs, made.schedule, made.average, made.patience, made.keep
 
 
 def test_training_stops_early_only_if_no_epochs_are_given():
-    assert ends() == (455, "cooldown", 0.05, 57, "best-elbo")
-    assert ends(epochs=455) == (455, "cosine", 0.0, "none", "best-elbo")
+    assert ends() == (2e-3, 227, "cooldown", 0.05, 28, "best-elbo")
+    assert ends(lr=1e-3) == (1e-3, 455, "cooldown", 0.05, 57, "best-elbo")
+    assert ends(epochs=455) == (1e-3, 455, "cosine", 0.0, "none", "best-elbo")
     assert ends(batch_size=32, accumulate=4) == ends()
     assert ends(beta=2.0)[-1] == "best-loss"
     assert ends(keep="last", patience="none", schedule="constant", average=0.2) == (
-        455,
+        2e-3,
+        227,
         "constant",
         0.2,
         "none",
         "last",
     )
-    assert ends(epochs=3, patience=2)[3] == 2
+    assert ends(epochs=3, patience=2)[4] == 2
     assert [default_patience(epochs) for epochs in (20, 80, 1000)] == [10, 10, 125]
-    settings = fit_settings(TrainingConfig(epochs=3, patience="none", average=0.0, schedule="cosine"))
+    settings = fit_settings(
+        TrainingConfig(epochs=3, lr=1e-3, patience="none", average=0.0, schedule="cosine")
+    )
     assert (settings["patience"], settings["schedule"], settings["average"]) == (
         None,
         Schedule("cosine"),

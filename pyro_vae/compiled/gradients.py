@@ -22,9 +22,9 @@ from pyro_vae.objectives import Loss, Terms
 
 __all__ = ["CompiledGradients", "Evaluation", "Gradients", "worth_compiling"]
 
-REPAID_AFTER = 4_500
-"""Minimum number of steps for compiling. It saves 2 to 6 ms per step and takes 12 to 22 s of processor time at the
-first start, which is recovered after about 4000 steps, and 0.1 s at later starts."""
+REPAID_AFTER = 2_400
+"""Minimum number of steps for compiling. It saves 2 to 8 ms per step and takes 10 to 20 s of processor time at the
+first start, which is recovered after 2000 to 5000 steps, and 0.1 s at later starts."""
 
 
 def worth_compiling(num_steps: int) -> bool:

@@ -22,8 +22,8 @@ class TrainingConfig(Group):
     )
     epochs: int | None = setting(
         None,
-        "Passes over the training rows. Default: enough for 5000 steps, but between 20 and 1000 epochs; training then "
-        "stops early (see --patience).",
+        "Passes over the training rows. Default: enough for 5000 steps (2500 on images without --lr), but between 20 "
+        "and 1000 epochs; training then stops early (see --patience).",
         check=at_least(1),
         resume=True,
         shown="{} epochs",
@@ -37,7 +37,12 @@ class TrainingConfig(Group):
         shown="{} batches a step",
         unless=1,
     )
-    lr: float = setting(1e-3, "Peak learning rate of Adam.", check=positive, shown="Adam at {:g}")
+    lr: float | Literal["auto"] = setting(
+        "auto",
+        "Peak learning rate of Adam. auto is 2e-3 on images without --epochs, otherwise 1e-3.",
+        check=positive,
+        shown="Adam at {:g}",
+    )
     schedule: Literal["auto", "cosine", "constant", "cooldown"] = setting(
         "auto",
         "Schedule of the learning rate. cooldown is constant for the first half of all steps, then falls linearly to "
@@ -105,6 +110,6 @@ class TrainingConfig(Group):
     compile: Literal["auto", "on", "off"] = setting(
         "auto",
         "Compile loss and gradients. Compiling takes 10 to 20 s at the first start and 0.1 s at later ones, and makes "
-        "each step several times faster; auto compiles if the run may take 4500 steps or more.",
+        "each step several times faster; auto compiles if the run may take 2400 steps or more.",
         shown="compile {}",
     )

@@ -91,7 +91,7 @@ def fit(
         device: "auto" (CUDA if available), "cpu" or "cuda".
         compile: "on" traces loss and gradients once through Pyro's handlers and compiles them, which takes 10 to 20 s
             at the first start and 0.1 s at later ones, and makes steps several times as fast; "auto" compiles if the
-            run may take 4500 steps or more.
+            run may take 2400 steps or more.
         seed: Seed of the order of rows and of all noise; drawn from torch's random state if None.
         processes: The processes that train together, from `started_processes()` in a script started by torchrun. All
             must pass the same data and settings. Weights and seed are those of the first.
