@@ -78,7 +78,7 @@ class Entry:
             name: Name in messages.
 
         Raises:
-            InputError: As `rows`.
+            InputError: If `rows` refuses the argument.
         """
         if not context:
             return self.rows(x, name)
@@ -107,7 +107,7 @@ class Entry:
             size: Rows in a block; the last one may have fewer.
 
         Raises:
-            InputError: As `rows`.
+            InputError: If `rows` refuses the argument.
         """
         parts = whole(data)
         batches = [parts] if parts is not None else iterate(in_order(data), 0)

@@ -111,7 +111,7 @@ class FrameColumns:
             InputError: If it holds values that are not of their column's kind.
 
         Warns:
-            UserWarning: Of levels that the training rows do not have.
+            UserWarning: If there are levels that the training rows do not have.
         """
         entries = []
         for column in self.columns:

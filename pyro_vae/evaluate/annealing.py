@@ -133,7 +133,7 @@ def bidirectional_bounds(
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        InputError: As `annealed_log_likelihood`, or if rows can't be drawn from the model.
+        InputError: If `annealed_log_likelihood` would refuse the arguments, or if rows can't be drawn from the model.
     """
     annealing, data = annealing or Annealing(), entry_for(model, guide).rows(template)
     with without_side_effects(data), evaluation_mode(model, guide):

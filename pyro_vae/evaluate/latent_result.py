@@ -149,7 +149,7 @@ class LatentSummary:
             return []
         return [
             f"The lower estimate of the mutual information, {lower:.2f} nats, is near its ceiling, log {self.num_rows} "
-            f"= {ceiling:.2f}: nearly every row can be told from its latents, and only more rows say more."
+            f"= {ceiling:.2f}: nearly every row can be identified by its latents, and only more rows say more."
         ]
 
     def summary(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def anomaly_labels(
         path: A table.
         column: Its column of labels.
         anomaly: The label of an anomaly; the rarest one if None.
-        options: How the training table was read.
+        options: Options with which the training table was read.
         modelled: Names of the columns of x.
 
     Raises:

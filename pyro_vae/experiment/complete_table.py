@@ -81,7 +81,7 @@ def cells_of(path: Path, options: TableOptions = AS_FOUND) -> Cells:
 
     Args:
         path: The table.
-        options: Of a text table, its separator and encoding.
+        options: Separator and encoding of a text table.
 
     Raises:
         InputError: If the file cannot be read, or its format cannot be written.

@@ -50,7 +50,7 @@ class Compressed:
         initial_bits: Initial bits of its streams, which are part of its size.
         elbo_bits: Minus the ELBO of these rows, bits per dimension: the rate that bits-back coding attains.
         others: Bits per dimension of the first 10 000 rows by other compressors.
-        restored: What decompression gives back, as a sentence.
+        restored: A sentence that states what decompression gives back.
         text_bytes: Bytes of it for the text around the numbers of a table.
     """
 

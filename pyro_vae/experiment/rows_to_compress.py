@@ -37,7 +37,7 @@ class RowsToCompress:
         row_shape: Shape of a row in the file.
         image_shape: Shape of a row of the run, channels first.
         levels: Number of levels.
-        restored: What decompression gives back, as a sentence.
+        restored: A sentence that states what decompression gives back.
         around: The text around the numbers of a file of text.
     """
 

@@ -73,7 +73,7 @@ class ContextMLP(MLP):
         context_dim: Columns of context; labels are one-hot encoded, see `context_columns`.
 
     Raises:
-        InputError: As `MLP`.
+        InputError: If `MLP` refuses the arguments.
     """
 
     context_range = ContextRange(1, math.inf)

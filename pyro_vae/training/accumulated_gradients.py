@@ -49,7 +49,7 @@ class AccumulatedGradients:
         Args:
             data: Arguments of model and guide.
             progress: Fraction of training done, a scalar in [0, 1].
-            unchanged: As for `Gradients`.
+            unchanged: Whether the programs are known to be unchanged since the last call (see `Gradients`).
         """
         gradients: list[Tensor | None] = []
         found: list[Evaluation] = []

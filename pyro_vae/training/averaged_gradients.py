@@ -65,7 +65,7 @@ class AveragedGradients:
         Args:
             data: This process's part of the batch.
             progress: Fraction of training done, a scalar in [0, 1].
-            unchanged: As for `Gradients`.
+            unchanged: Whether the programs are known to be unchanged since the last call (see `Gradients`).
         """
         own = self.own(*data, progress=progress, unchanged=unchanged)
         weight = len(own.terms.kl) / self.num_rows()

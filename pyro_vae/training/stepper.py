@@ -105,7 +105,7 @@ class Stepper:
             position: Epoch and step, for the message of a step that fails.
             progress: Fraction of training done, in [0, 1].
             rate: Factor of the peak learning rates.
-            unchanged: As for `Gradients`.
+            unchanged: Whether the programs are known to be unchanged since the last call (see `Gradients`).
 
         Raises:
             NonFiniteLossError: If this step, or one since the last check, had a non-finite loss or gradient.
