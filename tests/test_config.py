@@ -314,6 +314,7 @@ def test_training_stops_early_only_if_no_epochs_are_given():
     assert ends() == (2e-3, 227, "cooldown", 0.05, 28, "best-elbo")
     assert ends(lr=1e-3) == (1e-3, 455, "cooldown", 0.05, 57, "best-elbo")
     assert ends(epochs=455) == (1e-3, 455, "cosine", 0.0, "none", "best-elbo")
+    assert ends(batch_size=10)[:2] == (1e-3, 38)  # 130 batches: 20 epochs take 2600 steps
     assert ends(batch_size=32, accumulate=4) == ends()
     assert ends(beta=2.0)[-1] == "best-loss"
     assert ends(keep="last", patience="none", schedule="constant", average=0.2) == (

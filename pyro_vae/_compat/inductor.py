@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -46,16 +47,28 @@ def compile_graph(
     vectors = _known_vectors(config)
     if vectors:
         try:
-            with config.patch(settings | vectors):
+            with config.patch(settings | vectors), _without_note_on_cuda():
                 compiled = compiler(copy.deepcopy(graph), [*inputs])
             return compiled
         except (
             Exception
         ):  # a C++ compiler without these vectors: TorchInductor's tests find those that it has
             pass
-    with config.patch(settings):
+    with config.patch(settings), _without_note_on_cuda():
         compiled = compiler(graph, [*inputs])
     return compiled
+
+
+@contextmanager
+def _without_note_on_cuda() -> Iterator[None]:
+    """Leave out torch's note on a CUDA toolkit without a GPU, which does not concern a graph for the CPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _known_vectors(config: Any) -> dict[str, Any]:

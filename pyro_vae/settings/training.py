@@ -22,8 +22,8 @@ class TrainingConfig(Group):
     )
     epochs: int | None = setting(
         None,
-        "Passes over the training rows. Default: enough for 5000 steps (2500 on images without --lr), but between 20 "
-        "and 1000 epochs; training then stops early (see --patience).",
+        "Passes over the training rows. Default: enough for 5000 steps (2500 on few images without --lr), but between "
+        "20 and 1000 epochs; training then stops early (see --patience).",
         check=at_least(1),
         resume=True,
         shown="{} epochs",
@@ -39,7 +39,7 @@ class TrainingConfig(Group):
     )
     lr: float | Literal["auto"] = setting(
         "auto",
-        "Peak learning rate of Adam. auto is 2e-3 on images without --epochs, otherwise 1e-3.",
+        "Peak learning rate of Adam. auto is 2e-3 without --epochs on up to 125 batches of images, otherwise 1e-3.",
         check=positive,
         shown="Adam at {:g}",
     )

@@ -20,13 +20,14 @@ FLOORS = (0.001, 0.003, 0.01, 0.03, 0.1)
 """Smallest probabilities to which PPCA's means are clipped, selected on validation rows."""
 
 
-class Halves(NamedTuple):
+@dataclass(frozen=True)
+class Halves:
     """Rows of zeros and ones, shape (N, D), and the mask of hidden pixels, shape (D,)."""
 
     x: Array
     hidden: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def given(self) -> Array:
         """The visible pixels."""
         return self.x[:, ~self.hidden]
