@@ -62,7 +62,7 @@ def test_an_interrupted_scoring_continues_to_the_same_numbers(run, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr("pyro_vae.experiment.scoring.scoring.log_likelihood", interrupted)
         assert evaluate(run, "--num-samples", 25, "--out", tmp_path / "parts") == 130
-    assert "goes on" in capsys.readouterr().out
+    assert "continues" in capsys.readouterr().out
     partial = (tmp_path / "parts" / "scores.csv").read_text()
     assert len(partial.splitlines()) == 101
     # The last line may be truncated by an interruption: its block is scored again.
