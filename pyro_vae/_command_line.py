@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveTypeInfo
 
 from pyro_vae._checks import InputError
 
-__all__ = ["parse"]
+__all__ = ["parse", "quickly_checked"]
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ def parse(
     `~` is expanded in every path, also in `--out=~/run`, which shells do not expand.
 
     Args:
-        kind: The dataclass.
+        kind: The dataclass, or a union of them for subcommands.
         args: Arguments without the program name; by default those of the process.
         default: Default values, in place of those of `kind`.
         prefixes: Whether flags are prefixed by the name of their part, as needed if two parts share flag names.
@@ -31,10 +33,25 @@ def parse(
     Raises:
         InputError: If a path names the home folder of a user who does not exist.
     """
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        kind.__annotations__ = {name: quickly_checked(hint) for name, hint in hints.items()}
     parsed: Any = kind if prefixes else Annotated[kind, tyro.conf.OmitArgPrefixes]
     return _expanded(
         tyro.cli(parsed, args=args) if default is None else tyro.cli(parsed, args=args, default=default)
     )
+
+
+def quickly_checked(hint: Any) -> Any:
+    """Return an equivalent type that tyro checks without importing typeguard, a third of the time of `--help`."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return Annotated[quickly_checked(arguments[0]), *hint.__metadata__]
+    if origin in (UnionType, Union):
+        return Union[tuple(quickly_checked(argument) for argument in arguments)]  # noqa: UP007
+    if origin is tuple:
+        return Annotated[object, ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(hint, set()))]
+    return hint
 
 
 def _expanded(value: Any) -> Any:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeAlias
 
-from tqdm.asyncio import tqdm_asyncio
-from tqdm.auto import tqdm as automatic
-from tqdm.std import tqdm
+if TYPE_CHECKING:  # The help of a command needs only `quiet`; importing tqdm would take it 60 ms.
+    from tqdm.std import tqdm
 
 __all__ = ["Bar", "progress_bar", "quiet"]
 
@@ -49,6 +49,9 @@ def progress_bar(
         shown: Whether to show the bar.
         leave: Whether the finished bar stays on the terminal.
     """
+    from tqdm.asyncio import tqdm_asyncio
+    from tqdm.auto import tqdm as automatic
+
     hidden = not shown or _quiet.get() or sys.stderr is None
     notebook = automatic is not tqdm_asyncio  # a Jupyter kernel with ipywidgets
     if not hidden and not notebook and not sys.stderr.isatty():
@@ -109,6 +112,8 @@ class _Lines:
             print(self._line(now - self.started), file=sys.stderr, flush=True)
 
     def _line(self, elapsed: float) -> str:
+        from tqdm.std import tqdm
+
         line = tqdm.format_meter(
             self.n, self.total, elapsed, prefix=f"{self.description}: " if self.description else "",
             unit=f" {self.unit}", unit_scale=self.total >= 10_000, initial=self.initial, postfix=self.postfix,
@@ -118,4 +123,4 @@ class _Lines:
         return str(line)
 
 
-Bar = tqdm | _Lines
+Bar: TypeAlias = "tqdm | _Lines"

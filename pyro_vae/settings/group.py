@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import (
@@ -12,16 +11,13 @@ from typing import (
     Any,
     ClassVar,
     Literal,
-    Union,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
 from tyro.conf import arg
-from tyro.constructors import PrimitiveConstructorSpec
 
 from pyro_vae._checks import InputError, check_choice
+from pyro_vae._command_line import quickly_checked
 from pyro_vae.settings.declare import Setting, flag_of, setting_of
 from pyro_vae.settings.part import PARTS, Part
 
@@ -116,7 +112,10 @@ def group(*kinds: type[Part]) -> Callable[[type[Any]], type[Any]]:
         cls.kinds, cls.own = tuple(kind.kind for kind in kinds), tuple(vars(cls)["__annotations__"])
         fields += [(name, hints[name], vars(cls)[name]) for name in cls.own]
         cls.types = {name: hint for name, hint, _ in fields}
-        cls.__annotations__ = {name: _for_tyro(hint, setting_of(field).help) for name, hint, field in fields}
+        cls.__annotations__ = {
+            name: Annotated[quickly_checked(hint), arg(help=setting_of(field).help)]
+            for name, hint, field in fields
+        }
         for name, _, field in fields:
             setattr(cls, name, field)
         return dataclass(frozen=True)(cls)
@@ -142,26 +141,3 @@ def _fields_of_kind(kind: type[Part]) -> Iterator[tuple[str, Any, Any]]:
             get_type_hints(part)[name],
             dataclasses.field(default=field.default, metadata={"setting": declared}),
         )
-
-
-def _for_tyro(hint: Any, help: str) -> Any:  # noqa: A002 (the name in tyro)
-    """Return a type that tyro parses without importing typeguard, a third of the run time of `--help`."""
-    if isinstance(hint, types.UnionType):
-        hint = Union[tuple(get_args(hint))]  # noqa: UP007
-    elif get_origin(hint) is tuple:
-        hint = Annotated[
-            object, _several(get_args(hint)[0])
-        ]  # for a tuple type tyro would import typeguard to check the elements
-    return Annotated[hint, arg(help=help)]
-
-
-def _several(kind: type[Any]) -> PrimitiveConstructorSpec[tuple[Any, ...]]:
-    """Return the rule by which tyro reads any number of values of one type."""
-    name = kind.__name__.upper()
-    return PrimitiveConstructorSpec(
-        nargs="*",
-        metavar=f"[{name} [{name} ...]]",
-        instance_from_str=lambda texts: tuple(kind(text) for text in texts),
-        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(part, kind) for part in value),
-        str_from_instance=lambda value: [str(part) for part in value],
-    )
