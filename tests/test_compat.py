@@ -51,7 +51,7 @@ def named_by(node):
     if isinstance(node, ast.Import):
         return [part for alias in node.names for part in alias.name.split(".")]
     if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(
-        ("pyro_vae", "benchmarks", "_clone")
+        ("pyro_vae", "benchmarks", "_clone", "_run_state")
     ):
         return [*(node.module or "").split("."), *(alias.name for alias in node.names)]
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
