@@ -12,12 +12,14 @@ find_package()
 
 import sys
 from pathlib import Path
+from typing import Union
 
 from pyro_vae._command_line import parse
 from pyro_vae._environment import run_script
 
 sys.path.insert(0, str(Path(__file__).parent))  # also where the script is run from elsewhere
 
+from benchmarks._report import Options
 from benchmarks.baselines import Baselines
 from benchmarks.detection import Detection
 from benchmarks.epoch import Epoch
@@ -32,24 +34,27 @@ from benchmarks.quality import Quality
 from benchmarks.step import Startup, Step
 
 
+BENCHMARKS: tuple[type[Options], ...] = (
+    Step,
+    Neighbour,
+    Startup,
+    Epoch,
+    Baselines,
+    Likelihood,
+    Processes,
+    Quality,
+    Imputation,
+    Levels,
+    Detection,
+    Inpainting,
+    Novelty,
+)
+"""The subcommands, each under its name in lower case."""
+
+
 def main() -> int:
     """Run the benchmark that the command line names."""
-    kinds = (
-        Step
-        | Neighbour
-        | Startup
-        | Epoch
-        | Baselines
-        | Likelihood
-        | Processes
-        | Quality
-        | Imputation
-        | Levels
-        | Detection
-        | Inpainting
-        | Novelty
-    )
-    benchmark = parse(kinds, prefixes=True)
+    benchmark = parse(Union[BENCHMARKS], prefixes=True)  # noqa: UP007 (the union of a tuple)
     benchmark.run()
     return 0
 

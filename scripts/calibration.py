@@ -50,7 +50,7 @@ class Arguments:
     num_samples: int = 1000
     """Samples of z for each row."""
     out: Path | None = None
-    """Folder for calibration.json and calibration.png; a new numbered folder under runs/ where not given."""
+    """Folder for calibration.json and calibration.png; a new numbered folder under runs/ if not given."""
 
 
 class NarrowedGuide(ExactLinearGuide):

@@ -41,7 +41,7 @@ class Arguments:
     """Kill training at random moments, resume it, and compare the weights bit for bit."""
 
     kills: int = 20
-    """How often a run is ended by SIGKILL."""
+    """Number of times that a run is ended by SIGKILL."""
     dataset: str = "digits"
     """As for svi_train.py."""
     epochs: int = 100
@@ -55,9 +55,9 @@ class Arguments:
     checkpoint_seconds: float = 0.2
     """Time between two checkpoints."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the random moments."""
     full_disk: bool = True
-    """Also fill the disk under a run, where a small one may be mounted (Linux, root)."""
+    """Also fill the disk under a run, if a small disk can be mounted (Linux, root)."""
 
     def command(self, *extra: str) -> list[str]:
         """Return the command that trains, with `extra` arguments."""

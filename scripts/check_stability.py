@@ -47,9 +47,9 @@ class Arguments:
     seeds: int = 5
     """Runs of each combination, with the seeds 0, 1, ..."""
     epochs: int | None = None
-    """The default number where not given, and 3 for mnist."""
+    """Number of epochs; by default that of the training command, and 3 for mnist."""
     data_root: Path | None = None
-    """Folder that holds mnist; PYRO_VAE_DATA where it is set, else ./data."""
+    """Folder that holds mnist; by default PYRO_VAE_DATA if it is set, else ./data."""
     quick: bool = False
     """A smoke run: one seed, a few epochs, small networks."""
 

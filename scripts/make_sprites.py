@@ -33,7 +33,7 @@ class Arguments:
     folder: Positional[Path]
     """Folder for `sprites.npz`, the images, and `sprites_factors.npz`, the level of each factor of each image."""
     run: Path | None = None
-    """Print the mutual information gap of this run's guide (Chen et al. 2018) in place of writing."""
+    """Print the mutual information gap of this run's guide (Chen et al. 2018) instead of writing images."""
 
 
 def factors() -> dict[str, np.ndarray]:

@@ -10,6 +10,8 @@ find_package()
 from dataclasses import dataclass
 from pathlib import Path
 
+from _clone_only import programs
+
 from pyro_vae._command_line import parse
 from pyro_vae._environment import run_script
 from pyro_vae.cli.reference import commands_page
@@ -32,7 +34,7 @@ def main() -> int:
     settings, commands = reference / "settings.md", reference / "commands.md"
     settings.write_text(settings_page(), encoding="utf-8")
     written = commands.read_text(encoding="utf-8") if commands.exists() else "# Commands\n\n"
-    commands.write_text(commands_page(written), encoding="utf-8")
+    commands.write_text(commands_page(written, programs()), encoding="utf-8")
     print(f"written: {settings}, {commands}")
     return 0
 

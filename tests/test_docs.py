@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import SCRIPTS, script
 
 import pyro_vae
-from pyro_vae._commands import COMMANDS
+from pyro_vae._commands import COMMANDS, script_of
 from pyro_vae.cli import main_of
 from pyro_vae.cli.reference import MARK, commands_page
 from pyro_vae.settings.tables import settings_page
@@ -25,9 +26,10 @@ NOT_IN_THE_REFERENCE = {"pyro_vae.cli", "pyro_vae.experiment", "pyro_vae.setting
 """Packages of what the command line is made of."""
 
 pytest.importorskip("sphinx", reason="the documentation needs Sphinx")
-sys.path[:0] = [str(DOCS), str(DOCS / "_extensions")]
+sys.path[:0] = [str(DOCS), str(DOCS / "_extensions"), str(SCRIPTS)]
 api_pages = importlib.import_module("api_pages")
 escape = importlib.import_module("plain_docstrings").escape
+CLONE_ONLY = tuple(importlib.import_module("_clone_only").programs())
 
 
 def test_every_public_package_has_a_page_of_the_reference():
@@ -88,7 +90,7 @@ def test_settings_are_those_that_are_declared():
 
 def test_options_of_commands_are_those_that_are_declared():
     page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
-    assert page == commands_page(page), "Run scripts/write_settings.py."
+    assert page == commands_page(page, CLONE_ONLY), "Run scripts/write_settings.py."
 
 
 @pytest.mark.parametrize(
@@ -98,14 +100,38 @@ def test_every_option_of_the_help_is_in_the_reference(name, monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit):
         main_of(name)()
-    shown = set(re.findall(r"(?m)^\W{0,2}(--[a-z][\w-]*)", capsys.readouterr().out)) - {"--help"}
+    assert_in_the_reference(capsys.readouterr().out, name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(p.name, marks=[pytest.mark.slow] * p.name.endswith("quality")) for p in CLONE_ONLY],
+)
+def test_every_option_of_a_script_of_the_clone_is_in_the_reference(name, capsys):
+    file, *words = name.split()
+    assert script(*words, "--help", name=file) == 0
+    assert_in_the_reference(capsys.readouterr().out, name)
+
+
+def test_every_script_that_is_no_command_is_in_the_reference():
+    scripts = {path.name for path in SCRIPTS.glob("[a-z]*.py")} - {script_of(name) for name in COMMANDS}
+    assert scripts - {"write_settings.py"} == {program.name.split()[0] for program in CLONE_ONLY}
+
+
+def assert_in_the_reference(help_text, name):
+    """Assert that the section of a program, with the settings that it refers to, has each option of its help."""
+    shown = set(re.findall(r"(?m)^\W{0,2}(--[a-z][\w.-]*)", help_text)) - {"--help"}
     commands, settings = (
         (DOCS / "reference" / f"{page}.md").read_text(encoding="utf-8") for page in ("commands", "settings")
     )
     section = re.search(rf"(?ms)^## {name}$.*?(?=^## |\Z)", commands.partition(MARK)[2])[0]
-    pages = section + settings * ("settings.md" in section)
+    options = set(re.findall(r"`(--[\w-]+)`", section))
+    if "settings.md" in section:
+        prefixes = re.findall(r"`--(\w+\.)SETTING`", section) or [""]
+        flags = re.findall(r"`--([\w-]+)`", settings)
+        options |= {f"--{prefix}{flag}" for prefix in prefixes for flag in flags}
     assert shown
-    assert shown <= set(re.findall(r"`(--[\w-]+)`", pages))
+    assert shown <= options
 
 
 @pytest.mark.slow

@@ -7,11 +7,11 @@ import dataclasses
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -21,45 +21,77 @@ from pyro_vae.settings.declare import flag_of
 from pyro_vae.settings.group import Group
 from pyro_vae.settings.tables import GROUPS, markdown_table, shown_default
 
-__all__ = ["commands_page"]
+__all__ = ["MARK", "Program", "commands_page"]
 
 MARK = "<!-- Written by scripts/write_settings.py from here on. -->\n"
 HEADER = ("option", "values", "default", "description")
 NAMES_OF_TYPES = {int: "integer", float: "number", str: "text", Path: "path", bool: ""}
 
 
-def commands_page(page: str) -> str:
-    """Return the page of commands with a section for each command below `MARK`: summary, examples and options."""
-    sections = "\n\n".join(_section(name) for name in COMMANDS)
-    return f"{page.partition(MARK)[0]}{MARK}\n{sections}\n"
+class Program(NamedTuple):
+    """A program of the reference.
+
+    Attributes:
+        name: Title of its section.
+        summary: What it does.
+        examples: Command lines.
+        options: The dataclass that its command line is parsed into.
+        prefixes: Whether settings of groups are prefixed by the name of their field.
+    """
+
+    name: str
+    summary: str
+    examples: tuple[str, ...]
+    options: type
+    prefixes: bool = False
+
+    def section(self) -> str:
+        """Return the section of the page: summary, examples and options."""
+        options = sorted(
+            _options(self.options), key=lambda option: (option[0].startswith("`--"), option[2] != "required")
+        )
+        parts = [
+            f"## {self.name}",
+            self.summary,
+            "\n".join(["```bash", *self.examples, "```"]),
+            markdown_table(HEADER, options) if options else "",
+            _groups(self.options, self.prefixes),
+        ]
+        return "\n\n".join(filter(None, parts))
 
 
-def _section(name: str) -> str:
+def commands_page(page: str, scripts: Iterable[Program] = ()) -> str:
+    """Return the page of commands with a section for each command below `MARK`, then for each of the scripts."""
+    programs = [*map(_command, COMMANDS), *scripts]
+    return f"{page.partition(MARK)[0]}{MARK}\n" + "\n\n".join(p.section() for p in programs) + "\n"
+
+
+def _command(name: str) -> Program:
     module: Any = importlib.import_module(f"pyro_vae.cli.{name.replace('-', '_')}")
-    kind = getattr(module, "Arguments", Config)
-    examples = [line for line in module.__doc__.splitlines() if line.startswith("pyro-vae ")]
-    options = sorted(
-        _options(kind), key=lambda option: (option[0].startswith("`--"), option[2] != "required")
-    )
-    parts = [
-        f"## {name}",
-        COMMANDS[name],
-        "\n".join(["```bash", *examples, "```"]),
-        markdown_table(HEADER, options) if options else "",
-        _groups(kind),
-    ]
-    return "\n\n".join(filter(None, parts))
+    examples = tuple(line for line in module.__doc__.splitlines() if line.startswith("pyro-vae "))
+    return Program(name, COMMANDS[name], examples, getattr(module, "Arguments", Config))
 
 
 def _options(kind: type) -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, values, default and description of each option of a dataclass, except those of its groups."""
+    """Yield name, values, default and description of each option of a dataclass, except those of its groups.
+
+    Its own come before those of its bases.
+    """
     hints, descriptions = get_type_hints(kind, include_extras=True), _descriptions(kind)
-    for field in dataclasses.fields(kind):
+    for field in sorted(dataclasses.fields(kind), key=lambda field: field.name not in kind.__annotations__):
         hint = hints[field.name]
         if not _is_group(hint):
-            required = field.default is dataclasses.MISSING
-            default = "required" if required else shown_default(field.default)
-            yield _name(field.name, hint), _values(hint), default, descriptions[field.name]
+            name = _name(field.name, hint)
+            if field.default is True:
+                name += f", `{flag_of(f'no_{field.name}')}`"
+            yield name, _values(hint), _default(field), descriptions[field.name]
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    """Return the default as it is typed; empty if the machine determines it, as the description says."""
+    if field.default is not dataclasses.MISSING:
+        return shown_default(field.default)
+    return "required" if field.default_factory is dataclasses.MISSING else ""
 
 
 def _descriptions(kind: type) -> dict[str, str]:
@@ -103,9 +135,12 @@ def _is_group(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Group)
 
 
-def _groups(kind: type) -> str:
+def _groups(kind: type, prefixes: bool) -> str:
     """Return a sentence that refers to the settings of the groups of a dataclass."""
-    hints = get_type_hints(kind)
-    used = [title for title, group in GROUPS.items() if group in hints.values()]
-    links = ", ".join(f"[{title}](settings.md#{title.lower()})" for title in used)
-    return f"All settings of {links} are options too." if used else ""
+    titles = {group: title for title, group in GROUPS.items()}
+    used = {name: titles[hint] for name, hint in get_type_hints(kind).items() if hint in titles}
+    links = [
+        f"[{title}](settings.md#{title.lower()})" + f" as `--{name}.SETTING`" * prefixes
+        for name, title in used.items()
+    ]
+    return f"All settings of {', '.join(links)} are options too." if used else ""

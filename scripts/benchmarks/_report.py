@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +19,8 @@ from pyro_vae._checks import InputError
 class Options:
     """Options of all benchmarks."""
 
-    threads: int = len(os.sched_getaffinity(0))
-    """Number of threads of each contender."""
+    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Number of threads of each contender; that of the available cores if not given."""
     clock: Literal["wall", "cpu"] = "wall"
     """cpu counts processor seconds, which other load on the machine affects less; only with one thread."""
     out: Path = Path("build/benchmarks")

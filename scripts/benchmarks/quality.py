@@ -67,7 +67,7 @@ class Quality(Options):
     num_samples: int = 5000
     """Number of samples of z for each row."""
     test_rows: int = 250
-    """Number of evenly spaced test rows that are scored with these samples; see `_scoring.score`."""
+    """Number of evenly spaced test rows that are scored with these samples."""
 
     def run(self) -> None:
         """Train, score, print and write."""
