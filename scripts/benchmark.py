@@ -33,7 +33,6 @@ from benchmarks.processes import Processes
 from benchmarks.quality import Quality
 from benchmarks.step import Startup, Step
 
-
 BENCHMARKS: tuple[type[Options], ...] = (
     Step,
     Neighbour,
