@@ -71,7 +71,7 @@ def column_ahead(entry: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         lead = sign * (figures[first]["mean"] - figures[other]["mean"])
         return bool(lead > max(*errors, results.get("margin", 0.0)))
 
-    return first if all(map(is_behind, others)) else ""
+    return first if others and all(map(is_behind, others)) else ""
 
 
 def is_better(entry: Mapping[str, Any]) -> bool:

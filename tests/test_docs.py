@@ -175,6 +175,7 @@ LINES = {
     "within an error": ("highest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.06)}, ""),
     "within the margin": ("highest", 0.1, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, ""),
     "without errors": ("highest", 0, {"a": (0.86, None), "b": (0.85, None)}, "a"),
+    "alone": ("highest", 0, {"a": (0.86, 0.01)}, ""),
 }
 
 

@@ -46,6 +46,17 @@ def test_figures_are_those_of_the_results():
     assert shown <= known
 
 
+def test_figures_are_bold_where_the_results_are():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md"))
+    section = README.partition("## Results")[2].partition("\n## ")[0]
+    bold, bold_in_results = (
+        set(re.findall(r"\*\*(-?\d[^*]*?)(?: %)?\*\*", text.replace("\u00a0", " ")))
+        for text in (section, pages)
+    )
+    assert len(bold) > 1
+    assert bold == {figure for figure in bold_in_results if figure in section}
+
+
 def test_every_picture_is_there_and_small():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert pictures
