@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def test_a_script_runs_from_a_clone_that_is_not_installed(tmp_path):
     assert "usage:" in done.stdout
 
 
+def assert_holds_the_package_alone(sdist):
+    """Assert that a source distribution has the package with licence, changelog and citation, and no tests."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {"LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "pyro_vae/__init__.pyi"}
+    assert not any(name.startswith(("tests", "scripts")) for name in names)
+
+
 @pytest.mark.slow
 def test_the_wheel_runs_from_an_empty_folder(tmp_path):
     """Built from the files under version control alone, so that what is forgotten there is missing here too."""
@@ -98,13 +107,14 @@ def test_the_wheel_runs_from_an_empty_folder(tmp_path):
     if listed.returncode:
         pytest.skip("git lists the files of the wheel; this is not a clone")
     for name in filter(None, listed.stdout.split("\0")):
-        if name.split("/")[0] in ("pyro_vae", "pyproject.toml", "README.md", "LICENSE"):
+        if name.split("/")[0] != "docs":
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     build = ["-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", source]
     built = subprocess.run([sys.executable, *map(str, build)], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     assert {path.suffix for path in (tmp_path / "dist").iterdir()} == {".gz", ".whl"}
+    assert_holds_the_package_alone(*(tmp_path / "dist").glob("*.tar.gz"))
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(target)

@@ -3,6 +3,7 @@
 `make docs` builds it, which also checks references and names; continuous integration runs that after the tests.
 """
 
+import html as entities
 import importlib
 import json
 import pkgutil
@@ -29,6 +30,7 @@ pytest.importorskip("sphinx", reason="the documentation needs Sphinx")
 sys.path[:0] = [str(DOCS), str(DOCS / "_extensions"), str(SCRIPTS)]
 api_pages = importlib.import_module("api_pages")
 escape = importlib.import_module("plain_docstrings").escape
+mathml = importlib.import_module("mathml").mathml
 CLONE_ONLY = tuple(importlib.import_module("_clone_only").programs())
 
 
@@ -64,6 +66,21 @@ def test_every_public_name_has_documentation(package):
 )
 def test_docstrings_are_plain_text(plain, marked_up):
     assert escape(plain) == marked_up
+
+
+@pytest.mark.parametrize(
+    ("formula", "spaces"),
+    [
+        (r"\log p", ["log", " ", "p"]),
+        (r"2 \log x", ["2", " ", "log", " ", "x"]),
+        (r"-\log(2)", ["\N{MINUS SIGN}", "log", "(", "2", ")"]),
+        (r"\operatorname{diag}(s)", ["diag", "(", "s", ")"]),
+    ],
+)
+def test_names_of_functions_have_the_spaces_of_tex(formula, spaces):
+    shown = re.findall(r"<mspace[^>]*>|<m[ino][^>]*>([^<]+)<", mathml(formula))
+    assert [entities.unescape(text) or " " for text in shown] == spaces
+    assert "<mo>diag" not in mathml(formula)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

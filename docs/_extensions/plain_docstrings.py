@@ -1,4 +1,7 @@
-"""Docstrings are plain text: `*`, `|` and a trailing `_` outside of code are those characters, no markup."""
+"""Docstrings are plain text: `*`, `|` and a trailing `_` outside of code are those characters, no markup.
+
+Signatures that Sphinx cannot parse are shown so that it can.
+"""
 
 import re
 from typing import Any
@@ -27,6 +30,13 @@ def _escape_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
     lines[:] = escape("\n".join(lines)).split("\n")
 
 
+def _shown_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Show `...` for a default that is made anew for each object: `<factory>`, its mark, cannot be parsed as Python."""
+    return signature and signature.replace("<factory>", "..."), returned
+
+
 def _dashes(app: Sphinx, tree: nodes.document) -> None:
     """Show the two dashes that Sphinx puts between a parameter and its description as one."""
     for field in tree.findall(nodes.field):
@@ -37,5 +47,6 @@ def _dashes(app: Sphinx, tree: nodes.document) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Run before napoleon reads the docstrings."""
     app.connect("autodoc-process-docstring", _escape_docstring, priority=400)
+    app.connect("autodoc-process-signature", _shown_signature)
     app.connect("doctree-read", _dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
