@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,13 +35,25 @@ def parse(
     Raises:
         InputError: If a path names the home folder of a user who does not exist.
     """
-    if dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind, include_extras=True)
-        kind.__annotations__ = {name: quickly_checked(hint) for name, hint in hints.items()}
     parsed: Any = kind if prefixes else Annotated[kind, tyro.conf.OmitArgPrefixes]
-    return _expanded(
-        tyro.cli(parsed, args=args) if default is None else tyro.cli(parsed, args=args, default=default)
-    )
+    with _quick_checks(kind):
+        return _expanded(
+            tyro.cli(parsed, args=args) if default is None else tyro.cli(parsed, args=args, default=default)
+        )
+
+
+@contextmanager
+def _quick_checks(kind: Any) -> Iterator[None]:
+    """Give the fields of a dataclass types that are `quickly_checked`, and their own again afterwards."""
+    if not dataclasses.is_dataclass(kind):
+        yield
+        return
+    own, hints = kind.__annotations__, get_type_hints(kind, include_extras=True)
+    kind.__annotations__ = {name: quickly_checked(hint) for name, hint in hints.items()}
+    try:
+        yield
+    finally:
+        kind.__annotations__ = own
 
 
 def quickly_checked(hint: Any) -> Any:

@@ -7,11 +7,13 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pyro_vae import __version__
+from pyro_vae._command_line import parse
 from pyro_vae._commands import COMMANDS, command, started_by
 
 ROOT = Path(__file__).parent.parent
@@ -64,6 +66,18 @@ def test_a_command_answers_help_without_heavy_imports(command):
     code = f"import sys; sys.argv = ['pyro-vae', '{command}', '--help']; from pyro_vae.cli import main\ntry: main()\n"
     code += "except SystemExit: print({'torch', 'tqdm', 'asyncio', 'typeguard'} & set(sys.modules))"
     assert python("-c", code).stdout.endswith("set()\n")
+
+
+def test_parsing_leaves_the_types_of_the_options_as_they_are():
+    @dataclass(frozen=True)
+    class Arguments:
+        hidden: tuple[int, ...] = (400,)
+
+    before = dict(Arguments.__annotations__)
+    assert parse(Arguments, ["--hidden", "8", "4"]) == Arguments((8, 4))
+    with pytest.raises(SystemExit):
+        parse(Arguments, ["--hidden", "wide"])
+    assert Arguments.__annotations__ == before
 
 
 def test_a_hint_names_a_command_of_the_kind_that_was_started(monkeypatch):
