@@ -12,7 +12,7 @@ from helpers import script
 from pyro_vae import plots
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
-from pyro_vae.cli.compare_guides import ComparedName
+from pyro_vae.cli.compare_guides_arguments import ComparedName
 from pyro_vae.data import load_dataset
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.gaps import RowFit
