@@ -56,7 +56,7 @@ def complete(arguments: Arguments) -> int:
         f"Expected another file for -o than the table itself, {arguments.data}.",
     )
 
-    from pyro_vae.experiment.complete_table import impute_table
+    from pyro_vae.experiment.impute_table import impute_table
 
     print(
         impute_table(

@@ -13,26 +13,18 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_vae._checks import InputError, check
+from pyro_vae._checks import check
 from pyro_vae.data.column_values import as_date, date_format
-from pyro_vae.data.columns import Column
-from pyro_vae.data.named_frames import frame_like
-from pyro_vae.data.new_rows import rows_like
-from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.table_files import BINARY_ENDINGS
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.text_cells import MISSING_MARKS, TextCells
 from pyro_vae.data.value_cells import ExcelCells, ParquetCells
-from pyro_vae.evaluate.imputation import Imputation, impute
-from pyro_vae.experiment.load_run import load_run
-from pyro_vae.likelihoods.registry import LIKELIHOODS
+from pyro_vae.evaluate.imputation import Imputation
 from pyro_vae.storage import write_atomically
-from pyro_vae.training import resolve_device
 
-__all__ = ["CompletedTable", "impute_table", "places_of"]
+__all__ = ["CompletedTable", "places_of"]
 
 MOST_DECIMALS = 10
-
 
 Cells = TextCells | ParquetCells | ExcelCells
 
@@ -195,75 +187,3 @@ def _decimals(text: str) -> int:
     if "e" in text.lower():
         return MOST_DECIMALS
     return len(re.split(r"[.,]", text)[1]) if re.search(r"[.,]", text) else 0
-
-
-def _real_columns(row_format: RowFormat) -> tuple[Column, ...]:
-    """Return the columns of a run whose likelihood only takes numbers."""
-    names = row_format.column_names or [f"column {number}" for number in range(row_format.data_dim)]
-    return tuple(Column(name, "real") for name in names)
-
-
-def impute_table(
-    run_folder: Path,
-    data: Path,
-    out: Path,
-    *,
-    num_draws: int = 0,
-    num_samples: int = 10_000,
-    seed: int = 0,
-    device: str = "auto",
-) -> str:
-    """Impute the missing cells of a table by a trained run, write the table, and return a summary in words.
-
-    Args:
-        run_folder: Folder of a finished run with the likelihood `table`.
-        data: Table.
-        out: The completed table.
-        num_draws: Number of additional tables of draws.
-        num_samples: Samples of z for each row.
-        seed: Seed of the noise.
-        device: "auto", "cpu" or "cuda".
-
-    Raises:
-        InputError: If the run or the table cannot be read, or they do not match.
-    """
-    run = load_run(run_folder, resolve_device(device))
-    row_format = run.row_format
-    if row_format is None:
-        raise InputError(
-            f"Expected a run later than version 0.1.0, which describes its rows; {run_folder} is of version 0.1.0. "
-            "Train it again."
-        )
-    if data.suffix.lower() in BINARY_ENDINGS:
-        check(
-            out.suffix.lower() == data.suffix.lower(),
-            f"Expected -o to end in {data.suffix}, as the completed table has the format of {data}; got {out}.",
-        )
-    columns = row_format.columns or _real_columns(row_format)
-    split, notes = rows_like(data, row_format, LIKELIHOODS[run.config.model.likelihood].kind)
-    rows = tuple(part.to(next(run.model.parameters()).device) for part in split.tensors())
-    found = impute(
-        run.model,
-        run.guide,
-        rows,
-        num_samples,
-        num_draws=num_draws,
-        columns=columns,
-        seed=seed,
-        progress=True,
-    )
-    names, levels = [column.name for column in columns], [column.levels for column in columns]
-    missing = rows[0].isnan().cpu()
-    marks = getattr(run.config.data, "missing", ())
-    read: tuple[Any, ...] = ()
-    if row_format.table_options is not None:
-        frame, options, _ = frame_like(data, row_format.table_options, names)
-        read = options, list(frame.columns)
-    files = CompletedTable(data, names, levels, missing, found, marks, *read).write(out)
-    lines = [f"{int(missing.sum())} of {missing.numel()} cells imputed, in {int(missing.any(1).sum())} rows"]
-    lines += [
-        f"{name}: {int(missing[:, j].sum())} cells" for j, name in enumerate(names) if missing[:, j].any()
-    ]
-    fewest = float(found.ess.min())
-    lines += [f"fewest effective samples of a row: {fewest:.0f} of {num_samples}"] if missing.any() else []
-    return "\n".join([*lines, *(f"note: {note}" for note in notes), *(f"written: {path}" for path in files)])
