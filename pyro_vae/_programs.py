@@ -26,6 +26,7 @@ __all__ = [
     "local_parameters",
     "parameters_of",
     "restore_devices",
+    "training_mode",
 ]
 
 _names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -128,6 +129,16 @@ def evaluation_mode(*programs: Any) -> Iterator[None]:
     finally:
         for module in modules:
             module.training = True
+
+
+@contextmanager
+def training_mode(programs: nn.Module) -> Iterator[None]:
+    """Put a module into training mode inside the block, and into evaluation mode afterwards."""
+    programs.train()
+    try:
+        yield
+    finally:
+        programs.eval()
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def flat(history):
 @pytest.fixture
 def traced(monkeypatch):
     monkeypatch.setattr(
-        "pyro_vae.training.trainer.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
+        "pyro_vae.training.step_rule.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
     )
 
 

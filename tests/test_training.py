@@ -46,7 +46,7 @@ def trainer_of(pair, x, validation=None, callbacks=(), **changes):
 @pytest.mark.parametrize("choice", ["on", "off"])
 def test_history_has_the_loss_of_the_objective_and_the_bound_separately(beta, choice, monkeypatch):
     monkeypatch.setattr(
-        "pyro_vae.training.trainer.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
+        "pyro_vae.training.step_rule.CompiledGradients", partial(CompiledGradients, backend=uncompiled)
     )
     objective = ELBO(beta=beta)
     result = fit(*small_vae(), rows(count=25), objective=objective, compile=choice, **quick)

@@ -12,6 +12,7 @@ from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.reconstruction_error import ReconstructionError
 from pyro_vae.training.result import FitResult
+from pyro_vae.training.step_rule import StepRule
 from pyro_vae.training.stepper import Stepper, StepPosition
 from pyro_vae.training.trainer import Trainer
 from pyro_vae.training.validation import Validation
@@ -34,6 +35,7 @@ __all__ = [
     "ReconstructionError",
     "Schedule",
     "StepPosition",
+    "StepRule",
     "Stepper",
     "TensorBoardLog",
     "Trainer",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from pyro_vae._checks import InputError, check, check_choice, check_integer
 from pyro_vae._inputs import entry_for
@@ -17,11 +16,14 @@ from pyro_vae.data.adapters import as_blocks, as_training_batches
 from pyro_vae.data.joined_batches import joined
 from pyro_vae.objectives import ELBO, Objective
 from pyro_vae.processes import SINGLE_PROCESS, Processes
+from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback, ProgressBar
 from pyro_vae.training.learning_rate import Schedule
-from pyro_vae.training.metrics import Metric
+from pyro_vae.training.metrics import Measurement, Metric
 from pyro_vae.training.optimizer import FusedAdamW
 from pyro_vae.training.result import FitResult
+from pyro_vae.training.start import check_trainable
+from pyro_vae.training.step_rule import StepRule
 from pyro_vae.training.stepper import OptimizerFactory
 from pyro_vae.training.trainer import Trainer
 
@@ -155,24 +157,32 @@ def make_trainer(
     validation: Any,
     *,
     objective: Objective,
+    epochs: int,
     batch_size: int,
+    optimizer: OptimizerFactory,
+    schedule: Schedule,
     device: str,
     compile: str,  # noqa: A002
     seed: int,
-    epochs: int,
     accumulate: int = 1,
+    average: float = 0.0,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    keep: str = "auto",
+    metrics: Mapping[str, Metric] | None = None,
+    metrics_every: int = 1,
     processes: Processes = SINGLE_PROCESS,
-    **settings: Any,
+    callbacks: Sequence[Callback] = (),
 ) -> Trainer:
     """Return the trainer that `fit` runs, to save and restore its state."""
     check(
-        validation is not None or settings.get("patience") is None,
+        validation is not None or patience is None,
         "Expected validation data, which patience needs to know when to stop; got none. Leave out patience.",
     )
     check_choice(compile, ("auto", "on", "off"), "compile")
     place = resolve_device(device)
     loss = objective(model, guide).to(place)
-    _check_trainable(loss)
+    check_trainable(loss)
     entry = entry_for(model, guide)
     missing = getattr(model, "takes_missing", True)
     batches = as_training_batches(train, batch_size, seed, place, processes, entry, missing=missing)
@@ -189,22 +199,13 @@ def make_trainer(
         batches,
         blocks,
         entry=entry,
-        seed=seed,
         epochs=epochs,
-        part_size=part_size,
-        compiled=compiled,
+        rule=StepRule(optimizer, schedule, clip_norm, average, compiled, part_size),
+        best=BestEpoch(keep, loss.objective, validation is not None, patience),
+        measure=Measurement(metrics, seed, processes, metrics_every),
+        seed=seed,
         processes=processes,
-        **settings,
-    )
-
-
-def _check_trainable(loss: nn.Module) -> None:
-    """Raise if parameters were created in inference mode and cannot have gradients."""
-    made_inside = [name for name, parameter in loss.named_parameters() if parameter.is_inference()]
-    check(
-        not made_inside,
-        f"Expected parameters that can be trained; {', '.join(made_inside[:3])} were made inside "
-        "torch.inference_mode(). Make model and guide outside of it.",
+        callbacks=callbacks,
     )
 
 

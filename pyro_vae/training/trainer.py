@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from pyro.infer.autoguide import AutoGuide
 from torch import Tensor, nn
 
-from pyro_vae._checks import check, check_integer
-from pyro_vae._programs import parameters_of
-from pyro_vae.compiled import Cache, CompiledGradients, Gradients
+from pyro_vae._programs import training_mode
 from pyro_vae.data.adapters import TrainingBatches
 from pyro_vae.data.batch_order import Batches
 from pyro_vae.data.entry import Entry
-from pyro_vae.objectives import Loss, outside_support_message
-from pyro_vae.objectives.changed_variables import check_changed_variables
+from pyro_vae.objectives import Loss
 from pyro_vae.processes import SINGLE_PROCESS, Processes
-from pyro_vae.training.accumulated_gradients import AccumulatedGradients
 from pyro_vae.training.averaged_gradients import AveragedGradients
 from pyro_vae.training.best_epoch import BestEpoch
 from pyro_vae.training.callbacks import Callback
 from pyro_vae.training.kept_weights import KeptWeights
-from pyro_vae.training.learning_rate import Schedule
-from pyro_vae.training.metrics import Measurement, Metric
+from pyro_vae.training.metrics import Measurement
 from pyro_vae.training.program_weights import ProgramWeights
 from pyro_vae.training.random_state import RandomStream
 from pyro_vae.training.result import FitResult
-from pyro_vae.training.stepper import OptimizerFactory, Stepper, StepPosition
+from pyro_vae.training.start import starting_parameters
+from pyro_vae.training.step_rule import StepRule
+from pyro_vae.training.stepper import Stepper, StepPosition
 from pyro_vae.training.validation import Validation, worth_tracing
-from pyro_vae.training.weight_average import WeightAverage
 
 __all__ = ["Trainer"]
 
@@ -47,17 +40,10 @@ class Trainer:
         validation: Blocks of rows, or None.
         entry: Conversion of batches to the inputs of the programs.
         epochs: Number of passes over the training rows.
-        optimizer: Function from the parameters to a `torch.optim.Optimizer`.
-        schedule: The learning rate over time.
-        clip_norm: Maximum Euclidean norm of the whole gradient, or None.
-        patience: Number of epochs without improvement after which training ends, or None.
+        rule: How a batch changes the weights.
+        best: The rule for the kept epoch and for early stopping.
+        measure: Metrics measured after epochs.
         seed: Seed of all noise of training.
-        keep: Rule for the kept epoch; see `kept_by`.
-        average: Range of the mean of the weights; see `WeightAverage`.
-        metrics: Metrics measured after epochs, functions (model, guide) -> number by name; see `Measurement`.
-        metrics_every: Number of epochs between measurements of metrics.
-        part_size: Rows of a batch that are evaluated at once, in this process; None for all.
-        compiled: Whether loss and gradients are traced and compiled.
         processes: The processes that train together; `train` and `validation` give this one's part.
         callbacks: Called after steps and epochs.
     """
@@ -70,61 +56,34 @@ class Trainer:
         *,
         entry: Entry,
         epochs: int,
-        optimizer: OptimizerFactory,
-        schedule: Schedule,
-        clip_norm: float | None,
-        patience: int | None,
+        rule: StepRule,
+        best: BestEpoch,
+        measure: Measurement,
         seed: int,
-        keep: str = "auto",
-        average: float = 0.0,
-        metrics: Mapping[str, Metric] | None = None,
-        metrics_every: int = 1,
-        part_size: int | None = None,
-        compiled: bool = False,
         processes: Processes = SINGLE_PROCESS,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.loss = loss
         self.train = train
         self.validation = validation
-        self.epochs = check_integer(epochs, "epochs")
-        self.schedule = schedule
+        self.epochs = epochs
+        self.schedule = rule.schedule
+        self.best = best
         self.seed = seed
         self.processes = processes
         self.callbacks = callbacks
         self._entry = entry
-        first = tuple(tensor[:part_size] for tensor in self._inputs(next(iter(train.epoch(0)))))
-        self.parameters = parameters_of(loss.model, loss.guide, *first)
-        check(bool(self.parameters), "Expected a model or a guide with parameters to train; got none.")
-        outside = outside_support_message(loss, *first)
-        if outside is not None:
-            warnings.warn(outside, stacklevel=2)
-        if loss.objective.is_bound and not isinstance(loss.guide, AutoGuide):
-            check_changed_variables(loss.guide, *first)
-        self._start_alike()
-        own = _gradients(loss, self.parameters, first, compiled, part_size)
+        self._measure = measure
+        first = tuple(tensor[: rule.part_size] for tensor in self._inputs(next(iter(train.epoch(0)))))
+        self.parameters = starting_parameters(loss, first, processes)
+        own = rule.gradients(loss, self.parameters, first)
         gradients = AveragedGradients(own, processes, self._num_rows) if processes.count > 1 else own
-        self.stepper = Stepper(loss, self.parameters, gradients, optimizer, clip_norm)
-        # Running statistics, such as those of batch normalization, are averaged together with the weights.
-        floating = (b for b in loss.buffers() if b.is_floating_point() and b.isfinite().all())
-        self.average = WeightAverage([*self.parameters, *floating], average)
-        self.best = BestEpoch(keep, loss.objective, validation is not None, patience)
+        self.stepper = Stepper(loss, self.parameters, gradients, rule.optimizer, rule.clip_norm)
+        self.average = rule.weight_average(loss, self.parameters)
         self._programs = ProgramWeights(loss, self.parameters)
-        self._weights = KeptWeights(self._programs, self.best)
-        self._measure = Measurement(metrics, seed, processes, metrics_every)
-        self._validate: Validation | None = None
-        if validation is not None:
-            self._validate = Validation(
-                loss,
-                lambda: map(self._inputs, validation),
-                with_loss=self.best.criterion == "loss",
-                traced=compiled and worth_tracing(self.epochs, validation),
-                seed=processes.seed(seed),
-                processes=processes,
-            )
-        self.epoch = 0
-        self.step = 0
-        self.rows_done = 0
+        self._weights = KeptWeights(self._programs, best)
+        self._validate = None if validation is None else self._validation(validation, rule.compiled)
+        self.epoch = self.step = self.rows_done = 0
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
@@ -146,7 +105,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_start(self)
         try:
-            with self._weights.loaded_at_end(), self._random.active(), _training_mode(self.loss):
+            with self._weights.loaded_at_end(), self._random.active(), training_mode(self.loss):
                 while self.epoch < self.epochs and not self.stopped:
                     self._run_epoch()
         finally:
@@ -169,13 +128,10 @@ class Trainer:
         Not if a callback stopped training, since little time may be left, as after a signal.
         """
         kept = [line for line in self.history if line["epoch"] == self.best.epoch]
-        if (
-            not self._measure
-            or self.stopped not in ("", "patience")
-            or any("metrics" in line for line in kept)
-        ):
+        measured = any("metrics" in line for line in kept)
+        if not self._measure or not kept or measured or self.stopped not in ("", "patience"):
             return {}
-        return self._measure(self.loss.model, self.loss.guide) if kept else {}
+        return self._measure(self.loss.model, self.loss.guide)
 
     def stop(self, reason: str) -> None:
         """End the loop after the current step; several processes end together, after the next step."""
@@ -270,10 +226,15 @@ class Trainer:
         self.rows_done += len(evaluation.terms.kl) if self.processes.count == 1 else self._num_rows()
         self.step += 1
 
-    @torch.no_grad()
-    def _start_alike(self) -> None:
-        for parameter in self.parameters if self.processes.count > 1 else ():
-            parameter.copy_(self.processes.from_first(parameter))
+    def _validation(self, blocks: Iterable[Sequence[Tensor]], compiled: bool) -> Validation:
+        return Validation(
+            self.loss,
+            lambda: map(self._inputs, blocks),
+            with_loss=self.best.criterion == "loss",
+            traced=compiled and worth_tracing(self.epochs, blocks),
+            seed=self.processes.seed(self.seed),
+            processes=self.processes,
+        )
 
     def _num_rows(self) -> int:
         """Return the number of rows of the step in all processes."""
@@ -302,29 +263,3 @@ class Trainer:
 
     def _inputs(self, batch: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return self._entry.batch(tuple(batch))
-
-
-def _gradients(
-    loss: Loss,
-    parameters: Sequence[Tensor],
-    inputs: tuple[Tensor, ...],
-    compiled: bool,
-    part_size: int | None,
-) -> Gradients | AccumulatedGradients:
-    """Return the gradients of this process, for example inputs."""
-    single = (
-        CompiledGradients(loss, parameters, inputs, cache=Cache.of_user())
-        if compiled
-        else Gradients(loss, parameters)
-    )
-    return single if part_size is None else AccumulatedGradients(single, part_size)
-
-
-@contextmanager
-def _training_mode(loss: Loss) -> Iterator[None]:
-    """Put the programs in training mode, and in evaluation mode afterwards."""
-    loss.train()
-    try:
-        yield
-    finally:
-        loss.eval()
