@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.optimize import Bounds
 
-from pyro_vae.baselines._base import check_each_variance
 from pyro_vae.baselines._em import Run, run_to_convergence
 from pyro_vae.baselines._gaussian import Array
-from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
+from pyro_vae.baselines._incomplete_gaussian import Loadings, Statistics
+from pyro_vae.baselines._missing_values import Incomplete
+from pyro_vae.baselines._rows import check_each_variance
 
 
 class IncompleteFactors:

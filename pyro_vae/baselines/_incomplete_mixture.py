@@ -9,10 +9,11 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 from pyro_vae._checks import InputError
-from pyro_vae.baselines._base import check_variances
 from pyro_vae.baselines._gaussian import Array, principal_axes
-from pyro_vae.baselines._missing_values import Block, Incomplete, Loadings, Posterior, Statistics, condition
+from pyro_vae.baselines._incomplete_gaussian import Loadings, Posterior, Statistics, condition
+from pyro_vae.baselines._missing_values import Block, Incomplete
 from pyro_vae.baselines._mixture import EMPTY, Mixture, MixtureProblem
+from pyro_vae.baselines._rows import check_variances
 from pyro_vae.baselines.ppca_em import PPCAEM
 
 

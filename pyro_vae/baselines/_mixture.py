@@ -11,9 +11,9 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 
 from pyro_vae._checks import check
-from pyro_vae.baselines._base import check_variances
 from pyro_vae.baselines._gaussian import Array, LowRankGaussian, principal_axes, row_blocks
 from pyro_vae.baselines._moments import second_moment
+from pyro_vae.baselines._rows import check_variances
 
 # A cluster is empty if its responsibilities sum to less than this many rows. Removing it, with its weight shared among
 # the others, changes the log-likelihood by about the square of this.

@@ -12,19 +12,19 @@ from scipy.optimize import Bounds
 from sklearn.utils import check_random_state
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.baselines._base import (
-    LinearGaussian,
+from pyro_vae.baselines._base import LinearGaussian
+from pyro_vae.baselines._em import Run, best, run_to_convergence
+from pyro_vae.baselines._gaussian import Array, principal_axes
+from pyro_vae.baselines._incomplete_factors import IncompleteFactors
+from pyro_vae.baselines._missing_values import has_missing
+from pyro_vae.baselines._moments import SecondMoment, second_moment
+from pyro_vae.baselines._rows import (
     check_columns,
     check_each_variance,
     check_num_components,
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._em import Run, best, run_to_convergence
-from pyro_vae.baselines._gaussian import Array, principal_axes
-from pyro_vae.baselines._incomplete_factors import IncompleteFactors
-from pyro_vae.baselines._missing_values import has_missing
-from pyro_vae.baselines._moments import SecondMoment, second_moment
 
 
 class FactorAnalysis(LinearGaussian):

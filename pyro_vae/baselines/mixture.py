@@ -11,8 +11,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.baselines._base import (
-    ExactDensity,
+from pyro_vae.baselines._base import ExactDensity
+from pyro_vae.baselines._em import best, climb, plain
+from pyro_vae.baselines._gaussian import Array, row_blocks
+from pyro_vae.baselines._incomplete_mixture import IncompleteMixture, observed_posterior
+from pyro_vae.baselines._missing_values import has_missing, incomplete_rows
+from pyro_vae.baselines._mixture import Mixture, MixtureProblem
+from pyro_vae.baselines._rows import (
     check_columns,
     check_finite,
     check_num_components,
@@ -20,11 +25,6 @@ from pyro_vae.baselines._base import (
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._em import best, climb, plain
-from pyro_vae.baselines._gaussian import Array, row_blocks
-from pyro_vae.baselines._incomplete_mixture import IncompleteMixture, observed_posterior
-from pyro_vae.baselines._missing_values import has_missing, incomplete_rows
-from pyro_vae.baselines._mixture import Mixture, MixtureProblem
 
 
 class MixtureOfPPCA(ExactDensity):

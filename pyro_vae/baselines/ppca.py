@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.baselines._base import (
-    LinearGaussian,
+from pyro_vae.baselines._base import LinearGaussian
+from pyro_vae.baselines._gaussian import Array
+from pyro_vae.baselines._missing_values import has_missing
+from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
+from pyro_vae.baselines._rows import (
     check_finite,
     check_num_components,
     check_variances,
     mean_and_check,
     read_rows,
 )
-from pyro_vae.baselines._gaussian import Array
-from pyro_vae.baselines._missing_values import has_missing
-from pyro_vae.baselines._moments import CentredRows, Moments, SecondMoment, column_means
 from pyro_vae.baselines.ppca_em import PPCAEM
 
 # Attributes of a fit by EM that are copied.

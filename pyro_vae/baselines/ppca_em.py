@@ -10,16 +10,12 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from pyro_vae._checks import check, check_integer, check_positive
-from pyro_vae.baselines._base import (
-    LinearGaussian,
-    check_columns,
-    check_num_components,
-    check_variances,
-    read_rows,
-)
+from pyro_vae.baselines._base import LinearGaussian
 from pyro_vae.baselines._em import best, climb, squarem
 from pyro_vae.baselines._gaussian import Array, principal_axes
-from pyro_vae.baselines._missing_values import Incomplete, Loadings, Statistics
+from pyro_vae.baselines._incomplete_gaussian import Loadings, Statistics
+from pyro_vae.baselines._missing_values import Incomplete
+from pyro_vae.baselines._rows import check_columns, check_num_components, check_variances, read_rows
 
 # Below this share of the mean column variance, the noise variance is rounding in the M-step and counts as zero.
 ZERO_NOISE = 1e-12
