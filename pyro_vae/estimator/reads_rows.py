@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from pyro_vae._checks import InputError
-from pyro_vae.baselines._base import read_rows
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.baselines._rows import read_rows
 from pyro_vae.data.columns import Column
 from pyro_vae.estimator.columns import columns_of, outside_columns
 from pyro_vae.estimator.frames import FrameColumns, check_names, is_frame_of_kinds

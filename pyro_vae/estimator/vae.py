@@ -16,15 +16,15 @@ from pyro_vae._checks import check, check_integer
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.data.columns import WITH_DENSITY
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
-from pyro_vae.estimator.densities import impute_rows, log_prob_of_rows, posterior_means
+from pyro_vae.estimator.densities import log_prob_of_rows, posterior_means
+from pyro_vae.estimator.imputes_rows import ImputesRows
 from pyro_vae.estimator.parameters import check_parameters, check_values
-from pyro_vae.estimator.reads_rows import ReadsRows
 from pyro_vae.estimator.training import Training, as_double, train
 
 __all__ = ["VAE"]
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, ReadsRows):
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, ImputesRows):
     """A variational autoencoder with the interface of scikit-learn: density, embedding and outlier detector.
 
         z ~ p(z),   x | z ~ p(x | decoder(z)),   q(z | x) = guide(encoder(x))       (Kingma & Welling 2014)
@@ -233,42 +233,6 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Reads
             torch.manual_seed(seed)
             rows = self.model_.sample(count).double().numpy()
         return rows if self.frame_ is None else self.frame_.decode(rows)
-
-    def impute(self, X: ArrayLike) -> Any:
-        """Rows X of shape (N, D) with each NaN replaced by its expectation given the observed part of its row.
-
-        In columns with levels it is replaced by the code of the most probable level. Estimates are by importance
-        sampling (Mattei & Frellsen 2019, eq. 10-12), for entries missing at random. NaN needs likelihood="table". A
-        DataFrame of mixed columns is returned as one, with its levels; columns that are not modelled are unchanged.
-        """
-        check_is_fitted(self, "model_")
-        rows = self._rows(X)
-        return self._completed(
-            X, impute_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_).value
-        )
-
-    def sample_imputations(self, X: ArrayLike, n_draws: int = 5, random_state: Any = None) -> list[Any]:
-        """Draw completed rows from p(x_mis | x_obs), for multiple imputation (Mattei & Frellsen 2019).
-
-        Each draw takes one of `num_samples` samples of z and the missing entries by its importance weight. The
-        draws of a row are a function of its entries and the seed: equal rows have equal draws.
-
-        Args:
-            X: Rows, shape (N, D), NaN where missing, as in `impute`.
-            n_draws: Number of completed copies.
-            random_state: Random state of the draws, as in scikit-learn.
-
-        Returns:
-            Completed copies of X, each as `impute` returns it.
-        """
-        check_is_fitted(self, "model_")
-        count, rows = check_integer(n_draws, "n_draws"), self._rows(X)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        draws = impute_rows(self.model_, self.guide_, rows, self.num_samples, seed, count).draws
-        return [self._completed(X, draw) for draw in draws]
-
-    def _completed(self, X: Any, rows: torch.Tensor) -> Any:
-        return rows.numpy() if self.frame_ is None else self.frame_.complete(X, rows.numpy())
 
     def _log_prob(self, rows: Array) -> Array:
         scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
