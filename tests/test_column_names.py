@@ -99,10 +99,12 @@ def test_names_that_do_not_fit(tmp_path, options, header, message):
 
 def test_tables_with_a_header_take_no_other_names(tmp_path):
     frame = pd.DataFrame(ROWS, columns=NAMES)
-    with pytest.raises(InputError, match="no names for a DataFrame"):
+    with pytest.raises(InputError, match="text table for --names; got the DataFrame"):
         read_table(frame, TableOptions(names=NAMES))
     (tmp_path / "t.parquet").write_bytes(b"")
-    with pytest.raises(InputError, match=r"text table for --names and --header no; .*t\.parquet has names"):
+    with pytest.raises(
+        InputError, match=r"text table for --names; got .*t\.parquet, which has columns with names"
+    ):
         read_table(tmp_path / "t.parquet", TableOptions(names=NAMES))
 
 

@@ -141,7 +141,7 @@ BAD_FILES = {
     "csv two labels": (text("x.csv", "y,label,a\n1,2,3\n"), "x.csv", {}, "at most one label column"),
     "csv label gap": (text("x.csv", "y,a\n1,2\n,3\n"), "x.csv", {}, "label in every row"),
     "csv target": (text("x.csv", "y,a\n1.5,2\n2,3\n"), "x.csv", {}, "classes.*got 1.5"),
-    "csv semicolons": (text("x.csv", "a;b\n1;2\n"), "x.csv", {}, "separated by commas"),
+    "csv semicolons": (text("x.csv", "a;b\n1;z\n2;u\n3;v\n"), "x.csv", {}, "got 'z' in row 0, column b"),
     "csv index": (text("x.csv", ",a\n0,2\n"), "x.csv", {}, "column 0 has none.*index"),
     "csv twice": (text("x.csv", "a,a\n0,2\n"), "x.csv", {}, "different column names.*'a' twice"),
     "csv bytes": (text("x.csv", b"a,b\n\xff\xfe,2\n"), "x.csv", {}, "UTF-8 text"),

@@ -146,6 +146,18 @@ def test_statistics_are_of_observed_entries():
     np.testing.assert_allclose([mean[0], std[0]], [observed.mean(), observed.std()], rtol=1e-12)
 
 
+def test_statistics_do_not_depend_on_validation_and_test_rows():
+    data = load_dataset(FRAME, likelihood_kind="table")
+    others = np.setdiff1d(np.arange(N), data.train.index)
+    frame = FRAME.copy()
+    frame.loc[others, ["height", "income"]] *= 3
+    frame.loc[others, ["stars", "visits"]] = 1
+    changed = load_dataset(frame, likelihood_kind="table")
+    assert changed.columns == data.columns
+    for found, expected in zip(changed.statistics(), data.statistics(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 REFUSED = {
     "one column": (FRAME[["height"]], {}, "at least two columns"),
     "all ids": (FRAME[["id", "name"]], {}, "at least two columns .*left out were 'id' .*'name'"),
@@ -239,7 +251,7 @@ def test_files_that_do_not_fit(tmp_path):
 
 
 def test_other_likelihoods_name_the_table_likelihood():
-    with pytest.raises(InputError, match=r"levels in 'stars'.*--likelihood table"):
+    with pytest.raises(InputError, match=r"levels in 'sex', 'town', 'code'.*--likelihood table"):
         load_dataset(FRAME)
     with pytest.raises(InputError, match=r"missing values.*--likelihood table"):
         load_dataset(FRAME[["height", "income"]])

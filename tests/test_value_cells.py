@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pyro_vae._checks import InputError
-from pyro_vae.data.column_values import as_date, as_dates, date_format
+from pyro_vae.data.dates import as_date, as_dates, date_format
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.evaluate import Imputation
 from pyro_vae.experiment.complete_table import CompletedTable

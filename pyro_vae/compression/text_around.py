@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 __all__ = ["TextAround"]
 
-FIELDS = {".csv": rb' *"((?:[^"]|"")*)"| *([^,\r\n]+)', ".amat": rb"(\S+)"}
-"""Pattern of a field by the ending of a file; the group that matches is its content."""
+FIELDS = {".csv": rb' *"((?:[^"]|"")*)"| *([^%s\r\n]+)', ".amat": rb"(\S+)"}
+"""Pattern of a field by the ending of a file, with a place for the separator; the group that matches is its content."""
 NUMBER, LITERAL = b"\0", b"\1"
 """Marks a number that was cut out; and one whose own text follows, since it does not begin with the number ("07")."""
 MARKS = re.compile(rb"[\0\1]")
@@ -33,7 +33,12 @@ class TextAround:
 
     @classmethod
     def of(
-        cls, content: bytes, ending: str, columns: Sequence[int | None], rows: Iterable[NDArray[np.int64]]
+        cls,
+        content: bytes,
+        ending: str,
+        columns: Sequence[int | None],
+        rows: Iterable[NDArray[np.int64]],
+        separator: str = ",",
     ) -> TextAround | None:
         """Return the text around numbers, or None if it contains one of the marks.
 
@@ -42,11 +47,13 @@ class TextAround:
             ending: Its ending, a key of `FIELDS`. A `.csv` file has a line of names.
             columns: For each field of a line, its column in the array, or None if it is in none.
             rows: The numbers, shape (n, D) each.
+            separator: Separator of the fields of a `.csv` file.
         """
         if MARKS.search(content):
             return None
+        pattern = FIELDS[ending] % re.escape(separator.encode()) if ending == ".csv" else FIELDS[ending]
         header = len(columns) if ending == ".csv" else 0
-        fields = islice(re.finditer(FIELDS[ending], content), header, None)
+        fields = islice(re.finditer(pattern, content), header, None)
         cut, place = list[bytes](), 0
         for numbers in rows:
             for row in numbers.tolist():

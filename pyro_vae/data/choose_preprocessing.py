@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pyro_vae._checks import InputError, check
+from pyro_vae.data.columns import UNBOUNDED
 from pyro_vae.data.packed_bits import packed_hint
-from pyro_vae.data.precision import find_offsets
+from pyro_vae.data.precision import find_offsets, offsets_of_columns
 from pyro_vae.data.preprocessing import (
     AsFloat,
     BinarizeDynamic,
@@ -18,7 +19,7 @@ from pyro_vae.data.preprocessing import (
 from pyro_vae.data.stored import Stored, Survey
 from pyro_vae.data.units import LikelihoodKind
 
-__all__ = ["for_binary", "for_continuous", "for_integers", "with_article"]
+__all__ = ["for_binary", "for_continuous", "for_integers", "for_table", "with_article"]
 
 MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
 MOST_PROBABILITIES = 2**16  # beyond, float32 has less than 8 bits left for where a level lies
@@ -88,6 +89,14 @@ def for_continuous(
         "Pass --dequantize none, or store them as floats.",
     )
     return Dequantize(high - low + 1, low), ()
+
+
+def for_table(stored: Stored) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing for a table of mixed columns, and notes on it: real columns far from 0 are centred."""
+    offsets = offsets_of_columns(stored.array, [column.kind in UNBOUNDED for column in stored.columns or ()])
+    if offsets.centred:
+        return Centre(offsets.values), offsets.notes(stored.column_names)
+    return AsFloat("as in the table, NaN where not observed"), ()
 
 
 def for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.data.column_values import as_dates, as_numbers, as_text, check_finite
+from pyro_vae.data.column_values import as_numbers, as_text, check_finite
 from pyro_vae.data.columns import COUNTS, WITH_LEVELS, Column
+from pyro_vae.data.dates import as_dates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,9 @@ class Found:
     why: str = ""
 
 
-def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = None) -> Found:
+def infer_column(
+    name: str, text: pd.Series, decimal: str, kind: str | None = None, *, numbers_are_real: bool = False
+) -> Found:
     """Return the kind of a column and its stored entries.
 
     Args:
@@ -55,6 +58,7 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
         text: Observed values as text, None if missing.
         decimal: "auto", "point" or "comma".
         kind: The kind, if given.
+        numbers_are_real: Whether numbers other than ids are always of kind real.
 
     Raises:
         InputError: If the given kind does not fit the values.
@@ -78,6 +82,8 @@ def infer_column(name: str, text: pd.Series, decimal: str, kind: str | None = No
         return Found(Column(name, "real", date_format=_format(unit)), numbers, unit)  # type: ignore[arg-type]
     if numbers is None:
         return _text_column(name, text)
+    if numbers_are_real and not _is_id(name, numbers):
+        return Found(Column(name, "real"), numbers)
     return _number_column(name, text, numbers)
 
 
@@ -104,6 +110,12 @@ def encoded(column: Column, text: pd.Series, decimal: str) -> tuple[NDArray[np.f
     numbers = as_numbers(text, decimal)
     if numbers is None and (dates := as_dates(text, column.date_format)) is not None:
         numbers = dates[0]
+    if numbers is None and column.date_format:
+        value = next(v for v in text.dropna() if as_dates(text[text == v], column.date_format) is None)
+        raise InputError(
+            f"Expected dates of the format {column.date_format} in column {column.name!r}, as the training rows have; "
+            f"got {value!r}."
+        )
     if numbers is None:
         raise InputError(_no_numbers(column.name, column.kind, text))
     _check_range(column.name, column.kind, numbers)
@@ -182,7 +194,7 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
     seen = numbers[~np.isnan(numbers)]
     values = np.unique(seen)
     whole = bool((values == np.floor(values)).all())
-    if whole and _is_id(name, seen, values):
+    if _is_id(name, numbers):
         return Found(None, np.full(len(numbers), np.nan), "id, nearly all values different")
     few = len(values) == 2 or (len(values) <= 4 and len(seen) >= 50 * len(values))
     if few and not (whole and _is_rarely_counted(seen, values)):
@@ -245,8 +257,11 @@ def _canonical(text: str) -> str:
         return text
 
 
-def _is_id(name: str, seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    if len(values) < 0.9 * len(seen) or len(seen) < 5:
+def _is_id(name: str, numbers: NDArray[np.float64]) -> bool:
+    """Return whether whole numbers, nearly all different, identify the rows."""
+    seen = numbers[~np.isnan(numbers)]
+    values = np.unique(seen)
+    if len(values) < 0.9 * len(seen) or len(seen) < 5 or (values != np.floor(values)).any():
         return False
     named = bool(ID_NAME.fullmatch(name) or ID_NAME.fullmatch(name.lower()))
     running = bool(np.array_equal(seen, seen[0] + np.arange(len(seen))))

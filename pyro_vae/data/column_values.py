@@ -1,9 +1,8 @@
-"""The values of one column: missing marks, numbers, dates and times of day."""
+"""The values of one column as text and numbers, and the marks of missing values."""
 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "as_date",
-    "as_dates",
     "as_numbers",
     "as_text",
     "check_finite",
-    "date_format",
     "observed_text",
+    "unused_marks",
     "written",
 ]
 
-DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?)?")
-TIME = re.compile(r"(\d{1,2})[:.](\d{2})[:.](\d{2})")
 CODE = re.compile(r"0\d+")
 INFINITE = r"[+-]?inf(?:inity)?"
-DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y")
 
 
 def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
@@ -47,6 +41,18 @@ def observed_text(values: pd.Series, options: TableOptions) -> pd.Series:
     for value in set(text.dropna()):
         known[value] = None if value in marks or (numbers and _number(value) in numbers) else value
     return text.map(lambda v: known.get(v) if v is not None and v == v else None).astype(object)
+
+
+def unused_marks(frame: pd.DataFrame, marks: Sequence[str]) -> list[str]:
+    """Return the marks of missing values that no entry of a frame is; numbers are compared as numbers."""
+    unused = list(marks)
+    for name in frame.columns:
+        if not unused:
+            break
+        different = {written(value) for value in frame[name].dropna().unique()}
+        numbers = {number for text in different if (number := _number(text)) is not None}
+        unused = [mark for mark in unused if mark not in different and _number(mark) not in numbers]
+    return unused
 
 
 def written(value: Any) -> str:
@@ -98,64 +104,3 @@ def check_finite(name: str, text: pd.Series, decimal: str) -> None:
         f"Expected finite numbers in column {name!r}; got {next(iter(text[infinite]), '')!r}. Name that by --missing, "
         "or drop the column.",
     )
-
-
-def as_dates(text: pd.Series, known: str = "") -> tuple[NDArray[np.float64], str] | None:
-    """Return days since 1970-01-01, or hours of a time of day, float64 (N,), and the unit; None if it is neither.
-
-    Args:
-        text: Observed values, None if missing.
-        known: The format of dates, if known: 03/04/2021 alone does not determine the month. Dates that begin with the
-            year are read too.
-    """
-    import pandas as pd
-
-    observed = text.notna().to_numpy()
-    entries = text[observed].tolist()
-    numbers = np.full(len(text), np.nan)
-    if all(TIME.fullmatch(entry) for entry in entries):
-        parts = np.array([re.split(r"[:.]", entry) for entry in entries]).astype(np.float64)
-        numbers[observed] = parts @ np.array([1, 1 / 60, 1 / 3600])
-        return numbers, "time, as hours"
-    if not all(DATE.fullmatch(entry) for entry in entries):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for form in _forms(known):
-            try:
-                dates = pd.to_datetime(pd.Series(entries), format=form)
-            except ValueError:
-                continue
-            numbers[observed] = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
-            return numbers, f"date {form}, as days since 1970-01-01"
-    return None
-
-
-def date_format(entries: Sequence[str]) -> str | None:
-    """Return the format, as of `strftime`, of dates or times of day; None if they are neither."""
-    import pandas as pd
-
-    seen = [entry for entry in entries if entry]
-    found = as_dates(pd.Series(seen, dtype=object)) if seen else None
-    if found is None:
-        return None
-    _, unit = found
-    if unit.startswith("date "):
-        return unit.removeprefix("date ").split(",")[0]
-    mark = ":" if ":" in seen[0] else "."
-    return mark.join(("%H", "%M", "%S"))
-
-
-def as_date(value: float, form: str) -> str:
-    """Return days since 1970-01-01, or hours of a time of day, in a format of `date_format`."""
-    import pandas as pd
-
-    hours = 24 * value if "%Y" in form else value
-    moment = pd.Timestamp(0) + pd.Timedelta(hours, "h")
-    return moment.round("D" if "%H" not in form else "s").strftime(form)
-
-
-def _forms(known: str) -> list[str]:
-    times = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", " %H.%M.%S", " %H:%M:%S.%f")
-    forms = [date + time for date in DATE_FORMATS for time in times]
-    return [known, *(form for form in forms if form.startswith("%Y"))] if known else forms

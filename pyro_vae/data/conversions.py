@@ -11,9 +11,9 @@ from typing import Any
 
 from pyro_vae._checks import InputError, check
 
-__all__ = ["cell_hint", "check_separator", "ending_hint", "first_lines"]
+__all__ = ["cell_hint", "ending_hint", "first_lines", "separator_of"]
 
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SEPARATORS = (";", "\t", "|")
 COMMENTS = ("#", "%", "//")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 MISSING = ("?", "-", "--", ".", "*", "missing", "unknown", "none", "nil", "n.a.", "#n/a", "#div/0!")
@@ -87,7 +87,7 @@ def first_lines(path: Path) -> list[str]:
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in start:
-        raise InputError(f"Expected {path} to be UTF-8 text; got UTF-16. {_to_csv(path, encoding='utf-16')}")
+        raise InputError(f"Expected {path} to be UTF-8 text; got UTF-16. Give --encoding utf-16.")
     lines: list[str] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
@@ -97,40 +97,41 @@ def first_lines(path: Path) -> list[str]:
                     break
     except UnicodeDecodeError as error:
         raise InputError(
-            f"Expected {path} to be comma-separated UTF-8 text; got {error}. {_to_csv(path, encoding='latin-1')}"
+            f"Expected {path} to be UTF-8 text; got {error}. Give its encoding, such as --encoding cp1252."
         ) from error
     check(bool(lines), f"Expected a header in {path}; the file holds no text.")
     return lines
 
 
-def check_separator(path: Path, lines: Sequence[str]) -> None:
-    """Raise `InputError` if the first lines of a table are comments, or are separated by anything but commas."""
+def separator_of(path: Path, lines: Sequence[str]) -> tuple[str, str]:
+    """Return the separator of a table and its decimal mark, from its first lines.
+
+    Raises:
+        InputError: If the first line is a comment, or columns are separated by blanks.
+    """
     first = lines[0].lstrip()
-    if first.startswith(COMMENTS) and not _even(_fields([first.lstrip("#%/ "), *lines[1:]], ",")):
-        mark = next(mark for mark in COMMENTS if first.startswith(mark))
-        rows = sum(line.lstrip().startswith(mark) for line in lines)
+    named = [first.lstrip("#%/ "), *lines[1:]] if first.startswith(COMMENTS) else lines
+    mark = next((mark for mark in (",", *SEPARATORS) if _even(_fields(named, mark))), None)
+    if first.startswith(COMMENTS) and mark is None:
+        comment = next(mark for mark in COMMENTS if first.startswith(mark))
+        rows = sum(line.lstrip().startswith(comment) for line in lines)
         raise InputError(
             f"Expected a header with column names in the first line of {path}; got a comment, {_short(first)!r} "
-            f"({rows} of the first {len(lines)} lines begin with {mark!r}). "
-            f"{_to_csv(path, comment=mark[0])}"
+            f"({rows} of the first {len(lines)} lines begin with {comment!r}). "
+            f"{_to_csv(path, comment=comment[0])}"
         )
-    if _even(_fields(lines, ",")):
-        return
-    for mark, name in SEPARATORS.items():
-        if _even(_fields(lines, mark)):
-            decimal = any(DECIMAL_COMMA.fullmatch(f.strip()) for line in lines[1:] for f in line.split(mark))
-            options = {"sep": mark} | ({"decimal": ","} if decimal else {})
-            raise InputError(
-                f"Expected columns of {path} to be separated by commas; got {name}"
-                f"{' and decimal commas' if decimal else ''} (the header is {_short(first)!r}). "
-                f"{_to_csv(path, **options)}"
-            )
+    if mark not in (None, ","):
+        has_comma = any(
+            DECIMAL_COMMA.fullmatch(f.strip(' "\r\n')) for line in lines[1:] for f in line.split(mark)
+        )
+        return mark, "," if has_comma else "."
     blanks = [len(line.split()) for line in lines]
     check(
         any("," in line for line in lines) or not _even(blanks) or not any(map(_numeric, lines[-1].split())),
-        f"Expected columns of {path} to be separated by commas; got blanks (the header is {_short(first)!r}). "
-        f"{_to_csv(path, sep=' ', skipinitialspace=True)}",
+        f"Expected columns of {path} to be separated by a comma, semicolon, tab or bar; got blanks (the header is "
+        f"{_short(first)!r}). Give --separator blank.",
     )
+    return ",", "."
 
 
 def _to_csv(path: Path, more: str = "", **options: Any) -> str:
@@ -173,12 +174,9 @@ def cell_hint(value: Any, name: str, different: int) -> str:
             f"na_values={text!r} and fill the gaps first."
         )
     if DECIMAL_COMMA.fullmatch(text):
-        return "If that is a decimal comma, read it with pandas.read_csv(..., decimal=',') and save it again."
+        return "If that is a decimal comma, give --decimal comma."
     if _is_date(text):
-        return (
-            f"If that is a date, make it a number first: (pandas.to_datetime(frame[{name!r}], format=...) - "
-            "pandas.Timestamp(0)).dt.total_seconds()."
-        )
+        return "If that is a date, choose --likelihood table, which models dates as days."
     if len(text) > 1 and (_numeric(text.strip("%$€£ ")) or _numeric(text.replace(",", ""))):
         return "Take units, signs and separators of thousands out of its numbers first."
     if different > MANY:

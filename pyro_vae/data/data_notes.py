@@ -13,7 +13,7 @@ from pyro_vae.data.preprocessing import Dequantize, IntegerLevels, Preprocessing
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, column_list, listed
 
-__all__ = ["notes_on"]
+__all__ = ["few_rows_note", "notes_on"]
 
 INDEX_NAME = re.compile(
     r"(unnamed: \d+|(row[ _]?)?(id|idx|index|nr|no\.?|number|uuid|key)|.*[_ .-]id|.*[a-z]Id)"
@@ -31,12 +31,16 @@ def notes_on(stored: Stored, found: Survey, preprocessing: Preprocessing, train:
     notes = {
         "All training rows are identical.": alike,
         f"{constant} of {train.data_dim} columns are constant in the training rows.": constant and not alike,
-        f"There are only {len(train)} training rows.": len(train) < FEW_ROWS,
         "All values are whole numbers but stored as floats, so they are not dequantized; store them as "
         "integers for that.": floats and found.whole and not found.binary,
     }
-    sentences = tuple(sentence for sentence, holds in notes.items() if holds)
+    sentences = tuple(sentence for sentence, holds in notes.items() if holds) + few_rows_note(train)
     return sentences + (() if alike else _column_notes(stored, found, preprocessing))
+
+
+def few_rows_note(train: Split) -> tuple[str, ...]:
+    """Return a note on the number of training rows if there are few."""
+    return (f"There are only {len(train)} training rows.",) if len(train) < FEW_ROWS else ()
 
 
 def _column_notes(stored: Stored, found: Survey, preprocessing: Preprocessing) -> tuple[str, ...]:

@@ -13,19 +13,22 @@ import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.augmentation import HorizontalFlip
-from pyro_vae.data.choose_preprocessing import for_binary, for_continuous, for_integers, with_article
-from pyro_vae.data.data_notes import FEW_ROWS, notes_on
+from pyro_vae.data.choose_preprocessing import (
+    for_binary,
+    for_continuous,
+    for_integers,
+    for_table,
+    with_article,
+)
+from pyro_vae.data.data_notes import few_rows_note, notes_on
 from pyro_vae.data.dataset import DataSet
 from pyro_vae.data.fixed_draws import draw_splits
 from pyro_vae.data.image_options import ImageOptions
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.named_datasets import DATASETS, read_named
+from pyro_vae.data.named_frames import name_of
 from pyro_vae.data.packed_bits import check_not_packed
-from pyro_vae.data.preprocessing import (
-    AsFloat,
-    Centre,
-    Preprocessing,
-)
+from pyro_vae.data.preprocessing import Centre, Preprocessing
 from pyro_vae.data.readers import READERS, read
 from pyro_vae.data.splits import Split
 from pyro_vae.data.stored import Stored, Survey, listed, rows_of, survey
@@ -103,42 +106,61 @@ def load_dataset(
     check_choice(dequantize, ("auto", "none"), "dequantize")
     check_choice(flip, ("none", "horizontal"), "flip")
     options = ImageOptions.of(image_size, crop, grey, packed_bits)
-    if _is_table(name_or_path, likelihood_kind, table):
-        return _table(name_or_path, likelihood_kind, table)
-    check(
-        table == AS_FOUND,
-        f"Expected no options of tables (--drop, --missing, --columns, ...) for {name_or_path}, which is not read as a "
-        "table; leave them out.",
-    )
-    stored = _read(str(name_or_path), data_root, options)
-    found = survey(stored)
-    if str(name_or_path) not in DATASETS:
-        check_not_packed(stored, found)
-    notes: tuple[str, ...] = ()
-    if likelihood_kind == "binary":
-        preprocessing = for_binary(stored, found, binarize)
+    is_table = _is_table(name_or_path, likelihood_kind, table)
+    if is_table:
+        stored = _table(name_or_path, likelihood_kind, table, options)
     else:
         check(
-            binarize == "none",
-            f"Expected --binarize none under {with_article(likelihood_kind)} likelihood; got {binarize}. "
-            "Zeros and ones have no density: choose the bernoulli likelihood.",
+            table == AS_FOUND,
+            f"Expected no options of tables (--drop, --missing, --columns, ...) for {name_or_path}, which is not read "
+            "as a table; leave them out.",
         )
-        if likelihood_kind == "integer":
-            preprocessing = for_integers(stored, found, dequantize)
-        else:
-            preprocessing, notes = for_continuous(stored, found, dequantize, likelihood_kind)
+        stored = _read(str(name_or_path), data_root, options)
+    found = survey(stored)
+    if not is_table and str(name_or_path) not in DATASETS:
+        check_not_packed(stored, found)
+    preprocessing, notes = _preprocessing(stored, found, likelihood_kind, binarize, dequantize)
     splits = _splits(stored, found, preprocessing, None if flip == "none" else _flip(stored))
+    if likelihood_kind == "table":
+        notes += few_rows_note(splits[0])
+    else:
+        notes += notes_on(stored, found, preprocessing, splits[0])
     return DataSet(
-        str(name_or_path),
+        stored.name if is_table else str(name_or_path),
         *splits,
         data_shape=stored.array.shape[1:],
         preprocessing=preprocessing,
         class_names=stored.class_names,
         column_names=stored.column_names,
         sha256=found.sha256,
-        notes=stored.notes + notes + notes_on(stored, found, preprocessing, splits[0]),
+        notes=stored.notes + notes,
         image_options=stored.image_options,
+        columns=stored.columns,
+        table_options=stored.table_options,
+        kinds=stored.kinds,
     )
+
+
+def _preprocessing(
+    stored: Stored, found: Survey, kind: LikelihoodKind, binarize: str, dequantize: str
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing that fits stored values and a kind of likelihood, and notes on it."""
+    if kind == "binary":
+        return for_binary(stored, found, binarize), ()
+    check(
+        binarize == "none",
+        f"Expected --binarize none under {with_article(kind)} likelihood; got {binarize}. "
+        + (
+            "Leave it out."
+            if kind == "table"
+            else "Zeros and ones have no density: choose the bernoulli likelihood."
+        ),
+    )
+    if kind == "table":
+        return for_table(stored)
+    if kind == "integer":
+        return for_integers(stored, found, dequantize), ()
+    return for_continuous(stored, found, dequantize, kind)
 
 
 def _is_table(source: Any, kind: LikelihoodKind, options: TableOptions) -> bool:
@@ -156,7 +178,7 @@ def _is_table(source: Any, kind: LikelihoodKind, options: TableOptions) -> bool:
     )
 
 
-def _table(source: Any, kind: LikelihoodKind, options: TableOptions) -> DataSet:
+def _table(source: Any, kind: LikelihoodKind, options: TableOptions, images: ImageOptions) -> Stored:
     if isinstance(source, str | Path):
         path = _expanded(str(source))
         check(
@@ -169,38 +191,28 @@ def _table(source: Any, kind: LikelihoodKind, options: TableOptions) -> DataSet:
             f"with .gz; got {str(source)!r}. Choose another likelihood.",
         )
         source = path
-    stored = read_table(source, options)
-    check(
-        kind in ("table", "continuous"),
-        f"Expected --likelihood table for {stored.name}, a table of mixed columns; got another kind of likelihood.",
-    )
-    if kind == "continuous":
-        _check_plain(stored)
-    found = survey(stored)
-    preprocessing = AsFloat("as in the table, NaN where not observed")
-    splits = _splits(stored, found, preprocessing, None)
-    few = f"There are only {len(splits[0])} training rows."
-    return DataSet(
-        stored.name,
-        *splits,
-        data_shape=stored.array.shape[1:],
-        preprocessing=preprocessing,
-        class_names=stored.class_names,
-        column_names=stored.column_names,
-        sha256=found.sha256,
-        notes=stored.notes + ((few,) if len(splits[0]) < FEW_ROWS else ()),
-        columns=stored.columns,
-        table_options=stored.table_options,
-        kinds=stored.kinds,
-    )
+    images.check_no_folder_options(name_of(source))
+    images.check_no_packed_bits(name_of(source))
+    stored = read_table(source, options, numbers_are_real=kind != "table")
+    return stored if kind == "table" else _plain(stored, options, kind)
 
 
-def _check_plain(stored: Stored) -> None:
-    """Raise `InputError` if a table has columns or entries that a density of real numbers does not take."""
+def _plain(stored: Stored, options: TableOptions, kind: LikelihoodKind) -> Stored:
+    """Return a table for a likelihood of numbers, which has the same density for all columns.
+
+    Raises:
+        InputError: If it has columns or entries that such a likelihood does not take.
+    """
     levels = [column.name for column in stored.columns or () if column.levels]
+    others = [name for name, given in options.kind_of_columns().items() if given != "real"]
+    check(
+        not others,
+        f"Expected no kinds by --columns but real under this likelihood, which has one density for all columns; got "
+        f"others for {listed(map(repr, others))}. Choose --likelihood table, or leave them out.",
+    )
     check(
         not levels,
-        f"Expected columns of real numbers in {stored.name} under this likelihood; got levels in "
+        f"Expected columns of numbers in {stored.name} under this likelihood; got levels in "
         f"{listed(map(repr, levels))}. Choose --likelihood table, or leave them out by --drop.",
     )
     holes = int(np.isnan(stored.array).sum())
@@ -208,6 +220,9 @@ def _check_plain(stored: Stored) -> None:
         holes == 0,
         f"Expected no missing values in {stored.name} under this likelihood; got {holes}. Choose --likelihood table.",
     )
+    if kind == "integer" and (stored.array == np.floor(stored.array)).all():
+        return replace(stored, array=stored.array.astype(np.int64))
+    return stored
 
 
 def _read(name: str, data_root: Path | None, options: ImageOptions) -> Stored:
@@ -217,11 +232,11 @@ def _read(name: str, data_root: Path | None, options: ImageOptions) -> Stored:
         shadowed = _exists(Path(name))
         note = f"The built-in data set {name} was read, not ./{name} in this folder: give a path with a slash for that."
         return replace(stored, notes=(*stored.notes, note)) if shadowed else stored
-    path = _expanded(name)
+    path, endings = _expanded(name), dict.fromkeys((*READERS, *TABLE_ENDINGS))
     check(
         name != "" and _exists(path),
         f"Expected a data set of the name {', '.join(DATASETS)}, or the path of a file ending in "
-        f"{', '.join(READERS)} or of a folder of images; got {name!r}, which is neither.",
+        f"{', '.join(endings)} or of a folder of images; got {name!r}, which is neither.",
     )
     return read(path, options)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.column_kinds import Found, encoded, infer_column
-from pyro_vae.data.column_values import as_numbers, observed_text
+from pyro_vae.data.column_values import as_numbers, observed_text, unused_marks
 from pyro_vae.data.columns import Column
 from pyro_vae.data.fixed_draws import draw_rows
 from pyro_vae.data.labels import encode_labels
@@ -30,7 +30,9 @@ LABEL_NAMES = ("label", "class", "target")
 SHOWN_LEVELS = 6
 
 
-def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> Stored:
+def read_table(
+    table: Path | pd.DataFrame, options: TableOptions = AS_FOUND, *, numbers_are_real: bool = False
+) -> Stored:
     """Read a table of mixed columns: determine their kinds and store float64 rows, NaN where not observed.
 
     Levels are those of the training rows that `load_dataset` draws; see `in_training_levels`.
@@ -38,6 +40,7 @@ def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> 
     Args:
         table: A file, or a DataFrame.
         options: Options for reading, and roles of columns.
+        numbers_are_real: Whether numbers other than ids are of kind real unless another kind is given.
 
     Raises:
         InputError: If it cannot be read, an option does not fit it, or fewer than two columns are left.
@@ -53,13 +56,21 @@ def read_table(table: Path | pd.DataFrame, options: TableOptions = AS_FOUND) -> 
     found = {
         column: Found(None, np.empty(0), out[column])
         if column in out
-        else infer_column(column, observed_text(frame[column], options), options.decimal, given.get(column))
+        else infer_column(
+            column,
+            observed_text(frame[column], options),
+            options.decimal,
+            given.get(column),
+            numbers_are_real=numbers_are_real,
+        )
         for column in frame.columns
     }
     train = draw_rows(name, {"train": np.arange(len(frame))}, {})["train"]
     limited = {column: in_training_levels(one, train) for column, one in found.items()}
     found = {column: one for column, (one, _) in limited.items()}
     notes += tuple(note for _, note in limited.values() if note)
+    if unused := unused_marks(frame, options.missing):
+        notes += (f"No entry of {name} is {' or '.join(map(repr, unused))}, named by --missing.",)
     columns = tuple(one.column for one in found.values() if one.column is not None)
     reasons = listed(f"{name!r} ({one.why})" for name, one in found.items() if one.column is None)
     check(
@@ -133,7 +144,7 @@ def _label_name(frame: pd.DataFrame, options: TableOptions, name: str) -> str | 
     found = [
         column
         for column in frame.columns
-        if column.lower() in LABEL_NAMES and column not in given and column not in options.drop
+        if column.lower() in LABEL_NAMES and column not in {*given, *options.drop, options.id_column}
     ]
     check(
         len(found) <= 1,
@@ -180,4 +191,5 @@ def _extent(one: Found) -> str:
         levels = one.column.levels
         return f"{len(levels)}: {listed(levels, most=SHOWN_LEVELS)}"
     low, high = np.nanmin(one.values), np.nanmax(one.values)
-    return f"{low:.6g} to {high:.6g}{f' ({one.why})' if one.why else ''}"
+    digits = 6 if f"{low:.6g}" != f"{high:.6g}" else 12
+    return f"{low:.{digits}g} to {high:.{digits}g}{f' ({one.why})' if one.why else ''}"

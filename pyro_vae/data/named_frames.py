@@ -30,12 +30,10 @@ def named_frame(table: Path | pd.DataFrame, options: TableOptions) -> NamedFrame
             two columns have one name.
     """
     if not isinstance(table, Path):
-        check(not options.names, "Expected no names for a DataFrame, which has its own; rename its columns.")
+        options.check_no_text_options(name_of(table))
         return _checked(table, table), options, ()
-    check(
-        is_text_table(table) or not (options.names or options.header == "no"),
-        f"Expected a text table for --names and --header no; {table} has names. Rename its columns there.",
-    )
+    if not is_text_table(table):
+        options.check_no_text_options(name_of(table))
     frame, found, notes = read_frame(table, options)
     if found.header == "no":
         names = options.names or _numbered(frame)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pyro_vae.data.stored import CHUNK, column_list
 
-__all__ = ["Offsets", "find_offsets"]
+__all__ = ["Offsets", "find_offsets", "offsets_of_columns"]
 
 SAMPLE = 4096
 MATERIAL = 1e-3
@@ -66,6 +66,22 @@ def find_offsets(array: NDArray, low: float = 0) -> Offsets:
     }
     coarse = tuple(j for j, median in medians.items() if _loses_digits(columns[j], median))
     return Offsets(tuple(medians.get(j, 0.0) for j in range(len(columns))), tuple(medians), coarse)
+
+
+def offsets_of_columns(array: NDArray, shifted: Sequence[bool]) -> Offsets:
+    """Return the offsets of the columns of a table, from their observed entries.
+
+    Args:
+        array: Entries, float64 (N, D), NaN where not observed.
+        shifted: Whether each column may have an offset.
+    """
+    values, coarse = [0.0] * array.shape[1], []
+    for j in np.flatnonzero(shifted).tolist():
+        observed = array[~np.isnan(array[:, j]), j]
+        found = find_offsets(observed[:, None])
+        values[j] = found.values[0]
+        coarse += [j] * bool(found.coarse)
+    return Offsets(tuple(values), tuple(j for j, value in enumerate(values) if value), tuple(coarse))
 
 
 def _sample(array: NDArray) -> NDArray:

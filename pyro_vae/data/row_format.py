@@ -80,6 +80,11 @@ class RowFormat:
         """D, the number of entries of a row."""
         return math.prod(self.data_shape)
 
+    @property
+    def has_decimal_comma(self) -> bool:
+        """Whether tables of such rows are written with decimal commas."""
+        return self.table_options is not None and self.table_options.decimal == "comma"
+
     def to_json(self) -> dict[str, Any]:
         """Return the format as plain values: numbers, texts, lists and dicts."""
         preprocessing: Any = self.preprocessing

@@ -9,7 +9,7 @@ from typing import Any
 from pyro_vae._checks import check, check_choice
 from pyro_vae.data.columns import COLUMN_KINDS
 
-__all__ = ["AS_FOUND", "TableOptions"]
+__all__ = ["AS_FOUND", "SEPARATORS", "TableOptions"]
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blank": " "}
 
@@ -50,7 +50,7 @@ class TableOptions:
         check_choice(self.header, ("auto", "yes", "no"), "header")
         check_choice(self.decimal, ("auto", "point", "comma"), "decimal")
         self._check_given_names()
-        self.kind_of_columns()
+        self._check_roles()
 
     def _check_given_names(self) -> None:
         check(
@@ -64,6 +64,22 @@ class TableOptions:
         )
         twice = [name for j, name in enumerate(self.names) if name in self.names[:j]]
         check(not twice, f"Expected different names by --names; got {twice[0] if twice else ''!r} twice.")
+
+    def _check_roles(self) -> None:
+        """Raise `InputError` if two options contradict each other about one column."""
+        roles = {
+            "--drop": self.drop,
+            "--label-column": (self.label_column,),
+            "--id-column": (self.id_column,),
+            "--columns": tuple(self.kind_of_columns()),
+        }
+        for name in filter(None, (name for named in roles.values() for name in named)):
+            flags = [flag for flag, named in roles.items() if name in named]
+            check(
+                len(flags) == 1,
+                f"Expected at most one of the options for column {name!r}; got {' and '.join(flags)}, which contradict "
+                "each other. Leave one of them out.",
+            )
 
     @property
     def mark(self) -> str | None:
@@ -85,6 +101,21 @@ class TableOptions:
             )
             given[name] = kind
         return given
+
+    def check_no_text_options(self, table: str) -> None:
+        """Raise `InputError` if an option is given that only applies to text, for a table with types and names."""
+        given = {
+            "--separator": self.separator != "auto",
+            "--encoding": self.encoding != "auto",
+            "--header no": self.header == "no",
+            "--names": bool(self.names),
+        }
+        flags = [flag for flag, is_given in given.items() if is_given]
+        check(
+            not flags,
+            f"Expected a text table for {' and '.join(flags)}; got {table}, which has columns with names. Leave "
+            f"{'it' if len(flags) == 1 else 'them'} out, or rename columns there.",
+        )
 
     def check_names(self, names: Sequence[str], table: str) -> None:
         """Raise `InputError` if an option names a column that the table does not have, or two kinds of one column."""

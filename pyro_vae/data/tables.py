@@ -1,4 +1,4 @@
-"""Tables in text files: `.csv` with a header and `.amat`."""
+"""Tables of numbers in text files: `.csv` with a header and `.amat`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.data.conversions import cell_hint, check_separator, first_lines
+from pyro_vae.data.conversions import cell_hint, first_lines, separator_of
 from pyro_vae.data.labels import encode_labels
 from pyro_vae.data.stored import Stored, listed
+from pyro_vae.data.table_options import SEPARATORS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,19 +23,22 @@ __all__ = ["csv_header", "read_amat", "read_csv"]
 
 LABEL_COLUMNS = ("label", "class", "target", "y")
 NEARLY_LABELS = ("labels", "classes", "targets", "category", "outcome")
+WORDS = {mark: word for word, mark in SEPARATORS.items()}
 COUNTED = "(counted from 0, without a header)"
 
 
 def read_csv(path: Path) -> Stored:
-    """Read a comma-separated table of numbers with a header; one column may hold classes.
+    """Read a table of numbers with a header; one column may hold classes.
+
+    Columns are separated by commas, semicolons, tabs or bars; numbers may have decimal commas if columns are not
+    separated by commas.
 
     All columns integers: the table is integer data. Otherwise it is float data. A header that begins with "#", as
     `numpy.savetxt` writes it, counts as one.
     """
-    lines = first_lines(path)
-    check_separator(path, lines)
-    header, notes = _header(path)
-    frame = _frame(path, header=0, names=header, index_col=False)
+    mark, decimal = separator_of(path, first_lines(path))
+    header, notes = _header(path, mark)
+    frame = _frame(path, sep=mark, decimal=decimal, header=0, names=header, index_col=False)
     check(len(frame) > 0, f"Expected rows below the header of {path}; got none.")
     label = _label_column(header, path)
     labels, class_names = (None, None) if label is None else _labels(frame, label, path)
@@ -50,13 +54,14 @@ def read_csv(path: Path) -> Stored:
     )
 
 
-def csv_header(path: Path) -> list[str]:
-    """Return the column names of a table, in the order of the file.
+def csv_header(path: Path) -> tuple[list[str], str]:
+    """Return the column names of a table, in the order of the file, and its separator.
 
     Raises:
         InputError: If a line of it has another number of fields.
     """
-    return _header(path)[0]
+    mark, _ = separator_of(path, first_lines(path))
+    return _header(path, mark)[0], mark
 
 
 def _label_column(header: list[str], path: Path) -> str | None:
@@ -100,15 +105,15 @@ def _frame(path: Path, **how: Any) -> pd.DataFrame:
         raise InputError(f"Expected {path} to be a text table; got {_sentence(error)}.") from error
 
 
-def _header(path: Path) -> tuple[list[str], list[str]]:
+def _header(path: Path, mark: str) -> tuple[list[str], list[str]]:
     """Return the column names and notes after counting the fields of each line: pandas pads and truncates silently."""
-    notes = []
+    notes = [] if mark == "," else [f"{path.name} was read with separator {WORDS[mark]}."]
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = (fields for fields in csv.reader(file) if fields)
+            lines = (fields for fields in csv.reader(file, delimiter=mark) if fields)
             header = [name.strip() for name in next(lines, [])]
             if header and header[0].startswith("#"):
-                header[0] = header[0].lstrip("# ")
+                header[0] = header[0].lstrip("# ").strip('"')
                 notes.append(
                     f"The mark # before the header was not taken as part of the column name {header[0]!r}."
                 )
@@ -120,23 +125,22 @@ def _header(path: Path) -> tuple[list[str], list[str]]:
                     f"{', a comment: delete such lines' if fields[0].startswith('#') else ''}.",
                 )
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"Expected {path} to be comma-separated UTF-8 text; got {_sentence(error)}."
-        ) from error
+        raise InputError(f"Expected {path} to be a table of UTF-8 text; got {_sentence(error)}.") from error
     return header, notes
 
 
 def _check_header(header: list[str], path: Path) -> None:
     check(
         not all(_is_number(name) for name in header),
-        f"Expected a header with column names in the first line of {path}; got numbers. Write one: "
-        f"pandas.read_csv({path.name!r}, header=None, names=[...]).to_csv('{path.stem}_named.csv', index=False).",
+        f"Expected a header with column names in the first line of {path}; got numbers. Give "
+        "--header no, or names by --names.",
     )
     for column, name in enumerate(header):
         check(
             name != "",
             f"Expected a name for every column of {path}; column {column} has none. "
-            "If it is an index, save the table without it (frame.to_csv(..., index=False)).",
+            "Choose --likelihood table, which leaves out empty columns and an index, or save the table without it "
+            "(frame.to_csv(..., index=False)).",
         )
         check(name not in header[:column], f"Expected different column names in {path}; got {name!r} twice.")
 

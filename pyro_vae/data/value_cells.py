@@ -130,7 +130,10 @@ def _of_type(example: Any, text: str) -> Any:
     if isinstance(example, float | Decimal):
         return type(example)(text)
     if isinstance(example, datetime.datetime):
-        return datetime.datetime.fromisoformat(text).replace(tzinfo=example.tzinfo)
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is not None and example.tzinfo is not None:
+            return moment.astimezone(example.tzinfo)
+        return moment.replace(tzinfo=example.tzinfo)
     if isinstance(example, datetime.date | datetime.time):
         return type(example).fromisoformat(text)
     return text

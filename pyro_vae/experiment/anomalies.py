@@ -19,6 +19,7 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae.data import Split
 from pyro_vae.data.column_values import observed_text
+from pyro_vae.data.dates import as_date
 from pyro_vae.data.named_frames import frame_like
 from pyro_vae.data.table_files import TABLE_ENDINGS, is_table_file
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
@@ -192,7 +193,16 @@ class Anomalies:
         levels = columns[column].levels if columns else ()
         if levels:
             return f"{levels[int(value)]}, probability {math.exp(float(self.cells.value[rank, column])):.2g}"
-        return f"{value:.4g}, {float(self.cells.expected[rank, column]):.4g}"
+        return (
+            f"{self._number(column, value)}, {self._number(column, float(self.cells.expected[rank, column]))}"
+        )
+
+    def _number(self, column: int, value: float) -> str:
+        """Return an entry of x as a date or a number of the file."""
+        row_format = self.scoring.row_format
+        shift = getattr(row_format.preprocessing, "offset", {column: 0.0})[column]
+        form = row_format.columns[column].date_format if row_format.columns else ""
+        return as_date(value + shift, form) if form else f"{value + shift:.{10 if shift else 4}g}"
 
     def table(self) -> str:
         """Return the rows with the highest anomaly scores as a table, and notes on it."""

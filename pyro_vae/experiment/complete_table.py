@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae._checks import check
-from pyro_vae.data.column_values import as_date, date_format
+from pyro_vae.data.dates import as_date, date_format
 from pyro_vae.data.table_files import BINARY_ENDINGS
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.text_cells import MISSING_MARKS, TextCells

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.columns import Column
 from pyro_vae.data.named_frames import frame_like
 from pyro_vae.data.new_rows import rows_like
+from pyro_vae.data.preprocessing import Centre, Preprocessing
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.table_files import BINARY_ENDINGS
-from pyro_vae.evaluate.imputation import impute
+from pyro_vae.evaluate.imputation import Imputation, impute
 from pyro_vae.experiment.complete_table import CompletedTable
 from pyro_vae.experiment.load_run import load_run
 from pyro_vae.likelihoods.registry import LIKELIHOODS
@@ -68,6 +71,7 @@ def impute_table(
         seed=seed,
         progress=True,
     )
+    found = _in_units_of_the_file(found, row_format.preprocessing)
     names, levels = [column.name for column in columns], [column.levels for column in columns]
     missing, marks = rows[0].isnan().cpu(), getattr(run.config.data, "missing", ())
     table = CompletedTable(data, names, levels, missing, found, marks, *_layout(data, row_format, names))
@@ -91,6 +95,14 @@ def _real_columns(row_format: RowFormat) -> tuple[Column, ...]:
     """Return the columns of a run whose likelihood only takes numbers."""
     names = row_format.column_names or [f"column {number}" for number in range(row_format.data_dim)]
     return tuple(Column(name, "real") for name in names)
+
+
+def _in_units_of_the_file(found: Imputation, preprocessing: Preprocessing) -> Imputation:
+    """Return imputations of x as entries of the file; standard deviations are in its units already."""
+    if not isinstance(preprocessing, Centre):
+        return found
+    offset = torch.tensor(preprocessing.offset, dtype=torch.float64, device=found.value.device)
+    return replace(found, value=found.value + offset, draws=found.draws + offset)
 
 
 def _layout(data: Path, row_format: RowFormat, names: Sequence[str]) -> tuple[Any, ...]:

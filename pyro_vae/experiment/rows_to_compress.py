@@ -97,11 +97,13 @@ class RowsToCompress:
         if ending not in FIELDS:
             return self
         columns: list[int | None] = list(range(stored.array.shape[1]))
+        mark = ","
         if stored.column_names is not None:
             places = {name: column for column, name in enumerate(stored.column_names)}
-            columns = [places.get(name) for name in csv_header(path)]
+            names, mark = csv_header(path)
+            columns = [places.get(name) for name in names]
         numbers = stored.array.reshape(len(stored.array), -1).astype(np.int64)
-        around = TextAround.of(path.read_bytes(), ending, columns, [numbers])
+        around = TextAround.of(path.read_bytes(), ending, columns, [numbers], mark)
         if around is None:
             return self
         return replace(self, restored=f"Decompression gives back the bytes of {path.name}.", around=around)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from pyro_vae._checks import check
 from pyro_vae.data.columns import COUNTS
 from pyro_vae.data.contexts import ClassContext, EntryContext
+from pyro_vae.data.dates import as_date
 from pyro_vae.data.preprocessing import AsFloat, Centre
 from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.stored_units import in_stored_units
@@ -149,12 +151,19 @@ class Output:
         import pandas as pd
 
         options = row_format and row_format.table_options
-        decimal = "," if options and options.decimal == "comma" else "."
+        decimal = "," if row_format and row_format.has_decimal_comma else "."
         separator = (options and options.mark) or (";" if decimal == "," else ",")
         with write_atomically(self.path) as temporary:
             pd.DataFrame(columns).to_csv(
                 temporary, index=False, sep=separator, decimal=decimal, float_format="%.7g", encoding="utf-8"
             )
+
+
+def _far_from_zero(values: NDArray[Any], offset: float, mark: str) -> NDArray[np.object_]:
+    """Return numbers as text, with the 7 digits of float32 after the offset is subtracted."""
+    largest = float(np.abs(values - offset).max()) or 1.0
+    decimals = max(0, 6 - math.floor(math.log10(largest)))
+    return np.array([f"{value:.{decimals}f}".replace(".", mark) for value in values], dtype=object)
 
 
 def _columns(rows: Tensor, row_format: RowFormat, drawn: bool, classes: Tensor | None) -> dict[str, Any]:
@@ -169,6 +178,10 @@ def _columns(rows: Tensor, row_format: RowFormat, drawn: bool, classes: Tensor |
             columns[name] = np.array(column.levels, dtype=object)[values.round().astype(int)]
         elif column is not None and column.kind in COUNTS and drawn:
             columns[name] = values.round().astype(np.int64)
+        elif column is not None and column.date_format:
+            columns[name] = np.array([as_date(v, column.date_format) for v in values], dtype=object)
+        elif offset := getattr(row_format.preprocessing, "offset", {number: 0.0})[number]:
+            columns[name] = _far_from_zero(values, offset, "," if row_format.has_decimal_comma else ".")
         else:
             columns[name] = values
     if classes is not None and isinstance(row_format.context, ClassContext):
