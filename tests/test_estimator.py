@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import assert_within_sigma
 from scipy import stats
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -18,12 +19,13 @@ from sklearn.utils.estimator_checks import check_estimator
 from pyro_vae import VAE
 from pyro_vae.baselines import PPCA
 from pyro_vae.estimator.comparison import compare_with_ppca
-from pyro_vae.estimator.densities import log_prob_of_rows
+from pyro_vae.estimator.densities import elbo_of_rows, log_prob_of_rows
 from pyro_vae.estimator.shared_noise import shared_draws
 from pyro_vae.estimator.training import as_double, default_epochs, default_hidden
 from pyro_vae.evaluate import impute
 from pyro_vae.guides import ExactLinearGuide
 from pyro_vae.models import LinearGaussianModel
+from pyro_vae.objectives import estimate_elbo
 
 ROWS = np.random.default_rng(0).normal(size=(60, 4)) @ np.array(
     [[1.0, 0.5, 0, 0], [0, 1, 0, 2], [0, 0, 0.3, 0], [0.5, 0, 0, 1]]
@@ -46,6 +48,29 @@ def test_log_prob_is_exact_where_the_guide_is_the_posterior():
     guide = ExactLinearGuide(model)
     found = log_prob_of_rows(as_double(model), as_double(guide), ROWS, 3, seed=0)
     np.testing.assert_allclose(found, ppca.score_samples(ROWS), atol=1e-5)
+    bound = elbo_of_rows(as_double(model), as_double(guide), ROWS, 3, seed=0)
+    np.testing.assert_allclose(bound, found, atol=1e-5)
+
+
+def test_scores_by_the_elbo_bound_log_p_and_have_the_expectation_of_estimate_elbo():
+    fitted = VAE(2, estimate="elbo", **FAST).fit(ROWS)
+    bound = fitted.score_samples(ROWS)
+    np.testing.assert_allclose(fitted.score_samples(ROWS[5:7]), bound[5:7], atol=1e-7, rtol=0)
+    assert (FITTED.score_samples(ROWS) >= bound).all()  # the same weights and noise, and Jensen's inequality
+    programs = fitted.model_, fitted.guide_
+    means = [elbo_of_rows(*programs, ROWS, 100, seed).mean() for seed in range(20)]
+    exact = estimate_elbo(*programs, torch.tensor(ROWS), num_particles=2000)
+    assert_within_sigma(np.mean(means), exact.mean, np.std(means, ddof=1) / np.sqrt(20))
+
+
+def test_the_offset_is_of_the_estimate_and_the_comparison_with_ppca_of_log_p():
+    settings = FAST | {"validation_fraction": 0.3}
+    fits = [VAE(2, estimate=name, **settings) for name in ("elbo", "log-likelihood")]
+    with pytest.warns(UserWarning, match="PPCA"):
+        by_bound, by_log_prob = (vae.fit(ROWS) for vae in fits)
+    assert (by_bound.predict(ROWS) == -1).sum() == 6
+    assert by_bound.offset_ < by_log_prob.offset_
+    assert by_bound.ppca_comparison_ == by_log_prob.ppca_comparison_
 
 
 @pytest.mark.parametrize("guide", ["diagonal", "full-covariance", "low-rank", "mixture", "iaf", "spline"])
@@ -278,6 +303,7 @@ BAD_CALLS = [
     (lambda: VAE(guide="point").fit(ROWS), "guide to be one of .*; got 'point'"),
     (lambda: VAE(contamination=0.7).fit(ROWS), r"contamination in \(0, 0.5\]; got 0.7"),
     (lambda: VAE(validation_fraction=1).fit(ROWS), r"validation_fraction in \[0, 1\); got 1"),
+    (lambda: VAE(estimate="iwae").fit(ROWS), "estimate to be one of log-likelihood, elbo; got 'iwae'"),
     (lambda: VAE(objective="iwae").fit(ROWS), "num_particles of at least 2 with objective 'iwae'; got 1"),
     (
         lambda: VAE(1, guide="iaf").fit(ROWS),

@@ -1,4 +1,4 @@
-"""log p(x), posterior means and imputations of rows, by noise that a row shares with all, in double precision."""
+"""log p(x), ELBO, posterior means and imputations of rows, by noise that a row shares with all, in double precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.seeds import derive_seed
 
-__all__ = ["impute_rows", "log_prob_of_rows", "posterior_means"]
+__all__ = ["ESTIMATES", "elbo_of_rows", "impute_rows", "log_prob_of_rows", "posterior_means"]
 
 ENTRIES = 2**21
 """Entries of one layer, over rows and samples, that are computed at once: 16 MiB."""
@@ -51,6 +51,25 @@ def log_prob_of_rows(
         return log_weights.logsumexp(0) - math.log(num_samples)
 
     return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
+
+
+def elbo_of_rows(
+    model: GenerativeModel, guide: AmortizedGuide, rows: Array, num_samples: int, seed: int
+) -> Array:
+    """Estimate the ELBO of each row, E_q[log p(x, z) - log q(z | x)], as (1 / K) sum_k log w_k.
+
+    Arguments, noise and result as of `log_prob_of_rows`; with the same noise no value is larger than its.
+    """
+
+    def estimate(x: Tensor) -> Tensor:
+        log_weights, _ = _weighted(model, guide, x, num_samples)
+        return log_weights.mean(0)
+
+    return _in_blocks(estimate, rows, num_samples * _widest(model, guide), seed)
+
+
+ESTIMATES = {"log-likelihood": log_prob_of_rows, "elbo": elbo_of_rows}
+"""Functions that score rows, by the name that the parameter `estimate` of `VAE` gives them."""
 
 
 def impute_rows(

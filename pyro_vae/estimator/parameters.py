@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pyro_vae._checks import check, check_choice, check_integer, check_positive
 from pyro_vae.baselines._gaussian import Array
+from pyro_vae.estimator.densities import ESTIMATES
 from pyro_vae.likelihoods.registry import LIKELIHOODS as MADE
 from pyro_vae.settings.part import PARTS
 
@@ -38,6 +39,7 @@ def check_parameters(estimator: Any) -> None:
         "guide": GUIDES,
         "prior": PRIORS,
         "objective": OBJECTIVES,
+        "estimate": tuple(ESTIMATES),
     }
     for name, choices in chosen.items():
         check_choice(getattr(estimator, name), choices, name)

@@ -16,7 +16,7 @@ from pyro_vae._checks import check, check_integer
 from pyro_vae.baselines._gaussian import Array
 from pyro_vae.data.columns import WITH_DENSITY
 from pyro_vae.estimator.comparison import PPCAComparison, compare_with_ppca
-from pyro_vae.estimator.densities import log_prob_of_rows, posterior_means
+from pyro_vae.estimator.densities import ESTIMATES, posterior_means
 from pyro_vae.estimator.imputes_rows import ImputesRows
 from pyro_vae.estimator.parameters import check_parameters, check_values
 from pyro_vae.estimator.training import Training, as_double, train
@@ -56,6 +56,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
             trains on all rows to the last epoch.
         patience: Stop after this many epochs without a better validation score; None uses an eighth of `epochs`.
         num_samples: Samples of z for each row in `score_samples`.
+        estimate: What `score_samples` estimates: "log-likelihood", log p(x) by importance sampling, or "elbo", which is
+            lower by KL(q(z | x) || p(z | x)): the encoder is less accurate for rows unlike those of training.
         contamination: Share of the training rows that `predict` calls outliers, in (0, 0.5].
         compile: "auto" compiles the steps of long fits only; "on" or "off".
         device: Device of training: "auto" (CUDA if available), "cpu" or "cuda"; evaluation is on the CPU.
@@ -108,6 +110,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
         validation_fraction: float = 0.15,
         patience: int | None = None,
         num_samples: int = 100,
+        estimate: str = "log-likelihood",
         contamination: float = 0.1,
         compile: str = "auto",  # noqa: A002 (the name in PyTorch)
         device: str = "auto",
@@ -127,6 +130,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.num_samples = num_samples
+        self.estimate = estimate
         self.contamination = contamination
         self.compile = compile
         self.device = device
@@ -160,10 +164,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
         self.model_, self.guide_ = as_double(trained.model), as_double(trained.guide)
         self.hidden_, self.history_ = trained.hidden, trained.result.history
         self.n_iter_, self.best_epoch_ = len(self.history_), trained.result.best_epoch
-        scores = self._log_prob(rows)
+        log_prob = self._estimated(rows, "log-likelihood")
+        scores = log_prob if self.estimate == "log-likelihood" else self._estimated(rows, self.estimate)
         self.offset_ = float(np.quantile(scores, self.contamination))
         self.ppca_comparison_: PPCAComparison | None = compare_with_ppca(
-            rows, trained.validation, scores, self.n_components_, self._is_continuous()
+            rows, trained.validation, log_prob, self.n_components_, self._is_continuous()
         )
         return self
 
@@ -199,6 +204,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
     def score_samples(self, X: ArrayLike) -> Array:
         """Log p(x) of each row by importance sampling (Burda et al. 2016, eq. 8), a lower bound in expectation.
 
+        With estimate="elbo" the mean of the log weights instead, the ELBO.
+
         Args:
             X: Rows, shape (N, D); with likelihood="table" NaN entries are left out.
 
@@ -206,7 +213,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
             Shape (N,), nats in the units of X; minus infinity for values that the likelihood gives no probability.
         """
         check_is_fitted(self, "model_")
-        return self._log_prob(self._rows(X))
+        return self._estimated(self._rows(X), self.estimate)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples(X)` over rows X of shape (N, D), nats per example; y is ignored."""
@@ -234,8 +241,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, Imput
             rows = self.model_.sample(count).double().numpy()
         return rows if self.frame_ is None else self.frame_.decode(rows)
 
-    def _log_prob(self, rows: Array) -> Array:
-        scores = log_prob_of_rows(self.model_, self.guide_, rows, self.num_samples, self.seed_)
+    def _estimated(self, rows: Array, estimate: str) -> Array:
+        scores = ESTIMATES[estimate](self.model_, self.guide_, rows, self.num_samples, self.seed_)
         scores = np.where(np.isnan(rows).all(axis=1), 0.0, scores)  # nothing observed, probability 1
         return np.where(self._is_outside(rows), -np.inf, scores)
 
