@@ -50,7 +50,7 @@ def bernoulli_vae(x):
     return model, DiagonalNormalGuide(mlp_encoder(mean, torch.ones_like(mean), [8], 2 * 2))
 
 
-@pytest.mark.parametrize("num_entries", [16, 784, 3072, 20])
+@pytest.mark.parametrize("num_entries", [16, 20, 784, 3072, 1009])
 @pytest.mark.parametrize("size", [1e-3, 1.0, 10.0, 60.0])
 def test_sums_with_few_logarithms_are_as_accurate_as_softplus(num_entries, size):
     torch.manual_seed(0)
@@ -63,12 +63,36 @@ def test_sums_with_few_logarithms_are_as_accurate_as_softplus(num_entries, size)
     graph = make_fx(log_prob)(logits, x)
     with_few_logarithms(graph)
     targets = [node.target for node in graph.graph.nodes]
-    assert (torch.ops.aten.softplus.default in targets) == (num_entries == 20)
+    assert (torch.ops.aten.softplus.default in targets) == (num_entries == 1009)
     exact = Bernoulli(logits=logits.double()).log_prob(x.double()).sum(-1)
     torch.testing.assert_close(graph(logits, x).double(), exact, rtol=2e-6, atol=1e-6)
     sure = torch.where(x == 1, 12.0, -12.0).expand(5, -1)  # 784 log-probabilities of -6e-6 each
     few = Bernoulli(logits=sure.double()).log_prob(x.double()).sum(-1)
     torch.testing.assert_close(graph(sure, x).double(), few, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("num_entries", [784, 3072, 1009])
+@pytest.mark.parametrize("size", [1e-3, 10.0, 200.0])
+def test_gradients_of_sums_with_few_logarithms_are_as_accurate_as_softplus(num_entries, size):
+    torch.manual_seed(0)
+    logits, x = size * torch.randn(5, num_entries), binary_rows(1, num_entries)
+
+    def weighted(logits, x):
+        free = logits.requires_grad_()
+        log_prob = LogitBernoulli(logits=free, validate_args=False).to_event(1).log_prob(x)
+        (gradient,) = torch.autograd.grad((log_prob * torch.arange(1.0, 6.0)).sum(), free)
+        return [log_prob.detach(), gradient]
+
+    graph = make_fx(weighted)(logits, x)
+    with_few_logarithms(graph)
+    targets = [node.target for node in graph.graph.nodes]
+    for left in (torch.ops.aten.softplus.default, torch.ops.aten.softplus_backward.default):
+        assert (left in targets) == (num_entries == 1009)
+    log_prob, gradient = graph(logits, x)
+    exact = Bernoulli(logits=logits.detach().double()).log_prob(x.double()).sum(-1)
+    torch.testing.assert_close(log_prob.double(), exact, rtol=2e-6, atol=1e-6)
+    by_hand = torch.arange(1.0, 6.0)[:, None] * (x.double() - torch.sigmoid(logits.detach().double()))
+    torch.testing.assert_close(gradient.double(), by_hand, rtol=1e-6, atol=1e-6)
 
 
 def test_other_uses_of_softplus_are_unchanged():
