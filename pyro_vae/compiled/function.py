@@ -98,7 +98,7 @@ class CompiledFunction:
                 if operations is None:
                     continue
                 graph = Graph(self.module, inputs, operations)
-                worst = self._difference(graph, others, [*expected, *buffers])
+                worst = self._disagreement(graph, others, [*expected, *buffers])
             except Exception as error:  # the program does something that a graph cannot represent
                 if isinstance(error, InputError) and not isinstance(error, ProgramError):
                     raise
@@ -145,14 +145,34 @@ class CompiledFunction:
             self.cache.store(
                 key, files[0], len(inputs) + len(places), **about, seconds=time.monotonic() - started
             )
+            # The library itself takes 10 to 20 us less per call than TorchInductor's wrappers around it.
+            return self._kept(key, recording) or made
         return made
 
-    def _difference(self, graph: Graph, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    def _disagreement(self, graph: Graph, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+        """Return the difference from the function's results for the noise of a seed, or the larger one of two others.
+
+        A rounding error can switch a unit with a kink (ReLU), which changes a gradient by 1e-4 to 1e-3 of its size: in
+        7 of 1200 comparisons of 784-200-200-50 with 100 rows, thus hardly ever for two of three seeds.
+        """
+        worst = self._difference(graph, inputs, expected, seed=1)
+        if worst <= graph.tolerance:
+            return worst
+        return max(self._difference(graph, inputs, self._expected(inputs, seed), seed) for seed in (2, 3))
+
+    def _expected(self, inputs: Sequence[Tensor], seed: int) -> list[Tensor]:
+        """Return results of the function and buffers after it, for the noise of a seed."""
+        with _preserved_state(self.module, seed) as after:
+            return [*self.function(*inputs), *after()]
+
+    def _difference(
+        self, graph: Graph, inputs: Sequence[Tensor], expected: Sequence[Tensor], seed: int
+    ) -> float:
         """Return the difference of results and buffers from the expected ones, relative to their size."""
         # On a GPU the first run warms up, the second is recorded, the third is a replay. While recording, torch also
         # captures an empty graph, and warns about it.
         for _ in range(3 if inputs[0].is_cuda else 1):
-            with _preserved_state(self.module, seed=1) as after, warnings.catch_warnings():
+            with _preserved_state(self.module, seed) as after, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
                 got, buffers = graph(*inputs), after()
         return difference(expected, [*got, *buffers])
