@@ -16,8 +16,10 @@ from benchmarks._serve import Network, serve
 Program = Callable[[Any], None]
 
 
-def programs(network: Network, offset: Any = 0.0) -> tuple[Program, Program]:
-    """Return model and guide; the last biases of the decoder are `offset`."""
+def programs(
+    network: Network, offset: Any = 0.0, standardized: Callable[[Any], Any] = lambda x: x
+) -> tuple[Program, Program]:
+    """Return model and guide; the last biases of the decoder are `offset`, the encoder reads `standardized(x)`."""
     encoder = jax_networks.encoder(network, jax.random.PRNGKey(1))
     decoder = jax_networks.decoder(network, jax.random.PRNGKey(2))
     decoder[-1] = (decoder[-1][0], decoder[-1][1] + offset)
@@ -31,7 +33,7 @@ def programs(network: Network, offset: Any = 0.0) -> tuple[Program, Program]:
 
     def guide(x: Any) -> None:
         layers = numpyro.param("encoder", encoder)
-        loc, log_scale = jnp.split(jax_networks.encode(network, layers, x), 2, axis=-1)
+        loc, log_scale = jnp.split(jax_networks.encode(network, layers, standardized(x)), 2, axis=-1)
         with numpyro.plate("data", len(x)):
             numpyro.sample("z", dist.Normal(loc, jnp.exp(log_scale)).to_event(1))
 
