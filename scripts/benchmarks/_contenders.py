@@ -104,6 +104,9 @@ class Process:
             text=True,
             env=environment(options.threads, options.clock, cache, options.place),
         )
+        if options.clock == "wall":  # the thread pools of JAX do not follow OMP_NUM_THREADS
+            cores = sorted(os.sched_getaffinity(0))[-options.threads :]
+            os.sched_setaffinity(self.process.pid, cores)
         self.seconds_to_build = self._answer()
         self.times: list[float] = []
 
