@@ -109,7 +109,7 @@ def as_training_batches(
     if parts is not None:
         tensors = _checked_rows(parts, entry, device, missing)
         return Batches(
-            lambda rows, _: tuple(part[rows] for part in tensors),
+            lambda rows, _: tuple(part.index_select(0, rows) for part in tensors),
             torch.arange(len(tensors[0]), device=device),
             batch_size,
             seed,

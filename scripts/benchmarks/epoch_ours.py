@@ -14,7 +14,8 @@ from pyro_vae.training import FusedAdamW, ProgressBar, Schedule
 def epochs_of(network: Network) -> Callable[[int], None]:
     """Return a function that trains for n epochs."""
     train, validation = network.rows()
-    settings = {"epochs": 1, "schedule": Schedule("constant"), "callbacks": (ProgressBar(),)}
+    # Validation is traced in runs of many epochs.
+    settings = {"epochs": 1000, "schedule": Schedule("constant"), "callbacks": (ProgressBar(),)}
     trainer = trainer_of(network, train, validation, **settings)
 
     def epochs(n: int) -> None:
