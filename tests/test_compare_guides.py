@@ -16,14 +16,8 @@ from pyro_vae.cli.compare_guides_arguments import ComparedName
 from pyro_vae.data import load_dataset
 from pyro_vae.evaluate import LogLikelihood
 from pyro_vae.evaluate.gaps import RowFit
-from pyro_vae.experiment.comparison.guide_scores import (
-    CONTAINED,
-    Claim,
-    Mean,
-    check_order,
-    crossed_mean,
-    score_guides,
-)
+from pyro_vae.experiment.comparison.guide_order import CONTAINED, Claim, check_order
+from pyro_vae.experiment.comparison.guide_scores import Mean, crossed_mean, score_guides
 from pyro_vae.experiment.comparison.guides import (
     COMPARED,
     MeasuredGuide,

@@ -21,7 +21,8 @@ def main() -> int:
     arguments = parse_arguments()
 
     from pyro_vae import plots
-    from pyro_vae.experiment.comparison.guide_scores import check_order, score_guides
+    from pyro_vae.experiment.comparison.guide_order import check_order
+    from pyro_vae.experiment.comparison.guide_scores import score_guides
     from pyro_vae.experiment.comparison.guides_table import guide_rows
     from pyro_vae.experiment.provenance import test_facts
     from pyro_vae.storage import write_json

@@ -66,19 +66,7 @@ def closing_table(
 def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: FitResult) -> Closing:
     """Return the results that are printed at the end of a run; for the arguments see `closing_table`."""
     errors = evaluation.errors
-    in_bits = dataset.preprocessing.levels is not None
-    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
-    rows = []
-    for name, estimate in evaluation.estimates.items():
-        numbers = (
-            estimate.mean,
-            estimate.se,
-            float(estimate.reconstruction.mean()),
-            float(estimate.kl.mean()),
-        )
-        rows.append(
-            [name, str(len(estimate.value)), *map(nats, numbers), *bits_cells(estimate.mean, dataset)]
-        )
+    cells = _estimates(evaluation, dataset) if evaluation.estimates else errors.cells() if errors else []
     notes = (
         *evaluation.notes,
         *data_notes(config, dataset),
@@ -87,7 +75,7 @@ def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         result.metrics_note,
     )
     lines = [
-        f"{'ELBO at the weights' if rows else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
+        f"{'ELBO at the weights' if evaluation.estimates else 'Weights'} of the {EPOCH_KEPT[result.kept_by]} (epoch "
         f"{result.best_epoch} of {len(result.history)}, ended by {result.stopped}); trained in "
         f"{result.seconds:.1f} s" + _compiling(result),
         f"the guide saw {seen}" if (seen := config.model.part("corrupt").seen()) else "",
@@ -103,8 +91,19 @@ def closing(config: Config, dataset: DataSet, evaluation: Evaluation, result: Fi
         _extent_sentence(evaluation),
         *(f"note: {note}" for note in notes if note),
     ]
-    cells = [header, *rows] if rows else errors.cells() if errors else []
     return Closing(_title(config, dataset), cells, list(filter(None, lines)))
+
+
+def _estimates(evaluation: Evaluation, dataset: DataSet) -> list[list[str]]:
+    """Return the table of the ELBO and its terms for each split, its header first."""
+    in_bits = dataset.preprocessing.levels is not None
+    header = ["split", "rows", "ELBO", "± se", "reconstruction", "KL"] + ["bits/dim"] * in_bits
+    rows = []
+    for name, estimate in evaluation.estimates.items():
+        terms = float(estimate.reconstruction.mean()), float(estimate.kl.mean())
+        numbers = map(nats, (estimate.mean, estimate.se, *terms))
+        rows.append([name, str(len(estimate.value)), *numbers, *bits_cells(estimate.mean, dataset)])
+    return [header, *rows]
 
 
 def _title(config: Config, dataset: DataSet) -> str:

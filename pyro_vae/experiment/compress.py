@@ -98,23 +98,11 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
     run = load_run(folder)
     codec = _codec(run, folder)
     rows = RowsToCompress.of(run, folder, data, codec.levels)
-    header: dict[str, Any] = {
-        "weights_sha256": _weights_sha256(folder),
-        "num_rows": len(rows),
-        "row_shape": list(rows.row_shape),
-        "image_shape": list(rows.image_shape),
-        "dtype": rows.dtype,
-        "low": rows.low,
-        "batch_size": codec.batch_size,
-        "seed": seed,
-    }
     text = b"" if rows.around is None else rows.around.packed()
-    if rows.around is not None and data is not None:
-        header["text"] = {"ending": data.suffix.lower(), "columns": rows.around.columns}
     elbo, initial, first = 0.0, 0, list[NDArray[np.int64]]()
     with write_atomically(out) as path, progress_bar(len(rows), "rows", "compress") as bar:
         with path.open("wb") as file:
-            write_header(file, header)
+            write_header(file, _header(rows, codec, folder, data, seed))
             if text:
                 write_block(file, text)
             for levels in rows.chunks():
@@ -128,6 +116,25 @@ def compress_rows(folder: Path, data: Path | None, out: Path, seed: int = 0) -> 
     others = other_sizes(first[0][:COMPARED], rows.image_shape, codec.levels)
     rate = -elbo / (len(rows) * per_dim)
     return Compressed(len(rows), codec.data_dim, size, initial, rate, others, rows.restored, len(text))
+
+
+def _header(
+    rows: RowsToCompress, codec: BitsBackCodec, folder: Path, data: Path | None, seed: int
+) -> dict[str, Any]:
+    """Return what decompression needs to know beside the run, by name."""
+    header: dict[str, Any] = {
+        "weights_sha256": _weights_sha256(folder),
+        "num_rows": len(rows),
+        "row_shape": list(rows.row_shape),
+        "image_shape": list(rows.image_shape),
+        "dtype": rows.dtype,
+        "low": rows.low,
+        "batch_size": codec.batch_size,
+        "seed": seed,
+    }
+    if rows.around is not None and data is not None:
+        header["text"] = {"ending": data.suffix.lower(), "columns": rows.around.columns}
+    return header
 
 
 def default_output(file: Path) -> Path:

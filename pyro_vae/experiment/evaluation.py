@@ -121,7 +121,6 @@ def evaluate(
     """
     if extent.kind == "none":
         return Evaluation(extent)
-    device, shown = torch.device(config.training.device), processes.rank == 0
     notes: list[str] = []
     errors = trained_error(config)
     if errors is not None:
@@ -129,37 +128,72 @@ def evaluate(
         samples = _samples(extent, model, guide, processes, quality, notes)
         denoising = _denoising(extent, dataset, model, guide, processes)
         return Evaluation(extent, samples=samples, errors=found, denoising=denoising, notes=tuple(notes))
-    estimates = {}
-    for split in (dataset.train, dataset.validation, dataset.test):
-        rows = split if extent.rows is None else split.evenly_spaced(extent.rows)
-        estimates[split.name] = _elbo(model, guide, rows, device, processes)
+    device, shown = torch.device(config.training.device), processes.rank == 0
+    estimates = {
+        split.name: _elbo(model, guide, _evaluated_rows(extent, split), device, processes)
+        for split in (dataset.train, dataset.validation, dataset.test)
+    }
     notes += [note for name, estimate in estimates.items() if (note := _not_finite(name, estimate.value))]
-    scores = None
+    scores = _scores(extent, dataset, model, guide, device, processes, notes)
+    baselines = _baselines(extent, config, dataset, processes)
+    samples = _samples(extent, model, guide, processes, quality, notes)
+    is_divided = config.training.objective == "tc" and shown
+    return Evaluation(
+        extent,
+        estimates,
+        scores,
+        baselines,
+        samples,
+        accuracy=accuracy_of(guide, dataset),
+        layers=measure_layers(model, guide, dataset.test) if config.model.layers and shown else None,
+        denoising=_denoising(extent, dataset, model, guide, processes),
+        divergence=divergence_in_parts(model, guide, dataset.test.evenly_spaced(QUICK_ROWS))
+        if is_divided
+        else None,
+        notes=tuple(notes),
+    )
+
+
+def _evaluated_rows(extent: Extent, split: Split) -> Split:
+    return split if extent.rows is None else split.evenly_spaced(extent.rows)
+
+
+def _scores(
+    extent: Extent,
+    dataset: DataSet,
+    model: Any,
+    guide: Any,
+    device: torch.device,
+    processes: Processes,
+    notes: list[str],
+) -> LogLikelihood | None:
+    """Return log p(x) of test rows by importance sampling; a failure of a single process becomes a note."""
     try:
-        scores = score_rows(
-            model, guide, dataset.test, device, processes, num_rows=extent.scored_rows, progress=shown
+        return score_rows(
+            model,
+            guide,
+            dataset.test,
+            device,
+            processes,
+            num_rows=extent.scored_rows,
+            progress=processes.rank == 0,
         )
     except (InputError, ArithmeticError, MemoryError) as error:
         if processes.count > 1:
             raise  # the others wait for this one's rows
         notes.append(f"log p(x) could not be estimated: {error}")
-    has_linear = LIKELIHOODS[config.model.likelihood].kind != "binary"
-    baselines: dict[str, Entry | str] = {}
-    if has_linear and extent.kind == "full":
-        reason = no_density(dataset)
-        baselines = (
-            {"ppca": reason}
-            if reason
-            else dict(linear_baselines(dataset, config.model.sizes[0], processes, progress=shown))
-        )
-    samples = _samples(extent, model, guide, processes, quality, notes)
-    accuracy = accuracy_of(guide, dataset)
-    layers = measure_layers(model, guide, dataset.test) if config.model.layers and shown else None
-    more: dict[str, Any] = {"accuracy": accuracy, "layers": layers, "notes": tuple(notes)}
-    more["denoising"] = _denoising(extent, dataset, model, guide, processes)
-    if config.training.objective == "tc" and shown:
-        more["divergence"] = divergence_in_parts(model, guide, dataset.test.evenly_spaced(QUICK_ROWS))
-    return Evaluation(extent, estimates, scores, baselines, samples, **more)
+        return None
+
+
+def _baselines(
+    extent: Extent, config: Config, dataset: DataSet, processes: Processes
+) -> dict[str, Entry | str]:
+    """Return results of linear models in a full evaluation, or the reason for their absence, by name."""
+    if extent.kind != "full" or LIKELIHOODS[config.model.likelihood].kind == "binary":
+        return {}
+    if reason := no_density(dataset):
+        return {"ppca": reason}
+    return dict(linear_baselines(dataset, config.model.sizes[0], processes, progress=processes.rank == 0))
 
 
 def _denoising(
@@ -168,7 +202,7 @@ def _denoising(
     """Return the errors of denoised test rows, in the first process."""
     if corruption_of(guide) is None or processes.rank > 0:
         return None
-    rows = dataset.test if extent.rows is None else dataset.test.evenly_spaced(extent.rows)
+    rows = _evaluated_rows(extent, dataset.test)
     is_real = model.likelihood.kind == "continuous"
     one_unit = has_one_unit(dataset.data_shape, dataset.preprocessing.levels) or not is_real
     return denoising_errors(model, guide, rows, None if one_unit else fill_constant(dataset.statistics()[1]))

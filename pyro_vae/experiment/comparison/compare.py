@@ -71,35 +71,47 @@ def compare(
         InputError: If x is binary, which has no density, or z has as many dimensions as x, so that PPCA leaves no
             noise.
     """
+    _check_comparable(config, dataset)
     latent_dim, seed = config.model.latent_dim, config.training.seed
-    check(
-        LIKELIHOODS[config.model.likelihood].kind != "binary",
-        f"Expected a likelihood of grey or real values for a comparison with models that give x a density; got "
-        f"{config.model.likelihood}. Choose another --likelihood.",
-    )
-    check(
-        latent_dim < dataset.data_dim,
-        f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
-        f"got {latent_dim}.",
-    )
     dense, shift = dataset.as_density(), density_shift(dataset)
-    train, test = dense.train.tensor(), dense.test.tensor()
-    train_rows, test_rows = (split.double().numpy() for split in (train, test))
-    entries: dict[str, Entry] = {}
-    linear = None
-    for key, (name, estimator) in exact_baselines(latent_dim, num_clusters, seed).items():
-        if key in models:
-            print(f"Fitting {name} ...", flush=True)
-            try:
-                entries[key] = fit_baseline(estimator, name, train_rows, test_rows).shifted(shift)
-            except InputError as error:
-                print(f"  left out: {error}")
+    baselines = exact_baselines(latent_dim, num_clusters, seed)
+    chosen = {key: baseline for key, baseline in baselines.items() if key in models}
+    entries, linear = _fit_exact(chosen, dense, shift), None
     if "linear_vae" in models:
         print("Training the linear VAE ...", flush=True)
-        fitted = fit_linear_vae(train, test, latent_dim, seed=seed, **(linear_settings or {}))
+        fitted = fit_linear_vae(
+            dense.train.tensor(), dense.test.tensor(), latent_dim, seed=seed, **(linear_settings or {})
+        )
         linear = fitted.shifted(shift)
         entries["linear_vae"] = linear.entry
     if "vae" in models:
         print("Training the nonlinear VAE ...", flush=True)
         entries["vae"] = fit_vae(config, dataset)
     return Comparison(dataset, latent_dim, entries, linear)
+
+
+def _check_comparable(config: Config, dataset: DataSet) -> None:
+    """Raise `InputError` if x has no density, or if PPCA would leave no noise."""
+    check(
+        LIKELIHOODS[config.model.likelihood].kind != "binary",
+        f"Expected a likelihood of grey or real values for a comparison with models that give x a density; got "
+        f"{config.model.likelihood}. Choose another --likelihood.",
+    )
+    check(
+        config.model.latent_dim < dataset.data_dim,
+        f"Expected --latent-dim below the {dataset.data_dim} columns of the data, or PPCA has no noise left; "
+        f"got {config.model.latent_dim}.",
+    )
+
+
+def _fit_exact(baselines: dict[str, tuple[str, Any]], dense: DataSet, shift: float) -> dict[str, Entry]:
+    """Return the results of baselines, by key; a baseline that cannot be fitted is left out with a message."""
+    train, test = (split.tensor().double().numpy() for split in (dense.train, dense.test))
+    entries = {}
+    for key, (name, estimator) in baselines.items():
+        print(f"Fitting {name} ...", flush=True)
+        try:
+            entries[key] = fit_baseline(estimator, name, train, test).shifted(shift)
+        except InputError as error:
+            print(f"  left out: {error}")
+    return entries

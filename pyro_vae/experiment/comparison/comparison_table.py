@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyro_vae import plots
-from pyro_vae.experiment.comparison import BOUND, NAMES, Comparison, LinearVAE
+from pyro_vae.data import DataSet
+from pyro_vae.experiment.comparison import BOUND, NAMES, Comparison, Entry, LinearVAE
 from pyro_vae.experiment.provenance import test_facts
 from pyro_vae.experiment.text_table import bits_cells, format_table, likelihood_line, nats
 from pyro_vae.storage import write_json
@@ -15,39 +16,33 @@ __all__ = ["comparison_table", "write_comparison"]
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the table of a comparison, with an explanation of the linear VAE's gap."""
-    dataset = comparison.dataset
-    in_bits = dataset.preprocessing.levels is not None
-    names = {"exact": "log p(x)" if dataset.as_density() is dataset else "bound", "ELBO": "ELBO"}
+    dataset, entries = comparison.dataset, comparison.entries.values()
+    is_density = dataset.as_density() is dataset
     header = ["model", "value", "test", "± se", "train", "parameters", "iterations", "seconds"]
-    header[4:4] = ["bits/dim"] * in_bits
-    rows = [
-        [
-            entry.name,
-            names[entry.kind],
-            *map(nats, entry.test),
-            *bits_cells(entry.test[0], dataset),
-            nats(entry.train),
-            str(entry.parameters),
-            str(entry.iterations),
-            f"{entry.seconds:.3g}",
-        ]
-        for entry in comparison.entries.values()
+    header[4:4] = ["bits/dim"] * (dataset.preprocessing.levels is not None)
+    names = {"exact": "log p(x)" if is_density else "bound", "ELBO": "ELBO"}
+    lines = [
+        "",
+        f"{dataset.name}, {dataset.description}; latent {comparison.latent_dim}; "
+        f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
+        format_table([header, *(_row(entry, names[entry.kind], dataset) for entry in entries)]),
     ]
-    return "\n".join(
-        [
-            "",
-            f"{dataset.name}, {dataset.description}; latent {comparison.latent_dim}; "
-            f"{len(dataset.train)} training and {len(dataset.test)} test rows; nats per example",
-            format_table([header, *rows]),
-            *([] if dataset.as_density() is dataset else [f"bound: {BOUND}"]),
-            *(
-                f"{entry.name}: {likelihood_line(entry.likelihood)}"
-                for entry in comparison.entries.values()
-                if entry.likelihood
-            ),
-            *(_gap_lines(comparison.linear) if comparison.linear else []),
-        ]
-    )
+    lines += [] if is_density else [f"bound: {BOUND}"]
+    lines += [f"{entry.name}: {likelihood_line(entry.likelihood)}" for entry in entries if entry.likelihood]
+    return "\n".join([*lines, *(_gap_lines(comparison.linear) if comparison.linear else [])])
+
+
+def _row(entry: Entry, value: str, dataset: DataSet) -> list[str]:
+    return [
+        entry.name,
+        value,
+        *map(nats, entry.test),
+        *bits_cells(entry.test[0], dataset),
+        nats(entry.train),
+        str(entry.parameters),
+        str(entry.iterations),
+        f"{entry.seconds:.3g}",
+    ]
 
 
 def _gap_lines(linear: LinearVAE) -> list[str]:

@@ -1,4 +1,4 @@
-"""Results by family of guides: means with standard errors, and checks of inequalities that hold in theory."""
+"""Results by family of guides: means with standard errors."""
 
 from __future__ import annotations
 
@@ -13,24 +13,7 @@ from torch import Tensor
 from pyro_vae._checks import check
 from pyro_vae.experiment.comparison.guides import MeasuredGuide
 
-__all__ = ["CONTAINED", "Claim", "GuideScore", "Mean", "check_order", "crossed_mean", "score_guides"]
-
-CONTAINED = (
-    ("diagonal", "full-covariance"),
-    ("diagonal", "low-rank"),
-    ("low-rank", "full-covariance"),
-    ("diagonal", "mixture"),
-    ("diagonal", "iaf"),
-    ("diagonal", "spline"),
-    ("diagonal", "semi-amortized"),
-)
-"""Pairs of a guide and a richer one that contains it: L without its lower part, F = 0, equal components, maps that are
-the identity, steps of length 0."""
-OF_A_ROW = ("diagonal", "full-covariance", "low-rank", "mixture")
-"""Families whose members are determined by the encoder's outputs alone, so that they also contain each other for every
-row. The maps of a flow are the same for all rows, and stay fixed while the best member for a row is optimised."""
-TOLERANCE = 2.0
-"""Number of standard errors by which a difference may have the wrong sign."""
+__all__ = ["GuideScore", "GuideTable", "Mean", "crossed_mean", "elbo_of", "optimum_of", "score_guides"]
 
 
 class Mean(NamedTuple):
@@ -76,45 +59,6 @@ class GuideScore:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Claim:
-    """An inequality that theory implies, and the measured values.
-
-    Args:
-        upper: Name of the larger quantity.
-        lower: Name of the smaller quantity.
-        difference: The first minus the second, on test rows.
-        train: The same on training rows; None if it was not measured.
-    """
-
-    upper: str
-    lower: str
-    difference: Mean
-    train: Mean | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the difference is not below zero by more than two standard errors and rounding."""
-        return _not_below_zero(self.difference)
-
-    def __str__(self) -> str:
-        value, se = self.difference
-        if self.holds:
-            return f"{self.upper} is not below {self.lower}: {value:+.3f} ± {se:.3f}."
-        sigmas = -value / se if se > 0 else math.inf
-        text = f"{self.upper} is {-value:.3f} ± {se:.3f} below {self.lower} ({sigmas:.1f} standard errors)"
-        if self.train is None:
-            return text + "."
-        on_train = f"{self.train.value:+.3f} ± {self.train.se:.3f}"
-        if _not_below_zero(self.train):
-            return f"{text}, though not on training rows ({on_train}): its encoder carries over less well to new rows."
-        return f"{text}, on training rows too ({on_train}): its training has not come as far."
-
-
-def _not_below_zero(difference: Mean) -> bool:
-    return difference.value >= -TOLERANCE * difference.se - 1e-6
-
-
 def crossed_mean(values: Tensor) -> Mean:
     """Return the mean over seeds and rows, and its standard error for new seeds and new rows.
 
@@ -137,7 +81,7 @@ def crossed_mean(values: Tensor) -> Mean:
     return Mean(float(mean), float(((of_rows + of_seeds) / values.numel()).sqrt()))
 
 
-class _Table:
+class GuideTable:
     """Measurements by family: seeds by rows."""
 
     def __init__(self, measured: Sequence[MeasuredGuide], joint: bool) -> None:
@@ -178,19 +122,19 @@ def score_guides(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> l
     Returns:
         A score for each family, in the order of their first measurement.
     """
-    table = _Table(measured, joint)
+    table = GuideTable(measured, joint)
     names = list(dict.fromkeys(one.name for one in measured))
     return [_score(table, name, names[0]) for name in names]
 
 
-def _score(table: _Table, name: str, first: str) -> GuideScore:
+def _score(table: GuideTable, name: str, first: str) -> GuideScore:
     own = table.by_name[name]
-    by_seed = table.of(name, _elbo).mean(1)
+    by_seed = table.of(name, elbo_of).mean(1)
     inference_gap = table.of(name, lambda one: table.log_prob(one) - one.amortized)
     return GuideScore(
         name,
-        elbo=crossed_mean(table.of(name, _elbo)),
-        gain=table.difference(name, first, _elbo),
+        elbo=crossed_mean(table.of(name, elbo_of)),
+        gain=table.difference(name, first, elbo_of),
         train_elbo=crossed_mean(table.of(name, lambda one: one.train_elbo)),
         seed_spread=float(by_seed.std()) if len(own) > 1 else math.nan,
         log_likelihood=crossed_mean(table.of(name, lambda one: one.likelihood.value)),
@@ -203,52 +147,14 @@ def _score(table: _Table, name: str, first: str) -> GuideScore:
     )
 
 
-def check_order(measured: Sequence[MeasuredGuide], *, joint: bool = False) -> list[Claim]:
-    """Check the inequalities between guides, their families and log p(x), on paired differences.
-
-    The ELBO of a guide is not below that of a guide that it contains; the same holds for the best members of their
-    families for a row. The best member is not below the guide, and neither is above log p(x).
-
-    Args:
-        measured: Measurements, see `score_guides`.
-        joint: Whether each guide has its own model; families are then not compared row by row.
-    """
-    table = _Table(measured, joint)
-    pairs = [(poor, rich) for poor, rich in CONTAINED if {poor, rich} <= set(table.by_name)]
-    claims = [
-        Claim(
-            rich,
-            f"{poor}, which it contains",
-            table.difference(rich, poor, _elbo),
-            table.difference(rich, poor, lambda one: one.train_elbo),
-        )
-        for poor, rich in pairs
-    ]
-    claims += [
-        Claim(
-            f"the best {rich} of a row",
-            f"the best {poor}",
-            table.difference(rich, poor, lambda one: one.optimum),
-        )
-        for poor, rich in pairs
-        if not joint and {poor, rich} <= set(OF_A_ROW)
-    ]
-    for name in table.by_name:
-        optimum, amortized = (
-            table.of(name, lambda one: one.optimum),
-            table.of(name, lambda one: one.amortized),
-        )
-        log_prob = table.of(name, table.log_prob)
-        claims += [
-            Claim(f"the best {name} of a row", "its guide", crossed_mean(optimum - amortized)),
-            Claim("log p(x)", f"the best {name} of a row", crossed_mean(log_prob - optimum)),
-            Claim("log p(x)", name, crossed_mean(log_prob - amortized)),
-        ]
-    return claims
-
-
-def _elbo(one: MeasuredGuide) -> Tensor:
+def elbo_of(one: MeasuredGuide) -> Tensor:
+    """Return the ELBO of each test row."""
     return one.likelihood.elbo
+
+
+def optimum_of(one: MeasuredGuide) -> Tensor:
+    """Return the ELBO of the family's best member for each chosen row."""
+    return one.optimum
 
 
 def _best_known(measured: Sequence[MeasuredGuide]) -> Tensor:

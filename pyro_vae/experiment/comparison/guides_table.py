@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyro_vae.experiment.comparison.guide_scores import Claim, GuideScore
+from pyro_vae.experiment.comparison.guide_order import Claim
+from pyro_vae.experiment.comparison.guide_scores import GuideScore
 
 __all__ = ["guide_rows", "order_lines"]
 

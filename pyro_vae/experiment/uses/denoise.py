@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from pyro_vae import plots
 from pyro_vae._checks import check
 from pyro_vae.data.contexts import ClassContext
+from pyro_vae.data.row_format import RowFormat
 from pyro_vae.data.stored_units import stored_scale
 from pyro_vae.experiment.uses.open_use import open_rows
 from pyro_vae.experiment.uses.output import Output, range_of, row_standard_deviations, whole_rows
@@ -55,29 +57,35 @@ def denoise_to(
     )  # fmt: skip
     row_format, own = used.row_format, tuple(context)
     before, after = (whole_rows(row_format, rows, own) for rows in (given, found.mean))
+    spread = None if found.sd is None else row_standard_deviations(row_format, found.sd)
 
     def picture() -> Figure:
-        low, high = value_range = range_of(row_format, after)
-        images, scale = {"given": before, "denoised": after}, ""
-        if found.sd is not None:
-            spread = row_standard_deviations(row_format, found.sd)
-            largest = max(float(found.sd.max()), 1e-12)
-            images["sd"], scale = low + spread / largest * (high - low), f"; white in sd is {largest:.2g}"
-        ax = plots.denoising(images, row_format.data_shape, value_range=value_range)
-        ax.set_title(f"{used.split.name}: mean over {num_particles} particles{scale}", fontsize="medium")
-        return ax.figure  # type: ignore[return-value]
+        title = f"{used.split.name}: mean over {num_particles} particles"
+        return _picture(row_format, before, after, spread, title)
 
     classes = own[0] if isinstance(row_format.context, ClassContext) else None
     output.write_rows(after, row_format, picture, drawn=False, classes=classes)
     lines, written = [f"{len(after)} rows of {used.split.name}, mean over {num_particles} particles"], [out]
-    if found.sd is None:
+    if spread is None:
         lines = [f"{len(after)} rows of {used.split.name}, one code per row (autoencoder)"]
     elif output.kind == "array":
         written.append(out.with_suffix(".sd.npy"))
-        spread = row_standard_deviations(row_format, found.sd).cpu().numpy() * stored_scale(
-            row_format.preprocessing
-        )
-        output.write_array(spread.reshape(-1, *row_format.data_shape), written[-1])
+        stored = spread.cpu().numpy() * stored_scale(row_format.preprocessing)
+        output.write_array(stored.reshape(-1, *row_format.data_shape), written[-1])
     lines += ["note: the run was not trained on corrupted rows"] * (corruption is None)
     lines += [f"note: {note}" for note in used.notes]
     return "\n".join([*lines, *(f"written: {path}" for path in written)])
+
+
+def _picture(
+    row_format: RowFormat, before: Tensor, after: Tensor, spread: Tensor | None, title: str
+) -> Figure:
+    """Draw noisy rows, denoised rows, and standard deviations from black (0) to white (the largest)."""
+    low, high = value_range = range_of(row_format, after)
+    images = {"given": before, "denoised": after}
+    if spread is not None:
+        largest = max(float(spread.max()), 1e-12)
+        images["sd"], title = low + spread / largest * (high - low), f"{title}; white in sd is {largest:.2g}"
+    ax = plots.denoising(images, row_format.data_shape, value_range=value_range)
+    ax.set_title(title, fontsize="medium")
+    return ax.figure  # type: ignore[return-value]

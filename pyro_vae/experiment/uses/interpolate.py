@@ -80,13 +80,14 @@ def interpolate_to(
 
     labels = context[0] if isinstance(used.row_format.context, ClassContext) else None
     output.write_rows(means, used.row_format, picture, drawn=False, classes=labels)
-    norms = codes.norm(dim=1)
-    lines = [f"{num_steps} rows from {ends.title}, on a {_NAMES[path]}: means E[x|z]"]
-    lines += [
-        f"norms of z: {norms[0]:.3g} at the start, {norms.min():.3g} at least, {norms[-1]:.3g} at the end"
-    ]
+    lines = [f"{num_steps} rows from {ends.title}, on a {_NAMES[path]}: means E[x|z]", _norms(codes)]
     lines += [f"context of all: that of {ends.title.partition(' to ')[0]}"] * bool(context)
     return "\n".join([*lines, f"written: {out}"])
+
+
+def _norms(codes: Tensor) -> str:
+    norms = codes.norm(dim=1)
+    return f"norms of z: {norms[0]:.3g} at the start, {norms.min():.3g} at least, {norms[-1]:.3g} at the end"
 
 
 _NAMES = {"line": "straight line", "circle": "great circle"}
