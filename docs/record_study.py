@@ -2,10 +2,9 @@
 
 python docs/record_study.py runs/digits-guides/guides.json guides-digits "python scripts/compare_guides.py"
 
-Reads the tables in the JSON file that `compare_guides.py`, `calibration.py` or `benchmark.py` (inpainting, imputation,
-levels, detection, novelty) has left, and writes docs/results/data/TABLE.json, or TABLE-NAME.json where a file has
-several. `docs/write_results.py` then writes the page. Record a study on the machine that ran it. A table that is there
-keeps its caption, and which figures are bold.
+Reads the tables in the JSON file that `compare_guides.py`, `calibration.py` or `benchmark.py` has left, and writes
+docs/results/data/TABLE.json, or TABLE-NAME.json where a file has several. `docs/write_results.py` then writes the page.
+Record a study on the machine that ran it. A table that is there keeps its caption, and which figures are bold.
 """
 
 import argparse

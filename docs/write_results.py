@@ -1,4 +1,4 @@
-"""Write the tables of docs/results from their JSON files.
+"""Write the tables of docs/results and docs/speed from their JSON files.
 
 python docs/write_results.py
 
@@ -23,11 +23,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parent
+DATA = DOCS / "results" / "data"
 BLOCK = re.compile(r"<!-- results: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def with_tables(page: str, folder: Path = RESULTS / "data") -> str:
+def pages() -> list[Path]:
+    """Return the pages that may have such tables."""
+    return sorted(page for folder in ("results", "speed") for page in (DOCS / folder).glob("*.md"))
+
+
+def with_tables(page: str, folder: Path = DATA) -> str:
     """Return a page with each of its tables written from the JSON file of its name."""
     return BLOCK.sub(lambda found: _block(found["name"], folder), page)
 
@@ -100,7 +106,7 @@ def below(results: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Write the tables of all pages."""
-    for path in sorted(RESULTS.glob("*.md")):
+    for path in pages():
         page = path.read_text(encoding="utf-8")
         if BLOCK.search(page):
             path.write_text(with_tables(page), encoding="utf-8")

@@ -167,7 +167,7 @@ write_results, record_study = (importlib.import_module(name) for name in ("write
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_tables_of_results_are_shown_and_complete(path):
     results = json.loads(path.read_text(encoding="utf-8"))
-    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "results").glob("*.md")]
+    pages = [page.read_text(encoding="utf-8") for page in write_results.pages()]
     assert sum(f"<!-- results: {path.stem} -->\n" in page for page in pages) == 1
     assert write_results.table(results).count("\n") == len(results["entries"]) + 1
     for entry in results["entries"]:
@@ -221,7 +221,7 @@ def test_the_tables_of_a_study_are_recorded(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", write_results.pages(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_pages_of_results_are_written_from_the_figures(path):
     page = path.read_text(encoding="utf-8")
     assert page == write_results.with_tables(page), "Run docs/write_results.py."

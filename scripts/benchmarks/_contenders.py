@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._report import Options, markdown
+from benchmarks._report import Options, ranged
 
 SCRIPTS = Path(__file__).parent.parent
 PEERS = {"numpyro": ["numpyro"], "pythae": ["pythae"]}
@@ -181,19 +180,15 @@ def ceilings(threads: int, device: str = "cpu") -> dict[str, float]:
     return values
 
 
-def spread(times: Sequence[float], scale: float = 1e3) -> dict[str, float]:
-    """Return median, minimum and maximum, scaled (by default to milliseconds)."""
-    return {
-        "median": statistics.median(times) * scale,
-        "min": min(times) * scale,
-        "max": max(times) * scale,
-    }
-
-
-def compared(what: str, running: Sequence[Process], scale: float = 1e3) -> str:
-    """Return a table with the time of each contender, and the ratio to the first contender in the same round."""
-    rows = []
-    for process in running:
-        ratios = [other / own for other, own in zip(process.times, running[0].times, strict=True)]
-        rows.append([process.label, *spread(process.times, scale).values(), *spread(ratios, 1).values()])
-    return markdown([what, "ms" if scale == 1e3 else "s", "min", "max", "ratio", "min", "max"], rows)
+def compared(what: str, running: Sequence[Process], scale: float = 1e3) -> list[list[str]]:
+    """Return the rows of a table: the time of each contender, and its ratio to the first in the same round."""
+    first = running[0].times
+    rows = [
+        [
+            process.label,
+            ranged([scale * seconds for seconds in process.times]),
+            ranged([other / own for other, own in zip(process.times, first, strict=True)]),
+        ]
+        for process in running
+    ]
+    return [[what, "ms" if scale == 1e3 else "s", "ratio"], *rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,15 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(text, line)) + " |" for line in lines)
+
+
+def ranged(values: Sequence[float]) -> str:
+    """Return "median [minimum, maximum]" with three significant digits."""
+
+    def text(value: float) -> str:
+        return f"{value:#.3g}".rstrip(".")
+
+    return f"{text(statistics.median(values))} [{text(min(values))}, {text(max(values))}]"
 
 
 def mean_and_error(values: Sequence[float], digits: int = 3) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._contenders import spread
-from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks._report import InRounds, machine, markdown, ranged, write
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,11 @@ class Baselines(InRounds):
         for name, (ours, other) in self.cases().items():
             ours(), other()
             times = np.array([(_seconds(ours), _seconds(other)) for _ in range(self.rounds)])
-            ratio = spread(times[:, 0] / times[:, 1], 1)
-            rows.append([name, *(spread(t)["median"] for t in times.T), *ratio.values()])
+            rows.append([name, *(ranged(1e3 * t) for t in times.T), ranged(times[:, 0] / times[:, 1])])
             values[name] = times.tolist()
         text = (
             f"{self.num_rows} x {self.num_columns}, {self.n_components} components, float64, {self.rounds} rounds; "
-            f"{machine(self)}\n\n"
-            + markdown(["ours / other", "ours, ms", "other, ms", "ratio", "min", "max"], rows)
+            f"{machine(self)}\n\n" + markdown(["ours / other", "ours, ms", "other, ms", "ratio"], rows)
         )
         write(self.out, "baselines", text, {"seconds": values})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, compared, processes
 from benchmarks._names import ByName
-from benchmarks._report import OnDevice, machine, write
+from benchmarks._report import OnDevice, machine, markdown, write
 from benchmarks.networks import NETWORKS
 
 CONTENDERS = ByName(
@@ -41,9 +41,11 @@ class Epoch(OnDevice):
             for _ in range(self.rounds):
                 for process in running:
                     process.steps(1)
+        rows = compared("an epoch", running, 1.0)
         text = (
             f"{self.network}, batch {network.batch_size}, {self.num_rows} rows, {self.num_rows // 11} of validation, "
             f"{self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
-            f"{compared('an epoch', running, 1.0)}"
+            f"{markdown(rows[0], rows[1:])}"
         )
-        write(self.out, "epoch", text, {"seconds": {process.label: process.times for process in running}})
+        seconds = {process.label: process.times for process in running}
+        write(self.out, "epoch", text, {"seconds": seconds, "tables": {"": rows}})

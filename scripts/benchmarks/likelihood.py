@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from benchmarks._contenders import Contender, ceilings, compared, processes
 from benchmarks._names import ByName
-from benchmarks._report import OnDevice, machine, write
+from benchmarks._report import OnDevice, machine, markdown, write
 from benchmarks.networks import NETWORKS
 
 CONTENDERS = ByName(
@@ -41,9 +41,10 @@ class Likelihood(OnDevice):
                 for process in running:
                     process.round(self.seconds)
         limits = ceilings(self.threads, self.device)
+        rows = compared("one row", running)
         text = (
             f"{self.network}, {NUM_SAMPLES} samples a row, {self.rounds} rounds; {machine(self)}, "
-            f"{self.clock} time\n\n{compared('one row', running)}"
+            f"{self.clock} time\n\n{markdown(rows[0], rows[1:])}"
         )
         figures = {process.label: process.times for process in running}
-        write(self.out, "likelihood", text, {"seconds": figures, "ceilings": limits})
+        write(self.out, "likelihood", text, {"seconds": figures, "ceilings": limits, "tables": {"": rows}})

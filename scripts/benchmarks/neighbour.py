@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from benchmarks import step
-from benchmarks._contenders import Process, processes, spread
+from benchmarks._contenders import Process, processes
 from benchmarks._names import ByName
-from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks._report import InRounds, machine, markdown, ranged, write
 from benchmarks.networks import NETWORKS
 
 OURS = step.CONTENDERS["ours"]
@@ -53,16 +53,15 @@ class Neighbour(InRounds):
         rows = [
             [
                 label,
-                *spread(times).values(),
-                *spread(busy[label]).values(),
-                statistics.median(busy[label]) / statistics.median(times),
+                ranged([1e3 * seconds for seconds in times]),
+                ranged([1e3 * seconds for seconds in busy[label]]),
+                f"{statistics.median(busy[label]) / statistics.median(times):.2f}",
             ]
             for label, times in quiet.items()
         ]
-        text = f"{self.network}, {self.rounds} rounds; {machine(self)}\n\n" + markdown(
-            ["one step", "quiet, ms", "min", "max", "busy neighbour, ms", "min", "max", "ratio"], rows
-        )
-        write(self.out, "neighbour", text, {"quiet": quiet, "busy": busy})
+        header = ["one step", "quiet, ms", "busy neighbour, ms", "ratio of medians"]
+        text = f"{self.network}, {self.rounds} rounds; {machine(self)}\n\n{markdown(header, rows)}"
+        write(self.out, "neighbour", text, {"quiet": quiet, "busy": busy, "tables": {"": [header, *rows]}})
 
     def _turns(self, running: list[Process], times: dict[str, list[float]]) -> None:
         for process in running:

@@ -9,8 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._contenders import environment, spread
-from benchmarks._report import InRounds, machine, markdown, write
+from benchmarks._contenders import environment
+from benchmarks._report import InRounds, machine, markdown, ranged, write
 from benchmarks.networks import NETWORKS, flops
 
 
@@ -45,15 +45,15 @@ class Processes(InRounds):
         rows = []
         for batch in found["batches"]:
             ratios = [alone / shared for alone, shared in zip(batch["alone"], batch["together"], strict=True)]
-            times = [spread(batch[kind])["median"] for kind in ("alone", "together")]
+            times = [ranged([1e3 * t for t in batch[kind]]) for kind in ("alone", "together")]
             work = 1e-9 * flops(NETWORKS[self.network]._replace(batch_size=batch["rows"]))
-            rows.append([str(batch["rows"]), work, *times, *spread(ratios, 1).values()])
-        header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast", "min", "max"]
-        sums = spread(found["sums"])
+            rows.append([str(batch["rows"]), f"{work:.3g}", *times, ranged(ratios)])
+        header = ["rows", "GFLOP", "one, ms", f"{self.num_processes}, ms", "times as fast"]
+        sums = ranged([1e3 * seconds for seconds in found["sums"]])
         text = (
             f"{self.network}, {self.rounds} rounds; {machine(self)} to a process, {self.clock} time\n\n"
             f"{markdown(header, rows)}\n\n"
             f"{found['parameters']} parameters; one sum of all gradients, {4e-6 * found['parameters']:.1f} MB, takes "
-            f"{sums['median']:.2f} ms ({sums['min']:.2f} to {sums['max']:.2f})"
+            f"{sums} ms"
         )
-        write(self.out, "processes", text, found)
+        write(self.out, "processes", text, found | {"tables": {"": [header, *rows]}})

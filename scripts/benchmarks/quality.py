@@ -133,18 +133,19 @@ class Quality(Options):
             [CONTENDERS[name].label, *(_reached(curve, first, level) for level in self.levels), _ended(curve)]
             for name, curve in curves.items()
         ]
+        header = ["seconds to (ratio to the first)", *map(str, self.levels), "ended at"]
         description = (
             f"{dataset.name}, {dataset.description}; {len(dataset.train)} training and "
             f"{len(dataset.test)} test rows; log p(x) by {self.num_samples} samples, nats per example; "
-            f"{machine(self)}, {self.clock} time\n\n"
-            + markdown(["seconds to (ratio to the first)", *map(str, self.levels), "ended at"], rows)
+            f"{machine(self)}, {self.clock} time\n\n" + markdown(header, rows)
         )
         figures = {
             name: [(curve.seconds[i], *score) for i, score in sorted(curve.scores.items())]
             for name, curve in curves.items()
         }
         ours = [to_json(stage) for stage in self._stages()]
-        write(self.out, "quality", description, {"seconds, log p(x), se": figures, "ours": ours})
+        values = {"seconds, log p(x), se": figures, "ours": ours, "tables": {"": [header, *rows]}}
+        write(self.out, "quality", description, values)
 
 
 def _reached(curve: Curve, first: Curve, level: float) -> str:

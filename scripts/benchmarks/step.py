@@ -6,9 +6,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._contenders import Contender, Process, ceilings, compared, processes, spread
+from benchmarks._contenders import Contender, Process, ceilings, compared, processes
 from benchmarks._names import ByName
-from benchmarks._report import OnDevice, machine, markdown, write
+from benchmarks._report import OnDevice, machine, markdown, ranged, write
 from benchmarks.networks import NETWORKS, Network, flops
 from benchmarks.step_profile import report
 
@@ -52,6 +52,7 @@ class Step(OnDevice):
 
     def run(self) -> None:
         """Time, print and write."""
+        columns: dict[str, list[list[str]]] = {}
         for name, network in [(name, NETWORKS[name]) for name in self.networks]:
             if self.profile:
                 report(name, network, self)
@@ -60,19 +61,39 @@ class Step(OnDevice):
                 for _ in range(self.rounds):
                     for process in running:
                         process.round(self.seconds)
-            self._report(name, running)
+            columns[f"{name}, batch {network.batch_size}"] = self._report(name, running)
+        table = _overview(columns)
+        if table:
+            write(self.out, "step", markdown(table[0], table[1:]), {"tables": {"": table}})
 
-    def _report(self, name: str, running: list[Process]) -> None:
+    def _report(self, name: str, running: list[Process]) -> list[list[str]]:
         limits = ceilings(self.threads, self.device)
         network = NETWORKS[name]
         work = 1e-9 * flops(network)
+        rows = compared("one step", running)
         text = (
             f"{name}, batch {network.batch_size}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
-            f"{compared('one step', running)}\n\n{work:.2f} GFLOP of matrix products a step; ceilings: "
+            f"{markdown(rows[0], rows[1:])}\n\n{work:.2f} GFLOP of matrix products a step; ceilings: "
             + ", ".join(f"{value:.0f} ({what})" for what, value in limits.items())
         )
         figures = {process.label: process.times for process in running}
         write(self.out, f"step-{name}", text, {"seconds": figures, "ceilings": limits, "gflop": work})
+        return rows
+
+
+def _overview(columns: dict[str, list[list[str]]]) -> list[list[str]]:
+    """Return one table of all networks: the time of the first contender and the ratios of the others.
+
+    Empty if the networks have different contenders.
+    """
+    labels = {tuple(label for label, *_ in rows[1:]) for rows in columns.values()}
+    if len(labels) != 1:
+        return []
+    cells = [
+        [f"1 ({first[1]} ms)", *(ratio for *_, ratio in others)] for _, first, *others in columns.values()
+    ]
+    lines = zip(labels.pop(), zip(*cells, strict=True), strict=True)
+    return [["ratio to the first", *columns], *([label, *line] for label, line in lines)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +120,7 @@ class Startup(OnDevice):
                     for start in starts:
                         with processes([contender], network, self, Path(cache)) as (process,):
                             times[f"{contender.label}, {start} start"].append(process.seconds_to_build)
-        rows = [[label, *spread(seconds, 1).values()] for label, seconds in times.items()]
+        header, rows = ["until the third step", "s"], [[label, ranged(s)] for label, s in times.items()]
         text = f"start-up, {self.network}, {self.rounds} rounds; {machine(self)}, {self.clock} time\n\n"
-        text += markdown(["until the third step", "s", "min", "max"], rows)
-        write(self.out, "startup", text, {"seconds": times})
+        text += markdown(header, rows)
+        write(self.out, "startup", text, {"seconds": times, "tables": {"": [header, *rows]}})
