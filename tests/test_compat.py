@@ -193,6 +193,18 @@ def test_without_the_tracer_or_the_compiler_loss_and_gradients_are_the_same(name
     assert ("no make_fx" in compiled.note) == ("proxy_tensor" in name)
 
 
+@pytest.mark.parametrize("one", [True, False])
+def test_a_trace_describes_its_results_by_one_fake_mode_or_by_many(one, monkeypatch):
+    if not one:
+        monkeypatch.delattr("torch._guards.tracing")
+    x = torch.ones(2, 3)
+    graph = compat.record(lambda x: [x.sin() + 2, x.cumsum(1)], x)
+    values = [node.meta["val"] for node in graph.graph.nodes if "val" in node.meta]
+    assert [tuple(value.shape) for value in values] == 4 * [(2, 3)]
+    assert (len({id(value.fake_mode) for value in values}) == 1) == one
+    torch.testing.assert_close(graph(x), [x.sin() + 2, x.cumsum(1)])
+
+
 @pytest.mark.parametrize(("chosen", "expected"), [(None, [True, None]), (False, [False])])
 def test_vectors_that_the_compiler_lacks_are_looked_for(chosen, expected, monkeypatch):
     """What the user has set stays; a compiler that fails with the vectors of torch is tested for its own."""

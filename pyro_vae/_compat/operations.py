@@ -106,5 +106,23 @@ def record(function: Callable[..., Any], *inputs: Tensor) -> GraphModule:
         from torch.fx.experimental.proxy_tensor import make_fx
     except ImportError:
         raise NotImplementedError("this version of torch has no make_fx") from None
-    graph: GraphModule = make_fx(function)(*inputs)
+    with _one_fake_mode():
+        graph: GraphModule = make_fx(function)(*inputs)
     return graph
+
+
+@contextmanager
+def _one_fake_mode() -> Iterator[None]:
+    """Let `make_fx` describe all results inside by fake tensors of one mode.
+
+    Otherwise it makes a mode for every result, with a copy of the call stack: a third of the time of a trace, and more
+    of one below a deep stack, as in a test. Without the names it does so.
+    """
+    try:
+        from torch._guards import TracingContext, tracing
+        from torch._subclasses.fake_tensor import FakeTensorMode
+    except ImportError:
+        yield
+        return
+    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+        yield
