@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +42,14 @@ def assert_within_sigma(estimate: Any, truth: Any, standard_error: Any, sigmas: 
         )
 
 
-@contextmanager
-def without_figures() -> Iterator[None]:
-    """Let training draw no figures, which take most of the time of a small run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])
-        yield
+def script(*args: Any, name: str = "svi_train.py", figures: bool = False) -> int:
+    """Run a script of `scripts/` in this process, as its command line would; return its exit status.
 
-
-def script(*args: Any, name: str = "svi_train.py") -> int:
-    """Run a script of `scripts/` in this process, as its command line would; return its exit status."""
+    Training draws no figures, which take most of the time of a small run, unless `figures`.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        if not figures:
+            patch.setattr("pyro_vae.experiment.figures.write_figures", lambda *_, **__: [])
         patch.setattr(sys, "argv", [name, *map(str, args)])
         patch.syspath_prepend(SCRIPTS)  # as Python does
         try:

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import script, without_figures
+from helpers import script
 
 from pyro_vae._checks import InputError
 from pyro_vae.evaluate.anomalies import detection, typicality
@@ -74,11 +74,8 @@ def table(tmp_path_factory):
     rows = rng.standard_normal((400, 1)) @ np.ones((1, 4)) + 0.3 * rng.standard_normal((400, 4))
     path, run = folder / "rows.csv", folder / "run"
     np.savetxt(path, rows, delimiter=",", header="a,b,c,d", comments="")
-    with without_figures():
-        options = (
-            "--hidden 16 --latent-dim 1 --epochs 30 --lr 0.02 --batch-size 64 --evaluate none --compile off"
-        )
-        assert script("--dataset", path, *options.split(), "--out", run) == 0
+    options = "--hidden 16 --latent-dim 1 --epochs 30 --lr 0.02 --batch-size 64 --evaluate none --compile off"
+    assert script("--dataset", path, *options.split(), "--out", run) == 0
     return rows, run
 
 
@@ -143,9 +140,8 @@ def test_the_auroc_printed_is_that_of_the_ranking(tmp_path, capsys):
     options = (
         "--likelihood table --hidden 16 --latent-dim 1 --epochs 40 --lr 0.02 --batch-size 64 --evaluate none"
     )
-    with without_figures():
-        run = tmp_path / "run"
-        assert script("--dataset", train, *options.split(), "--compile", "off", "--out", run) == 0
+    run = tmp_path / "run"
+    assert script("--dataset", train, *options.split(), "--compile", "off", "--out", run) == 0
     capsys.readouterr()
     words = [run, new, "--label", "state", "--num-samples", 100, "--out", tmp_path]
     assert script(*words, name="anomalies.py") == 0

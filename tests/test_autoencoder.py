@@ -393,7 +393,7 @@ FLAGS = ["--guide", "point", "--epochs", 2, "--hidden", 8, "--latent-dim", 2, "-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert script(*FLAGS, "--code-penalty", 0.01, "--out", folder, "--evaluate", "quick") == 0
+    assert script(*FLAGS, "--code-penalty", 0.01, "--out", folder, "--evaluate", "quick", figures=True) == 0
     return folder
 
 

@@ -46,7 +46,6 @@ def test_the_size_decides_and_nothing_else(weights, kind):
     assert extent_of("none", digits, program) == Extent("none")
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_large_run_is_evaluated_quickly_with_a_hint_on_full_evaluation(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(extent, "LARGEST_COST", 1e6)
@@ -62,7 +61,6 @@ def test_a_large_run_is_evaluated_quickly_with_a_hint_on_full_evaluation(tmp_pat
     assert found["elbo"]["num_examples"] == 250
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(extent, "QUICK_ROWS", 50)
@@ -76,7 +74,6 @@ def test_quick_takes_evenly_spaced_rows(tmp_path, monkeypatch, capsys):
     assert f"{expected.mean:.2f}" in table
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     folder = tmp_path / "run"
@@ -98,7 +95,6 @@ def test_none_trains_only_and_full_follows_on_resume(tmp_path, capsys):
     assert (folder / "model.safetensors").read_bytes() == weights
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number", "status"),
@@ -138,11 +134,10 @@ def test_a_signal_while_drawing_keeps_the_numbers(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(plots, "save", interrupted)
-        assert script(*TABLE, "--out", tmp_path / "run") == 130
+        assert script(*TABLE, "--out", tmp_path / "run", figures=True) == 130
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     rows = {name: np.random.default_rng(1).normal(size=(30, 3)) for name in ("train", "validation", "test")}
@@ -154,7 +149,6 @@ def test_a_test_row_beyond_all_bounds_is_a_note(tmp_path, capsys):
     assert summary(tmp_path / "run")["evaluation"] == "full"
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["score_rows", "linear_baselines"])
 def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
@@ -173,51 +167,60 @@ def test_a_step_without_memory_is_a_note(step, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_picture_that_cannot_be_drawn_is_a_note_and_the_old_one_is_removed(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
-    assert script(*SMALL, "--out", folder) == 0
+    assert script(*SMALL, "--evaluate", "quick", "--out", folder, figures=True) == 0
     assert (folder / "figures" / "samples.png").exists()
 
     def broken(*args, **settings):
         raise ValueError("no such colour")
 
     monkeypatch.setattr(plots, "samples_and_means", broken)
-    assert script("--resume", folder, "--epochs", 3) == 0
+    assert script("--resume", folder, "--epochs", 3, figures=True) == 0
     assert "note: samples.png could not be drawn: no such colour." in capsys.readouterr().out
     assert not (folder / "figures" / "samples.png").exists()
     assert (folder / "figures" / "reconstructions.png").exists()
+
+
+def touch(figure, path):
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
 
 
 IMAGES = {"reconstructions", "best_and_worst", "samples", "traversal"}
 TABLES = {"marginals", "pair_plot"}
 
 
+SHAPES = {
+    (6, 4): IMAGES,
+    (4, 6, 6): IMAGES,
+    (1, 6, 6): IMAGES,
+    (6, 4, 4): IMAGES,  # four channels last
+    (2, 5, 5): TABLES,
+    (6, 5, 2): TABLES,
+    (7, 7, 7): TABLES,
+    (30, 1): IMAGES,
+    (1, 30): IMAGES,
+}
+RENDERED = [(4, 6, 6), (2, 5, 5), (30, 1)]
+"""Shapes whose figures are written as files, which takes most of the time; the others' are made only."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("shape", "drawn"),
-    [
-        ((6, 4), IMAGES),
-        ((4, 6, 6), IMAGES),
-        ((1, 6, 6), IMAGES),
-        ((6, 4, 4), IMAGES),  # four channels last
-        ((2, 5, 5), TABLES),
-        ((6, 5, 2), TABLES),
-        ((7, 7, 7), TABLES),
-        ((30, 1), IMAGES),
-        ((1, 30), IMAGES),
-    ],
-)
-def test_rows_of_every_shape_are_drawn(shape, drawn, tmp_path, capsys):
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rows_of_every_shape_are_drawn(shape, tmp_path, monkeypatch, capsys):
+    if shape not in RENDERED:
+        monkeypatch.setattr(plots, "save", touch)
     np.save("x.npy", np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(np.uint8))
-    assert script(*SMALL, "--dataset", "x.npy", "--evaluate", "quick", "--out", "run") == 0
+    assert script(*SMALL, "--dataset", "x.npy", "--evaluate", "quick", "--out", "run", figures=True) == 0
     assert "could not be drawn" not in capsys.readouterr().out
     found = {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
-    assert found == {"training_curves", "latent_space"} | drawn
+    assert found == {"training_curves", "latent_space"} | SHAPES[shape]
 
 
 @pytest.mark.slow
 def test_floats_beyond_zero_and_one_are_not_all_black_and_white(tmp_path):
     images = np.random.default_rng(0).normal(size=(60, 8, 8)) * 50
     np.save("x.npy", images)
-    assert script(*SMALL, "--dataset", "x.npy", "--evaluate", "quick", "--out", "run") == 0
+    assert script(*SMALL, "--dataset", "x.npy", "--evaluate", "quick", "--out", "run", figures=True) == 0
     grey = np.asarray(Image.open("run/figures/reconstructions.png").convert("L"))
     assert ((grey > 20) & (grey < 235)).mean() > 0.2
 

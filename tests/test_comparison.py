@@ -152,7 +152,6 @@ def test_rows_beyond_memory_are_not_fitted(digits, monkeypatch):
     assert "in chunks" in linear_baselines(digits, 8)["ppca"]
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_the_end_of_a_run_reports_the_baselines(tmp_path, capsys, digits):
     assert script("--epochs", 2, "--hidden", 8, "--latent-dim", 4, "--out", tmp_path / "run") == 0
@@ -164,7 +163,6 @@ def test_the_end_of_a_run_reports_the_baselines(tmp_path, capsys, digits):
     assert f"PPCA, closed form {scores.mean():.2f} ±" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_a_binary_likelihood_has_no_continuous_baseline(tmp_path):
     rows = (load_digits().data[:100] > 8).astype(np.uint8)

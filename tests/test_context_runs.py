@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers import script, without_figures
+from helpers import script
 
 from pyro_vae import SemiSupervisedGuide, estimate_elbo, log_likelihood
 from pyro_vae.baselines import PPCA
@@ -41,10 +41,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-def trained(folder, name, *changes, out):
+def trained(folder, name, *changes, out, figures=False):
     data, flags = KINDS[name]
     quick = tuple(flag for flag in QUICK if name != "embedded" or flag not in ("--hidden", 8))
-    assert script("--dataset", folder / data, *flags, *quick, *changes, "--out", folder / out) == 0
+    words = ["--dataset", folder / data, *flags, *quick, *changes, "--out", folder / out]
+    assert script(*words, figures=figures) == 0
     return folder / out
 
 
@@ -56,10 +57,9 @@ def lines_of(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_run_is_resumed_to_the_bit_and_read_back(folder, name):
-    with without_figures():
-        whole = trained(folder, name, "--epochs", 3, "--evaluate", "quick", out=f"{name}-whole")
-        parts = trained(folder, name, "--epochs", 1, "--evaluate", "none", out=f"{name}-parts")
-        assert script("--resume", parts, "--epochs", 3, "--quiet", "--evaluate", "none") == 0
+    whole = trained(folder, name, "--epochs", 3, "--evaluate", "quick", out=f"{name}-whole")
+    parts = trained(folder, name, "--epochs", 1, "--evaluate", "none", out=f"{name}-parts")
+    assert script("--resume", parts, "--epochs", 3, "--quiet", "--evaluate", "none") == 0
     weights = [(run / "model.safetensors").read_bytes() for run in (whole, parts)]
     assert lines_of(whole) == lines_of(parts)
     assert weights[0] == weights[1]
@@ -74,8 +74,7 @@ def test_a_run_is_resumed_to_the_bit_and_read_back(folder, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["label", "quadrants", "partial", "columns"])
 def test_test_rows_and_those_of_a_file_are_scored(folder, name, capsys):
-    with without_figures():
-        run = trained(folder, name, "--epochs", 1, "--evaluate", "none", out=f"{name}-scored")
+    run = trained(folder, name, "--epochs", 1, "--evaluate", "none", out=f"{name}-scored")
     data, _ = KINDS[name]
     assert script(run, "--num-samples", 20, "--quiet", name="evaluate.py") == 0
     found = load_run(run)
@@ -92,9 +91,8 @@ def test_test_rows_and_those_of_a_file_are_scored(folder, name, capsys):
 @pytest.mark.slow
 def test_rows_without_labels(folder, capsys):
     np.save(folder / "bare.npy", np.load(folder / "images.npz")["x"])
-    with without_figures():
-        conditional = trained(folder, "label", "--epochs", 1, "--evaluate", "none", out="label-bare")
-        partial = trained(folder, "partial", "--epochs", 1, "--evaluate", "none", out="partial-bare")
+    conditional = trained(folder, "label", "--epochs", 1, "--evaluate", "none", out="label-bare")
+    partial = trained(folder, "partial", "--epochs", 1, "--evaluate", "none", out="partial-bare")
     bare = ("--num-samples", 5, "--quiet", "--data", folder / "bare.npy")
     assert script(conditional, *bare, name="evaluate.py") == 2
     assert "Expected labels in" in capsys.readouterr().err
@@ -107,7 +105,7 @@ def test_rows_without_labels(folder, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "picture"), [("partial", "classes"), ("quadrants", "completions")])
 def test_pictures_of_context(folder, name, picture):
-    run = trained(folder, name, "--epochs", 1, "--evaluate", "quick", out=f"{name}-drawn")
+    run = trained(folder, name, "--epochs", 1, "--evaluate", "quick", out=f"{name}-drawn", figures=True)
     assert (run / "figures" / f"{picture}.png").stat().st_size > 1000
 
 

@@ -99,7 +99,7 @@ def test_convolutions_are_evaluated_in_float32():
     torch.testing.assert_close(*means, rtol=0, atol=1e-5)
 
 
-def test_a_run_repeats_resumes_and_is_scored(tmp_path, no_figures):
+def test_a_run_repeats_resumes_and_is_scored(tmp_path):
     common = ["--epochs", "4", "--hidden", "16", "--device", "cuda", "--quiet", "--evaluate", "quick"]
     for name, flags in {"one": ["--compile", "off"], "compiled": ["--compile", "on"]}.items():
         assert script(*common, *flags, "--out", tmp_path / name) == 0
@@ -125,7 +125,7 @@ def test_a_run_repeats_resumes_and_is_scored(tmp_path, no_figures):
         "--latent categorical --states 3 --latent-dim 4",
     ],
 )
-def test_compiled_programs_of_several_sites_draw_their_noise_in_order(flags, tmp_path, no_figures, capsys):
+def test_compiled_programs_of_several_sites_draw_their_noise_in_order(flags, tmp_path, capsys):
     # The compiler may change the order of operations, but not of those that draw: the check would not hold.
     common = ["--epochs", "1", "--hidden", "16", "--device", "cuda", "--compile", "on", "--evaluate", "none"]
     assert script(*common, *flags.split(), "--quiet", "--out", tmp_path / "run") == 0

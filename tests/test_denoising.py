@@ -313,7 +313,7 @@ FLAGS = ["--epochs", 2, "--hidden", 8, "--latent-dim", 2, "--compile", "off", "-
 def test_a_run_reports_the_input_of_the_guide(tmp_path, capsys):
     run = tmp_path / "run"
     more = ["--corrupt", "gaussian", "--corruption-level", 0.2, "--evaluate", "quick", "--out", run]
-    assert script(*FLAGS, *more) == 0
+    assert script(*FLAGS, *more, figures=True) == 0
     printed = capsys.readouterr().out
     assert "guide sees gaussian corruption, level 0.2, in training; corrupted rows in evaluation" in printed
     assert "the guide saw gaussian corruption" in printed

@@ -132,7 +132,8 @@ def test_a_run_is_scored_and_resumed_to_the_bit(more, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_run_has_pictures_of_its_codes(tmp_path, capsys):
-    assert script(*TINY, *RUNS["categorical, gumbel-softmax"], "--out", tmp_path / "a", "--epochs", 1) == 0
+    words = [*TINY, *RUNS["categorical, gumbel-softmax"], "--out", tmp_path / "a", "--epochs", 1]
+    assert script(*words, figures=True) == 0
     out = capsys.readouterr().out
     assert "guide independent, categorical z; prior uniform" in out
     assert "minus gumbel-softmax, temperature 1, falling to 0.5, 1 particle" in out

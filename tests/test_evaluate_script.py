@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers import script, without_figures
+from helpers import script
 
 from pyro_vae import load_dataset, load_run
 from pyro_vae.evaluate import log_likelihood
@@ -17,8 +17,7 @@ from pyro_vae.experiment.text_table import bits_per_dim
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    with without_figures():
-        assert script("--epochs", 2, "--hidden", 16, "--latent-dim", 3, "--out", folder) == 0
+    assert script("--epochs", 2, "--hidden", 16, "--latent-dim", 3, "--out", folder) == 0
     return folder
 
 

@@ -53,7 +53,6 @@ def test_a_command_that_names_its_epochs_does_what_it_did(tmp_path):
     assert (training["patience"], training["average"], training["keep"]) == ("none", 0.0, "best-elbo")
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_an_old_run_is_resumed(run):
     assert script("--resume", run, "--epochs", 4) == 0

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from helpers import SCRIPTS, script, without_figures
+from helpers import SCRIPTS, script
 from safetensors.torch import load_file
 
 from pyro_vae._checks import InputError, LostProcessError
@@ -97,8 +97,7 @@ def found(together):
 @pytest.fixture(scope="module")
 def alone(together):
     """The run of one process of the same settings as `two`, without its figures."""
-    with without_figures():
-        assert script(*TRAIN, "--epochs", 30, "--out", together / "one") == 0
+    assert script(*TRAIN, "--epochs", 30, "--out", together / "one") == 0
     return together / "one"
 
 

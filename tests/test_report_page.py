@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from helpers import script, without_figures
+from helpers import script
 
 from pyro_vae._checks import MissingPackageError
 from pyro_vae.experiment.report import pictures
@@ -51,8 +51,7 @@ class Page(HTMLParser):
 
 
 def run_of(folder, *arguments):
-    with without_figures():
-        assert script(*arguments, "--out", folder / "run") == 0
+    assert script(*arguments, "--out", folder / "run") == 0
     return folder / "run"
 
 

@@ -51,7 +51,7 @@ def lines(folder):
 @pytest.mark.slow
 def test_a_run_leaves_what_it_promises_and_gives_back_its_model(tmp_path):
     finished = tmp_path / "run"
-    assert script(*SMALL, "--out", finished) == 0
+    assert script(*SMALL, "--out", finished, figures=True) == 0
     there = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     figures = {"training_curves", "latent_space", "reconstructions", "best_and_worst", "samples", "traversal"}
     expected = {"config.json", "metrics.jsonl", "model.safetensors", "summary.json", "checkpoint/state.pt"}
@@ -189,7 +189,6 @@ def test_a_run_that_ended_early_continues_with_more_patience(ended_early, tmp_pa
     assert len(lines(tmp_path / "more")) >= epochs + 5
 
 
-@pytest.mark.usefixtures("no_figures")
 @pytest.mark.slow
 def test_the_kept_epoch_follows_the_objective_or_the_setting(tmp_path, capsys):
     for number, (flags, kept) in enumerate(

@@ -459,7 +459,6 @@ def test_bad_flags_are_refused_before_anything_is_written(args, message, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_figures")
 def test_a_run_measures_its_samples_by_epoch_and_at_the_end(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pyro_vae.evaluate.samples.classifier.STEPS", 30)
     monkeypatch.setattr("pyro_vae.experiment.sample_quality.FINAL_SAMPLES", 600)

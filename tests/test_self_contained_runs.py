@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import script, without_figures
+from helpers import script
 
 from pyro_vae import load_dataset, load_run
 from pyro_vae._checks import InputError
@@ -40,8 +40,7 @@ def work(tmp_path_factory):
     before = Path.cwd()
     os.chdir(place)
     try:
-        with without_figures():
-            assert script("--dataset", "table.csv", *SMALL, "--out", "run") == 0
+        assert script("--dataset", "table.csv", *SMALL, "--out", "run") == 0
     finally:
         os.chdir(before)
     assert evaluate(place / "run", place / "new.csv", place / "expected") == 0

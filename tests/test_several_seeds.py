@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import script, without_figures
+from helpers import script
 from safetensors.torch import load_file
 from scipy.stats import sem
 
@@ -36,8 +36,7 @@ def same(one, other):
 def three(tmp_path_factory):
     """The runs of three seeds, with what they printed."""
     folder = tmp_path_factory.mktemp("seeds") / "runs"
-    with without_figures():
-        assert script(*MEASURED, "--seeds", 0, 1, 7, "--out", folder) == 0
+    assert script(*MEASURED, "--seeds", 0, 1, 7, "--out", folder) == 0
     return folder
 
 
@@ -70,7 +69,6 @@ def test_moments_over_seeds_are_those_of_numpy(three):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_figures")
 def test_seeds_can_be_added_and_those_that_are_finished_stay(three, capsys):
     before = {seed: (three / f"seed-{seed}" / "summary.json").stat().st_mtime_ns for seed in (0, 1, 7)}
     capsys.readouterr()

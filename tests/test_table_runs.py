@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import script, without_figures
+from helpers import script
 from programs import copied
 from torch import nn
 
@@ -107,9 +107,8 @@ def test_a_run_imputes_a_table_from_file_to_file(tmp_path, capsys):
     table, out, run = tmp_path / "rows.csv", tmp_path / "full.csv", tmp_path / "run"
     table.write_text("\r\n".join(["id;size;level;visits", *lines]))
     options = "--likelihood table --hidden 16 --latent-dim 1 --epochs 60 --lr 0.02 --batch-size 64"
-    with without_figures():
-        words = [*options.split(), "--evaluate", "none", "--compile", "off", "--quiet", "--out", run]
-        assert script("--dataset", table, *words) == 0
+    words = [*options.split(), "--evaluate", "none", "--compile", "off", "--quiet", "--out", run]
+    assert script("--dataset", table, *words) == 0
     words = [run, table, "-o", out, "--draws", 2, "--num-samples", 300, "--quiet"]
     assert script(*words, name="impute.py") == 0
     assert "77 of 900 cells imputed, in 72 rows" in capsys.readouterr().out

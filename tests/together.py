@@ -175,7 +175,7 @@ def main():
     if processes.rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
     scripts = json.loads((folder / "scripts.json").read_text())
-    assert script(*scripts["trained"]) == 0
+    assert script(*scripts["trained"], figures=True) == 0
     assert script(*scripts["scored"], name="evaluate.py") == 0
     assert script(*scripts["resumed"]) == 0
 
