@@ -117,7 +117,7 @@ def test_given_rows_have_a_lower_bound_near_the_truth_and_a_check():
     assert found.summary()["simulated_rows"]["num_rows"] == 5
     assert "check, not a bound" in repr(found)
     assert "simulated_rows" not in annealed_log_likelihood(
-        model, poor_guide(model), x[:2], QUICK, num_simulated=0
+        model, poor_guide(model), x[:2], TINY, num_simulated=0
     ).summary()  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def test_samples_are_differentiated_as_the_density_is(name):
         found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         return torch.cat([g.flatten() for g in found])
 
-    grid, area = grid_of(guide.posterior(x), 480)
+    grid, area = grid_of(guide.posterior(x))
     expected = gradient((f(grid) * guide.posterior(x).log_prob(grid).exp()).sum() * area)
     posteriors = (guide.posterior(x) for _ in range(40))
     draws = torch.stack([gradient(f(posterior.rsample((500,))).mean()) for posterior in posteriors])
@@ -260,7 +260,7 @@ def test_a_full_covariance_reaches_the_exact_posterior_where_a_diagonal_cannot()
     gaps = {}
     for guide_type in (DiagonalNormalGuide, FullCovarianceGuide):
         guide = guide_type(MLP(5, (), guide_type.num_outputs(2))).double()
-        optimizer = torch.optim.LBFGS(guide.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS(guide.parameters(), max_iter=30, line_search_fn="strong_wolfe")
         loss = STL(20)(model, guide)
 
         def closure(optimizer=optimizer, loss=loss):
@@ -294,11 +294,11 @@ def test_a_local_guide_finds_its_rows_in_any_order_and_equal_rows_once():
 def test_local_guides_climb_above_the_amortized_one():
     model, guide = small_vae()
     x = rows()
-    fit(model, guide, x, epochs=150, batch_size=32, seed=0, progress=False, device="cpu")
+    fit(model, guide, x, epochs=60, batch_size=32, seed=0, progress=False, device="cpu")
     amortized = estimate_elbo(model, guide, [(x,)], 200)
     model.requires_grad_(False)
     local = LocalGuide.from_guide(guide, x)
-    fit(model, local, x, objective=STL(8), epochs=300, batch_size=32, seed=0, progress=False, device="cpu")
+    fit(model, local, x, objective=STL(8), epochs=100, batch_size=32, seed=0, progress=False, device="cpu")
     climbed = estimate_elbo(model, local, [(x,)], 200)
     gain = climbed.value - amortized.value
     assert gain.mean() > 3 * gain.std() / len(gain) ** 0.5
@@ -364,7 +364,7 @@ SETTINGS = {
 def test_an_autoguide_learns_the_posterior_of_one_full_batch():
     model, x = frozen_linear_model(num_rows=20)
     guide = AutoNormal(model)
-    fit(model, guide, full_batch(x), objective=ELBO(4), epochs=300, **SETTINGS)
+    fit(model, guide, full_batch(x), objective=ELBO(4), epochs=120, **SETTINGS)
     expected = ExactLinearGuide(model).posterior(x).mean
     torch.testing.assert_close(guide.median()["z"], expected, rtol=0, atol=0.05)
     assert estimate_elbo(model, guide, [(x,)]).value.shape == (20,)
@@ -431,7 +431,7 @@ def test_a_flow_learns_the_covariance_of_each_row(maps):
         z = q.rsample((num_samples,))
         return (q.log_prob(z) - posterior.log_prob(z)).mean()
 
-    for _ in range(300):
+    for _ in range(150):
         adam.zero_grad()
         divergence(16).backward()
         adam.step()

@@ -190,7 +190,7 @@ def _end(log_density, state, step_size):
 def test_posteriors_of_a_linear_model_with_scales_from_tiny_to_large(diagonal_mass):
     model = LinearGaussian(torch.logspace(-1.5, 1, 25))
     hmc = HMC(num_leapfrog=8, diagonal_mass=diagonal_mass)
-    drawn = hmc.sample(model.log_density, randn(48, 25, 3), 150, 100, seeded(4))
+    drawn = hmc.sample(model.log_density, randn(48, 25, 3), 60, 100, seeded(4))
     assert_standard(z_scores(drawn.z.mean(0), model.mean))
     away = drawn.z - model.mean
     products = (away.unsqueeze(-1) * away.unsqueeze(-2)).mean(0)
@@ -216,7 +216,7 @@ def test_jitter_breaks_periods():
     z0 = torch.full((500, 4, 1), 3.0, dtype=F64)
     still = HMC(6, step_size=1.0, jitter=0.0).sample(standard, z0, 20, 0, seeded())
     assert (still.z - 3.0).abs().max() < 1e-9
-    mixed = HMC(6, step_size=1.0, jitter=0.2).sample(standard, z0, 200, 0, seeded())
+    mixed = HMC(6, step_size=1.0, jitter=0.2).sample(standard, z0, 100, 0, seeded())
     assert_standard(z_scores(mixed.z[50:].square().mean(0), torch.ones(4, 1, dtype=F64)), limit=4)
 
 
@@ -352,7 +352,7 @@ def test_proposals_outside_the_support_are_rejected(outside, dtype):
         return torch.where(z > 0, inside, outside).sum(-1)
 
     drawn = HMC(num_leapfrog=4).sample(
-        log_density, torch.full((60, 4, 1), 3.0, dtype=dtype), 400, 100, seeded()
+        log_density, torch.full((60, 4, 1), 3.0, dtype=dtype), 120, 80, seeded()
     )
     assert (drawn.z > 0).all()
     assert drawn.divergences.sum() > 0
@@ -414,7 +414,7 @@ def test_a_nonlinear_posterior_of_two_modes_against_quadrature():
     grid = torch.linspace(-6, 6, 301, dtype=F64)
     points = torch.cartesian_prod(grid, grid)
     weights = torch.softmax(target.log_density(points), 0)
-    drawn = HMC(num_leapfrog=8).sample(target.log_density, randn(150, 1, 2), 150, 100, seeded())
+    drawn = HMC(num_leapfrog=8).sample(target.log_density, randn(150, 1, 2), 80, 80, seeded())
     assert_standard(z_scores(moments(drawn.z).mean(0), weights @ moments(points)), limit=4)
 
 
@@ -426,13 +426,13 @@ def test_a_nonlinear_row_against_pyros_nuts():
 
     target = SmallDecoder(2.5)
     ours = moments(
-        HMC(num_leapfrog=8).sample(target.log_density, randn(100, 1, 2), 150, 100, seeded()).z[:, :, 0]
+        HMC(num_leapfrog=8).sample(target.log_density, randn(100, 1, 2), 80, 80, seeded()).z[:, :, 0]
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         kernel = NUTS(potential_fn=lambda params: -target.log_density(params["z"]))
         start = {"z": torch.zeros(2, dtype=F64)}
-        run = MCMC(kernel, num_samples=300, warmup_steps=100, initial_params=start, disable_progbar=True)
+        run = MCMC(kernel, num_samples=150, warmup_steps=60, initial_params=start, disable_progbar=True)
         run.run()
     theirs = moments(run.get_samples()["z"])
     variance = ours.mean(0).var(0) / 100 + theirs.var(0) / effective_sample_size(theirs[None])
@@ -444,7 +444,7 @@ def test_a_nonlinear_row_against_pyros_nuts():
 def test_correlated_normal_in_twenty_dimensions():
     root = randn(20, 20, seed=8) / 6 + torch.eye(20, dtype=F64)
     target = MultivariateNormal(torch.arange(20, dtype=F64), root @ root.T)
-    drawn = HMC().sample(target.log_prob, torch.zeros(40, 1, 20, dtype=F64), 120, 120, seeded())
+    drawn = HMC().sample(target.log_prob, torch.zeros(40, 1, 20, dtype=F64), 60, 120, seeded())
     assert_standard(z_scores(drawn.z.mean(0), target.mean))
     assert_standard(z_scores((drawn.z - target.mean).square().mean(0), target.variance))
 
@@ -454,7 +454,7 @@ def test_chains_that_start_far_out_converge():
     """With the step size of the other chains, one that starts on a steep slope would never move."""
     z0 = randn(20, 3, 2)
     z0[0] = 60.0
-    drawn = HMC().sample(lambda z: -(z**4).sum(-1), z0, 50, 200, seeded())
+    drawn = HMC().sample(lambda z: -(z**4).sum(-1), z0, 20, 200, seeded())
     assert drawn.z.abs().max() < 3
     assert drawn.accept_rate.min() > 0.5
 
