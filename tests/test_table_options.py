@@ -6,6 +6,8 @@ import pytest
 
 from pyro_vae._checks import InputError
 from pyro_vae.data import load_dataset
+from pyro_vae.data.column_kinds import infer_column
+from pyro_vae.data.column_values import observed_text
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
@@ -108,3 +110,36 @@ def test_a_table_of_numbers_is_the_same_under_every_ending(tmp_path, kind):
         (frame + 5).to_csv(tmp_path / "y.tsv", index=False, sep="\t")
         with pytest.raises(InputError, match="from 0 to 1 in"):
             rows_like(tmp_path / "y.tsv", known, kind)
+
+
+NUMBERS = {
+    "decimal commas": ("1,5 2,25 -3", "auto", [1.5, 2.25, -3]),
+    "given decimal commas": ("1,500 2,250", "comma", [1.5, 2.25]),
+    "thousands": ("1,500 12,345 999", "point", [1500, 12345, 999]),
+    "thousands and points": ("1,500.25 12", "point", [1500.25, 12]),
+    "thousands and commas": ("1.500,25 12.345.678 999,5", "comma", [1500.25, 12345678, 999.5]),
+    "points under a decimal comma": ("1.5 12,25", "comma", [1.5, 12.25]),
+    "three decimals": ("0,125 1,234", "auto", [0.125, 1.234]),
+}
+
+
+@pytest.mark.parametrize(("texts", "decimal", "values"), NUMBERS.values(), ids=NUMBERS)
+def test_decimal_marks_and_thousands(texts, decimal, values):
+    frame = pd.DataFrame({"x": texts.split(), "y": np.arange(len(values)) / 7})
+    found = infer_column("x", observed_text(frame.x, TableOptions()), decimal, "real")
+    np.testing.assert_array_equal(found.values, values)
+
+
+def test_a_comma_with_two_meanings_is_refused(tmp_path):
+    frame = pd.DataFrame({"price": ["1,234", "12,500", "999"] * 20, "y": rng.normal(size=60).round(2)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    message = r"one meaning in column 'price'; '1,234' may have .*Give --decimal comma or --decimal point\."
+    with pytest.raises(InputError, match=message):
+        read_table(tmp_path / "t.csv")
+    for decimal, first in (("comma", 1.234), ("point", 1234.0)):
+        stored = read_table(tmp_path / "t.csv", TableOptions(decimal=decimal, kinds=("price:real",)))
+        assert stored.array[0, 0] == first
+    frame.to_csv(tmp_path / "s.csv", index=False, sep=";", decimal=",")
+    stored = read_table(tmp_path / "s.csv", TableOptions(kinds=("price:real",)))
+    assert stored.array[0, 0] == 1.234
+    assert "separator semicolon, decimal comma" in stored.notes[0]

@@ -19,11 +19,44 @@ from pyro_vae.data.preprocessing import (
 from pyro_vae.data.stored import Stored, Survey
 from pyro_vae.data.units import LikelihoodKind
 
-__all__ = ["for_binary", "for_continuous", "for_integers", "for_table", "with_article"]
+__all__ = ["choose_preprocessing"]
 
 MOST_LEVELS = 2**20  # beyond, float32 has less than 4 bits left for the noise
 MOST_PROBABILITIES = 2**16  # beyond, float32 has less than 8 bits left for where a level lies
 EXACT = 2**24  # integers below are exact in float32
+
+
+def choose_preprocessing(
+    stored: Stored, found: Survey, kind: LikelihoodKind, binarize: str, dequantize: str
+) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Return the preprocessing that fits stored values and a kind of likelihood, and notes on it.
+
+    Args:
+        stored: The data.
+        found: Its survey.
+        kind: Kind of p(x | z).
+        binarize: "none", "static" or "dynamic".
+        dequantize: "auto" or "none".
+
+    Raises:
+        InputError: If the values or options do not fit the likelihood.
+    """
+    if kind == "binary":
+        return _for_binary(stored, found, binarize), ()
+    way = (
+        "Leave it out."
+        if kind == "table"
+        else "Zeros and ones have no density: choose the bernoulli likelihood."
+    )
+    check(
+        binarize == "none",
+        f"Expected --binarize none under {_with_article(kind)} likelihood; got {binarize}. {way}",
+    )
+    if kind == "table":
+        return _for_table(stored)
+    if kind == "integer":
+        return _for_integers(stored, found, dequantize), ()
+    return _for_continuous(stored, found, dequantize, kind)
 
 
 def _integers(stored: Stored, found: Survey) -> tuple[int, int]:
@@ -35,12 +68,12 @@ def _integers(stored: Stored, found: Survey) -> tuple[int, int]:
     return (0, 255) if stored.array.dtype == "uint8" else (int(found.low), int(found.high))
 
 
-def with_article(kind: str) -> str:
+def _with_article(kind: str) -> str:
     """Return the kind of likelihood with its indefinite article."""
     return f"an {kind}" if kind == "integer" else f"a {kind}"
 
 
-def for_integers(stored: Stored, found: Survey, dequantize: str) -> Preprocessing:
+def _for_integers(stored: Stored, found: Survey, dequantize: str) -> Preprocessing:
     """Return the preprocessing for probabilities of integers."""
     if stored.array.dtype.kind == "f":
         fix = "numpy.uint8" if found.low >= 0 and found.high <= 255 else "int"
@@ -63,7 +96,7 @@ def for_integers(stored: Stored, found: Survey, dequantize: str) -> Preprocessin
     return IntegerLevels(high - low + 1, low)
 
 
-def for_continuous(
+def _for_continuous(
     stored: Stored, found: Survey, dequantize: str, kind: LikelihoodKind
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Return the preprocessing for a density on the reals or on the unit interval, and notes on it."""
@@ -91,7 +124,7 @@ def for_continuous(
     return Dequantize(high - low + 1, low), ()
 
 
-def for_table(stored: Stored) -> tuple[Preprocessing, tuple[str, ...]]:
+def _for_table(stored: Stored) -> tuple[Preprocessing, tuple[str, ...]]:
     """Return the preprocessing for a table of mixed columns, and notes on it: real columns far from 0 are centred."""
     offsets = offsets_of_columns(stored.array, [column.kind in UNBOUNDED for column in stored.columns or ()])
     if offsets.centred:
@@ -99,7 +132,7 @@ def for_table(stored: Stored) -> tuple[Preprocessing, tuple[str, ...]]:
     return AsFloat("as in the table, NaN where not observed"), ()
 
 
-def for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
+def _for_binary(stored: Stored, found: Survey, binarize: str) -> Preprocessing:
     """Return the preprocessing for a Bernoulli likelihood."""
     if found.binary:
         check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,27 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.data.column_values import as_numbers, as_text, check_finite
+from pyro_vae.data.column_values import as_numbers, as_text, check_decimal_mark, check_finite
 from pyro_vae.data.columns import COUNTS, WITH_LEVELS, Column
 from pyro_vae.data.dates import as_dates
+from pyro_vae.data.number_patterns import (
+    FEW,
+    MOST_LEVELS,
+    is_id,
+    is_numbering,
+    is_rarely_counted,
+    reaches_down,
+    spans_orders,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Found", "encoded", "infer_column"]
-
-MOST_LEVELS = 1000
-"""Largest number of levels of a categorical column."""
-FEW = 16
-"""Largest number of different, nearly consecutive integers that are treated as levels."""
-RARE = 0.05
-"""Largest share of entries above 0 in a column that counts rare events."""
-COUNTED = 0.03
-"""Smallest share of zeros and ones in a column of counts, unless half of the entries lie in the lowest quarter."""
-ID_NAME = re.compile(
-    r"(unnamed: \d+|(row[ _]?)?(id|idx|index|nr|no\.?|number|uuid|key)|.*[_ .-]id|.*[a-z]Id)"
-)
-UNNAMED = re.compile(r"c\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +69,18 @@ def infer_column(
     numbers, unit = as_numbers(text, decimal), ""
     if numbers is None and (dates := as_dates(text)) is not None:
         numbers, unit = dates
-    if numbers is None and kind not in WITH_LEVELS:
-        check_finite(name, text, decimal)
+    if kind not in WITH_LEVELS:
+        if numbers is None:
+            check_finite(name, text, decimal)
+        elif decimal == "auto":
+            check_decimal_mark(name, text)
     if kind is not None:
         return _as_given(name, kind, text, numbers, unit)
     if unit:
         return Found(Column(name, "real", date_format=_format(unit)), numbers, unit)  # type: ignore[arg-type]
     if numbers is None:
         return _text_column(name, text)
-    if numbers_are_real and not _is_id(name, numbers):
+    if numbers_are_real and not is_id(name, numbers):
         return Found(Column(name, "real"), numbers)
     return _number_column(name, text, numbers)
 
@@ -117,7 +115,8 @@ def encoded(column: Column, text: pd.Series, decimal: str) -> tuple[NDArray[np.f
             f"got {value!r}."
         )
     if numbers is None:
-        raise InputError(_no_numbers(column.name, column.kind, text))
+        known, value = f"column {column.name!r} of kind {column.kind}, as in training", _no_number(text)
+        raise InputError(f"Expected numbers in {known}; got {value!r}. Correct it, or leave it empty.")
     _check_range(column.name, column.kind, numbers)
     return numbers, []
 
@@ -126,7 +125,10 @@ def _as_given(name: str, kind: str, text: pd.Series, numbers: NDArray[np.float64
     if kind in WITH_LEVELS:
         return _levels(name, kind, text if numbers is None or unit else _normalized_spelling(text, numbers))
     if numbers is None:
-        raise InputError(_no_numbers(name, kind, text))
+        raise InputError(
+            f"Expected numbers in column {name!r} of kind {kind}; got {_no_number(text)!r}. Give it another kind by "
+            "--columns."
+        )
     _check_range(name, kind, numbers)
     check(
         bool(np.nanmin(numbers) < np.nanmax(numbers)),
@@ -140,9 +142,9 @@ def _format(unit: str) -> str:
     return unit.removeprefix("date ").split(", as")[0] if unit.startswith("date ") else ""
 
 
-def _no_numbers(name: str, kind: str, text: pd.Series) -> str:
-    value = next(value for value in text.dropna() if as_numbers(text[text == value], "auto") is None)
-    return f"Expected numbers in column {name!r} of kind {kind}; got {value!r}. Give it another kind by --columns."
+def _no_number(text: pd.Series) -> str:
+    """Return the first value that is no number."""
+    return str(next(value for value in text.dropna() if as_numbers(text[text == value], "auto") is None))
 
 
 def _check_range(name: str, kind: str, numbers: NDArray[np.float64]) -> None:
@@ -194,12 +196,12 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
     seen = numbers[~np.isnan(numbers)]
     values = np.unique(seen)
     whole = bool((values == np.floor(values)).all())
-    if _is_id(name, numbers):
+    if is_id(name, numbers):
         return Found(None, np.full(len(numbers), np.nan), "id, nearly all values different")
     few = len(values) == 2 or (len(values) <= 4 and len(seen) >= 50 * len(values))
-    if few and not (whole and _is_rarely_counted(seen, values)):
+    if few and not (whole and is_rarely_counted(seen, values)):
         return _numeric_levels(name, numbers, values)
-    if whole and _is_numbering(seen, values):
+    if whole and is_numbering(seen, values):
         return _levels(name, "categorical", _normalized_spelling(text, numbers))
     low, high = values[0], values[-1]
     gapless = (
@@ -211,30 +213,10 @@ def _number_column(name: str, text: pd.Series, numbers: NDArray[np.float64]) -> 
     counted = low == 0 and high >= 5 and np.bincount(seen.astype(int)).argmax() == 0 if gapless else False
     if gapless and not counted:
         return _numeric_levels(name, numbers, values)
-    if low > 0 and _spans_orders(seen):
+    if low > 0 and spans_orders(seen):
         return Found(Column(name, "positive"), numbers)
-    kind = "count" if whole and low in (0, 1) and _reaches_down(seen, low, high) else "real"
+    kind = "count" if whole and low in (0, 1) and reaches_down(seen, low, high) else "real"
     return Found(Column(name, kind), numbers)
-
-
-def _is_numbering(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    """Return whether 1, ..., K are group numbers, such as subjects: too many for levels, of similar frequency."""
-    running = FEW < len(values) <= MOST_LEVELS and values[0] == 1 and values[-1] == len(values)
-    if not running:
-        return False
-    times = np.bincount(seen.astype(int))[1:]
-    return bool(times.min() >= max(5, times.mean() / 4) and times.max() <= 4 * times.mean())
-
-
-def _is_rarely_counted(seen: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-    """Return whether few different integers are counts of rare events: nearly all 0, the others spread out."""
-    spread = values[0] == 0 and values[-1] >= 5 and len(values) < 0.5 * (values[-1] + 1)
-    return bool(spread and (seen > 0).mean() < RARE)
-
-
-def _reaches_down(seen: NDArray[np.float64], low: float, high: float) -> bool:
-    """Return whether integers concentrate near their minimum, as counts do, not around a middle, as scores do."""
-    return bool((seen <= 1).mean() >= COUNTED or np.median(seen) <= low + (high - low) / 4)
 
 
 def _numeric_levels(name: str, numbers: NDArray[np.float64], values: NDArray[np.float64]) -> Found:
@@ -255,21 +237,3 @@ def _canonical(text: str) -> str:
         return f"{float(text.replace(',', '.')):.15g}"
     except ValueError:
         return text
-
-
-def _is_id(name: str, numbers: NDArray[np.float64]) -> bool:
-    """Return whether whole numbers, nearly all different, identify the rows."""
-    seen = numbers[~np.isnan(numbers)]
-    values = np.unique(seen)
-    if len(values) < 0.9 * len(seen) or len(seen) < 5 or (values != np.floor(values)).any():
-        return False
-    named = bool(ID_NAME.fullmatch(name) or ID_NAME.fullmatch(name.lower()))
-    running = bool(np.array_equal(seen, seen[0] + np.arange(len(seen))))
-    unnamed = bool(UNNAMED.fullmatch(name)) and (name == "c0" or values[0] >= 10_000)
-    return named or running or unnamed
-
-
-def _spans_orders(seen: NDArray[np.float64]) -> bool:
-    """Return whether positive values span orders of magnitude and are right-skewed."""
-    low, middle, high = np.quantile(seen, [0.01, 0.5, 0.99])
-    return bool((seen.max() >= 10 * middle or high >= 100 * low) and high - middle > 2 * (middle - low))

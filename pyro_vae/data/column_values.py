@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_numbers",
     "as_text",
+    "check_decimal_mark",
     "check_finite",
     "observed_text",
     "unused_marks",
@@ -26,6 +27,12 @@ __all__ = [
 ]
 
 CODE = re.compile(r"0\d+")
+AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+GROUPED = {
+    "point": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
+    "comma": re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?"),
+}
+"""Numbers with marks between thousands, by the decimal mark."""
 INFINITE = r"[+-]?inf(?:inity)?"
 
 
@@ -79,13 +86,16 @@ def as_text(values: NDArray[Any]) -> list[str]:
 
 
 def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
-    """Return float64 (N,), NaN where missing; None if an observed value is not a number, or is a code such as 007."""
+    """Return float64 (N,), NaN where missing; None if an observed value is not a number, or is a code such as 007.
+
+    Args:
+        text: Observed values, None if missing.
+        decimal: "auto": a single comma of a number is decimal; "point" or "comma": the other mark separates thousands
+            if all numbers with it are grouped so.
+    """
     observed = text.notna().to_numpy()
     entries = text[observed].tolist()
-    if decimal == "comma":
-        entries = [entry.replace(",", ".") for entry in entries]
-    elif decimal == "auto" and any("," in entry for entry in entries):
-        entries = [entry.replace(",", ".") if entry.count(",") == 1 else entry for entry in entries]
+    entries = _with_points(entries, decimal)
     if any(CODE.fullmatch(entry) for entry in entries):
         return None
     numbers = np.full(len(text), np.nan)
@@ -94,6 +104,27 @@ def as_numbers(text: pd.Series, decimal: str) -> NDArray[np.float64] | None:
     except ValueError:
         return None
     return numbers if np.isfinite(numbers[observed]).all() else None
+
+
+def _with_points(entries: Sequence[str], decimal: str) -> list[str]:
+    """Return numbers with a decimal point; marks between thousands are left out if `decimal` tells them apart."""
+    if decimal == "auto":
+        return [entry.replace(",", ".") if entry.count(",") == 1 else entry for entry in entries]
+    mark = "," if decimal == "point" else "."
+    grouped = [entry for entry in entries if mark in entry]
+    if grouped and all(GROUPED[decimal].fullmatch(entry) for entry in grouped):
+        entries = [entry.replace(mark, "") for entry in entries]
+    return [entry.replace(",", ".") for entry in entries] if decimal == "comma" else list(entries)
+
+
+def check_decimal_mark(name: str, text: pd.Series) -> None:
+    """Raise `InputError` if commas in a column of numbers may be decimal commas or separate thousands."""
+    entries = [entry for entry in text.dropna() if "," in entry]
+    check(
+        not entries or not all(AMBIGUOUS.fullmatch(entry) for entry in entries),
+        f"Expected numbers with one meaning in column {name!r}; {next(iter(entries), '')!r} may have a decimal comma "
+        "or a comma between thousands. Give --decimal comma or --decimal point.",
+    )
 
 
 def check_finite(name: str, text: pd.Series, decimal: str) -> None:

@@ -174,7 +174,7 @@ def cell_hint(value: Any, name: str, different: int) -> str:
             f"na_values={text!r} and fill the gaps first."
         )
     if DECIMAL_COMMA.fullmatch(text):
-        return "If that is a decimal comma, give --decimal comma."
+        return "If that is a decimal comma, give --decimal comma; if it separates thousands, --decimal point."
     if _is_date(text):
         return "If that is a date, choose --likelihood table, which models dates as days."
     if len(text) > 1 and (_numeric(text.strip("%$€£ ")) or _numeric(text.replace(",", ""))):

@@ -8,18 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 
 from pyro_vae._checks import InputError, check, check_choice
 from pyro_vae.data.augmentation import HorizontalFlip
-from pyro_vae.data.choose_preprocessing import (
-    for_binary,
-    for_continuous,
-    for_integers,
-    for_table,
-    with_article,
-)
+from pyro_vae.data.choose_preprocessing import choose_preprocessing
 from pyro_vae.data.data_notes import few_rows_note, notes_on
 from pyro_vae.data.dataset import DataSet
 from pyro_vae.data.fixed_draws import draw_splits
@@ -28,10 +21,11 @@ from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.named_datasets import DATASETS, read_named
 from pyro_vae.data.named_frames import name_of
 from pyro_vae.data.packed_bits import check_not_packed
+from pyro_vae.data.plain_tables import read_plain_table
 from pyro_vae.data.preprocessing import Centre, Preprocessing
 from pyro_vae.data.readers import READERS, read
 from pyro_vae.data.splits import Split
-from pyro_vae.data.stored import Stored, Survey, listed, rows_of, survey
+from pyro_vae.data.stored import Stored, Survey, rows_of, survey
 from pyro_vae.data.table_files import TABLE_ENDINGS, is_table_file
 from pyro_vae.data.table_options import AS_FOUND, TableOptions
 from pyro_vae.data.units import LIKELIHOOD_KINDS, LikelihoodKind
@@ -119,7 +113,7 @@ def load_dataset(
     found = survey(stored)
     if not is_table and str(name_or_path) not in DATASETS:
         check_not_packed(stored, found)
-    preprocessing, notes = _preprocessing(stored, found, likelihood_kind, binarize, dequantize)
+    preprocessing, notes = choose_preprocessing(stored, found, likelihood_kind, binarize, dequantize)
     splits = _splits(stored, found, preprocessing, None if flip == "none" else _flip(stored))
     if likelihood_kind == "table":
         notes += few_rows_note(splits[0])
@@ -139,28 +133,6 @@ def load_dataset(
         table_options=stored.table_options,
         kinds=stored.kinds,
     )
-
-
-def _preprocessing(
-    stored: Stored, found: Survey, kind: LikelihoodKind, binarize: str, dequantize: str
-) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Return the preprocessing that fits stored values and a kind of likelihood, and notes on it."""
-    if kind == "binary":
-        return for_binary(stored, found, binarize), ()
-    check(
-        binarize == "none",
-        f"Expected --binarize none under {with_article(kind)} likelihood; got {binarize}. "
-        + (
-            "Leave it out."
-            if kind == "table"
-            else "Zeros and ones have no density: choose the bernoulli likelihood."
-        ),
-    )
-    if kind == "table":
-        return for_table(stored)
-    if kind == "integer":
-        return for_integers(stored, found, dequantize), ()
-    return for_continuous(stored, found, dequantize, kind)
 
 
 def _is_table(source: Any, kind: LikelihoodKind, options: TableOptions) -> bool:
@@ -193,36 +165,7 @@ def _table(source: Any, kind: LikelihoodKind, options: TableOptions, images: Ima
         source = path
     images.check_no_folder_options(name_of(source))
     images.check_no_packed_bits(name_of(source))
-    stored = read_table(source, options, numbers_are_real=kind != "table")
-    return stored if kind == "table" else _plain(stored, options, kind)
-
-
-def _plain(stored: Stored, options: TableOptions, kind: LikelihoodKind) -> Stored:
-    """Return a table for a likelihood of numbers, which has the same density for all columns.
-
-    Raises:
-        InputError: If it has columns or entries that such a likelihood does not take.
-    """
-    levels = [column.name for column in stored.columns or () if column.levels]
-    others = [name for name, given in options.kind_of_columns().items() if given != "real"]
-    check(
-        not others,
-        f"Expected no kinds by --columns but real under this likelihood, which has one density for all columns; got "
-        f"others for {listed(map(repr, others))}. Choose --likelihood table, or leave them out.",
-    )
-    check(
-        not levels,
-        f"Expected columns of numbers in {stored.name} under this likelihood; got levels in "
-        f"{listed(map(repr, levels))}. Choose --likelihood table, or leave them out by --drop.",
-    )
-    holes = int(np.isnan(stored.array).sum())
-    check(
-        holes == 0,
-        f"Expected no missing values in {stored.name} under this likelihood; got {holes}. Choose --likelihood table.",
-    )
-    if kind == "integer" and (stored.array == np.floor(stored.array)).all():
-        return replace(stored, array=stored.array.astype(np.int64))
-    return stored
+    return read_table(source, options) if kind == "table" else read_plain_table(source, options, kind)
 
 
 def _read(name: str, data_root: Path | None, options: ImageOptions) -> Stored:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -116,7 +117,9 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
     )
     check(len(frame) > 0, f"Expected rows with values in {path}; all are empty.")
     word = next((word for word, sign in SEPARATORS.items() if sign == mark), mark)
-    found = replace(options, separator=word, encoding=encoding, header="yes" if named else "no")
+    decimal = _decimal(rows[:LINES], mark) if options.decimal == "auto" else options.decimal
+    header = "yes" if named else "no"
+    found = replace(options, separator=word, encoding=encoding, header=header, decimal=decimal)
     if named:
         first = "a header"
     elif options.names:
@@ -125,9 +128,9 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
         first = (
             "no header: columns are called c0, c1, ... (name them so in options, or give names by --names)"
         )
-    notes = [
-        f"{path.name} was read with separator {word}, encoding {encoding.removesuffix('-sig')} and {first}."
-    ]
+    words = [f"separator {word}", f"encoding {encoding.removesuffix('-sig')}"]
+    words[1:1] = ["decimal comma"] * (decimal == "comma")
+    notes = [f"{path.name} was read with {', '.join(words)} and {first}."]
     if any(empty):
         notes.append(f"{sum(empty)} empty lines of {path.name} were left out.")
     return frame, found, tuple(notes)
@@ -168,6 +171,13 @@ def _separator(lines: Sequence[str]) -> str:
     if even.get(best, 0) > 1:
         return best
     return " " if even.get(" ", 0) > 1 else _most_even_separator(lines)
+
+
+def _decimal(rows: Sequence[Sequence[str]], mark: str) -> str:
+    """Return "comma" if columns are separated by semicolons, and numbers have commas but no points; else "auto"."""
+    fields = [field.strip() for row in rows for field in row]
+    commas, points = (any(re.fullmatch(rf"[+-]?\d+{m}\d+", field) for field in fields) for m in (",", r"\."))
+    return "comma" if mark == ";" and commas and not points else "auto"
 
 
 def _most_even_separator(lines: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ class TableOptions:
         encoding: "auto" (UTF-8, UTF-16 by its mark, else Windows-1252), or a name of Python's codecs.
         header: Whether the first line holds names: "auto", "yes" or "no".
         names: Names of the columns of a text table without a header line, in their order; empty for c0, c1, ....
-        decimal: "auto", "point" or "comma".
+        decimal: "point" or "comma", the other of which may separate thousands; "auto": a single comma in a number is
+            decimal.
         missing: Additional marks of missing values besides empty, NA, NaN, null and ?; compared as numbers if numeric.
         drop: Names of columns to leave out.
         label_column: Name of the column of classes, left out of x; "" for a column of the name label, class or target.

@@ -69,7 +69,11 @@ class DataConfig(Group):
     names: tuple[str, ...] = setting(
         (), "Names of all columns of a table without a header line, in the order of the file."
     )
-    decimal: Literal["auto", "point", "comma"] = setting("auto", "Decimal mark of a table; auto detects it.")
+    decimal: Literal["auto", "point", "comma"] = setting(
+        "auto",
+        "Decimal mark of a table; the other one may separate thousands. auto: a single comma in a number is decimal, "
+        "and 1,234 is refused as ambiguous unless columns are separated by semicolons.",
+    )
     missing: tuple[str, ...] = setting(
         (),
         "Additional marks of missing values in a table, such as -200; empty, NA, NaN, null and ? are built in.",
