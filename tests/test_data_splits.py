@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pyro_vae.data import AsFloat, BinarizeDynamic, BinarizeStatic, Dequantize, Split, load_dataset
 from pyro_vae.data.batch_order import uniform_noise
 from pyro_vae.data.fixed_draws import draw_splits, fixed_noise
-from pyro_vae.data.stored import MappedRows, Stored, TensorRows, rows_of
+from pyro_vae.data.row_tensors import MappedRows, TensorRows
+from pyro_vae.data.stored import Stored, rows_of
 
 
 def random_rows(count=50, dim=6):

@@ -30,7 +30,7 @@ from pyro_vae import (
     to_arviz,
 )
 from pyro_vae.data import AsFloat, Split
-from pyro_vae.data.stored import TensorRows
+from pyro_vae.data.row_tensors import TensorRows
 from pyro_vae.evaluate.hmc import HMC
 from pyro_vae.likelihoods import GaussianLikelihood
 

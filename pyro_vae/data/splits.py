@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +17,8 @@ from pyro_vae.data.batch_order import Batches, uniform_noise
 from pyro_vae.data.contexts import EntryContext
 from pyro_vae.data.fixed_draws import fixed_noise
 from pyro_vae.data.preprocessing import Preprocessing
-from pyro_vae.data.stored import MappedRows, Rows, chunks
+from pyro_vae.data.row_tensors import MappedRows, Rows
+from pyro_vae.data.stored import chunks
 from pyro_vae.evenly_spaced import evenly_spaced_rows
 from pyro_vae.processes import SINGLE_PROCESS, Processes
 
@@ -139,33 +140,10 @@ class Split:
             device: Device of the rows (unless memory-mapped) and of the batches.
             processes: Processes that share every batch.
         """
-        rows, preprocessing = self.rows.to(device), self.preprocessing
-        mapped = isinstance(rows, MappedRows)
-        index = torch.from_numpy(self.index).to("cpu" if mapped else device)
+        rows = self.rows.to(device)
+        index = torch.from_numpy(self.index).to("cpu" if isinstance(rows, MappedRows) else device)
         context = tuple(part.to(device) for part in self.context)
-
-        def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
-            return x if self.augmentation is None else self.augmentation(x, generator)
-
-        def drawn(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            taken = augmented(rows.take(index[chosen]), generator)
-            noise = uniform_noise(taken.shape, generator) if preprocessing.random else None
-            return preprocessing(taken, noise)
-
-        def fixed(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            return augmented(self._whole(self.index[chosen.numpy()]).to(device), generator)
-
-        def binary(chosen: Tensor, generator: torch.Generator) -> Tensor:
-            return augmented(kept[chosen], generator).float()
-
-        fetch = fixed if mapped else binary
-        if preprocessing.redrawn or not preprocessing.random:
-            fetch = drawn
-        elif not mapped:
-            kept = torch.cat(
-                [x.to(torch.uint8) for x, *_ in replace(self, divided=None).blocks(device=device)]
-            )
-
+        fetch = self._fetch(rows, index, device)
         divide = None
         if self.divided is not None:
             divide = self.divided.divider(self.rows.data_dim, torch.empty(0, device=device))
@@ -185,6 +163,34 @@ class Split:
             device,
             processes,
         )
+
+    def _fetch(
+        self, rows: Rows, index: Tensor, device: torch.device | str
+    ) -> Callable[[Tensor, torch.Generator], Tensor]:
+        """Return the function that gives chosen rows x, with noise and augmentation by a generator."""
+        preprocessing = self.preprocessing
+
+        def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+            return x if self.augmentation is None else self.augmentation(x, generator)
+
+        def drawn(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            taken = augmented(rows.take(index[chosen]), generator)
+            noise = uniform_noise(taken.shape, generator) if preprocessing.random else None
+            return preprocessing(taken, noise)
+
+        def fixed(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            return augmented(self._whole(self.index[chosen.numpy()]).to(device), generator)
+
+        def binary(chosen: Tensor, generator: torch.Generator) -> Tensor:
+            return augmented(kept[chosen], generator).float()
+
+        if preprocessing.redrawn or not preprocessing.random:
+            return drawn
+        if isinstance(rows, MappedRows):
+            return fixed
+        blocks = replace(self, divided=None).blocks(device=device)
+        kept = torch.cat([x.to(torch.uint8) for x, *_ in blocks])
+        return binary
 
     def blocks(self, size: int = 1000, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, ...]]:
         """Yield `(x, *context)` in order, x under the fixed draw, float32 blocks of shape (at most `size`, D)."""

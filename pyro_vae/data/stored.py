@@ -1,28 +1,24 @@
-"""`Stored`, the result of every reader; the pass that checks its values; rows as tensors."""
+"""`Stored`, the result of every reader, the pass that checks its values, and its conversion to rows."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pyro_vae._checks import InputError, check
 from pyro_vae.data.columns import Column
 from pyro_vae.data.image_options import AS_THEY_ARE, ImageOptions
+from pyro_vae.data.row_tensors import MappedRows, Rows, TensorRows
 from pyro_vae.data.table_options import TableOptions
 
 __all__ = [
-    "MappedRows",
-    "Rows",
     "Stored",
     "Survey",
-    "TensorRows",
     "chunks",
     "column_list",
     "listed",
@@ -199,61 +195,6 @@ def _not_finite(stored: Stored) -> str:
         f"Expected finite values in {stored.name}; got {first} (counted from 0), {count} such in all. "
         "Missing values are not modelled in arrays: save a table as .csv for --likelihood table, or fill the gaps."
     )
-
-
-@dataclass(frozen=True, eq=False)
-class TensorRows:
-    """Rows held in memory as one tensor (N, D) of the smallest type that fits."""
-
-    tensor: Tensor
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    @property
-    def data_dim(self) -> int:
-        """D, the number of entries of a row."""
-        return self.tensor.shape[1]
-
-    def take(self, index: Tensor) -> Tensor:
-        """Return rows `index` (n,), as stored, of shape (n, D), on the device of the rows."""
-        return self.tensor.index_select(0, index)
-
-    def to(self, device: torch.device | str) -> TensorRows:
-        """Return the rows on `device`."""
-        return TensorRows(self.tensor.to(device))
-
-
-@dataclass(frozen=True, eq=False)
-class MappedRows:
-    """Rows of a memory-mapped array (N, ...); only the requested rows are read."""
-
-    array: NDArray
-    dtype: np.dtype
-    device: torch.device | str = "cpu"
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    @property
-    def data_dim(self) -> int:
-        """D, the number of entries of a row."""
-        return math.prod(self.array.shape[1:])
-
-    def take(self, index: Tensor) -> Tensor:
-        """Return rows `index` (n,), as stored, of shape (n, D), on the device."""
-        wanted = index.numpy()
-        order = np.argsort(wanted)  # read in the order of the file, then restored to the order of `index`
-        rows = np.empty((len(wanted), self.data_dim), self.dtype)
-        rows[order] = self.array[wanted[order]].reshape(rows.shape)
-        return torch.from_numpy(rows).to(self.device)
-
-    def to(self, device: torch.device | str) -> MappedRows:
-        """Return rows that `take` returns on `device`."""
-        return MappedRows(self.array, self.dtype, device)
-
-
-Rows = TensorRows | MappedRows
 
 
 def rows_of(array: NDArray, low: float, high: float, *, exact: bool = False) -> Rows:
