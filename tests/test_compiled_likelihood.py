@@ -183,7 +183,7 @@ def test_short_estimates_are_not_compiled_by_default(traced):
 
 
 def test_long_estimates_are_compiled_by_default(traced, monkeypatch):
-    monkeypatch.setattr("pyro_vae.evaluate._streaming.REPAID_AFTER", 1.0)
+    monkeypatch.setattr("pyro_vae.evaluate._streaming.COMPILED_BYTES", 1.0)
     x = binary_rows(4, 32)
     log_likelihood(*bernoulli_vae(x), x, 100)
     assert len(traced) == 1

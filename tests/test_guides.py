@@ -388,7 +388,7 @@ def test_an_autoguide_with_a_site_outside_the_plate_is_refused():
     model, x = linear_problem(num_rows=5)
     guide = AutoMultivariateNormal(model)
     guide(x)
-    with pytest.raises(InputError, match="'_AutoMultivariateNormal_latent' stands outside"):
+    with pytest.raises(InputError, match="'_AutoMultivariateNormal_latent' is outside"):
         ELBO()(model, guide)(x)
 
 

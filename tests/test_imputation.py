@@ -195,7 +195,7 @@ def test_complete_rows_run_nothing():
     [
         ({"num_samples": 1}, "num_samples to be a whole number of at least 2"),
         ({"num_draws": -1}, "num_draws to be a whole number of at least 0"),
-        ({"columns": [_Real]}, "one of `columns` for each of 5 entries; got 1"),
+        ({"columns": [_Real]}, "`columns` with one entry for each of the 5 columns of x; got 1"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence(problem, options, message):

@@ -166,9 +166,7 @@ def test_other_plates_inside_are_summed_and_particles_are_not():
     torch.testing.assert_close(ELBO(max_plate_nesting=2)(model, guide)(x) * 4, total)
 
 
-@pytest.mark.parametrize(
-    ("outside", "message"), [("x", "site 'x' stands outside"), ("z", "site 'z' stands outside")]
-)
+@pytest.mark.parametrize(("outside", "message"), [("x", "site 'x' is outside"), ("z", "site 'z' is outside")])
 def test_a_site_outside_the_plate_is_refused(outside, message):
     def model(x):
         with pyro.plate("rows" if outside == "z" else "data", len(x)):

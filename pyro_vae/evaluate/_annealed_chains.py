@@ -1,4 +1,4 @@
-"""Chains between start and posterior for each row, and their weights."""
+"""Annealed chains of each row from the start density to the posterior, and their weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from pyro_vae.seeds import derive_seeds
 
 __all__ = ["AnnealedChains", "AnnealedRows"]
 
-PARTING = 20  # transitions, plus a tenth of the temperatures, that separate chains from one draw
+SEPARATION = 20  # transitions, plus a tenth of the temperatures, that decorrelate chains started at one draw
 KNOTS = 5  # temperatures at which step sizes are adapted; between them they are interpolated
 PILOT_CHAINS = 4  # chains per row for adaptation, discarded afterwards
 
 
 @dataclass(frozen=True)
 class AnnealedRows:
-    """Some rows to anneal, a batch at a time; arguments as for `annealed_log_likelihood`."""
+    """Annealing of rows in batches; arguments as for `annealed_log_likelihood`."""
 
     annealing: Annealing
     model: Callable[..., Any]
@@ -100,14 +100,15 @@ class AnnealedChains:
         """Anneal from exact draws of the posterior to the start.
 
         Args:
-            u: Shape (1, N, size), the start of all chains of a row, which are first separated at the posterior.
+            u: Shape (1, N, size), the start of all chains of a row. Transitions at the posterior first decorrelate
+                them.
 
         Returns:
             log w, shape (num_chains, N), float64.
         """
         last = self.annealing.num_temperatures
         u = u.expand(self.annealing.num_chains, -1, -1)
-        for _ in range(PARTING + last // 10):
+        for _ in range(SEPARATION + last // 10):
             u, _ = self._move(u, last)
         log_weight = self._increment(u, last)
         for t in range(last - 1, 0, -1):

@@ -1,7 +1,7 @@
 """Model and guide as densities of each row over one unconstrained vector.
 
-Hamiltonian Monte Carlo and Gaussian families want a latent without bounds and with one name; programs have
-sites, with supports. Here the sites of a row are packed into one vector and back.
+Hamiltonian Monte Carlo and Gaussian families need one unconstrained vector; programs have several sites with supports.
+This module packs the sites of a row into one vector and unpacks them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch.distributions import Distribution
 from pyro_vae._checks import check
 from pyro_vae.evaluate._many_samples import rows_last, vectorized_trace
 from pyro_vae.evaluate._unbounded import described, unbounded_sites
-from pyro_vae.objectives.checks import check_has_density, check_same_supports
+from pyro_vae.objectives.checks import check_has_density
 from pyro_vae.objectives.sites import Site, sample_sites
+from pyro_vae.objectives.support_checks import check_same_supports
 from pyro_vae.objectives.supports import is_point_mass
 
 __all__ = ["Densities"]
@@ -36,8 +37,8 @@ class Densities:
         max_plate_nesting: Depth of nested plates in the programs.
 
     Raises:
-        InputError: If a latent site is discrete, stands in another plate than `"data"`, or has a support that depends
-            on another site.
+        InputError: If a latent site is discrete, is in another plate than `"data"`, or has a support that depends on
+            another site.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Densities:
         self.max_plate_nesting = max_plate_nesting
         self._latent = unbounded_sites(model, data, max_plate_nesting)
         self.sites = [described(site) for site in self._latent]
-        self._guide_site = self._only_guide_site()
+        self._guide_distribution = self._single_site_distribution()
 
     @property
     def names(self) -> list[str]:
@@ -104,14 +105,18 @@ class Densities:
 
     def log_guide(self, u: Tensor) -> Tensor:
         """Return log q(z | x) of each row, shape (num_samples, N), nats."""
-        if self._guide_site is None:
+        if self._guide_distribution is None:
             return self.log_guide_run(u)
-        # Its distribution depends on x alone: no need to run the guide's network at each z.
+        # The distribution depends on x alone, so the guide's network need not run at each z.
         values, log_jacobian = self.unpack(u)
-        return self._guide_site.log_prob(values[self.names[0]]) + log_jacobian
+        return self._guide_distribution.log_prob(values[self.names[0]]) + log_jacobian
 
     def log_guide_run(self, u: Tensor) -> Tensor:
-        """Return the same from a run of the guide at u."""
+        """Return log q(z | x) by a run of the guide at u, shape (num_samples, N), nats.
+
+        Raises:
+            InputError: If the guide samples a point, or sites that the model lacks.
+        """
         values, log_jacobian = self.unpack(u)
         trace = self._trace(self.guide, len(u), values)
         _check_densities(sample_sites(trace))
@@ -147,7 +152,7 @@ class Densities:
         rows = (lp.reshape(lp.shape[0], -1, lp.shape[-1]).sum(1) for lp in log_probs)
         return sum(rows, start=self.data[0].new_zeros(()))
 
-    def _only_guide_site(self) -> Distribution | None:
+    def _single_site_distribution(self) -> Distribution | None:
         with torch.no_grad():
             sites = sample_sites(self._trace(self.guide, 1))
         if (

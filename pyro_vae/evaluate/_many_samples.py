@@ -39,14 +39,14 @@ def vectorized_trace(
         placed = {name: v.reshape(len(v), *nested, *v.shape[1:]) for name, v in values.items()}
         program = poutine.condition(program, data=placed)
     program = WithoutScales()(program)
-    # Named by its dimension, so that one run can be made within another.
+    # The plate is named by its dimension, so that runs can be nested.
     plate = pyro.plate(f"_samples_{max_plate_nesting}", num_samples, dim=-max_plate_nesting - 1)
     with local_parameters(), plate:
         return poutine.trace(program).get_trace(*data)
 
 
 def rows_last(site: dict[str, Any]) -> Tensor:
-    """Return a site's value, shape (num_samples, N, *event), or raise where it stands in a further plate."""
+    """Return a site's value, shape (num_samples, N, *event); raise if it is in another plate than `"data"`."""
     value: Tensor = site["value"]
     batch = value.shape[: value.ndim - site["fn"].event_dim]
     check(
@@ -77,14 +77,14 @@ def simulate_rows(
         The data with drawn rows, and the values of their latent sites, (1, N, *event).
 
     Raises:
-        InputError: If the model observes several sites, or something of another shape than the rows.
+        InputError: If the model observes several sites, or a value whose shape is not that of the rows.
     """
     with torch.no_grad():
         trace = vectorized_trace(poutine.uncondition(model), data, 1, max_plate_nesting)
     try:
         observed = data_site(trace, data[0])
     except InputError as error:
-        raise InputError(f"{error} Or simulate none (`num_simulated=0`).") from None
+        raise InputError(f"{error} Or set `num_simulated=0`.") from None
     latents = {site["name"]: rows_last(site) for site in sample_sites(trace) if site is not observed}
     x = observed["value"].reshape(data[0].shape).to(data[0].dtype)
     return (x, *data[1:]), latents

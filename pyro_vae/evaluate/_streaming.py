@@ -26,14 +26,14 @@ __all__ = ["Stream", "without_side_effects"]
 
 CACHE_BYTES, DEVICE_BYTES = 2**24, 2**30
 """Default memory of a chunk in bytes, on a CPU and a GPU. On a CPU, tensors larger than its caches are slower."""
-TRIED = 100
+MAX_FAILING_ROWS = 100
 """Maximum number of failing rows before the programs are considered invalid."""
-SHARED = 8
+MIN_CHUNK_RATIO = 8
 """Minimum chunk size, as a multiple of the memory that one run allocates regardless of the number of samples."""
 
-REPAID_AFTER = 5e10
-"""Minimum bytes of the tensors of an uncompiled estimate for compiling. It saves 0.6 ns of processor time per byte and
-takes 12 to 36 s at the first start, 0.1 s at later starts."""
+COMPILED_BYTES = 5e10
+"""Minimum bytes of all tensors of an estimate for which "auto" compiles. Compiling saves 0.6 ns of processor time per
+byte, and takes 12 to 36 s at the first start and 0.1 s at later starts."""
 UNSCORED = "The programs are not compiled, because a row of the first or last block could not be scored."
 
 
@@ -46,10 +46,10 @@ class Stream:
         guide: A Pyro program with the model's latent sites.
         data: Rows of shape (N, data_dim), and their context.
         num_samples: Samples of z per row.
-        max_memory: Maximum bytes of the tensors of one chunk; by default depends on the device.
+        max_memory: Maximum bytes of the tensors of one chunk; the default depends on the device.
         max_plate_nesting: Depth of nested plates in the programs.
         seed: Seed of the noise.
-        compile: "on" compiles the programs for full chunks, "auto" if that saves time, "off" never; on a CPU.
+        compile: "on" compiles the programs for full chunks on a CPU, "auto" does if that saves time, "off" never.
 
     Raises:
         InputError: If a number is out of range, or there are no rows.
@@ -112,13 +112,13 @@ class Stream:
         self, start: int, rows: int, samples: int, compiled: dict[int, CompiledFunction]
     ) -> Iterator[Tensor]:
         block = tuple(values[start : start + rows] for values in self.data)
-        lost = torch.zeros(len(block[0]), dtype=torch.bool)
+        failing = torch.zeros(len(block[0]), dtype=torch.bool)
         # The noise of a block does not depend on previous blocks.
         seed = derive_seed(self.seed, start)
         torch.manual_seed(seed)
         for done in range(0, self.num_samples, samples):
             count = min(samples, self.num_samples - done)
-            if len(block[0]) == rows and count in compiled and not lost.any():
+            if len(block[0]) == rows and count in compiled and not failing.any():
                 weights = _by_graph(compiled[count], block)
                 if weights is not None:
                     yield weights
@@ -128,11 +128,11 @@ class Stream:
             except ProgramError:
                 if done:
                     raise
-                lost = failing_rows(partial(self._weights, min(count, PARTICLES)), block)
-                block = with_placeholder_rows(block, lost)
+                failing = failing_rows(partial(self._weights, min(count, PARTICLES)), block)
+                block = with_placeholder_rows(block, failing)
                 torch.manual_seed(seed)
                 found = self._weights(count, *block)
-            yield found.masked_fill(lost.to(found.device), torch.nan)
+            yield found.masked_fill(failing.to(found.device), torch.nan)
 
     def _compiled(self, rows: int, samples: int, each: int) -> dict[int, CompiledFunction]:
         """Return the compiled programs of full blocks by the number of samples of a chunk."""
@@ -151,7 +151,7 @@ class Stream:
         )
         found = {}
         for count, times in counts.items():
-            if self.compile == "auto" and times * count * num_blocks * rows * each < REPAID_AFTER:
+            if self.compile == "auto" and times * count * num_blocks * rows * each < COMPILED_BYTES:
                 continue
             function = CompiledFunction(
                 lambda *block, count=count: [self._weights(count, *block)],
@@ -177,15 +177,15 @@ class Stream:
         return _weights(self._draw(block, count))
 
     def _sizes(self, once: int, each: int) -> tuple[int, int]:
-        """Return the numbers of rows and samples of a chunk; few rows, since each needs a run of the encoder."""
-        default = max(DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES, SHARED * once)
+        """Return the numbers of rows and samples of a chunk: few rows, as each chunk runs the encoder on its rows."""
+        default = max(DEVICE_BYTES if self.data[0].is_cuda else CACHE_BYTES, MIN_CHUNK_RATIO * once)
         pairs = max(1, int((self.max_memory or default) / each))
         chunks = -(-self.num_samples // pairs)
         samples = -(-self.num_samples // chunks)
         return max(1, pairs // samples), samples
 
     def _bytes(self) -> tuple[int, int]:
-        """Return the bytes that a run allocates: independent of samples, and per sample of a row."""
+        """Return the bytes that a run allocates regardless of the number of samples, and those per sample of a row."""
         two, three = self._bytes_of_a_row()
         each = max(three - two, 8)
         return max(two - 2 * each, 0), each
@@ -198,7 +198,7 @@ class Stream:
             try:
                 return [_allocated_bytes(partial(self._draw, row, count)) for count in (2, 3)]
             except ProgramError:
-                if number == min(last, TRIED):
+                if number == min(last, MAX_FAILING_ROWS):
                     raise
         raise AssertionError("There is at least one row.")
 
@@ -231,7 +231,7 @@ def _allocated_bytes(run: Callable[[], Any]) -> int:
 
 
 def _by_graph(function: CompiledFunction, block: tuple[Tensor, ...]) -> Tensor | None:
-    """Return the log weights of a chunk by a graph; None, with the random state restored, if it fails."""
+    """Return the log weights of a chunk by a compiled graph; if it fails, restore the random state and return None."""
     assert function.graph is not None
     noise = torch.get_rng_state()
     try:
@@ -246,6 +246,6 @@ def _weights(log_probs: RowLogProbs) -> Tensor:
     """Return the log weights in float64, NaN for infinite values."""
     likelihood = log_probs.likelihood.double()
     weights = likelihood + log_probs.prior.double() - log_probs.guide.double()
-    # If p(x | z) is zero the weight is zero, whatever prior and guide are at that z.
+    # If p(x | z) = 0 the weight is 0, for any values of prior and guide at z.
     weights = weights.masked_fill(likelihood == -torch.inf, -torch.inf)
     return weights.masked_fill(weights == torch.inf, torch.nan)

@@ -1,4 +1,4 @@
-"""Latent sites mapped onto the real line, each by one map for all values of the others."""
+"""Maps of latent sites onto the real line, which do not depend on other sites."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ class UnboundedSite(NamedTuple):
 def unbounded_sites(
     model: Callable[..., Any], data: tuple[Tensor, ...], max_plate_nesting: int = 1
 ) -> list[Site]:
-    """Return the model's latent sites, drawn once, or raise where there is no one map of each onto the real line.
+    """Return the model's latent sites, drawn once, each of which has a fixed map onto the real line.
 
     Arguments as for `Densities`.
 
     Raises:
-        InputError: If there is none, one is discrete, or the support of one depends on the value of another.
+        InputError: If there are no latent sites, one is discrete, or the support of one depends on the value of
+            another.
     """
     sites = _latent_sites(model, data, max_plate_nesting)
     check(bool(sites), "Expected a model with latent sites; all of its sites are observed.")
@@ -66,7 +67,7 @@ def _bounds(distribution: Distribution) -> list[Any]:
 
 
 def _check_same_map(first: Site, second: Site) -> None:
-    """Raise if a site that was drawn twice has two supports."""
+    """Raise if two draws of a site have different supports."""
     maps = _onto_support(first["fn"]), _onto_support(second["fn"])
     origin = torch.zeros_like(maps[0].inv(first["value"]))
     check(
@@ -78,12 +79,12 @@ def _check_same_map(first: Site, second: Site) -> None:
 
 def _onto_support(distribution: Distribution) -> Transform:
     support: Any = distribution.support
-    # A mixture's support wraps that of its components, and only for theirs is a map known.
+    # The support of a mixture wraps that of its components, which alone `biject_to` supports.
     mixed = isinstance(support, MixtureSameFamilyConstraint)
     return biject_to(support.base_constraint if mixed else support)
 
 
 def described(site: Site) -> UnboundedSite:
-    """Return what packing needs to know of a latent site drawn for one sample."""
+    """Return name, transform and unconstrained shape of a latent site drawn for one sample."""
     transform = _onto_support(site["fn"])
     return UnboundedSite(site["name"], transform, transform.inv(rows_last(site)).shape[2:])

@@ -84,7 +84,7 @@ def _complete(x: Tensor, levels: Tensor, num_draws: int) -> Imputation:
 
 
 class _Sums:
-    """Weighted sums over the samples so far of a block of n rows, relative to the largest weight of each.
+    """Running weighted sums over the samples of a block of n rows, relative to the largest weight of each row.
 
     Args:
         x: The rows, shape (n, D), NaN where missing.
@@ -102,7 +102,7 @@ class _Sums:
         # Moments about a first guess, to avoid cancellation.
         self.guess: Tensor | None = None
         self.first, self.second = zeros.clone(), zeros.clone()
-        self.chances = zeros.repeat(int(levels.max()), 1, 1)
+        self.level_probs = zeros.repeat(int(levels.max()), 1, 1)
         self.draws = zeros.repeat(num_draws, 1, 1)
 
     def add(self, run: WeightedRun) -> None:
@@ -119,17 +119,17 @@ class _Sums:
         spread = _variance(run.likelihood, mean) + shift.square()
         self.first = self.first * decay[:, None] + torch.einsum("sn,snd->nd", weights, shift)
         self.second = self.second * decay[:, None] + torch.einsum("sn,snd->nd", weights, spread)
-        self._add_chances(run, weights, decay)
+        self._add_level_probs(run, weights, decay)
         self._draw(run, weights)
 
-    def _add_chances(self, run: WeightedRun, weights: Tensor, decay: Tensor) -> None:
-        self.chances *= decay[:, None]
-        for level in range(len(self.chances)):
+    def _add_level_probs(self, run: WeightedRun, weights: Tensor, decay: Tensor) -> None:
+        self.level_probs *= decay[:, None]
+        for level in range(len(self.level_probs)):
             possible = self.missing & (self.counts > level)
             if possible.any():
                 x = self.x.masked_fill(possible, float(level))
-                chance = cell_log_prob(run.likelihood, x).double().exp() * possible
-                self.chances[level] += torch.einsum("sn,snd->nd", weights, chance)
+                prob = cell_log_prob(run.likelihood, x).double().exp() * possible
+                self.level_probs[level] += torch.einsum("sn,snd->nd", weights, prob)
 
     def _draw(self, run: WeightedRun, weights: Tensor) -> None:
         """Replace each draw by one of these samples with probability equal to their share of the total weight so far.
@@ -151,17 +151,17 @@ class _Sums:
         check(
             bool((self.total > 0).all()),
             "Expected samples of z with a density above zero for each row; row "
-            f"{rows[(self.total == 0).cpu()][:1].tolist()} has none: look for extreme values in it.",
+            f"{rows[(self.total == 0).cpu()][:1].tolist()} has none. Look for extreme values in it.",
         )
         total = self.total[:, None]
         shift = self.first / total
         value = (0.0 if self.guess is None else self.guess) + shift
         sd = (self.second / total - shift.square()).clamp_min(0).sqrt()
         probability = torch.full_like(value, torch.nan)
-        if len(self.chances):
-            chance, level = (self.chances / total).max(0)
+        if len(self.level_probs):
+            prob, level = (self.level_probs / total).max(0)
             value, sd = torch.where(self.coded, level.double(), value), sd.masked_fill(self.coded, torch.nan)
-            probability = torch.where(self.coded, chance, probability)
+            probability = torch.where(self.coded, prob, probability)
         for field, own in ((result.value, value), (result.sd, sd), (result.probability, probability)):
             field[rows] = torch.where(self.missing.cpu(), own.cpu(), field[rows])
         result.ess[rows] = (self.total.square() / self.squares).cpu()

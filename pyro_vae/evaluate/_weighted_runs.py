@@ -17,15 +17,17 @@ from pyro_vae.seeds import derive_seed
 __all__ = ["WeightedRun", "cell_log_prob", "weighted_runs"]
 
 ROWS = 64
-"""Rows in a block. A row's noise depends on the seed and its place."""
+"""Rows in a block. The noise of a row depends on the seed and the row's index."""
 ENTRIES = 2**21
-"""Entries of x, over rows and samples, that the programs make at once: 8 MiB in single precision."""
+"""Maximum entries of x, over rows and samples, in one run of the programs: 8 MiB in single precision."""
 
 
 class WeightedRun(NamedTuple):
-    """One run of guide and model on a block of n rows, S samples of z for each.
+    """One run of guide and model on a block of n rows, with S samples of z for each row.
 
-    `log_weights` log p(x, z) - log q(z | x), nats, float64, (S, n); `likelihood` p(x | z), batch shape (S, n).
+    Args:
+        log_weights: log p(x, z) - log q(z | x), shape (S, n), float64, nats.
+        likelihood: p(x | z), batch shape (S, n).
     """
 
     log_weights: Tensor
@@ -40,7 +42,7 @@ def weighted_runs(
     seed: int,
     max_plate_nesting: int = 1,
 ) -> Iterator[tuple[slice, Iterator[WeightedRun]]]:
-    """Yield blocks of rows, and for each its runs, of `num_samples` samples together.
+    """Yield slices of rows, each with its runs, which have `num_samples` samples in total.
 
     Args:
         model: A Pyro program with one observed site, which observes its first argument.
@@ -72,7 +74,7 @@ def _runs(
     torch.manual_seed(seed)
     largest = max(2, ENTRIES // block[0].numel())
     count = max(1, -(-num_samples // largest))
-    # As equal as can be: no run has a single sample, which would come without its dimension.
+    # Sizes differ by at most 1: no run has a single sample, which would have no sample dimension.
     sizes = [(number + 1) * num_samples // count - number * num_samples // count for number in range(count)]
     for size in sizes:
         draws = draw(model, guide, *block, num_particles=size, max_plate_nesting=nesting)
@@ -82,7 +84,7 @@ def _runs(
             f"Expected a model of one observed site; it observes {[site['name'] for site in observed]}.",
         )
         weights = draws.densities.log_weights.double()
-        # What is no weight counts as none.
+        # A weight that is not finite counts as 0.
         weights = weights.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
         yield WeightedRun(weights, observed[0]["fn"])
 
@@ -95,7 +97,7 @@ def cell_log_prob(likelihood: Any, x: Tensor) -> Tensor:
     """
     base: Any = getattr(likelihood, "base_dist", None)
     independent: Any
-    for independent in (likelihood, base):  # a plate may have wrapped it
+    for independent in (likelihood, base):  # a plate may wrap the likelihood
         if hasattr(independent, "cell_log_prob"):
             own: Tensor = independent.cell_log_prob(x)
             return own.expand(*likelihood.batch_shape, x.shape[-1])

@@ -1,7 +1,7 @@
 """Annealed importance sampling: log p(x) along a path from the guide, or the prior, to the posterior.
 
-Transitions are Hamiltonian Monte Carlo. Apart from the guide it shares nothing with importance sampling, so agreement
-of both is informative.
+Transitions are Hamiltonian Monte Carlo. Annealing shares only the guide with importance sampling, so agreement of the
+two is informative.
 """
 
 from __future__ import annotations
@@ -85,20 +85,20 @@ def annealed_log_likelihood(
         )  # fmt: skip
 
     with without_side_effects(data), evaluation_mode(model, guide):
-        lost = _checked(model, guide, data, annealing, max_plate_nesting)
+        offset = _checked(model, guide, data, annealing, max_plate_nesting)
 
     def forward(chains: AnnealedChains, _: slice) -> tuple[Tensor, ...]:
         log_weight, accept_rate = chains.forward()
         return *_log_mean_exp(log_weight), accept_rate
 
-    others = data if (lost != 0).all() else with_placeholder_rows(data, lost != 0)
+    others = data if (offset != 0).all() else with_placeholder_rows(data, offset != 0)
     rows = AnnealedRows(annealing, model, guide, others, batch_size, max_plate_nesting, seed, progress)
     value, se, accept_rate = rows(forward)
-    lost = lost.to(value.device)
+    offset = offset.to(value.device)
     return AnnealedLogLikelihood(
-        value + lost,
-        se.masked_fill(lost != 0, math.nan),
-        accept_rate.masked_fill(lost != 0, math.nan),
+        value + offset,
+        se.masked_fill(offset != 0, math.nan),
+        accept_rate.masked_fill(offset != 0, math.nan),
         simulated,
     )
 
@@ -124,8 +124,8 @@ def bidirectional_bounds(
     Args:
         model: A Pyro program with continuous latents, whose one observed site is its first argument.
         guide: A Pyro program with the model's latent sites.
-        template: Rows that give number and shape (values are not used), or a tuple of rows and context (context is
-            used).
+        template: Rows, of which only number and shape are used, or a tuple of rows and context; the values of the
+            context are used.
         annealing: The settings.
         batch_size: Rows per batch.
         max_plate_nesting: Depth of nested plates in the programs.
@@ -133,7 +133,7 @@ def bidirectional_bounds(
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        InputError: If `annealed_log_likelihood` would refuse the arguments, or if rows can't be drawn from the model.
+        InputError: As for `annealed_log_likelihood`, or if rows cannot be drawn from the model.
     """
     annealing, data = annealing or Annealing(), entry_for(model, guide).rows(template)
     with without_side_effects(data), evaluation_mode(model, guide):
@@ -158,7 +158,7 @@ def _checked(
     annealing: Annealing,
     max_plate_nesting: int,
 ) -> Tensor:
-    """Return which rows cannot be scored, shape (N,), before annealing, or raise."""
+    """Check the programs; return `unscored` of the rows, shape (N,)."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         check_programs(

@@ -1,4 +1,4 @@
-"""What annealing says of each row: bounds on log p(x), with errors."""
+"""Results of annealing: bounds on log p(x) of each row, with errors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["AnnealedLogLikelihood", "BidirectionalBounds"]
 
 @dataclass(frozen=True)
 class BidirectionalBounds:
-    """`lower <= log p(x) <= upper` in expectation, on rows that the model itself has drawn.
+    """`lower <= log p(x) <= upper` in expectation, on rows drawn from the model.
 
     Args:
         lower: Bound by annealing towards the posterior, shape (N,), float64, nats.
         lower_se: Its Monte Carlo standard error over the chains, shape (N,).
         upper: Bound by annealing away from the posterior, shape (N,), float64, nats.
-        upper_se: Likewise, shape (N,). Chains of a row start near the same draw; see `bidirectional_bounds`.
+        upper_se: Its standard error, shape (N,); too small if chains mix slowly, see `bidirectional_bounds`.
         num_chains: Number of chains per row, from which errors are computed.
         data: The drawn rows, with labels if there are any.
     """
@@ -36,21 +36,24 @@ class BidirectionalBounds:
     data: tuple[Tensor, ...] = field(repr=False)
 
     def interval(self, level: float = 0.99) -> tuple[Tensor, Tensor]:
-        """Return ends, each (N,), that hold log p(x) with at least this probability.
+        """Return the ends, each (N,), of an interval that contains log p(x) with at least this probability.
 
-        Each bound is moved outwards by Student's t of its error, half of `1 - level` a side. The bounds' own bias
-        points outwards too, so what is covered is more than `level` where annealing was too fast.
+        Each bound is moved outwards by its standard error times the quantile of Student's t at `(1 + level) / 2`. The
+        bias of the bounds also points outwards, so coverage exceeds `level` if annealing is too fast.
 
         Args:
-            level: Between 0 and 1.
+            level: Probability, between 0 and 1.
+
+        Raises:
+            InputError: If the level is out of range.
         """
         check(0 < level < 1, f"Expected 0 < level < 1; got {level!r}.")
-        reach = float(stdtrit(self.num_chains - 1, (1 + level) / 2))  # the quantile of Student's t
-        return self.lower - reach * self.lower_se, self.upper + reach * self.upper_se
+        quantile = float(stdtrit(self.num_chains - 1, (1 + level) / 2))
+        return self.lower - quantile * self.lower_se, self.upper + quantile * self.upper_se
 
     @property
     def width(self) -> Tensor:
-        """Width of `interval()`, the 99 % one, shape (N,), nats."""
+        """Width of the 99 % interval, shape (N,), nats."""
         low, high = self.interval()
         return high - low
 
@@ -73,8 +76,8 @@ class AnnealedLogLikelihood:
         value: Shape (N,), float64, nats.
         se: Monte Carlo standard error over the chains, shape (N,).
         accept_rate: Mean acceptance probability of the transitions, shape (N,).
-        simulated: The same annealing, in both directions, on rows that the model has drawn, or None. How wide its
-            interval is there is a check of the settings; it bounds nothing on rows that come from elsewhere.
+        simulated: The same annealing in both directions on rows drawn from the model, or None. The width of their
+            interval is a check of the settings, and not a bound for other rows.
     """
 
     value: Tensor
@@ -84,7 +87,7 @@ class AnnealedLogLikelihood:
 
     @property
     def scored(self) -> AnnealedLogLikelihood:
-        """The estimate of the rows whose value is finite."""
+        """The estimate of the rows with a finite value."""
         finite = self.value.isfinite()
         return replace(
             self, value=self.value[finite], se=self.se[finite], accept_rate=self.accept_rate[finite]
@@ -107,7 +110,7 @@ class AnnealedLogLikelihood:
 
     @property
     def monte_carlo_se(self) -> float:
-        """Standard error of the mean that more chains would remove."""
+        """Monte Carlo standard error of the mean, which more chains would reduce."""
         return se_of_mean(self.se)
 
     def summary(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def cell_log_likelihood(
 ) -> CellScores:
     """Estimate log p(x_j | x_-j) of every observed entry from one set of samples of z for each row.
 
-    With z_k ~ q(z | x) and the weights w_k = p(x | z_k) p(z_k) / q(z_k | x), those of the row without x_j are
+    With z_k ~ q(z | x) and weights w_k = p(x | z_k) p(z_k) / q(z_k | x), the row without x_j has the weights
     w_k / p(x_j | z_k), so that
 
         log p(x_j | x_-j) = log sum_k w_k - log sum_k w_k / p(x_j | z_k).
@@ -87,10 +87,10 @@ def cell_log_likelihood(
 
 
 class _Sums:
-    """Sums over the samples so far of a block of n rows: of the weights with and without each entry.
+    """Running sums over the samples of a block of n rows, with the weights w of the row and v of the row without x_j.
 
-    With w the weights, c = p(x_j | z), v = w / c: log sum w, log sum v, log sum v², log sum w², log sum v w (for the
-    error), and sum v E[x_j | z] / sum v.
+    `logs` has log sum w, log sum v, and for the error log sum w^2, log sum v^2 and log sum w v. `expected` is
+    sum v E[x_j | z] / sum v. All are of shape (n, D), and v = w / p(x_j | z).
     """
 
     def __init__(self, x: Tensor, num_samples: int) -> None:

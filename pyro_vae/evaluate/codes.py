@@ -1,4 +1,4 @@
-"""How much the states of discrete latent variables are used."""
+"""Use of the states of discrete latent variables."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["CodeUsage", "code_usage", "state_probs"]
 
 @dataclass(frozen=True)
 class CodeUsage:
-    """How much some rows use the states of D discrete variables of S states.
+    """Use of the states of D discrete variables with S states each, over some rows.
 
     Args:
         usage: Mean over rows of q(z_d = s | x), shape (D, S), float64.
-        information: I(x; z_d) of each variable with the rows, `H(usage_d) - mean H(q(z_d | x))`, nats, shape (D,).
+        information: I(x; z_d) of each variable, `H(usage_d) - mean H(q(z_d | x))` over rows, nats, shape (D,).
     """
 
     usage: Tensor
@@ -31,7 +31,7 @@ class CodeUsage:
 
     @property
     def perplexity(self) -> Tensor:
-        """`exp(H(usage_d))` of each variable, shape (D,): 1 where one state is used, S where all are alike."""
+        """`exp(H(usage_d))` of each variable, shape (D,): 1 if only one state is used, S if all are used equally."""
         return _entropy(self.usage).exp()
 
     def summary(self) -> dict[str, Any]:
@@ -55,15 +55,15 @@ class CodeUsage:
 
 
 def code_usage(guide: Any, x: Any, *context: Any) -> CodeUsage:
-    """Measure how much rows use the states of a discrete guide's variables.
+    """Measure the use of the states of a discrete guide's variables.
 
     Args:
-        guide: With `encode`, such as `DiscreteGuide`.
+        guide: A guide with `encode`, such as `DiscreteGuide`.
         x: Rows in any container that `fit` takes, in data units.
         context: Arrays or tensors, rows first, (N, ...).
 
     Raises:
-        InputError: If the guide's z is not made of the library's discrete variables.
+        InputError: If z is not of `Categoricals` or `Bernoullis`.
     """
     check(hasattr(guide, "encode"), f"Expected a guide with `encode`; {type(guide).__name__} has none.")
     with evaluation_mode(guide), torch.no_grad():
@@ -76,7 +76,7 @@ def state_probs(distribution: Any) -> Tensor:
     """Return the probability of each state of each variable, shape (..., D, S), float64.
 
     Raises:
-        InputError: If the distribution is not of the library's discrete variables.
+        InputError: If the distribution is not one of `Categoricals` or `Bernoullis`.
     """
     base = factors_of(distribution)
     if isinstance(base, OneHotCode):
@@ -85,8 +85,7 @@ def state_probs(distribution: Any) -> Tensor:
         ones = base.probs.double()
         return torch.stack([1 - ones, ones], dim=-1)
     raise InputError(
-        f"Expected discrete variables, of which `Categoricals` or `Bernoullis` make up z; got "
-        f"{type(distribution).__name__}."
+        f"Expected a discrete z, of `Categoricals` or `Bernoullis`; got {type(distribution).__name__}."
     )
 
 

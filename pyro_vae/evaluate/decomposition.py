@@ -1,4 +1,4 @@
-"""The divergence from the prior taken apart over all given rows."""
+"""Decomposition of the divergence from the prior over all given rows."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from pyro_vae.statistics import mean_and_se
 __all__ = ["DivergenceInParts", "DivergenceMetric", "divergence_in_parts"]
 
 CHUNK = 4_000_000
-"""Numbers in one block of the table of log q(z_n | x_m), dimension by dimension."""
+"""Maximum entries of one block of the table of log q(z_nd | x_m)."""
 ROWS = 1000
-"""Rows of the metric, at most: the work grows with their square."""
+"""Maximum number of rows of the metric; the cost grows with its square."""
 
 
 @dataclass(frozen=True)
 class DivergenceInParts:
     """Mean over rows of KL(q(z | x) || p(z)) and its three parts (Chen et al. 2018, eq. 2), nats per example.
 
-    q(z) is the mean of q(z | x) over the rows given. The fields are a mean and its standard error from rows.
+    q(z) is the mean of q(z | x) over the given rows. Each field is a mean and its standard error over rows.
 
     Args:
-        mutual_information: I(n; z) of the row's number and z, at most log of the number of rows.
-        total_correlation: KL(q(z) || prod_d q(z_d)): 0 where the dimensions are independent over rows.
-        dimensions: sum_d KL(q(z_d) || p(z_d)), where the prior factorises over dimensions.
+        mutual_information: I(n; z) of row index n and z, at most the logarithm of the number of rows.
+        total_correlation: KL(q(z) || prod_d q(z_d)), 0 if the dimensions are independent under q(z).
+        dimensions: sum_d KL(q(z_d) || p(z_d)), for a prior that factorises over dimensions.
         num_rows: Number of rows.
     """
 
@@ -57,7 +57,7 @@ class DivergenceInParts:
         return means | {f"{name}_se": se for name, (_, se) in names.items()}
 
     def line(self) -> str:
-        """Return what the closing table of a run says."""
+        """Return a line for the closing table of a run."""
         parts = (
             f"{name} {mean:.3f} ± {se:.2g}"
             for name, (mean, se) in (
@@ -73,20 +73,20 @@ class DivergenceInParts:
 def divergence_in_parts(
     model: Callable[..., Any], guide: Callable[..., Any], x: Any, *, num_samples: int = 1, seed: int = 0
 ) -> DivergenceInParts:
-    """Take the mean of KL(q(z | x) || p(z)) apart, with the given rows as all that there are.
+    """Decompose the mean of KL(q(z | x) || p(z)), with the given rows as the population.
 
-    The work grows with the square of the number of rows. Of new rows' q(z) the first part is too large, since each z
-    has its own row in q(z): at most log of the number of rows; see `latent_summary`.
+    The cost grows with the square of the number of rows. For other rows of the same distribution, I(n; z) is a lower
+    estimate of I(x; z), since q(z) includes each z's own row; `latent_summary` gives an upper one too.
 
     Args:
-        model: A Pyro program of one latent site.
-        guide: A Pyro program of one site, normal with independent dimensions.
+        model: A Pyro program with one latent site.
+        guide: A Pyro program with one site, normal with independent dimensions.
         x: Rows of shape (N, data_dim), N at least 2, or a tuple of rows and context.
         num_samples: Samples of z per row.
         seed: Seed of the noise; the global random state is restored.
 
     Raises:
-        InputError: If the guide is another one, or there are fewer than two rows.
+        InputError: If the guide is not of this kind, or there are fewer than two rows.
     """
     data = entry_for(model, guide).rows(x)
     check_integer(num_samples, "num_samples")
@@ -126,10 +126,10 @@ def _parts(
 
 @dataclass(frozen=True)
 class DivergenceMetric:
-    """A metric: the three parts of the divergence over evenly spaced rows, at most 1000.
+    """Metric of `fit`: the three parts of the divergence over at most 1000 evenly spaced rows.
 
     Args:
-        data: A `Split`, or rows in any container that `divergence_in_parts` takes, as a rule the validation rows.
+        data: A `Split`, or rows in any container that `divergence_in_parts` takes; usually the validation rows.
     """
 
     data: Any

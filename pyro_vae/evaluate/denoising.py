@@ -1,4 +1,4 @@
-"""Denoising: clean rows from corrupted ones, and how near they come."""
+"""Denoising of corrupted rows, and its errors."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["DenoisingErrors", "denoise", "denoising_errors"]
 
 @torch.no_grad()
 def denoise(model: Any, guide: Any, x: Any, *context: Any, batch_size: int = 1000) -> Tensor:
-    """Return the mean of p(x | z) at the mean of q(z | x~) for corrupted rows x~, which are taken as they are given.
+    """Return the mean of p(x | z) at the mean of q(z | x~) for corrupted rows x~, without further corruption.
 
     Args:
-        model: With `reconstruct(x, guide, *context)`, as `GenerativeModel`.
-        guide: With `encode(x, *context)`, as `AmortizedGuide`; trained to see corrupted rows as a rule.
+        model: A model with `reconstruct(x, guide, *context)`, such as `GenerativeModel`.
+        guide: A guide with `encode(x, *context)`, such as `AmortizedGuide`; usually trained on corrupted rows.
         x: The corrupted rows, in any container that `fit` takes, in data units.
         context: Arrays or tensors, rows first, (N, ...).
-        batch_size: Rows a chunk.
+        batch_size: Rows per batch.
 
     Returns:
         Shape (N, data_dim), in data units.
@@ -39,7 +39,7 @@ def denoise(model: Any, guide: Any, x: Any, *context: Any, batch_size: int = 100
 
 @dataclass(frozen=True)
 class DenoisingErrors:
-    """Squared distances from the clean rows, summed over the columns of a row.
+    """Squared distances from the clean rows, summed over columns.
 
     Args:
         corrupted: Distances of the corrupted rows, shape (N,), float64.
@@ -61,7 +61,7 @@ class DenoisingErrors:
         return found | {"num_examples": len(self.denoised), "unit": unit}
 
     def line(self) -> str:
-        """Return a line for a table's foot."""
+        """Return a line for the closing table of a run."""
         (before, before_se), (after, after_se) = mean_and_se(self.corrupted), mean_and_se(self.denoised)
         return (
             f"squared distance of {len(self.denoised)} test rows from the clean ones in {self.unit}, summed over "
@@ -71,14 +71,14 @@ class DenoisingErrors:
 
 @torch.no_grad()
 def denoising_errors(model: Any, guide: Any, data: Any, scale: Tensor | None = None) -> DenoisingErrors:
-    """Corrupt rows as the guide's encoder does, by noise that is a function of each row, and measure both errors.
+    """Corrupt rows as the guide's encoder does, with noise fixed for each row, and measure the errors before and after.
 
     Args:
-        model: With `reconstruct(x, guide, *context)`.
-        guide: With a `CorruptedInput` in it.
+        model: A model with `reconstruct(x, guide, *context)`.
+        guide: A guide whose encoder is a `CorruptedInput`.
         data: Rows in any container that `fit` takes, or batches of them.
-        scale: Standard deviation of each column, shape (data_dim,), that differences count in where columns have units
-            of their own; data units where None.
+        scale: Standard deviation of each column, shape (data_dim,), by which differences are divided if columns have
+            different units; None for data units.
 
     Raises:
         InputError: If the guide has no corruption.

@@ -2,7 +2,7 @@
 
 A target is a function that maps latents of shape (*chains, N, latent_dim) to log densities of shape
 (*chains, N), up to a constant: row n of z has its own density, any leading dimensions are independent chains
-of it. The state is a value; `init`, `leapfrog` and `HMC.step` map states to states.
+of it. States are values: `init`, `leapfrog` and `HMC.step` map states to states.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class HMC:
 
     Args:
         num_leapfrog: Leapfrog steps, and thus evaluations of the gradient, in one step of the chain.
-        step_size: The step size without warm-up, and the initial one of the warm-up.
-        target_accept: The mean acceptance probability that each row's step size is adapted to.
-        jitter: Each step of a row draws its size within this fraction around the row's step size, to avoid resonance
-            with the period of the target (Neal 2011, section 5.4.2).
+        step_size: Step size without warm-up, and initial step size of the warm-up.
+        target_accept: Mean acceptance probability to which each row's step size is adapted.
+        jitter: Step sizes are drawn within this fraction around the row's step size, to avoid resonance with the period
+            of the target (Neal 2011, section 5.4.2).
         diagonal_mass: Whether warm-up also scales each row's dimensions by their standard deviations.
 
     Raises:
@@ -198,7 +198,7 @@ def _over_chains(values: Tensor, event_dims: int) -> Tensor:
 
 
 def _spread(variance: Tensor, num_steps: int) -> Tensor:
-    """Return standard deviations, shrunk towards the mean variance of the row by five steps; 1 if it never moved."""
+    """Return standard deviations, with variances shrunk to their mean by the weight of five steps; 1 if all are 0."""
     variance = variance.clamp_min(0)
     overall = variance.mean(-1, keepdim=True)
     drawn = (num_steps * variance + 5 * overall) / (num_steps + 5)

@@ -25,7 +25,7 @@ ROUNDING = 100.0
 """Log weights that differ by less than this many units in the last place are treated as equal."""
 
 GATHERED = 2**15
-"""Log weights that are summed at once; a chunk may have few, and a sum takes 0.2 ms at least."""
+"""Minimum number of log weights per sum: chunks may be small, and a sum takes at least 0.2 ms."""
 
 
 def log_weights(
@@ -93,8 +93,8 @@ def log_likelihood(
 ) -> LogLikelihood:
     """Estimate log p(x) of each row as `log((1 / K) sum_k w_k)` (Burda et al. 2016, eq. 8), with its error.
 
-    Samples are processed in chunks: memory grows by five numbers per row, and not with `num_samples`. Modules are in
-    evaluation mode during the call.
+    Samples are processed in chunks: memory grows by five numbers per row, and does not depend on `num_samples`. Modules
+    are in evaluation mode during the call.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.

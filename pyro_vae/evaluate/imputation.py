@@ -43,7 +43,7 @@ def impute(
     call.
 
     Args:
-        model: A Pyro program with one observed site, whose distribution leaves NaN out of its log-probability.
+        model: A Pyro program with one observed site, whose log-probability ignores entries that are NaN.
         guide: A Pyro program with the model's latent sites, which takes rows with NaN.
         x: Rows of shape (N, D), NaN where missing, in any container that `fit` takes; with context in a tuple.
         num_samples: Samples of z per row, K, at least 2.
@@ -86,6 +86,6 @@ def _levels(model: Any, columns: Sequence[Any] | None, data_dim: int) -> Tensor:
     counts = [0] * data_dim if found is None else [len(column.levels) for column in found]
     check(
         len(counts) == data_dim,
-        f"Expected one of `columns` for each of {data_dim} entries; got {len(counts)}.",
+        f"Expected `columns` with one entry for each of the {data_dim} columns of x; got {len(counts)}.",
     )
     return torch.tensor(counts)

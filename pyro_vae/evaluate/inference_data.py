@@ -31,11 +31,11 @@ __all__ = ["to_arviz"]
 CHUNK = 20_000  # pairs of sample and row per run of the programs
 
 SPREAD = 1e-9
-"""Over how many nats the draws of log p(x) are spread: a Pareto fit to equal draws makes ArviZ warn of its failure."""
+"""Range of the draws of log p(x), nats. Equal draws would make ArviZ warn that its Pareto fit failed."""
 
 CONDITIONAL = (
-    "log p(x | z) of each row in nats. Each row's own z has seen the row, so az.loo, az.waic and az.compare of it are "
-    "too high: give marginal_samples to to_arviz for log p(x)."
+    "log p(x | z) of each row in nats. The z of each row depends on the row, so az.loo, az.waic and az.compare are too "
+    "high: set marginal_samples in to_arviz for log p(x)."
 )
 MARGINAL = (
     "log p(x) of each row in nats, by importance sampling with {} samples of z from the guide; the same for every draw "
@@ -60,14 +60,14 @@ def to_arviz(
 
     Groups: `posterior`, `posterior_predictive`, `log_likelihood` (log p(x | z) of each row, nats), `prior`,
     `prior_predictive` (one chain of as many draws as a posterior chain), `observed_data`, and
-    `sample_stats` or `constant_data` of the sampler. All is in memory: a predictive group has num_chains *
+    `sample_stats` or `constant_data` of the sampler. All groups are in memory: a predictive group has num_chains *
     num_samples * N * data_dim numbers, so pass few rows.
 
     For `az.loo` and `az.compare` set `marginal_samples`: `log_likelihood` is then log p(x) of each row by importance
-    sampling, with its standard error and Pareto k in `constant_data`. With log p(x | z) they are too high, by nats per
-    row, because z depends on the row. The model's parameters are fixed, so for rows not used in training the sum of
-    log p(x) over rows is what `az.loo` estimates. `log_likelihood.attrs["meaning"]` states which of the two a result
-    contains.
+    sampling, with its standard error and Pareto k in `constant_data`. With log p(x | z) their results are too high,
+    because z depends on the row. The model's parameters are fixed, so for rows not used in
+    training the sum of log p(x) over rows is what `az.loo` estimates. `log_likelihood.attrs["meaning"]` states which of
+    the two a result contains.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
@@ -112,7 +112,7 @@ def to_arviz(
     sampler = posterior or ResampledPosterior()
     with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(seed)
-        if not isinstance(sampler, NUTSPosterior):  # which makes no use of the guide
+        if not isinstance(sampler, NUTSPosterior):  # NUTS does not use the guide
             check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting, importance=True)
             data, numbers = _scored(model, guide, data, numbers, max_plate_nesting)
         named = _Names(dict(dims or {}), {"data": numbers} | dict(coords or {}))
@@ -175,7 +175,7 @@ def _scored(
 
 
 class _Names(NamedTuple):
-    """What dimensions are called, and what stands along them."""
+    """Names of dimensions, and coordinates along them."""
 
     dims: dict[str, Sequence[str]]
     coords: dict[str, Sequence[Any]]
@@ -217,7 +217,7 @@ def _run(
     nesting: int,
     values: dict[str, Tensor] | None = None,
 ) -> _Ran:
-    """Run a program for many values of its latents, some at a time."""
+    """Run a program for many values of its latents, in chunks."""
     step, parts = max(1, CHUNK // len(data[0])), []
     for start in range(0, num_samples, step):
         count = min(step, num_samples - start)
@@ -232,6 +232,6 @@ def _run(
 
 
 def _observed(model: Callable[..., Any], data: tuple[Tensor, ...], nesting: int) -> dict[str, Tensor]:
-    """Return what the model observes, by site."""
+    """Return the observed values by site."""
     sites = sample_sites(vectorized_trace(model, data, 1, nesting))
     return {site["name"]: site["value"] for site in sites if site["is_observed"]}

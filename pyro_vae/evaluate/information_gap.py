@@ -1,4 +1,4 @@
-"""How well single dimensions of z hold single known factors of the data: the mutual information gap."""
+"""The mutual information gap: how well single dimensions of z represent single factors of the data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pyro_vae.objectives.divergences import factors_of
 __all__ = ["InformationGap", "information_gap"]
 
 CHUNK = 4_000_000
-"""Numbers in one block of the table of log q(z_d | x_m) at draws of z_d."""
+"""Maximum entries of one block of the table of log q(z_d | x_m) at draws of z_d."""
 
 
 @dataclass(frozen=True)
 class InformationGap:
-    """Mutual information of each dimension of z and each factor, nats, and what follows from it.
+    """Mutual information of each dimension of z and each factor, and the gap.
 
     Args:
-        information: By factor I(z_d; factor) of each dimension, shape (latent_dim,).
-        entropy: By factor its entropy, which bounds the information.
+        information: I(z_d; factor) of each dimension by factor, shape (latent_dim,), nats.
+        entropy: Entropy of each factor, nats, an upper bound of the information.
     """
 
     information: Mapping[str, Tensor]
@@ -34,7 +34,7 @@ class InformationGap:
 
     @property
     def by_factor(self) -> dict[str, float]:
-        """By factor how much more the best dimension knows of it than the second best, as a share of its entropy."""
+        """Of each factor, the largest information minus the second largest, divided by the entropy."""
         found = {}
         for name, information in self.information.items():
             first, second = information.topk(2).values.tolist()
@@ -57,18 +57,19 @@ def information_gap(
 ) -> InformationGap:
     """Estimate the mutual information of each dimension of z and each factor (Chen et al. 2018, eqs. 5 and 6).
 
-    `I(z_d; v) = E[log q(z_d | v) - log q(z_d)]`, with q(z_d) the mean of q(z_d | x_n) over all rows and q(z_d | v) that
-    over the rows of the same level of v: exact if the rows are the whole population, such as a full grid of factors.
+    `I(z_d; v) = E[log q(z_d | v) - log q(z_d)]`, with q(z_d) the mean of q(z_d | x_n) over all rows, and q(z_d | v) the
+    mean over rows of the same level of v. Both are exact if the rows are the population, such as a full grid of
+    factors.
 
     Args:
-        guide: A guide with `encode`: normal with at least two independent dimensions.
+        guide: A guide with `encode`, whose q(z | x) is normal with at least two independent dimensions.
         x: Rows of shape (N, data_dim), in any container that `encode` takes.
-        factors: Level of each row by name of the factor, whole numbers of shape (N,).
+        factors: Levels of the rows by name of the factor: whole numbers, shape (N,).
         num_draws: Number of evenly spaced rows for which z is drawn from q(z | x).
         seed: Seed of the draws; the random state is restored.
 
     Raises:
-        InputError: If the guide is another one, or a factor has another length or one level only.
+        InputError: If the guide is not of this kind, or a factor has not N entries or only one level.
     """
     posterior = guide.encode(x)
     own = factors_of(posterior)
@@ -93,7 +94,7 @@ def information_gap(
 def _of_dimension(
     z: Tensor, loc: Tensor, scale: Tensor, rows: Tensor, levels: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return by factor the information of one dimension, from draws of the rows given."""
+    """Return the information of one dimension about each factor, from its draws z for some `rows`."""
     totals = {name: z.new_zeros(()) for name in levels}
     step = max(1, CHUNK // len(loc))
     for start in range(0, len(z), step):

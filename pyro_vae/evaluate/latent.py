@@ -69,7 +69,7 @@ def latent_summary(
     """
     data = entry_for(model, guide).rows(x)
     with without_side_effects(data), evaluation_mode(model, guide):
-        draws, lost = _drawn(model, guide, data, num_samples, seed)
+        draws, failing = _drawn(model, guide, data, num_samples, seed)
         information = _information(draws)
         sites = {site.name: _of_site(site) for site in draws.sites}
     kl = (draws.log_q - draws.log_p).mean(0)
@@ -84,7 +84,7 @@ def latent_summary(
         mutual_information=BoundedEstimate(lower, upper, mean_and_se(information.influence)[1]),
         marginal_kl=marginal_kl if draws.one_prior else None,
         num_rows=n,
-        unscored_rows=tuple(lost.nonzero().flatten().tolist()),
+        unscored_rows=tuple(failing.nonzero().flatten().tolist()),
     )
 
 
@@ -118,11 +118,11 @@ def _drawn(
     check(len(data[0]) >= 2, f"Expected at least two rows x, to compare them; got {len(data[0])}.")
     torch.manual_seed(seed)
     check_programs(model, guide, *data, num_particles=1)
-    lost = unscored(model, guide, data, num_particles=1) != 0
-    kept = tuple(part[~lost.to(part.device)] for part in data)
+    failing = unscored(model, guide, data, num_particles=1) != 0
+    kept = tuple(part[~failing.to(part.device)] for part in data)
     check(len(kept[0]) >= 2, f"Expected at least two rows that can be scored; got {len(kept[0])}.")
     torch.manual_seed(seed)
-    return draw_latents(model, guide, kept, num_samples), lost
+    return draw_latents(model, guide, kept, num_samples), failing
 
 
 def _of_site(site: SiteDraws) -> SiteSummary:
@@ -145,18 +145,18 @@ def _mean_variance(means: Tensor) -> Tensor:
 
 
 class _Information(NamedTuple):
-    """Of each row, float64, shape (N,)."""
+    """Estimates for each row, float64, shape (N,), nats."""
 
     lower: Tensor  # log q(z | x) - log q(z), with the own row in q(z), averaged over samples
-    upper: Tensor  # without it
+    upper: Tensor  # the same without the own row in q(z)
     influence: Tensor  # of the row on the mean of `lower`
 
 
 def _information(draws: LatentDraws) -> _Information:
     """Compare each draw with the posterior of each row.
 
-    The influence of row m is its own deviation, less what it adds to q(z) at the draws of the others: the mean over
-    draws of `q(z | x_m) / q(z)`, less 1.
+    The influence of row m is its own deviation minus its contribution to q(z) at all draws, which is the mean over
+    draws of `q(z | x_m) / q(z)` minus 1.
     """
     own = draws.log_q
     num_samples, n = own.shape

@@ -1,4 +1,4 @@
-"""The guide's draws of all rows' latents, site by site, and their densities given the other rows."""
+"""Draws of the latents of all rows from the guide, by site, and their densities under the posteriors of all rows."""
 
 from __future__ import annotations
 
@@ -7,34 +7,25 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import (
-    Categorical,
-    Distribution,
-    Independent,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-    kl_divergence,
-)
+from torch.distributions import Distribution
 
 from pyro_vae._checks import check
-from pyro_vae.distributions.one_hot import OneHotCode
 from pyro_vae.evaluate._many_samples import vectorized_trace
+from pyro_vae.evaluate.latent_moments import as_columns, kl_per_dimension, mean_columns
 from pyro_vae.evaluate.mixtures import SiteOfMixture
-from pyro_vae.objectives.divergences import factors_of
 from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import Site
 
-__all__ = ["LatentDraws", "SiteDraws", "draw_latents", "kl_per_dimension"]
+__all__ = ["LatentDraws", "SiteDraws", "draw_latents"]
 
-CHUNK = 4_000_000  # numbers in one block of the table of log q(z_n | x_m)
-PAIRS = 20_000  # pairs of z_n and x_m for which the guide's networks run at once
+CHUNK = 4_000_000  # maximum entries of one block of the table of log q(z_n | x_m), times the size of z
+PAIRS = 20_000  # maximum pairs of z_n and x_m in one run of the guide
 
 
 class SiteDraws(NamedTuple):
-    """One latent site of N rows, drawn K times; nats, float64. Parents: the sites that its distribution depends on."""
+    """One latent site of N rows, drawn K times; nats, float64. Its parents are the sites that it depends on."""
 
     name: str
     log_q: Tensor
@@ -42,12 +33,12 @@ class SiteDraws(NamedTuple):
     log_p: Tensor
     """log p(z | parents), shape (K, N)."""
     means: Tensor
-    """E[z | parents, x], or z where that is unknown: shape (K, N, size, width), with K of 1 where all are equal.
+    """E[z | parents, x], or z if that is unknown: shape (K, N, size, width), with K = 1 if all draws have the same.
 
-    The width is 1, but for a categorical dimension, which has the probabilities of its categories.
+    The width is 1, except for categorical dimensions, which have the probabilities of their categories.
     """
     kl_per_dimension: Tensor | None
-    """Of q from p given the parents, mean over draws and rows, shape (size,); None without a closed form."""
+    """KL(q || p) given the parents, mean over draws and rows, shape (size,); None without a closed form."""
 
 
 class LatentDraws(NamedTuple):
@@ -56,11 +47,11 @@ class LatentDraws(NamedTuple):
     sites: list[SiteDraws]
     """In the guide's order."""
     table: Callable[[int, slice], Tensor]
-    """Gives log q(z_n | x_m) of draw number k and a block of rows n, shape (rows in the block, N), float64."""
+    """Function of draw k and a slice of rows n: log q(z_n | x_m), shape (rows in the slice, N), float64."""
     block_rows: int
-    """How many rows a block of the table should have."""
+    """Number of rows in a block of the table."""
     one_prior: bool = True
-    """Whether p(z) is the same for all rows: it does not depend on their context."""
+    """Whether p(z) is the same for all rows, that is, independent of context."""
 
     @property
     def log_q(self) -> Tensor:
@@ -78,17 +69,17 @@ def draw_latents(
 ) -> LatentDraws:
     """Draw the latents of each row from the guide.
 
-    The distribution of one site alone depends on x alone, and gives the table without another run of the guide. With
-    several, the guide runs once for each entry of the table, at the values drawn.
+    With one site, q(z | x) depends on x alone, and the table needs no further run of the guide. With several sites, the
+    guide runs once for each entry of the table, at the drawn values.
 
     Args:
         model: A Pyro program with all its sites in the plate `"data"`.
         guide: A Pyro program with the model's latent sites and no others.
         data: Arguments of both programs, rows first.
-        num_samples: Draws of each row, K.
+        num_samples: Draws per row, K.
 
     Raises:
-        InputError: If the guide's sites are not the model's, or one has a mask or stands in a further plate.
+        InputError: If the guide's sites are not the model's, or one has a mask or is in another plate.
     """
     probe = draw(model, guide, *data)
     latent = _paired(probe, len(data[0]))
@@ -126,7 +117,7 @@ def _paired(draws: Draws, num_rows: int) -> list[tuple[Site, Site]]:
 
 
 def _has_one_prior(probe: Draws) -> bool:
-    """Return whether the first row's z has the same log p(z) as a draw of each row, to 1e-3 nats or 1e-3 of it."""
+    """Return whether log p(z) of the first row's z is equal for all rows, within 1e-3 nats or 0.1 %."""
     same = {site["name"]: probe.first(site) for site in probe.guide_sites}
     log_p = draw(probe.model, probe.guide, *probe.data, values=same).reported.prior[0]
     return torch.allclose(log_p, log_p[0], rtol=1e-3, atol=1e-3)
@@ -135,16 +126,14 @@ def _has_one_prior(probe: Draws) -> bool:
 def _of_one_site(guide_site: Site, prior_site: Site, num_samples: int) -> LatentDraws:
     q, p = guide_site["fn"], prior_site["fn"]
     z = q.sample((num_samples,))
-    log_q, log_p = (
-        q.log_prob(z).double(),
-        p.log_prob(z).double(),
-    )  # before the moments: flows keep their last draw
-    means, kl = _expected(q), kl_per_dimension(q, p)
+    # Before the moments, since flows cache only their last draw.
+    log_q, log_p = q.log_prob(z).double(), p.log_prob(z).double()
+    means, kl = mean_columns(q), kl_per_dimension(q, p)
     site = SiteDraws(
         guide_site["name"],
         log_q,
         log_p,
-        _columns(z, q.event_dim) if means is None else means.unsqueeze(0),
+        as_columns(z, q.event_dim) if means is None else means.unsqueeze(0),
         None if kl is None else kl.mean(0),
     )
 
@@ -161,20 +150,20 @@ def _of_several(
     num_samples: int,
     closed: set[str],
 ) -> LatentDraws:
-    """Run both programs once for each draw, so that memory is that of one run; `closed` as `_closed_forms` gives it."""
+    """Run both programs once per draw, so that memory is that of one run; `closed` is from `_closed_forms`."""
     values: dict[str, list[Tensor]] = {}
     columns: dict[str, list[tuple[Tensor, Tensor, Tensor, Tensor | None]]] = {}
     for _ in range(num_samples):
         for own, prior in _paired(draw(model, guide, *data), len(data[0])):
             name, q, z = own["name"], own["fn"], own["value"]
-            means = _expected(q)
+            means = mean_columns(q)
             kl = kl_per_dimension(q, prior["fn"]) if name in closed else None
             values.setdefault(name, []).append(z)
             columns.setdefault(name, []).append(
                 (
                     own["unscaled_log_prob"].double(),
                     prior["unscaled_log_prob"].double(),
-                    _columns(z.unsqueeze(0), q.event_dim)[0] if means is None else means,
+                    as_columns(z.unsqueeze(0), q.event_dim)[0] if means is None else means,
                     None if kl is None else kl.mean(0),
                 )
             )
@@ -205,9 +194,9 @@ def _joined(name: str, draws: list[tuple[Tensor, Tensor, Tensor, Tensor | None]]
 def _closed_forms(first: Draws, second: Draws) -> set[str]:
     """Return the sites s for which the mean of `KL(q(z_s | parents, x) || p(z_s | parents))` is the site's part.
 
-    That part is `E_q[log q(z_s | parents, x) - log p(z_s | parents)]`. For it to be a divergence given the parents,
-    none of the model's may have been drawn by the guide from z_s. From two draws: a distribution that gives one value
-    the same log-probability in both depends on no site.
+    That part is `E_q[log q(z_s | parents, x) - log p(z_s | parents)]`. It is a divergence given the parents unless the
+    guide draws a parent of the model's z_s given z_s. Dependence is found from two draws: a distribution that gives one
+    value the same log-probability in both depends on no site.
     """
     order = [site["name"] for site in first.guide_sites]
     q_fixed, p_fixed = (
@@ -225,41 +214,3 @@ def _closed_forms(first: Draws, second: Draws) -> set[str]:
 
 def _same(first: Distribution, second: Distribution, value: Tensor) -> bool:
     return torch.equal(first.log_prob(value), second.log_prob(value))
-
-
-def _expected(q: Distribution) -> Tensor | None:
-    """Return E[z], shape (N, size, width) as in `SiteDraws.means`, or None if it is unknown."""
-    base = q.base_dist if isinstance(q, Independent) else q
-    if isinstance(base, Categorical | OneHotCode):
-        return base.probs.double().reshape(len(base.probs), -1, base.probs.shape[-1])
-    try:
-        return _columns(q.mean.unsqueeze(0), len(q.event_shape))[0]
-    except NotImplementedError:
-        return None
-
-
-def _columns(values: Tensor, event_dim: int) -> Tensor:
-    """Return values, shape (K, N, *event), in float64 and with shape (K, N, size, 1)."""
-    return values.double().reshape(*values.shape[: values.ndim - event_dim], -1, 1)
-
-
-def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor | None:
-    """Return `KL(q(z_d) || p(z_d))` of each row and dimension, shape (N, size), or None without a closed form."""
-    q_marginals, p_marginals = _marginals(q), _marginals(p)
-    if q_marginals is None or p_marginals is None:
-        return None
-    try:
-        divergence = kl_divergence(q_marginals, p_marginals).double()
-    except NotImplementedError:
-        return None
-    return divergence.reshape(len(divergence), -1)
-
-
-def _marginals(distribution: Any) -> Distribution | None:
-    """Return the distribution of each dimension by itself, where it is known."""
-    factors: Distribution | None = factors_of(distribution)
-    if factors is not None:
-        return factors
-    if isinstance(distribution, MultivariateNormal | LowRankMultivariateNormal):
-        return Normal(distribution.mean, distribution.variance.sqrt())
-    return None if distribution.event_shape else distribution

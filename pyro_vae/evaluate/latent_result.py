@@ -34,15 +34,15 @@ class SiteSummary:
     """Summary of one latent site; nats unless stated otherwise. `size` is the number of its dimensions.
 
     Args:
-        mean_variance: Variance over rows of E[z | x], shape (size,), in squared units of z. Of a categorical
+        mean_variance: Variance over rows of E[z | x], shape (size,), in squared units of z. For a categorical
             dimension, the variance of the posterior probabilities, summed over categories.
-        kl_per_dimension: Mean over rows of `KL(q(z_d | x) || p(z_d))`, shape (size,), given the sites that guide and
-            model draw before, and averaged over them. The sum is the site's divergence where the guide factorises
-            over dimensions, and at most that where it is a Gaussian that does not. None if prior or guide have no
-            marginals in closed form, or the model draws the site given one that the guide draws from it.
+        kl_per_dimension: Mean over rows of `KL(q(z_d | x) || p(z_d))`, shape (size,), given the previously
+            drawn sites and averaged over them. The sum is the site's divergence if the guide factorises over
+            dimensions, and at most that for other Gaussians. None if prior or guide have no marginals in closed form,
+            or if the model draws the site given one that the guide draws given this site.
         kl: Mean over rows of `E_q[log q(z | parents, x) - log p(z | parents)]`, sampled: the site's part of the
-            divergence. A part is at least 0 where `kl_per_dimension` could be given for all sites.
-        kl_se: Its standard error, from rows.
+            divergence. It is at least 0 in expectation if the site has `kl_per_dimension`.
+        kl_se: Its standard error over rows.
     """
 
     mean_variance: Tensor
@@ -70,7 +70,7 @@ class SiteSummary:
         }
 
     def collapse(self, name: str) -> list[str]:
-        """Return a sentence on dimensions that are not active, or none if all are."""
+        """Return a sentence about inactive dimensions; an empty list if all are active."""
         size = len(self.mean_variance)
         if self.active_units == 0:
             return [
@@ -93,7 +93,7 @@ class LatentSummary:
     Args:
         sites: Each latent site by its name, in the guide's order.
         kl: Mean over rows of `KL(q(z | x) || p(z))` of all sites together, sampled.
-        kl_se: Its standard error, from rows.
+        kl_se: Its standard error over rows.
         mutual_information: `I(x; z)` under the guide, with z all sites together and x a row with its context.
             The lower estimate is at most the logarithm of the number of rows.
         marginal_kl: `KL(q(z) || p(z))` of the aggregated posterior: `kl - mutual_information`. None if p(z) depends on
@@ -117,7 +117,7 @@ class LatentSummary:
 
     @property
     def kl_per_dimension(self) -> Tensor | None:
-        """`kl_per_dimension` of all sites in their order, joined, shape (latent_dim,); None if one has none."""
+        """`kl_per_dimension` of all sites in their order, joined, shape (latent_dim,); None if it is for a site."""
         known = [site.kl_per_dimension for site in self.sites.values() if site.kl_per_dimension is not None]
         return torch.cat(known) if len(known) == len(self.sites) else None
 
@@ -149,7 +149,7 @@ class LatentSummary:
             return []
         return [
             f"The lower estimate of the mutual information, {lower:.2f} nats, is near its ceiling, log {self.num_rows} "
-            f"= {ceiling:.2f}: nearly every row can be identified by its latents, and only more rows say more."
+            f"= {ceiling:.2f}: nearly every row can be identified by its latents. Use more rows to raise the ceiling."
         ]
 
     def summary(self) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class HMCInfo(NamedTuple):
     """Diagnostics of one step."""
 
     accept_prob: Tensor  # Metropolis acceptance probability, shape (*chains, N)
-    divergent: Tensor  # whether the energy rose beyond bounds or was not finite, shape (*chains, N)
+    divergent: (
+        Tensor  # whether the energy error exceeded `MAX_ENERGY_ERROR` or was not finite, shape (*chains, N)
+    )
 
 
 def init(log_density: LogDensity, z: Tensor) -> HMCState:
@@ -79,14 +81,14 @@ def transition(
     """Accept the end of a trajectory with probability min(1, exp(H_0 - H_L)), row by row."""
     proposal, (momentum, uniform) = state, noise
     start = energy = _energy(state, momentum)
-    lost = torch.zeros_like(start, dtype=torch.bool)
+    invalid = torch.zeros_like(start, dtype=torch.bool)
     for _ in range(num_leapfrog):
         proposal, momentum = leapfrog(log_density, proposal, momentum, step_size)
         energy = _energy(proposal, momentum)
         # The reversed trajectory contains the same points, so rejection due to one of them preserves detailed balance.
-        lost = lost | ~energy.isfinite()
-        proposal = _where(lost, state, proposal)
-    error = torch.where(lost, math.inf, energy - start)
+        invalid = invalid | ~energy.isfinite()
+        proposal = _where(invalid, state, proposal)
+    error = torch.where(invalid, math.inf, energy - start)
     accept_prob = (-error).clamp(max=0).exp()
     return _where(uniform < accept_prob, proposal, state), HMCInfo(accept_prob, error > MAX_ENERGY_ERROR)
 

@@ -1,4 +1,4 @@
-"""Draws of p(z | x) by Hamiltonian Monte Carlo on all rows at once: the reference that a guide is held against."""
+"""Draws of p(z | x) by Hamiltonian Monte Carlo on all rows at once, as a reference for guides."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["MCMCPosterior"]
 
 @dataclass(frozen=True)
 class MCMCPosterior:
-    """Hamiltonian Monte Carlo, batched over rows and chains; each row accepts and adapts by itself.
+    """Hamiltonian Monte Carlo, batched over rows and chains, with acceptance and adaptation per row.
 
-    Chains start at draws of the guide. There are samples and no density: it stands beside a guide, not in its
-    place. `constant_data` gets `accept_rate`, the mean acceptance probability of each row, and `divergences`, the
-    number of its trajectories that diverged.
+    Chains start at draws of the guide. The result is samples without a density, so it cannot replace a guide.
+    `constant_data` contains `accept_rate`, the mean acceptance probability of each row, and `divergences`, its number
+    of divergent trajectories.
 
     Args:
-        num_samples: Draws of each chain.
-        num_chains: Chains of each row.
-        num_warmup: Steps of adaptation before.
+        num_samples: Number of draws per chain.
+        num_chains: Number of chains per row.
+        num_warmup: Number of adaptation steps per chain.
         hmc: The sampler.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
 
     num_samples: int = 500

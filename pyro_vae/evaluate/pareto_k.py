@@ -23,18 +23,17 @@ def tail_length(num_samples: int) -> int:
 def pareto_khat(largest: Tensor) -> Tensor:
     """Return the Pareto tail index k-hat of each row's importance weights, shape (N,); NaN for too short a tail.
 
-    The largest weights, less the next one, are fitted by a generalised Pareto distribution; k-hat at or above
-    1/2 means that the weights have no finite variance, above 0.7 that the estimate is not to be trusted at any
-    affordable number of samples (Vehtari et al. 2024). The values are those that ArviZ's `psislw`
-    finds in all weights.
+    A generalised Pareto distribution is fitted to the excesses of the largest weights over the next one. A k-hat of
+    1/2 or more means that the weights have no finite variance, above 0.7 that the estimate is unreliable at any
+    affordable number of samples (Vehtari et al. 2024). Values equal those of ArviZ's `psislw` on all weights.
 
     Args:
         largest: The `tail_length(K) + 1` largest log weights of each row in descending order, shape
-            (N, tail_length(K) + 1), float64, nats. The last is the threshold that the tail lies above.
+            (N, tail_length(K) + 1), float64, nats. The last is the threshold of the tail.
     """
     relative = largest - largest[:, :1]
     threshold = relative[:, -1:].clamp_min(math.log(torch.finfo(torch.float64).tiny))
-    # Weights that tie with the threshold are no part of the tail, so tails differ in length.
+    # Weights equal to the threshold are not part of the tail, so tails differ in length.
     lengths = (relative > threshold).sum(1)
     khat = torch.full_like(largest[:, 0], math.nan)
     for length in lengths.unique().tolist():
@@ -65,7 +64,7 @@ def _shape_of_block(excess: Tensor) -> Tensor:
     k = _shape_given(b, excess)
     profile = length * ((-b / k).log() - k - 1)  # log likelihood at the best k for each b
     posterior = (b * profile.softmax(1)).sum(1, keepdim=True)
-    # A weak prior draws k towards 1/2, as if ten more points had been seen (Vehtari et al. 2024).
+    # A weak prior shrinks k towards 1/2, with the weight of ten points (Vehtari et al. 2024).
     return (length * _shape_given(posterior, excess).squeeze(1) + 10 * 0.5) / (length + 10)
 
 

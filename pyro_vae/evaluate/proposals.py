@@ -233,5 +233,5 @@ def _checked_share(share: float) -> float:
 
 
 def _with_context(program: Callable[..., Any], context: tuple[Any, ...]) -> Callable[..., Any]:
-    """Return a program that is called with all context and passes on what the program takes."""
+    """Return a program that takes all context, and passes on the part that `program` takes."""
     return lambda x, *_: program(x, *accepted_context(program, context))

@@ -1,4 +1,4 @@
-"""The error of an autoencoder's reconstructions, row by row: what it has in place of a likelihood."""
+"""Reconstruction error of each row, for autoencoders, which have no likelihood."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def reconstruction_errors(
         model: A Pyro program with an observed site.
         guide: A Pyro program with a point at each of the model's latent sites, such as `PointGuide`.
         data: Rows in any container that `fit` takes, or batches of them that can be read once.
-        objective: Objective with the error; its penalties are not used. Squared by default.
+        objective: Objective that defines the error, squared by default; its penalties are not used.
 
     Raises:
         InputError: If the guide is not a point estimate, or a program fails on the rows.

@@ -1,4 +1,4 @@
-"""What importance sampling says of each row, and of a data set."""
+"""Results of importance sampling for each row and for a data set."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pyro_vae.statistics import mean_and_se, se_of_mean
 __all__ = ["LogLikelihood"]
 
 RELIABLE_KHAT = 0.7
-"""Above this more samples help too slowly to matter (Vehtari et al. 2024)."""
+"""Above this, more samples reduce the error too slowly to be worth their cost (Vehtari et al. 2024)."""
 TOLERATED_SHARE = 0.05
-"""Share of rows with a larger k-hat from which on the mean is not trusted."""
+"""Maximum share of rows with a larger k-hat without a warning."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class LogLikelihood:
 
     Args:
         value: The estimate `log((1 / K) sum_k w_k)`, nats: in expectation below log p(x), by about `se^2 / 2`
-            where the weights' variance is finite. NaN or minus infinity for a row that could not be scored.
+            if the weights' variance is finite. NaN or minus infinity for a row that could not be scored.
         se: Its Monte Carlo standard error by the delta method, nats.
-        ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 where all weights are zero.
+        ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 if all weights are zero.
         khat: Pareto tail index of the weights; NaN if there are too few samples to tell.
         elbo: The mean log weight, an estimate of the row's ELBO from the same samples, nats.
         num_samples: K, samples of z for each row.
@@ -49,7 +49,7 @@ class LogLikelihood:
         return cls(value, se, ess, khat, elbo, num_samples)
 
     def columns(self) -> tuple[Tensor, ...]:
-        """Return what is known of each row: value, se, ess, khat, elbo, each of shape (N,)."""
+        """Return value, se, ess, khat and elbo, each of shape (N,)."""
         return self.value, self.se, self.ess, self.khat, self.elbo
 
     def __len__(self) -> int:
@@ -57,13 +57,13 @@ class LogLikelihood:
 
     @property
     def scored(self) -> LogLikelihood:
-        """The estimate of the rows whose value is finite."""
+        """The estimate of the rows with a finite value."""
         finite = self.value.isfinite()
         return LogLikelihood.from_columns(torch.stack(self.columns())[:, finite], self.num_samples)
 
     @property
     def mean(self) -> float:
-        """Mean over rows, nats per example; NaN or minus infinity where a row has it (see `scored`)."""
+        """Mean over rows, nats per example; NaN or minus infinity if a row has it (see `scored`)."""
         return float(self.value.mean())
 
     @property
@@ -78,12 +78,12 @@ class LogLikelihood:
 
     @property
     def mean_se(self) -> float:
-        """Standard error of the mean from both: the spread of the estimates over rows holds both; NaN for one row."""
+        """Standard error of the mean from the spread of the estimates, which includes both errors; NaN for one row."""
         return mean_and_se(self.value)[1]
 
     @property
     def bias(self) -> float:
-        """About how much the mean lies below the truth because a logarithm is taken: `mean(se^2) / 2`, nats."""
+        """Approximate amount by which the mean is too low, by Jensen's inequality: `mean(se^2) / 2`, nats."""
         return float(self.se.square().mean() / 2)
 
     @property
@@ -94,7 +94,7 @@ class LogLikelihood:
 
     @property
     def warning(self) -> str | None:
-        """Sentences on why the estimate is not to be trusted, or None if nothing is against it."""
+        """Reasons why the estimate may be unreliable, or None."""
         lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
         unscored = unscored_message(self.value)
         messages = [unscored] if unscored else []
@@ -105,8 +105,8 @@ class LogLikelihood:
             )
         if math.isnan(self.share_unreliable):
             messages.append(
-                f"{self.num_samples} samples a row are too few for k-hat, which is NaN: 21 are the least, and "
-                "1000 make it telling."
+                f"{self.num_samples} samples a row are too few for k-hat, which is NaN: at least 21 are needed, "
+                "and 1000 are recommended."
             )
         elif (unknown & ~lost).any():
             messages.append(
@@ -116,7 +116,7 @@ class LogLikelihood:
         if self.share_unreliable > TOLERATED_SHARE:
             messages.append(
                 f"k-hat is above {RELIABLE_KHAT} for {self.share_unreliable:.0%} of the rows: their estimates are too "
-                "low by more than their standard errors say. Take a wider proposal (WidenedGuide, DefensiveGuide), "
+                "low by more than their standard errors. Take a wider proposal (WidenedGuide, DefensiveGuide), "
                 "more samples, or annealed importance sampling."
             )
         return " ".join(messages) or None

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_vae._context import accepted_context
 from pyro_vae.data import DataSet, Split
 from pyro_vae.evaluate import LogLikelihood, log_likelihood
-from pyro_vae.evaluate.latent_draws import kl_per_dimension
+from pyro_vae.evaluate.latent_moments import kl_per_dimension
 from pyro_vae.evaluate.samples import sampling_model
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.models.generative import GenerativeModel

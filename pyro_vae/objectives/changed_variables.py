@@ -84,14 +84,16 @@ def _jacobian(points: list[Site], auxiliary: list[Site]) -> Tensor:
     z = torch.cat([_of_first_row(site["value"], site) for site in points])
     rows = []
     for entry in z:
-        slopes: list[Tensor | None] = [None] * len(leaves)
+        gradients: list[Tensor | None] = [None] * len(leaves)
         if entry.requires_grad:
-            slopes = list(torch.autograd.grad(entry, leaves, retain_graph=True, allow_unused=True))
+            gradients = list(torch.autograd.grad(entry, leaves, retain_graph=True, allow_unused=True))
         known = (
-            torch.zeros_like(leaf) if slope is None else slope
-            for leaf, slope in zip(leaves, slopes, strict=True)
+            torch.zeros_like(leaf) if gradient is None else gradient
+            for leaf, gradient in zip(leaves, gradients, strict=True)
         )
         rows.append(
-            torch.cat([_of_first_row(slope, site) for slope, site in zip(known, auxiliary, strict=True)])
+            torch.cat(
+                [_of_first_row(gradient, site) for gradient, site in zip(known, auxiliary, strict=True)]
+            )
         )
     return torch.stack(rows)

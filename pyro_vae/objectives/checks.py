@@ -11,16 +11,13 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae.distributions.point import Reconstructed
 from pyro_vae.objectives.sites import Site, data_plate, sample_sites
-from pyro_vae.objectives.supports import holds, is_point_mass, measure_of, rounds_its_samples, support_of
+from pyro_vae.objectives.supports import family_name, is_point_mass, measure_of, rounds_its_samples
 
 __all__ = [
-    "check_bound_exists",
-    "check_covers_prior",
     "check_has_density",
     "check_likelihood",
     "check_run",
     "check_same_sites",
-    "check_same_supports",
     "rows_of",
 ]
 
@@ -61,14 +58,14 @@ def check_has_density(distribution: Any, what: str) -> None:
     """
     check(
         not is_point_mass(distribution),
-        f"Expected {what} to have a density; {_name(distribution)} is a point mass, so there is no log p(x), ELBO or "
-        "importance weight. Take a guide with a density, such as DiagonalNormalGuide; an autoencoder is trained and "
-        "measured by its error (`objective=Reconstruction()`, ReconstructionError).",
+        f"Expected {what} to have a density; {family_name(distribution)} is a point mass, so there is no log p(x), "
+        "ELBO or importance weight. Take a guide with a density, such as DiagonalNormalGuide; an autoencoder is "
+        "trained and measured by its error (`objective=Reconstruction()`, ReconstructionError).",
     )
 
 
 def check_likelihood(model_sites: Sequence[Site]) -> None:
-    """Raise if the model is that of an autoencoder, whose observed site has no noise.
+    """Raise if the model is an autoencoder, whose observed site has no noise.
 
     Raises:
         InputError: If so; names the site.
@@ -84,10 +81,10 @@ def _check_densities(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -
     for site in (*guide_sites, *model_sites):
         check(
             not rounds_its_samples(site["fn"]),
-            f"Expected a distribution of its own values at the site {site['name']!r}; {_name(site['fn'])} rounds its "
-            "samples to codes and scores the unrounded values, so its density at a code is not defined. Use a "
-            "discrete distribution, such as OneHotCategorical or Bernoulli, in guide and model, and the objective "
-            "StraightThrough.",
+            f"Expected a distribution that scores its own samples at the site {site['name']!r}; "
+            f"{family_name(site['fn'])} rounds its samples to codes and scores the unrounded values, so its density "
+            "at a code is not defined. Use a discrete distribution, such as OneHotCategorical or Bernoulli, in guide "
+            "and model, and the objective StraightThrough.",
         )
     auxiliary = any(site["infer"].get("is_auxiliary") for site in guide_sites)
     for site in guide_sites:
@@ -102,7 +99,7 @@ def _check_points(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> N
         check(
             is_point_mass(site["fn"]),
             f"Expected a point guide with the objective Reconstruction; at the site {site['name']!r} the guide has "
-            f"{_name(site['fn'])}. Take PointGuide (a Delta at each site), or another objective, such as ELBO.",
+            f"{family_name(site['fn'])}. Take PointGuide (a Delta at each site), or another objective, such as ELBO.",
         )
     check(
         any(site["is_observed"] for site in model_sites),
@@ -127,82 +124,19 @@ def check_same_sites(model_trace: Any, guide_trace: Any) -> None:
     check(bool(sites), "Expected a model with sample sites; it has none. Call `pyro.sample` in it.")
 
 
-def check_bound_exists(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise if the guide samples outside the prior's support, where the ELBO is minus infinity.
-
-    Raises:
-        InputError: If so; names the site and both distributions.
-    """
-    for name, q, p in _pairs(model_sites, guide_sites):
-        outer, inner = support_of(p), support_of(q)
-        if outer is not None and inner is not None and holds(outer, inner) is False:
-            raise InputError(
-                f"Expected the guide to sample {name!r} within the support of the model's {_name(p)}, {outer}; "
-                f"{_name(q)} has the support {inner}, so the ELBO is minus infinity. Take a guide with the model's "
-                "support, such as LogNormal for positive values; importance sampling (`log_likelihood`) gives such "
-                "samples weight zero."
-            )
-
-
-def check_covers_prior(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise if the guide does not cover the prior's support, so that importance sampling misses a part of p(x).
-
-    If the supports do not decide it, draws of the prior are tested.
-
-    Raises:
-        InputError: If so; names the site and both distributions.
-    """
-    for name, q, p in _pairs(model_sites, guide_sites):
-        outer, inner = support_of(q), support_of(p)
-        if outer is None or inner is None:
-            continue
-        covers = holds(outer, inner)
-        if covers is None:
-            covers = bool(q.support.check(p.sample()).all())
-        check(
-            covers,
-            f"Expected a guide that can sample {name!r} wherever the model's {_name(p)} can, {inner}; the guide's "
-            f"{_name(q)} has the support {outer}, so importance sampling would miss a part of p(x). Take a guide with "
-            "the model's support, or DefensiveGuide; the ELBO (`estimate_elbo`) is a bound all the same.",
-        )
-
-
-def check_same_supports(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> None:
-    """Raise if draws of the guide are not valid starting points in the prior's support.
-
-    Raises:
-        InputError: If so; names the site and both distributions.
-    """
-    for name, q, p in _pairs(model_sites, guide_sites):
-        own, prior = support_of(q), support_of(p)
-        if own is not None and prior is not None:
-            check(
-                holds(prior, own) is not False and holds(own, prior) is not False,
-                f"Expected a guide whose samples of {name!r} have the support of the model's {_name(p)}, {prior}; the "
-                f"guide's {_name(q)} has {own}. Take a guide with that support, or anneal from the prior "
-                "(`Annealing(start='prior')`).",
-            )
-
-
-def _pairs(model_sites: Sequence[Site], guide_sites: Sequence[Site]) -> list[tuple[str, Any, Any]]:
-    """Return name, and distributions of guide and model, for each latent site."""
-    guided = {site["name"]: site["fn"] for site in guide_sites}
-    return [(s["name"], guided[s["name"]], s["fn"]) for s in model_sites if s["name"] in guided]
-
-
 def _check_plates(site: Site, num_rows: int | None) -> None:
     plate = data_plate(site)
     check(
         num_rows is None or plate.size == num_rows,
-        f"Expected the plate 'data' to have one place for each of the {num_rows} rows given; it has {plate.size}. "
+        f"Expected the plate 'data' to have the size of the {num_rows} rows given; it has {plate.size}. "
         "Write it as `pyro.plate('data', len(x))`, without `subsample_size`.",
     )
     for other in site["cond_indep_stack"]:
         check(
             other.name == "data" or other.full_size in (None, other.size),
-            f"Expected every plate beside 'data' to run over all of its places; {other.name!r} at the site "
-            f"{site['name']!r} uses {other.size} of {other.full_size}, and a part has another log-probability than the "
-            "row. Leave out `subsample_size`.",
+            f"Expected every plate other than 'data' without subsampling; {other.name!r} at the site {site['name']!r} "
+            f"uses {other.size} of {other.full_size} indices, whose log-probability is not that of the row. Leave out "
+            "`subsample_size`.",
         )
 
 
@@ -215,7 +149,7 @@ def _check_shapes(site: Site) -> None:
         free is None,
         f"Expected batch dimensions of the site {name!r} to belong to plates; its distribution has batch shape "
         f"{tuple(fn.batch_shape)}, and no plate of that size is at dimension {free}. Declare dimensions of one row by "
-        "`.to_event(...)`, and give each row one place in the batch.",
+        "`.to_event(...)`, and give each row one index of the batch.",
     )
     row_dim = data_plate(site).dim
     batch, event = value.shape[: value.ndim - fn.event_dim], value.shape[value.ndim - fn.event_dim :]
@@ -224,7 +158,7 @@ def _check_shapes(site: Site) -> None:
         and batch[row_dim] == sizes[row_dim]
         and math.prod(event) == math.prod(fn.event_shape)
         and _free_dim(site["unscaled_log_prob"].shape, sizes) is None,
-        f"Expected values of one row each at the site {name!r}, of batch shape {tuple(fn.batch_shape)} and event shape "
+        f"Expected one value per row at the site {name!r}, of batch shape {tuple(fn.batch_shape)} and event shape "
         f"{tuple(fn.event_shape)}; got values of shape {tuple(value.shape)}. Give values and distribution the same "
         "shape.",
     )
@@ -242,7 +176,7 @@ def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> No
     name, q, p = guide_site["name"], guide_site["fn"], prior_site["fn"]
     check(
         q.event_shape == p.event_shape,
-        f"Expected one event shape for the site {name!r}; the guide has {tuple(q.event_shape)} and the model "
+        f"Expected equal event shapes at the site {name!r}; the guide has {tuple(q.event_shape)} and the model "
         f"{tuple(p.event_shape)}. Give both the same number of dimensions and the same `.to_event(...)`.",
     )
     measures = measure_of(q), measure_of(p)
@@ -250,23 +184,16 @@ def _check_comparable(guide_site: Site, prior_site: Site, auxiliary: bool) -> No
         return  # Pyro's autoguides sample an auxiliary site; this site is a function of it
     if measures[0] == measures[1] or (None in measures and "a point mass" not in measures):
         return
-    mend = (
+    advice = (
         "A point has no density, so there is neither an ELBO nor an importance weight; take a guide with a density, "
         "such as Normal, or train an autoencoder by its error (`objective=Reconstruction()`)."
         if "a point mass" in measures
         else "Their log-probabilities are not comparable; use a guide of the prior's kind, such as the same family."
     )
     raise InputError(
-        f"Expected guide and model to have comparable distributions at the site {name!r}; the guide's {_name(q)} has "
-        f"{measures[0]} and the model's {_name(p)} {measures[1] or 'an unknown one'}. {mend}"
+        f"Expected guide and model to have comparable distributions at the site {name!r}; the guide's {family_name(q)} "
+        f"has {measures[0]} and the model's {family_name(p)} {measures[1] or 'an unknown one'}. {advice}"
     )
-
-
-def _name(distribution: Any) -> str:
-    """Return the name of the family inside `Independent`, `expand` and `mask`."""
-    while type(distribution).__name__ in ("Independent", "ExpandedDistribution", "MaskedDistribution"):
-        distribution = distribution.base_dist
-    return type(distribution).__name__
 
 
 def rows_of(data: Sequence[Tensor]) -> int | None:

@@ -42,7 +42,7 @@ def sampled_kl(q: Any, p: Any, z: Tensor) -> Tensor:
 def analytic_kl(q: Any, p: Any, z: Tensor) -> Tensor:
     """Return `KL(q || p)` if it has a closed form, else the sample `log q(z) - log p(z)`.
 
-    Adds the pair of a full-covariance and a diagonal normal to those of torch.
+    In addition to torch's closed forms there is that of a full-covariance and a diagonal normal.
     """
     factors = factors_of(p)
     if isinstance(q, MultivariateNormal | LowRankMultivariateNormal) and isinstance(factors, Normal):
@@ -92,5 +92,5 @@ def factors_of(distribution: Any) -> Any:
 
 
 def by_factor(distribution: Any, z: Tensor) -> Tensor:
-    """Return a value of a distribution as one of its `factors_of`."""
+    """Return a value of a distribution in the shape of its `factors_of`."""
     return distribution.by_variable(z) if isinstance(distribution, OneHotCode) else z

@@ -83,7 +83,7 @@ class Draws:
 
     @cached_property
     def reported(self) -> RowLogProbs:
-        """The same without scales, in nats."""
+        """The log-probabilities without scales, in nats."""
         return self._by_kind(reported_log_prob) if self._has_scales else self.log_probs
 
     @property
@@ -93,7 +93,7 @@ class Draws:
 
     @cached_property
     def densities(self) -> RowLogProbs:
-        """The same, minus infinity if an observed value is outside the support of its distribution.
+        """The reported log-probabilities, minus infinity if an observed value is outside its distribution's support.
 
         Without this, a Bernoulli distribution returns a number for 0.3, and an exponential distribution for -1.
         """
@@ -120,40 +120,6 @@ class Draws:
             guide=self._total(log_prob, self.guide_sites),
             score=self._total(log_prob, (s for s in self.guide_sites if not s["fn"].has_rsample)),
         )
-
-    def through_latents(self, target: Tensor, scale: Tensor | None = None) -> Tensor:
-        """Return 0 with the gradient of `target` through the guide's samples only.
-
-        Args:
-            target: A scalar computed from these draws, which must be detached (`cut`).
-            scale: Factor of the gradient at each sample, shape (num_particles, N).
-
-        Raises:
-            InputError: If a site of the guide has no reparameterized sample.
-        """
-        zero = target.new_zeros(())
-        if not torch.is_grad_enabled():
-            return zero
-        _check_reparameterised(self.guide_sites)
-        slopes = self._slopes(target)
-        for site in self.guide_sites:
-            z = self.samples[site["name"]]
-            factor = 1 if scale is None else self._at_site(site, scale)
-            zero = zero + (factor * slopes[site["name"]] * (z - z.detach())).sum()
-        return zero
-
-    def _slopes(self, target: Tensor) -> dict[str, Tensor]:
-        """Return the total derivative of the target with respect to each site's sample."""
-        outputs, slopes = [target], [torch.ones_like(target)]
-        found: dict[str, Tensor] = {}
-        for site in reversed(self.guide_sites):
-            (slope,) = torch.autograd.grad(outputs, site["value"], slopes, retain_graph=True)
-            found[site["name"]] = slope
-            sample = self.samples[site["name"]]
-            if sample.requires_grad:
-                outputs.append(sample)
-                slopes.append(slope)
-        return found
 
     def kl_groups(self, divergence: Divergence) -> Tensor:
         """Return each group's divergence of guide from prior, shape (num_particles, N, number of groups), nats.
@@ -184,12 +150,12 @@ class Draws:
         if divergence is analytic_kl and guide_site["name"] in self._before_their_parents:
             divergence = sampled_kl
         factors = factors_of(q), factors_of(p)
-        # As for the guide's log-probability.
+        # The same as for the guide's log-probability.
         scale, mask = training_scale(guide_site), guide_site["mask"]
         if None in factors:
             whole = scale_and_mask(divergence(q, p, z), scale, mask)
             return self.per_row(guide_site, whole).unsqueeze(-1)
-        # Dimensions first: scale and mask broadcast against what follows.
+        # Dimensions come first, so that scale and mask broadcast against the batch.
         dimensions = divergence(*factors, by_factor(q, z)).flatten(-q.event_dim).movedim(-1, 0)
         scaled = scale_and_mask(dimensions, scale, mask)
         return self.per_row(guide_site, scaled, scaled.ndim - 1).movedim(0, -1)
@@ -242,12 +208,6 @@ class Draws:
         row_dim = data_plate(site).dim - event_dim
         return value.narrow(row_dim, 0, 1).expand_as(value).contiguous()
 
-    def _at_site(self, site: dict[str, Any], rows: Tensor) -> Tensor:
-        """Return values (num_particles, N) reshaped to broadcast against the site's samples."""
-        shape = [1] * (site["fn"].event_dim - self.particle_dim)
-        shape[0], shape[data_plate(site).dim - site["fn"].event_dim] = rows.shape
-        return rows.reshape(shape)
-
     @cached_property
     def model_sites(self) -> list[Site]:
         """The model's sample sites."""
@@ -257,12 +217,3 @@ class Draws:
     def guide_sites(self) -> list[Site]:
         """The guide's sample sites."""
         return sample_sites(self.guide_trace)
-
-
-def _check_reparameterised(sites: list[dict[str, Any]]) -> None:
-    for site in sites:
-        if not site["fn"].has_rsample:
-            raise InputError(
-                f"Expected a reparameterized sample at every site of the guide; {site['name']!r} has none. "
-                "Take another distribution, or another objective, such as ELBO."
-            )

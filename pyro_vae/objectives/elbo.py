@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.objectives.divergences import analytic_kl, sampled_kl
 from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.kl_weight import WeightedDivergence
+from pyro_vae.objectives.path_gradients import through_latents
 
 __all__ = ["ELBO", "STL", "AnalyticELBO"]
 
@@ -38,9 +39,9 @@ class ELBO(WeightedDivergence):
         Sites of the guide without reparameterized samples get the score-function gradient, log q times the (constant)
         weighted bound of the row; the value is unchanged.
         """
-        weighed = self._weighted_bound(draws, progress, sampled_kl)
-        score = draws.log_probs.score * weighed.detach()
-        return -(weighed + score - score.detach()).mean()
+        weighted = self._weighted_bound(draws, progress, sampled_kl)
+        score = draws.log_probs.score * weighted.detach()
+        return -(weighted + score - score.detach()).mean()
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,16 @@ class AnalyticELBO(ELBO):
     """The ELBO with the divergence in closed form, `E_q[log p(x | z)] - KL(q(z | x) || p(z))`.
 
     Kingma & Welling 2014, eq. 3. Diagonal and full-covariance normals have a closed form with a normal prior.
-    Divergences without a closed form, as of mixtures and flows, are sampled as in `ELBO`. So is the divergence of a
-    site that the guide draws before a site on which it depends in the model, such as z1 in `z1 -> z2` against `z2 ->
-    z1`. Arguments as for `ELBO`.
+    Divergences without a closed form, such as those of mixtures and flows, are sampled as in `ELBO`. So is the
+    divergence of a site that the guide draws before a site on which it depends in the model, such as z1 if the guide
+    draws z1 and then z2, and the model z2 and then z1. Arguments as for `ELBO`.
     """
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
-        """Return the loss, in nats per example; sites that are not reparameterised as in `ELBO`."""
-        weighed = self._weighted_bound(draws, progress, analytic_kl)
-        score = draws.log_probs.score * weighed.detach()
-        return -(weighed + score - score.detach()).mean()
+        """Return the loss, in nats per example; see `ELBO.loss` for sites without reparameterized samples."""
+        weighted = self._weighted_bound(draws, progress, analytic_kl)
+        score = draws.log_probs.score * weighted.detach()
+        return -(weighted + score - score.detach()).mean()
 
 
 def _prior_kl(q: Any, p: Any, z: Tensor) -> Tensor:
@@ -84,5 +85,5 @@ class STL(ELBO):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        path = draws.through_latents(self._weighted_bound(draws, progress, sampled_kl).mean())
+        path = through_latents(draws, self._weighted_bound(draws, progress, sampled_kl).mean())
         return -(self._weighted_bound(draws, progress, _prior_kl).mean() + path)

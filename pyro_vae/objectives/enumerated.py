@@ -28,8 +28,8 @@ def enumeration_gib(states: float, rows: int, numbers: int, size: int = 4) -> fl
     Args:
         states: States of z.
         rows: Rows of a batch.
-        numbers: Numbers of z and x together, for one row.
-        size: Bytes of a number.
+        numbers: Entries of z and x of one row.
+        size: Bytes per entry.
     """
     return states * rows * numbers * size / GIB
 
@@ -46,7 +46,7 @@ class EnumeratedELBO(WeightedDivergence):
         max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
         beta: Weight of the divergence in the loss.
         warmup: Fraction of training over which the weight rises from 0 to `beta`.
-        free_bits: Divergence of each dimension below which the loss does not lower it, nats; with one site alone.
+        free_bits: Divergence per dimension below which it has no gradient, nats.
         max_gib: Maximum memory for z and x of all states, GiB. Networks need several times as much.
 
     Raises:
@@ -94,6 +94,10 @@ class EnumeratedELBO(WeightedDivergence):
         weights, log_probs = self._weights(draws), draws.reported
         kl = log_probs.guide - log_probs.prior
         return (weights * log_probs.likelihood).sum(0), (weights * kl).sum(0)
+
+    def _mean_kl(self, groups: Tensor, draws: Draws) -> Tensor:
+        """Return the mean of `kl_groups` under the guide, shape (number of groups,), nats."""
+        return (self._weights(draws).detach().unsqueeze(-1) * groups).sum(0).mean(0)
 
     def _weights(self, draws: Draws) -> Tensor:
         """Return the probability of each state under the guide per particle, shape (particles, N)."""

@@ -16,11 +16,11 @@ from pyro_vae._inputs import entry_for
 from pyro_vae._programs import evaluation_mode, local_parameters
 from pyro_vae.data.containers import BLOCK
 from pyro_vae.distributions.point import Reconstructed
-from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.independence import check_programs
 from pyro_vae.objectives.loss import Loss, Terms
 from pyro_vae.objectives.rows import ProgramError, draw
 from pyro_vae.objectives.sites import has_limits, has_values_outside, sample_sites, score, within_support
+from pyro_vae.objectives.support_checks import check_bound_exists
 from pyro_vae.objectives.unscored import failing_rows, unscored_message, unscored_part, with_placeholder_rows
 from pyro_vae.statistics import mean_and_se
 
@@ -127,7 +127,7 @@ def estimate_elbo(
             )
         check_bound_exists(draws.model_sites, draws.guide_sites)
         likelihood, divergence = draws.densities.likelihood, draws.reported_kl
-        # If p(x | z) is zero the bound is minus infinity, whatever prior and guide are at that z.
+        # If p(x | z) = 0 the bound is minus infinity, for any values of prior and guide at z.
         kl = torch.where(likelihood == -torch.inf, divergence.nan_to_num(0, 0, 0), divergence)
         return Terms((kl - likelihood).mean(), likelihood.mean(0), kl.mean(0))
 
@@ -149,11 +149,11 @@ def _of_all_rows(terms: Callable[..., Terms], *batch: Tensor) -> Terms:
     try:
         return terms(*batch)
     except ProgramError:
-        lost = failing_rows(terms, batch)
+        failing = failing_rows(terms, batch)
         torch.set_rng_state(noise)
-        found = terms(*with_placeholder_rows(batch, lost))
-        lost = lost.to(found.kl.device)
-        return Terms(*(part.masked_fill(lost, torch.nan) if part.ndim else part for part in found))
+        found = terms(*with_placeholder_rows(batch, failing))
+        failing = failing.to(found.kl.device)
+        return Terms(*(part.masked_fill(failing, torch.nan) if part.ndim else part for part in found))
 
 
 def collect_elbo(

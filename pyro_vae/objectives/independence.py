@@ -12,9 +12,9 @@ from torch import Tensor
 from pyro_vae._checks import InputError, check
 from pyro_vae._programs import local_parameters
 from pyro_vae.objectives.changed_variables import check_changed_variables
-from pyro_vae.objectives.checks import check_covers_prior
 from pyro_vae.objectives.draws import Draws, RowLogProbs
 from pyro_vae.objectives.rows import ProgramError, draw
+from pyro_vae.objectives.support_checks import check_covers_prior
 
 __all__ = ["check_programs"]
 
@@ -85,7 +85,7 @@ def _as_matrix(part: Tensor) -> Tensor:
 
 
 def _both_ways(draws: Draws) -> tuple[RowLogProbs, RowLogProbs, RowLogProbs]:
-    """Return the first row's log-probabilities together with others, repeated, and together with copies of itself."""
+    """Return the first row's log-probabilities with other rows, in two runs, and with copies of itself."""
     nesting = -draws.particle_dim - 1
 
     def at(values: dict[str, Tensor], data: tuple[Tensor, ...], num_particles: int) -> RowLogProbs:
@@ -98,13 +98,13 @@ def _both_ways(draws: Draws) -> tuple[RowLogProbs, RowLogProbs, RowLogProbs]:
     same = {name: value.clone() for name, value in draws.samples.items()}
     copies = {site["name"]: draws.first(site) for site in draws.guide_sites}
     first_row = tuple(part[:1].expand_as(part).contiguous() for part in draws.data)
-    beside, again = (at(same, draws.data, draws.num_particles) for _ in range(2))
-    return beside, again, at(copies, first_row, 1)
+    together, again = (at(same, draws.data, draws.num_particles) for _ in range(2))
+    return together, again, at(copies, first_row, 1)
 
 
-def _compare(beside: RowLogProbs, again: RowLogProbs, alone: RowLogProbs) -> None:
+def _compare(together: RowLogProbs, again: RowLogProbs, copied: RowLogProbs) -> None:
     names = ("log p(x | z)", "log p(z)", "log q(z | x)")
-    for name, *found in zip(names, beside, again, alone, strict=False):
+    for name, *found in zip(names, together, again, copied, strict=False):
         first, second, third = (float(part[0, 0]) for part in found)
         tolerance = TOLERANCE.get(found[0].dtype, 1e-3) * (1 + abs(first))
         check(
@@ -114,8 +114,8 @@ def _compare(beside: RowLogProbs, again: RowLogProbs, alone: RowLogProbs) -> Non
         )
         check(
             not abs(second - third) > tolerance,
-            f"Expected {name} of a row to depend on that row and its z alone; beside other rows and particles it is "
-            f"{second:.6g}, beside copies of itself {third:.6g}. A network mixes rows or particles: call `.eval()` on "
+            f"Expected {name} of a row to depend on that row and its z alone; with other rows and particles it is "
+            f"{second:.6g}, with copies of itself {third:.6g}. A network mixes rows or particles: call `.eval()` on "
             "one with batch statistics, and join leading dimensions (`z.flatten(0, -2)`) before one that takes the "
             "first dimension for rows and the second for channels.",
         )

@@ -59,10 +59,14 @@ class WeightedDivergence(Objective):
         """Return each row's bound with weighted divergence, shape (num_particles, N)."""
         return draws.log_probs.likelihood - self.kl_weight(progress) * self._kl(draws, divergence)
 
+    def _mean_kl(self, groups: Tensor, draws: Draws) -> Tensor:
+        """Return the mean of `kl_groups` over particles and rows, shape (number of groups,), nats."""
+        return groups.mean((0, 1))
+
     def _kl(self, draws: Draws, divergence: Divergence) -> Tensor:
         """Return each row's divergence, shape (num_particles, N), with groups below `free_bits` replaced by it."""
         if self.free_bits == 0:
             return draws.kl(divergence)
         groups = draws.kl_groups(divergence)
-        means = groups.detach().mean((0, 1))
+        means = self._mean_kl(groups.detach(), draws)
         return torch.where(means > self.free_bits, groups, groups.new_tensor(self.free_bits)).sum(-1)

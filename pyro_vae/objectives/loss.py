@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from pyro_vae._checks import check_integer
 from pyro_vae._programs import local_parameters
-from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.rows import draw
+from pyro_vae.objectives.support_checks import check_bound_exists
 
 __all__ = ["Loss", "Objective", "Terms"]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_vae._checks import check
 from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.loss import Objective
+from pyro_vae.objectives.path_gradients import through_latents
 
 __all__ = ["IWAE", "DReG", "Renyi"]
 
@@ -80,7 +81,7 @@ class DReG(IWAE):
         log_probs = draws.log_probs
         bound = self.bound(log_probs.log_weights).detach()
         weights = log_probs.log_weights.detach().softmax(0)
-        path = draws.through_latents((weights * log_probs.log_weights).sum(0).mean(), weights)
+        path = through_latents(draws, (weights * log_probs.log_weights).sum(0).mean(), weights)
         model = (weights * (log_probs.likelihood + log_probs.prior)).sum(0)
         return -((bound + model - model.detach()).mean() + path)
 

@@ -101,7 +101,7 @@ def _decoder_parameters(model: Any) -> Iterable[Tensor]:
     decoder = getattr(model, "decoder", model)
     check(
         isinstance(decoder, nn.Module),
-        "Expected a model that is a module, or has one as `decoder`, whose weights decoder_penalty counts; got "
+        "Expected a model that is a module, or has one as `decoder`, for the weights of decoder_penalty; got "
         f"{type(model).__name__}. Leave out decoder_penalty.",
     )
     return decoder.parameters()

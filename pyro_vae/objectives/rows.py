@@ -104,7 +104,7 @@ def _explained(
     num_particles: int,
     max_plate_nesting: int,
 ) -> Exception:
-    """Return the exception for a program's error: it fails on the rows, or on several samples of z."""
+    """Return the exception for a program's error: it fails on the rows, or only with several samples of z."""
     reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '').strip().rstrip('.')}"
     if "Shape mismatch inside plate" in reason:
         reason += "; declare dimensions of one row by `.to_event(...)`"
@@ -122,7 +122,7 @@ def _explained(
         deepest = max(-p.dim for s in (*one.guide_sites, *one.model_sites) for p in s["cond_indep_stack"])
         if deepest > max_plate_nesting:
             return InputError(
-                f"Expected max_plate_nesting of {deepest}, as deep as plates are nested in the programs; got "
+                f"Expected max_plate_nesting of {deepest}, the depth of nested plates in the programs; got "
                 f"{max_plate_nesting}."
             )
         try:
@@ -164,7 +164,7 @@ def _check_same_rows(guide: AutoGuide, *data: Tensor) -> None:
     rows = _rows_of.setdefault(guide, data[0].detach().clone())
     if not torch.equal(rows, data[0]):
         raise InputError(
-            f"Expected the {len(rows)} rows that {type(guide).__name__} saw first, in their order; got others. Pyro's "
-            "autoguides hold parameters for one batch: give `fit` a DataLoader with all rows in one batch and "
+            f"Expected the {len(rows)} rows of the first call of {type(guide).__name__}, in their order; got others. "
+            "Pyro's autoguides hold parameters for one batch: give `fit` a DataLoader with all rows in one batch and "
             "shuffle=False, or take a guide that is a function of x."
         )

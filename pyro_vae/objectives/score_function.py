@@ -37,9 +37,9 @@ class RLOO(WeightedDivergence):
 
     def loss(self, draws: Draws, progress: Tensor | None = None) -> Tensor:
         """Return the loss, in nats per example."""
-        weighed = self._weighted_bound(draws, progress, divergence_of(draws))
-        signal, count = weighed.detach(), self.num_particles
+        weighted = self._weighted_bound(draws, progress, divergence_of(draws))
+        signal, count = weighted.detach(), self.num_particles
         if count > 1:
             signal = (signal - signal.mean(0)) * (count / (count - 1))
         score = draws.log_probs.score * signal
-        return -(weighed + score - score.detach()).mean()
+        return -(weighted + score - score.detach()).mean()

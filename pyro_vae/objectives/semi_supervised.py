@@ -12,13 +12,13 @@ from torch import Tensor
 
 from pyro_vae._checks import check, check_integer, check_positive
 from pyro_vae.data.contexts import MISSING
-from pyro_vae.objectives.checks import check_bound_exists
 from pyro_vae.objectives.divergences import sampled_kl
 from pyro_vae.objectives.draws import Draws
 from pyro_vae.objectives.elbo import ELBO
 from pyro_vae.objectives.loss import Terms
 from pyro_vae.objectives.rows import draw
 from pyro_vae.objectives.sites import AtValues
+from pyro_vae.objectives.support_checks import check_bound_exists
 
 __all__ = ["SemiSupervisedELBO"]
 
@@ -27,11 +27,12 @@ SITE = "y"
 
 @dataclass(frozen=True)
 class SemiSupervisedELBO(ELBO):
-    """The bound `sum_y q(y | x) (log p(x, y, z) - log q(z | x, y) - log q(y | x))`, the classes summed exactly.
+    """The bound `sum_y q(y | x) (log p(x, y, z) - log q(z | x, y) - log q(y | x))`, summed exactly over classes.
 
     Kingma et al. 2014, eq. 7: z ~ q(z | x, y) is drawn for each class. For labelled rows the guide's q(y | x) has all
     mass on the label, and the bound is that of eq. 6. For the labelled rows of a batch, the classification term of
-    eq. 9 is added to the mean over rows, `weight * mean log q(y = label | x)`; `weight` is alpha / N there.
+    eq. 9 is added to the mean over rows, `weight * mean log q(y = label | x)`; in the paper `weight`
+    is alpha / N.
 
     Args:
         num_particles: Samples of z for each row, class and step.
@@ -55,12 +56,12 @@ class SemiSupervisedELBO(ELBO):
         check_positive(self.weight, "weight", zero=True)
         check(
             self.free_bits == 0,
-            f"Expected free_bits of 0 where classes are summed out; got {self.free_bits}.",
+            f"Expected free_bits of 0 with SemiSupervisedELBO; got {self.free_bits}.",
         )
 
     @property
     def is_elbo(self) -> bool:
-        """Whether the loss is minus the ELBO in the end."""
+        """Whether minus the loss at the end of training is the ELBO in expectation."""
         return super().is_elbo and self.weight == 0
 
     def terms(
@@ -70,7 +71,7 @@ class SemiSupervisedELBO(ELBO):
         data: tuple[Tensor, ...],
         progress: Tensor | None,
     ) -> Terms:
-        """Return loss and bound of a batch of rows and labels, -1 where a label is missing."""
+        """Return loss and bound of a batch of rows and labels, -1 for a missing label."""
         draws = self._draw_each_class(model, guide, *data)
         check_bound_exists(draws.model_sites, draws.guide_sites)
         q = self._class_probs(draws)

@@ -12,7 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_vae._checks import InputError, check
-from pyro_vae.objectives.supports import holds, support_of
+from pyro_vae.objectives.supports import contains, support_of
 
 __all__ = [
     "AtLeaves",
@@ -42,7 +42,7 @@ def sample_sites(trace: Any) -> list[Site]:
 
 
 def data_plate(site: Site) -> Any:
-    """Return the frame of the plate `"data"` around a site.
+    """Return the frame of the plate `"data"` that encloses a site.
 
     Raises:
         InputError: If the site is outside it, or in a sequential plate.
@@ -51,7 +51,7 @@ def data_plate(site: Site) -> Any:
         if plate.name == "data" and plate.dim is not None:
             return plate
     raise InputError(
-        f"Expected every sample site inside the plate 'data'; the site {site['name']!r} stands outside it. "
+        f"Expected every sample site inside the plate 'data'; the site {site['name']!r} is outside it. "
         "Put it under `with pyro.plate('data', len(x)):`."
     )
 
@@ -72,7 +72,7 @@ def within_support(site: Site) -> None:
 def has_limits(site: Site) -> bool:
     """Return whether a site's distribution is known to have a bounded support."""
     support = support_of(site["fn"])
-    return support is not None and not holds(support)
+    return support is not None and not contains(support)
 
 
 def has_values_outside(site: Site) -> bool:
@@ -89,7 +89,7 @@ def log_density(distribution: Any, value: Tensor) -> Tensor:
 
 def _limited(distribution: Any, value: Tensor, log_prob: Tensor) -> Tensor:
     support = support_of(distribution)
-    if support is None or holds(support):
+    if support is None or contains(support):
         return log_prob
     # NaN values are neither inside nor outside: their log-probability is unchanged.
     unknown = value.isnan()
@@ -147,7 +147,7 @@ class AtValues(Messenger):
 class AtLeaves(Messenger):
     """Replace each sample of a program by a leaf tensor, so that no gradient flows through it.
 
-    What is drawn from a sample is then computed from its leaf, in the same run of the program.
+    Later sites of the same run are computed from the leaf.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ class AtLeaves(Messenger):
 
 
 class WithoutScales(Messenger):
-    """Undoes the scales of the sites of the program that runs under it: its densities are those of the model."""
+    """Set the scales of all sites to 1, so that log-probabilities are those of the densities."""
 
     def _pyro_sample(self, msg: Any) -> None:
         msg["scale"] = 1.0
@@ -171,7 +171,7 @@ def data_site(trace: Any, x: Tensor) -> Site:
     """Return the one site, in a trace of an unconditioned model, that observed the rows `x`.
 
     Raises:
-        InputError: If the model observes several sites, or something of another shape than the rows.
+        InputError: If the model observes several sites, or a value whose shape is not that of the rows.
     """
     observed = [site for site in sample_sites(trace) if site["infer"].get("was_observed")]
     check(

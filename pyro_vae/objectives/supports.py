@@ -1,4 +1,4 @@
-"""What kind of law a distribution is, and whether one support lies within another."""
+"""The measure of a distribution, and whether one support contains another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from torch.distributions.constraints import (
     real,
 )
 
-__all__ = ["holds", "is_point_mass", "measure_of", "point_of", "rounds_its_samples", "support_of"]
+__all__ = [
+    "contains",
+    "family_name",
+    "is_point_mass",
+    "measure_of",
+    "point_of",
+    "rounds_its_samples",
+    "support_of",
+]
 
 
 def is_point_mass(distribution: Any) -> bool:
@@ -29,10 +37,17 @@ def is_point_mass(distribution: Any) -> bool:
 
 
 def rounds_its_samples(distribution: Any) -> bool:
-    """Return whether samples are rounded, and scored as they were before (Pyro's relaxed straight-through families)."""
+    """Return whether samples are rounded, but scored before rounding (Pyro's relaxed straight-through families)."""
     return _is_made_of(
         distribution, RelaxedOneHotCategoricalStraightThrough | RelaxedBernoulliStraightThrough
     )
+
+
+def family_name(distribution: Any) -> str:
+    """Return the name of the family inside `Independent`, `expand` and `mask`."""
+    while type(distribution).__name__ in ("Independent", "ExpandedDistribution", "MaskedDistribution"):
+        distribution = distribution.base_dist
+    return type(distribution).__name__
 
 
 def _is_made_of(distribution: Any, family: Any) -> bool:
@@ -47,14 +62,14 @@ def _is_made_of(distribution: Any, family: Any) -> bool:
 
 
 def point_of(distribution: Any) -> Tensor:
-    """Return the one value that stands for a distribution: its mean, or its mode where values are discrete."""
+    """Return the point estimate of a distribution: its mean, or its mode if it is discrete."""
     discrete = measure_of(distribution) == "a probability mass"
     value: Tensor = distribution.mode if discrete else distribution.mean
     return value
 
 
 def support_of(distribution: Any) -> Constraint | None:
-    """Return the support of one coordinate, or of the smallest part that has one; None if it is unknown."""
+    """Return the support of one coordinate, or of the smallest event that has one; None if it is unknown."""
     try:
         support = distribution.support
     except NotImplementedError:
@@ -65,9 +80,9 @@ def support_of(distribution: Any) -> Constraint | None:
 
 
 def measure_of(distribution: Any) -> str | None:
-    """Return what a distribution's log-probability is the logarithm of, or None if that is unknown.
+    """Return the quantity whose logarithm `log_prob` returns, or None if it is unknown.
 
-    Two log-probabilities can be subtracted only where this is the same.
+    Two log-probabilities can be subtracted only if this is the same.
     """
     if is_point_mass(distribution):
         return "a point mass"
@@ -81,10 +96,10 @@ def measure_of(distribution: Any) -> str | None:
     return f"a density over {_named(support)}"
 
 
-def holds(outer: Constraint, inner: Constraint = real) -> bool | None:
-    """Return whether `outer` holds all of `inner`, up to end points; None if only values tell.
+def contains(outer: Constraint, inner: Constraint = real) -> bool | None:
+    """Return whether `outer` contains `inner`, up to end points; None if that depends on the values.
 
-    Bounds that are tensors differ by row: whether a value lies between them is seen at that value.
+    Bounds that are tensors differ by row, so only single values can be checked against them.
     """
     if outer is inner or isinstance(outer, type(real)):
         return True
@@ -97,7 +112,7 @@ def holds(outer: Constraint, inner: Constraint = real) -> bool | None:
 
 
 def _limits(support: Constraint) -> tuple[Any, Any] | None:
-    """Return the lower and upper bound of an interval, or of whole numbers; None for another set."""
+    """Return the lower and upper bound of an interval or of a range of integers; None for other sets."""
     if isinstance(support, type(boolean)):
         return 0, 1
     bounded = hasattr(support, "lower_bound") or hasattr(support, "upper_bound")

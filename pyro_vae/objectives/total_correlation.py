@@ -18,18 +18,18 @@ from pyro_vae.objectives.loss import Objective
 __all__ = ["SAMPLING", "DivergenceParts", "TotalCorrelation", "divergence_parts", "log_shares"]
 
 SAMPLING = ("stratified", "weighted")
-"""How q(z) of all rows is estimated from those of a batch."""
+"""Estimators of q(z) of all rows from those of a batch."""
 
 
 class DivergenceParts(NamedTuple):
     """`log q(z | x) - log p(z)` of each sample and row in three parts, each (num_particles, N), nats.
 
-    In expectation over rows and z ~ q(z | x) they are the divergences that they are named after, and whatever stands
-    for q(z) their sum is `log q(z | x) - log p(z)`.
+    Their means over rows and z ~ q(z | x) are the divergences of these names. Their sum is `log q(z | x) - log p(z)`
+    for any estimate of q(z).
     """
 
     mutual_information: Tensor
-    """log q(z | x) - log q(z), of the row's number and z ("index-code mutual information")."""
+    """log q(z | x) - log q(z), of row index and z ("index-code mutual information")."""
     total_correlation: Tensor
     """log q(z) - sum_d log q(z_d)."""
     dimensions: Tensor
@@ -40,18 +40,18 @@ class DivergenceParts(NamedTuple):
 class TotalCorrelation(Objective):
     """`E_q[log p(x | z)] - a I(n; z) - b KL(q(z) || prod_d q(z_d)) - c sum_d KL(q(z_d) || p(z_d))`.
 
-    The divergence of the ELBO in three parts with a weight each (Chen et al. 2018, eqs. 2 and 4, whose alpha, beta and
-    gamma are a, b and c; a = c = 1 is the beta-TCVAE). q(z) is the mean of q(z | x_n) over all N rows of the data set,
-    estimated from those of the batch, see `log_shares`; its logarithm is biased, most where a batch is small. The
-    reported ELBO is that of weights one.
+    The ELBO with a weight for each of three parts of its divergence (Chen et al. 2018, eqs. 2 and 4, whose alpha, beta
+    and gamma are a, b and c; a = c = 1 is the beta-TCVAE). q(z) is the mean of q(z | x_n) over all N rows of the data
+    set, estimated from those of the batch, see `log_shares`; its logarithm is biased, most for small batches. The
+    reported ELBO has weights one.
 
     Args:
         num_particles: Samples of z per row and step.
         max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
-        num_rows: N, rows of the training data, of which batches are drawn.
-        mi_weight: a, of the mutual information of the row's number and z.
-        tc_weight: b, of the total correlation.
-        dimension_weight: c, of the dimension-wise divergence.
+        num_rows: N, number of training rows.
+        mi_weight: a, weight of the mutual information of row index and z.
+        tc_weight: b, weight of the total correlation.
+        dimension_weight: c, weight of the dimension-wise divergence.
         sampling: One of `SAMPLING`.
 
     Raises:
@@ -86,7 +86,7 @@ class TotalCorrelation(Objective):
         """
         check(
             self.num_rows is not None,
-            "Expected num_rows, the number of training rows: q(z) of all of them is estimated from a batch; got none. "
+            "Expected num_rows, the number of training rows, to estimate q(z) from a batch; got none. "
             "Give TotalCorrelation(num_rows=len(train)).",
         )
         assert self.num_rows is not None
@@ -94,27 +94,26 @@ class TotalCorrelation(Objective):
         shares = log_shares(likelihood.shape[1], self.num_rows, self.sampling, likelihood)
         parts = divergence_parts(draws, shares)
         weights = (self.mi_weight, self.tc_weight, self.dimension_weight)
-        weighed = sum(
+        weighted = sum(
             (w * part for w, part in zip(weights, parts, strict=True)), start=likelihood.new_zeros(())
         )
-        return -(likelihood - weighed).mean()
+        return -(likelihood - weighted).mean()
 
 
 def log_shares(
     batch_size: int, num_rows: int, sampling: str = "stratified", like: Tensor | None = None
 ) -> Tensor:
-    """Return the logarithm of the share that the row of each column has in q(z) at z drawn from the row of each line.
+    """Return the log weights of the rows of a batch in q(z): in row m and column n, of q(z | x_n) at z from row m.
 
-    With B rows in the batch, of N, "stratified" gives the own row 1/N, and each other one (N - 1) / (N (B - 1)):
-    without bias for q(z) at that z, where a batch is drawn without replacement. It is the estimator of Chen et al.
-    2018, appendix C.2, averaged over which of the others is its last one. "weighted" gives each row 1 / (N B), their
-    eq. 3 for E[log q(z)].
+    With B of N rows in the batch, "stratified" gives row m itself 1/N, and each other row (N - 1) / (N (B - 1)). The
+    estimate of q(z) is unbiased if batches are drawn without replacement. It is that of Chen et al. 2018, appendix C.2,
+    averaged over the choice of its last row. "weighted" gives each row 1 / (N B), their eq. 3 for E[log q(z)].
 
     Args:
         batch_size: B, at least 2.
         num_rows: N.
         sampling: One of `SAMPLING`.
-        like: A tensor of the dtype and device wanted; float64 on the CPU where None.
+        like: A tensor with the dtype and device of the result; None for float64 on the CPU.
 
     Returns:
         Shape (B, B).
@@ -124,7 +123,7 @@ def log_shares(
     """
     check(
         batch_size > 1,
-        f"Expected batches of at least two rows, which q(z) is estimated from; got {batch_size}. Choose a batch_size "
+        f"Expected batches of at least two rows, to estimate q(z); got {batch_size}. Choose a batch_size "
         "that leaves no batch of one row.",
     )
     own, others = 1 / num_rows, (num_rows - 1) / (num_rows * (batch_size - 1))
@@ -143,7 +142,7 @@ def divergence_parts(draws: Draws, shares: Tensor) -> DivergenceParts:
         shares: Result of `log_shares`, shape (N, N).
 
     Raises:
-        InputError: If the guide is another one.
+        InputError: If the guide is not of this kind.
     """
     site = draws.guide_sites[0]
     factors = factors_of(site["fn"])

@@ -1,4 +1,4 @@
-"""Rows that cannot be scored: which they are, and what stands in for them while the others are."""
+"""Rows that cannot be scored: detection, and placeholders for them while the others are scored."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BLOCK = 1000
 
 
 def failing_rows(run: Callable[..., Any], data: tuple[Tensor, ...]) -> Tensor:
-    """Return which rows make a run fail by themselves, bools of shape (N,), by halving.
+    """Return a mask of the rows on which a run fails, shape (N,), by bisection.
 
     Raises:
-        ProgramError: If all of them do: the programs are at fault.
+        ProgramError: If it fails on all rows, because of an error in the programs.
     """
     failing = _failing_rows(run, data)
     if failing.all():
@@ -43,14 +43,14 @@ def _failing_rows(run: Callable[..., Any], data: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([_failing_rows(run, half) for half in halves])
 
 
-def with_placeholder_rows(data: tuple[Tensor, ...], lost: Tensor) -> tuple[Tensor, ...]:
-    """Return the data with the first row that is not lost in place of each that is.
+def with_placeholder_rows(data: tuple[Tensor, ...], failing: Tensor) -> tuple[Tensor, ...]:
+    """Return the data with the failing rows, a mask of shape (N,), replaced by the first other row.
 
-    The others keep their places, and with them their noise.
+    Other rows keep their indices, and thus their noise.
     """
-    if not lost.any():
+    if not failing.any():
         return data
-    index = torch.where(lost, (~lost).long().argmax(), torch.arange(len(lost)))
+    index = torch.where(failing, (~failing).long().argmax(), torch.arange(len(failing)))
     return tuple(part[index.to(part.device)] for part in data)
 
 
@@ -62,10 +62,10 @@ def unscored(
     max_plate_nesting: int = 1,
     num_particles: int = PARTICLES,
 ) -> Tensor:
-    """Return what is known of each row before it is scored, shape (N,), float64, by a few samples of z.
+    """Test with a few samples of z whether rows can be scored.
 
     Returns:
-        0 where the row can be scored, minus infinity where all densities p(x | z) are zero, else NaN.
+        Shape (N,), float64: 0 if the row can be scored, minus infinity if all densities p(x | z) are zero, else NaN.
     """
 
     def run(*rows: Tensor) -> RowLogProbs:
@@ -74,22 +74,22 @@ def unscored(
         )
 
     blocks = zip(*(part.split(BLOCK) for part in data), strict=True)
-    return torch.cat([_verdict(run, block) for block in blocks])
+    return torch.cat([_tested(run, block) for block in blocks])
 
 
-def _verdict(run: Callable[..., RowLogProbs], block: tuple[Tensor, ...]) -> Tensor:
+def _tested(run: Callable[..., RowLogProbs], block: tuple[Tensor, ...]) -> Tensor:
     failing = failing_rows(run, block)
     likelihood, prior, guide = (part.cpu() for part in run(*with_placeholder_rows(block, failing))[:3])
-    verdict = torch.zeros(len(failing), dtype=torch.float64)
+    result = torch.zeros(len(failing), dtype=torch.float64)
     unusable = [part.isnan() | (part == torch.inf) for part in (likelihood, prior, guide)]
-    verdict[torch.stack(unusable).any(0).any(0)] = torch.nan
-    verdict[(likelihood == -torch.inf).all(0)] = -torch.inf  # whatever the prior and the guide are at that z
-    verdict[failing] = torch.nan
-    return verdict
+    result[torch.stack(unusable).any(0).any(0)] = torch.nan
+    result[(likelihood == -torch.inf).all(0)] = -torch.inf  # for any values of prior and guide
+    result[failing] = torch.nan
+    return result
 
 
 def unscored_part(values: Tensor) -> str:
-    """Return how many rows have a value, shape (N,), that is not finite, and the mean of the others; "" if none."""
+    """Return text on the number of values, shape (N,), that are not finite, and the mean of the others; "" if none."""
     finite = values[values.isfinite()]
     if len(finite) == len(values):
         return ""
@@ -98,7 +98,7 @@ def unscored_part(values: Tensor) -> str:
 
 
 def unscored_message(values: Tensor) -> str | None:
-    """Return a sentence on which rows have a value, shape (N,), that is not finite; None if all have one."""
+    """Return a sentence that lists the rows whose value, shape (N,), is not finite; None if there are none."""
     rows = (~values.isfinite()).nonzero().flatten().tolist()
     if not rows:
         return None

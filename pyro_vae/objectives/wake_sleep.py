@@ -1,4 +1,4 @@
-"""Reweighted wake-sleep: the guide learns by its own divergence, without gradients through samples."""
+"""Reweighted wake-sleep: separate gradients for model and guide, none through samples."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["ReweightedWakeSleep"]
 class ReweightedWakeSleep(IWAE):
     """Reweighted wake-sleep (Bornschein & Bengio 2015, eqs. 6 to 9); the loss's value is minus the bound of `IWAE`.
 
-    The model climbs that bound. The guide climbs `sum_k v_k log q(z_k | x)` at rows x of the data, with normalised
-    weights v and the samples held fixed (wake), and `log q(z | x)` at x and z drawn from the model (sleep). No
-    site need be reparameterised.
+    The model maximizes that bound. The guide maximizes `sum_k v_k log q(z_k | x)` at rows x of the data, with
+    normalized weights v and fixed samples (wake), and `log q(z | x)` at x and z drawn from the model (sleep). Samples
+    need not be reparameterized.
 
     Args:
         num_particles: Samples of z per row and step, K.
         max_plate_nesting: Depth of nested plates in the programs, 1 if `"data"` is the only plate.
-        insomnia: Share of wake in the guide's gradient, in [0, 1]; the rest is sleep. Pyro's name for it.
+        insomnia: Share of wake in the guide's gradient, in [0, 1]; the rest is sleep. Named as in Pyro.
 
     Raises:
         InputError: If an argument is out of range.
@@ -50,17 +50,17 @@ class ReweightedWakeSleep(IWAE):
         bound = self.bound(log_probs.log_weights).detach()
         weights = log_probs.log_weights.detach().softmax(0)
         wake = log_probs.likelihood + log_probs.prior + self.insomnia * log_probs.guide
-        climbed = (weights * wake).sum(0).mean()
+        surrogate = (weights * wake).sum(0).mean()
         if self.insomnia < 1:
-            climbed = climbed + (1 - self.insomnia) * _sleep(draws)
-        return -(bound.mean() + climbed - climbed.detach())
+            surrogate = surrogate + (1 - self.insomnia) * _sleep(draws)
+        return -(bound.mean() + surrogate - surrogate.detach())
 
 
 def _sleep(draws: Draws) -> Tensor:
     """Return the mean over rows of log q(z | x) at z and x drawn from the model, nats per example.
 
     Raises:
-        InputError: If the model observes several sites, or something of another shape than the rows.
+        InputError: If the model observes several sites, or a value whose shape is not that of the rows.
     """
     rows = draws.data[0]
     with torch.no_grad():

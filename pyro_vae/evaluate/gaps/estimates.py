@@ -30,11 +30,11 @@ class RowEstimate:
         )
 
     def chosen(self, rows: Tensor) -> RowEstimate:
-        """Return the estimate of some rows, a mask of shape (N,)."""
+        """Return the estimate of the rows in a mask of shape (N,)."""
         return RowEstimate(self.value[rows], self.se[rows])
 
     def without(self, rows: Tensor) -> RowEstimate:
-        """Return the estimate with NaN for some rows, a mask of shape (N,)."""
+        """Return the estimate with NaN for the rows in a mask of shape (N,)."""
         return RowEstimate(self.value.masked_fill(rows, math.nan), self.se.masked_fill(rows, math.nan))
 
     @property

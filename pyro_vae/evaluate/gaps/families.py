@@ -105,14 +105,14 @@ class RowFit:
     def __call__(self, family: Family, densities: Densities, bar: Bar) -> Member:
         """Return the members of the family that maximize each row's ELBO."""
         best = family.start.detach().clone().requires_grad_()
-        # Small betas for huge first gradients; large epsilon, since Adam amplifies rounding errors at the optimum.
+        # Small beta2, since the first gradients are huge; large epsilon, since Adam amplifies rounding at the optimum.
         adam = torch.optim.Adam([best], lr=self.learning_rate, betas=(0.9, 0.98), eps=1e-4)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
         for _ in range(self.num_steps):
             u = family.member(best).rsample((self.num_particles,))
             elbo = densities.log_joint(u) - family.member(best.detach()).log_prob(u)
-            (slope,) = torch.autograd.grad(-elbo.mean(0).sum(), best)
-            best.grad = slope.nan_to_num(0.0)
+            (gradient,) = torch.autograd.grad(-elbo.mean(0).sum(), best)
+            best.grad = gradient.nan_to_num(0.0)
             adam.step()
             cosine.step()
             bar.update(len(best))

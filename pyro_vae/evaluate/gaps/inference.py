@@ -100,8 +100,8 @@ def inference_gaps(
     with without_side_effects(data), evaluation_mode(model, guide):
         torch.manual_seed(0)
         check_programs(model, guide, *data, max_plate_nesting=max_plate_nesting)
-        lost = unscored(model, guide, data, max_plate_nesting) != 0
-    data = data if lost.all() else with_placeholder_rows(data, lost)
+        failing = unscored(model, guide, data, max_plate_nesting) != 0
+    data = data if failing.all() else with_placeholder_rows(data, failing)
     annealed = None
     if annealing is not None:
         annealed = annealed_log_likelihood(
@@ -130,8 +130,8 @@ def inference_gaps(
                 known = [_Bound.given(value, torch.zeros_like(value), num_samples)]
             parts.append(_decomposed(_largest(known), log_weights))
     gaps = _joined(parts)
-    lost = lost.cpu()
-    return gaps.each(lambda entry: entry.without(lost)) if lost.any() else gaps
+    failing = failing.cpu()
+    return gaps.each(lambda entry: entry.without(failing)) if failing.any() else gaps
 
 
 def _log_weights(

@@ -20,8 +20,8 @@ STEPS, BATCH = 800, 64
 class ClassifierFeatures(FeatureNetwork):
     """The 64 features before the last layer of a convolutional network that was trained on the labels.
 
-    For images unlike photographs. Values for different data sets, or for different trainings of the classifier, are not
-    comparable.
+    It is meant for images unlike photographs. Values for different data sets, or for different trainings of the
+    classifier, are not comparable.
 
     Args:
         data_shape: Shape of a row: (H, W), or with channels first.

@@ -48,7 +48,7 @@ class RowsAsImages:
         check(
             len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4)),
             "Expected images for the quality of samples, of shape (height, width) or (1, 3 or 4, height, width); got "
-            f"rows of shape {tuple(shape)}. Give data_shape where they are flat images, or leave such metrics out.",
+            f"rows of shape {tuple(shape)}. Set data_shape if they are flat images, or leave these metrics out.",
         )
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class TrainingImages:
     p(x | z).
 
     Args:
-        data: Training rows in any container that `fit` takes; labels where it holds (x, y).
+        data: Training rows in any container that `fit` takes; with labels if it is (x, y).
         data_shape: Shape of a row; needed for a `Split` and for flat rows.
         num_rows: Maximum number of rows.
 

@@ -28,7 +28,7 @@ STATISTICS: dict[str, Any] = {
     "kernel": KernelDistance,
     "precision-recall": PrecisionRecall,
 }
-"""Statistics by name: functions from the features of the data to a function of the features of samples."""
+"""Statistics by name: classes constructed from the features of the data, and called with those of samples."""
 
 
 class SampleQuality:
@@ -75,9 +75,9 @@ class SampleQuality:
         self.sources = [check_choice(source, SOURCES, "sources") for source in sources]
         self.num_samples = check_integer(num_samples, "num_samples")
         self.images = TrainingImages(train, data_shape, num_reference)
-        for made in self.statistics.values():
-            made.check_usable(num_samples, network.num_features, "samples")
-            made.check_usable(len(self.images), network.num_features, "training rows")
+        for statistic in self.statistics.values():
+            statistic.check_usable(num_samples, network.num_features, "samples")
+            statistic.check_usable(len(self.images), network.num_features, "training rows")
         check(
             "mixture" not in self.sources or not self.images.context,
             "Expected rows without context to draw z from a mixture of their codes; got some. Draw from the prior.",
@@ -92,7 +92,7 @@ class SampleQuality:
     @property
     def keys(self) -> list[str]:
         """Keys of the metrics, including standard errors."""
-        names = [name for made in self.statistics.values() for name in made.names]
+        names = [name for statistic in self.statistics.values() for name in statistic.names]
         return [metric_key(name, self.network.name, source) for name in names for source in self.sources]
 
     @torch.no_grad()
@@ -141,9 +141,9 @@ class SampleQuality:
         order = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
         drawn, others = features[order[:count]], features[order[count:]]
         values: dict[str, float] = {}
-        for made in self.statistics.values():
-            if made is not FrechetDistance or count >= self.network.num_features:
-                values |= self._keyed(made(others)(drawn), "floor")
+        for statistic in self.statistics.values():
+            if statistic is not FrechetDistance or count >= self.network.num_features:
+                values |= self._keyed(statistic(others)(drawn), "floor")
         return values
 
     def floor_count(self, num_samples: int | None = None) -> int:
@@ -153,10 +153,10 @@ class SampleQuality:
     def _compared(self, features: Tensor, reference: Tensor, source: str) -> dict[str, float]:
         finite = bool(features.isfinite().all())
         values: dict[str, float] = {}
-        for name, made in self.statistics.items():
+        for name, statistic in self.statistics.items():
             if name not in self._fitted:
-                self._fitted[name] = made(reference)
-            found = self._fitted[name](features) if finite else dict.fromkeys(made.names, math.nan)
+                self._fitted[name] = statistic(reference)
+            found = self._fitted[name](features) if finite else dict.fromkeys(statistic.names, math.nan)
             values |= self._keyed(found, source)
         return values
 
