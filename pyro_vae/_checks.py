@@ -67,5 +67,5 @@ def check_rows(x: Any, data_dim: int, name: str = "x") -> None:
     if len(shape) >= 2 and shape[-1] == data_dim:
         return
     flattened = math.prod(shape[1:]) == data_dim and len(shape) != 2
-    mend = " Flatten images first." if flattened else ""
-    raise InputError(f"Expected {name} of shape (N, {data_dim}); got {shape}.{mend}")
+    advice = " Flatten images first." if flattened else ""
+    raise InputError(f"Expected {name} of shape (N, {data_dim}); got {shape}.{advice}")

@@ -74,7 +74,7 @@ def _expanded(value: Any) -> Any:
             return value.expanduser()
         except RuntimeError:
             raise InputError(
-                f"Expected a path; {value} names a home folder that is not there. Write the folder's whole path."
+                f"Expected a path; {value} names a home folder that does not exist. Write the full path."
             ) from None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}

@@ -48,7 +48,7 @@ def run_script(main: Callable[[], int]) -> None:
         print("Interrupted.", file=sys.stderr)
         status = 130
     except BrokenPipeError:
-        # The reader of stdout has closed it, like `head`.
+        # The reader of stdout, such as `head`, has closed it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     sys.exit(status)

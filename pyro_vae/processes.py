@@ -94,8 +94,9 @@ class ProcessGroup(Processes):
             torch.distributed.all_reduce(total)
         except RuntimeError as error:
             raise LostProcessError(
-                f"Process {self.rank + 1} of {self.count} lost another one, so it ends too ({_reason(error)}). "
-                "A run that had begun goes on from its last checkpoint by --resume, on any number of processes."
+                f"Process {self.rank + 1} of {self.count} lost the connection to another one, so it stops "
+                f"({_reason(error)}). Continue a run from its last checkpoint by --resume, with any number of "
+                "processes."
             ) from None
         return total.to(values.device)
 

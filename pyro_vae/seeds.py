@@ -1,4 +1,4 @@
-"""Seeds derived from one seed, so that streams of noise at different places are independent."""
+"""Seeds derived from one seed, so that the noise at different places of a computation is independent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def derive_seed(seed: int, *place: int) -> int:
 
     Args:
         seed: At least 0.
-        place: Whole numbers of at least 0, as many at each place of one kind: zeros at the end do not count.
+        place: Integers of at least 0; equally many for places of one kind, since trailing zeros have no effect.
 
     Returns:
         63 bits of a hash of (seed, *place), by NumPy's `SeedSequence`.

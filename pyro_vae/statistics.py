@@ -28,7 +28,7 @@ def mean_and_se(values: Any) -> tuple[float, float]:
 
 
 def se_of_mean(se: Tensor) -> float:
-    """Return the standard error of the mean of estimates that have errors of their own, `sqrt(sum se^2) / N`.
+    """Return the standard error of the mean of estimates with known standard errors, `sqrt(sum se^2) / N`.
 
     Args:
         se: Standard errors of independent estimates, shape (N,).

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pyro_vae._checks import InputError
 __all__ = ["StorageError", "write_atomically", "write_folder", "write_json"]
 
 PARTIAL = ".partial"
-"""Ending of what a killed process may leave behind; no file of this name is ever read."""
+"""Suffix of temporary files, which are never read; a killed process may leave one behind."""
 
 
 class StorageError(InputError):
-    """Something could not be written; what stood there before is whole."""
+    """A file or folder could not be written; the previous one is unchanged."""
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; at the end flush it to disk and move it there in one step.
+    """Yield a temporary path next to `path`; at the end flush the file to disk and move it to `path` in one step.
 
-    A reader sees the old file or the new one, whole, whenever the process or the machine dies.
+    A reader sees the complete old file or the complete new one, even if the process or the machine fails.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written; the old file stays.
     """
-    # One name, so that what a killed process leaves behind is overwritten by the next write.
+    # The name is fixed, so that the next write overwrites a file that a killed process has left.
     temporary = path.with_name(f".{path.name}{PARTIAL}")
     try:
         yield temporary
@@ -44,7 +44,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
         if isinstance(error, RuntimeError) and "write" not in str(error):
             raise
         raise StorageError(
-            f"Could not write {path}: {_reason(error)}. What stood there before is unchanged; free some space or "
+            f"Could not write {path}: {_reason(error)}. The previous file is unchanged; free some space or "
             "make the folder writable."
         ) from error
     finally:
@@ -53,10 +53,10 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; at the end move it there in one step.
+    """Yield a temporary folder next to `path`; at the end move it to `path` in one step.
 
     Args:
-        path: A folder that is not there yet, or is empty.
+        path: A folder that does not exist or is empty.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written; nothing is left behind.
@@ -98,7 +98,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def null_non_finite(values: Any) -> Any:
-    """Return plain values with None for numbers that are not finite, which JSON does not know."""
+    """Return plain values with None for numbers that are not finite, which JSON does not support."""
     if isinstance(values, dict):
         return {name: null_non_finite(value) for name, value in values.items()}
     if isinstance(values, list | tuple):

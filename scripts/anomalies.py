@@ -1,4 +1,4 @@
-"""Rank rows by how strange a trained run finds them, and name the cells that make them so.
+"""Rank rows by how unusual they are under a trained run, and name their unusual cells.
 
 The same as `pyro-vae anomalies`:
 

@@ -1,4 +1,4 @@
-"""Keep a model and change its guide: what each family of posteriors is worth, in nats.
+"""Compare guides of one model: the bound and the gaps of each family of posteriors, in nats.
 
 The same as `pyro-vae compare-guides`:
 

@@ -1,4 +1,4 @@
-"""Compress rows losslessly under a trained run, by bits-back coding.
+"""Compress rows losslessly with a trained run, by bits-back coding.
 
 The same as `pyro-vae compress`:
 

@@ -1,4 +1,4 @@
-"""Bring back rows that scripts/compress.py compressed.
+"""Restore rows from a file of scripts/compress.py.
 
 The same as `pyro-vae decompress`:
 

@@ -1,4 +1,4 @@
-"""Denoise rows by a trained run.
+"""Denoise rows with a trained run.
 
 The same as `pyro-vae denoise`:
 

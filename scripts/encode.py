@@ -1,4 +1,4 @@
-"""Write the codes of rows under a trained run.
+"""Write the codes of rows by a trained run.
 
 The same as `pyro-vae encode`:
 

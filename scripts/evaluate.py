@@ -1,4 +1,4 @@
-"""Score rows under a trained run: log p(x) of each, with its error and a diagnosis.
+"""Score rows with a trained run: log p(x) of each, with its error and diagnostics.
 
 The same as `pyro-vae evaluate`:
 

@@ -1,4 +1,4 @@
-"""Fill in the missing cells of a table by a trained run.
+"""Fill in the missing cells of a table with a trained run.
 
 The same as `pyro-vae impute`:
 

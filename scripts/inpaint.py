@@ -1,4 +1,4 @@
-"""Hide a part of images and fill it in by a trained run.
+"""Hide a part of images and fill it in with a trained run.
 
 The same as `pyro-vae inpaint`:
 

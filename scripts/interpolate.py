@@ -1,4 +1,4 @@
-"""Decode the path between the codes of two rows, or of two classes, under a trained run.
+"""Decode the path between the codes of two rows, or of two classes, with a trained run.
 
 The same as `pyro-vae interpolate`:
 

@@ -1,4 +1,4 @@
-"""Train a variational autoencoder by stochastic variational inference and leave a run folder behind.
+"""Train a variational autoencoder by stochastic variational inference and write its run folder.
 
 The same as `pyro-vae train`:
 

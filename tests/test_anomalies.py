@@ -113,7 +113,7 @@ def test_bad_arguments_end_in_one_sentence(table, tmp_path, capsys):
     _, run = table
     for arguments, message in [
         ([run, tmp_path / "none.csv"], "there is none"),
-        ([run, tmp_path / "none.csv", "--anomaly", "1"], "Expected --label beside --anomaly"),
+        ([run, tmp_path / "none.csv", "--anomaly", "1"], "Expected --label with --anomaly"),
         ([run, tmp_path / "none.csv", "--label", "c"], "there is none"),
         ([run, run.parent / "rows.csv", "--label", "none"], "Expected --label to name a column"),
         ([run, tmp_path / "none.csv", "--top", "0"], "--top to be a whole number of at least 1"),

@@ -189,7 +189,7 @@ def test_context_of_another_width_than_trained_on():
     model, guide = build(config, x.mean(0), x.std(0), context_dim=3)
     for context, message in {
         x[:, :2]: r"context of 3 columns in all, .* got the shapes \(8, 2\)",
-        torch.arange(8): "labels from 0 to 2, by the width that the network was made for; got 0 to 7",
+        torch.arange(8): "labels from 0 to 2, the classes that the network was made for; got 0 to 7",
     }.items():
         with pytest.raises(InputError, match=message):
             guide.encode(x, context)

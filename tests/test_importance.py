@@ -430,7 +430,7 @@ def bad(name, match, model=None, guide=None, x=None, **settings):
         bad("negative seed", "seed .* at least 0", seed=-1),
         bad("a site missing in the guide", r"samples \['other'\]", guide=nameless),
         bad("a site outside the plate", "'z' is outside", model=no_plate, guide=plain_guide),
-        bad("a plate of another size", "to have the size of the", model=one_row, guide=one_row),
+        bad("a plate of another size", "of size", model=one_row, guide=one_row),
         bad("too few columns", r"shape \(N, 6\); got \(8, 5\)", x=lambda x: x[:, :5]),
         bad("no rows", "at least one row", x=lambda x: x[:0]),
         bad("text", r"real numbers; got text \(dtype <U", x=lambda x: x.numpy().astype(str)),

@@ -188,8 +188,8 @@ def test_a_killed_process_ends_the_job_and_resume_continues(tmp_path, capsys):
     workers[1].kill()
     printed, _ = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
-    assert "error: Process 1 of 2 lost another one, so it ends too" in printed
-    assert "goes on from its last checkpoint by --resume" in printed
+    assert "error: Process 1 of 2 lost the connection to another one, so it stops" in printed
+    assert "Continue a run from its last checkpoint by --resume" in printed
     done = len((folder / "metrics.jsonl").read_text().splitlines())
     assert script("--resume", folder, "--epochs", done + 2, "--evaluate", "none") == 0
     assert "number of processes, 2 (now 1)" in capsys.readouterr().out
@@ -250,7 +250,9 @@ def test_a_lost_process_is_reported_in_one_sentence(message, reason, monkeypatch
     monkeypatch.setattr(torch.distributed, "all_reduce", broken)
     with pytest.raises(LostProcessError) as caught:
         ProcessGroup(torch.device("cpu")).sum(torch.zeros(2))
-    assert f"Process 1 of 2 lost another one, so it ends too ({reason}). A run" in str(caught.value)
+    assert f"Process 1 of 2 lost the connection to another one, so it stops ({reason}). Continue" in str(
+        caught.value
+    )
 
 
 def test_one_process_needs_no_launcher(monkeypatch):

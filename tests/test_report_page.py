@@ -197,7 +197,7 @@ def test_a_missing_package_is_named_with_its_command(package, monkeypatch):
     [
         (["nowhere"], "no config.json"),
         (["nowhere", "-o", "report.txt"], r"ending in .html"),
-        (["nowhere", "-o", "nowhere/report.html"], "folder that is there"),
+        (["nowhere", "-o", "nowhere/report.html"], "a file in an existing folder"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, message, tmp_path, monkeypatch, capsys):

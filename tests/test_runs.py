@@ -382,7 +382,7 @@ def test_a_full_disk_keeps_the_old_file_and_raises(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(
-        StorageError, match=r"Could not write .*: No space left on device\. What stood there before"
+        StorageError, match=r"Could not write .*: No space left on device\. The previous file is unchanged"
     ):
         save_state(path, {"a": torch.ones(3)})
     assert path.read_bytes() == before

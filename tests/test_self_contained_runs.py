@@ -174,7 +174,7 @@ def test_home_folders_are_expanded(work, tmp_path, monkeypatch, form):
 
 def test_a_home_folder_that_is_not_there_is_one_sentence(capsys):
     assert script("--out=~no-such-user/run") == 2
-    assert "~no-such-user/run names a home folder that is not there" in capsys.readouterr().err
+    assert "~no-such-user/run names a home folder that does not exist" in capsys.readouterr().err
 
 
 PREPARED = [

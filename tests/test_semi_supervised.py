@@ -260,7 +260,7 @@ BAD = {
     ),
     "label out of range": (
         lambda: SemiSupervisedELBO(num_classes=K, weight=0.0)(*programs())(X, LABELS + 1),
-        r"labels from 0 to 2, or -1 where they are missing; got 1 to 3\.$",
+        r"labels from 0 to 2, or -1 if missing; got 1 to 3\.$",
     ),
     "labels of columns": (
         lambda: SemiSupervisedELBO(num_classes=K)(*programs())(X, X),

@@ -402,7 +402,7 @@ def test_figures_of_two_sites():
     assert plots.latent_space(z2).get_title() == "Latent space"
     ax = plots.guide_gaps({"apart": ((0.3, 0.1), (1.0, 0.2), [1.3]), "whole": (None, (0.9, 0.1), [0.9])})
     assert [(bar.get_x(), bar.get_width()) for bar in ax.patches] == [(0, -0.3), (-0.3, -1.0), (0, -0.9)]
-    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "not taken apart"
+    assert [text.get_text() for text in ax.get_legend().get_texts()][-1] == "not decomposed"
 
 
 # Draws of the posterior.

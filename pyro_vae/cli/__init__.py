@@ -55,7 +55,7 @@ def _run() -> int:
             f"Expected a command, one of {', '.join(COMMANDS)}; got {name!r}. {_suggestion(name)}".rstrip()
         )
     started_by.set(program)
-    sys.argv = [" ".join((*program, name)), *arguments]  # from where it is parsed
+    sys.argv = [" ".join((*program, name)), *arguments]  # commands parse `sys.argv`
     return main_of(name)()
 
 

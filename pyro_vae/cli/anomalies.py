@@ -1,4 +1,4 @@
-"""Rank rows by how strange a trained run finds them, and name the cells that make them so.
+"""Rank rows by how unusual they are under a trained run, and name their unusual cells.
 
 pyro-vae anomalies runs/wine new_wines.csv
 pyro-vae anomalies runs/mammography mammography.csv --label label --anomaly 1
@@ -27,15 +27,15 @@ class Arguments(ScoringOptions):
     data: Annotated[Path, tyro.conf.Positional]
     """Rows to rank: a file or folder as for --dataset."""
     label: str | None = None
-    """Column of the file that holds labels: AUROC and average precision of each score are reported."""
+    """Column of the file with labels, for AUROC and average precision of each score."""
     anomaly: str | None = None
     """Label of the anomalies; the rarest one if not given."""
     top: int = 10
-    """Rows that are shown, and looked at cell by cell."""
+    """Number of rows that are shown, with their unusual cells."""
     num_samples: int = 1000
     """Samples of z for each row."""
     out: Path | None = None
-    """Folder for anomalies.csv and anomalies.json; one within the run's if not given."""
+    """Folder for anomalies.csv and anomalies.json; a folder within that of the run if not given."""
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def rank(arguments: Arguments) -> int:
     check_integer(arguments.num_samples, "--num-samples", minimum=2)
     check(
         arguments.anomaly is None or arguments.label is not None,
-        "Expected --label beside --anomaly; got none.",
+        "Expected --label with --anomaly; got none.",
     )
 
     from pyro_vae.data.table_options import AS_FOUND

@@ -33,16 +33,16 @@ class Arguments:
 
     data: DataConfig = field(default_factory=DataConfig)
     models: tuple[ModelName, ...] = get_args(ModelName)
-    """What to fit."""
+    """Models to fit."""
     train_rows: int | None = None
-    """Number of training rows to fit, from the first; all if not given."""
+    """Number of training rows, the first ones of the split; all if not given."""
     latent_dim: int = 8
     """Size of z in every model; for the mixture, in each local model."""
     clusters: int = 10
-    """Local models of the mixture of PPCA."""
+    """Number of local models of the mixture of PPCA."""
     likelihood: LikelihoodName = "gaussian"
-    """Of the nonlinear VAE. With one of integers the other models are fitted to dequantized x, and their values are
-    bounds on the log-probability of the integers."""
+    """Likelihood of the nonlinear VAE. If it is one of integers, the other models are fitted to dequantized x, and
+    their values are bounds on the log-probability of the integers."""
     hidden: tuple[int, ...] = (400, 400)
     """Widths of the nonlinear VAE's hidden layers."""
     epochs: int | None = None
@@ -52,11 +52,11 @@ class Arguments:
     linear_lr: float = 1e-2
     """Peak learning rate of the linear VAE."""
     linear_batch_size: int = 128
-    """Rows a step of the linear VAE."""
+    """Batch size of the linear VAE."""
     batch_size: int = 128
-    """Rows a step of the nonlinear VAE."""
+    """Batch size of the nonlinear VAE."""
     seed: int = 0
-    """Of weights, starts and noise."""
+    """Seed of weights, initial values and noise."""
     out: Path | None = None
     """Folder for comparison.json and climbs.png; a new numbered folder under runs/ if not given."""
     quiet: bool = False

@@ -68,7 +68,7 @@ def _check_likelihood(config: Config) -> None:
     """Raise `InputError` for an autoencoder, which has no ELBO to compare guides by."""
     check(
         not config.model.part("guide").is_point,
-        "Expected a model with a likelihood, by whose ELBO guides are compared; got an autoencoder (--guide point). "
+        "Expected a model with a likelihood, to compare guides by the ELBO; got an autoencoder (--guide point). "
         "Give another run, or another --guide.",
     )
 

@@ -38,9 +38,9 @@ class Arguments:
     num_samples: int = 1000
     """Number of samples of z for each test row, for bounds and log p(x)."""
     gap_rows: int = 100
-    """Number of test rows for which the best member of each family is optimised."""
+    """Number of test rows to which each family is fitted separately."""
     gap_steps: int = 300
-    """Number of steps of that optimisation."""
+    """Number of steps of that fit."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -81,7 +81,7 @@ def parse_arguments() -> Arguments:
         kept = replace(arguments, guides=saved.guides, seeds=saved.seeds, quiet=saved.quiet)
         check(
             kept == saved,
-            f"Expected the settings of the comparison in {arguments.resume}, where only --guides and --seeds may "
+            f"Expected the settings of the comparison in {arguments.resume}, of which only --guides and --seeds may "
             "change; others were given. Leave them out, or start a new comparison without --resume.",
         )
     arguments.check()
@@ -100,6 +100,6 @@ def _saved(folder: Path) -> Arguments:
         return Arguments(**given, data=config.data, model=config.model, training=config.training)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"Expected the folder of a comparison for --resume; there are no arguments.json in {folder} that read as "
-            f"such ({type(error).__name__}). Give the folder's path."
+            f"Expected the folder of a comparison for --resume; there is no readable arguments.json in "
+            f"{folder} ({type(error).__name__}). Give the folder's path."
         ) from None

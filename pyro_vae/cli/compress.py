@@ -1,4 +1,4 @@
-"""Compress rows losslessly under a trained run, by bits-back coding.
+"""Compress rows losslessly with a trained run, by bits-back coding.
 
 pyro-vae compress runs/mnist-bernoulli-001 rows.npy -o rows.bits
 pyro-vae decompress runs/mnist-bernoulli-001 rows.bits -o rows_again.npy
@@ -18,7 +18,7 @@ from pyro_vae.progress import quiet
 
 @dataclass(frozen=True)
 class Arguments:
-    """Compress rows losslessly under a run of a discrete likelihood, a diagonal guide and a normal prior."""
+    """Compress rows losslessly with a run that has a discrete likelihood, a diagonal guide and a normal prior."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""

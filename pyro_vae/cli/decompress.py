@@ -1,4 +1,4 @@
-"""Bring back rows that `pyro-vae compress` compressed.
+"""Restore rows from a file of `pyro-vae compress`.
 
 pyro-vae decompress runs/mnist-bernoulli-001 rows.bits -o rows_again.npy
 pyro-vae decompress runs/counts-categorical-001 counts.bits -o counts_again.csv
@@ -18,15 +18,15 @@ from pyro_vae.progress import quiet
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write the rows of a compressed file as they were, bit for bit."""
+    """Restore the rows of a compressed file bit for bit."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of the run that they were compressed under."""
+    """Folder of the run that compressed them."""
     file: Annotated[Path, tyro.conf.Positional]
-    """What `pyro-vae compress` wrote."""
+    """File written by `pyro-vae compress`."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",))] = None
-    """File to write: a .npy array, or .csv or .amat if a file of this kind was compressed. Default: rows.csv or
-    rows.amat if so, else rows.npy."""
+    """Output file: .npy, or .csv or .amat if a file of this kind was compressed. Default: rows.csv or rows.amat in that
+    case, otherwise rows.npy."""
     quiet: bool = False
     """Show no progress bar."""
 

@@ -1,4 +1,4 @@
-"""Denoise rows by a trained run.
+"""Denoise rows with a trained run.
 
 pyro-vae denoise runs/digits-denoising noisy.npy -o clean.npy
 pyro-vae denoise runs/digits-denoising -o clean.png --particles 64
@@ -25,8 +25,8 @@ class Arguments(RowsOptions):
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run, usually one with --corrupt."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Output, by its ending: .npy, with standard deviations as NAME.sd.npy next to it, .csv, .png, or a folder of
-    images."""
+    """Output; the ending determines the format: .npy, with standard deviations as NAME.sd.npy next to it, .csv, .png,
+    or a folder of images."""
     data: Annotated[Path | None, tyro.conf.Positional] = None
     """File or folder of noisy rows, or name of a data set; the run's test rows, corrupted as in its training, if not
     given."""

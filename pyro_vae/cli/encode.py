@@ -1,4 +1,4 @@
-"""Write the codes of rows under a trained run.
+"""Write the codes of rows by a trained run.
 
 pyro-vae encode runs/mnist-bernoulli-001 -o codes.csv
 pyro-vae encode runs/mnist-bernoulli-001 rows.npy -o codes.npy
@@ -22,9 +22,9 @@ class Arguments(RowsOptions):
     """Write mean and standard deviation of q(z | x) of each row: arrays (.npy, .sd.npy) or a table (.csv)."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """.npy for means, with NAME.sd.npy next to it; or .csv with numbers of rows, ids and classes too."""
+    """.npy for means, with NAME.sd.npy next to it; or .csv, also with row numbers, ids and classes."""
     seed: int = 0
-    """Of the draws by which moments without a formula are estimated."""
+    """Seed of the draws that estimate moments without a formula."""
 
 
 def main() -> int:

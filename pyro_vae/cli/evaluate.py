@@ -1,4 +1,4 @@
-"""Score rows under a trained run: log p(x) of each, with its error and a diagnosis.
+"""Score rows with a trained run: log p(x) of each, with its error and diagnostics.
 
 pyro-vae evaluate runs/digits-gaussian-001
 pyro-vae evaluate runs/digits-gaussian-001 --data new_rows.npy --num-samples 1000 --ais --gaps
@@ -30,14 +30,14 @@ class Arguments(ScoringOptions):
     data: Path | None = None
     """Rows to score instead of the run's test split: a file or folder as for --dataset."""
     ais: bool = False
-    """Also by annealed importance sampling, with a check on rows that the model draws."""
+    """Also estimate log p(x) by annealed importance sampling, with a check on rows drawn from the model."""
     gaps: bool = False
-    """Also take the gap between ELBO and log p(x) apart: what the guide's family lacks, and what its encoder."""
+    """Also decompose the gap between ELBO and log p(x) into the parts due to the guide's family and its encoder."""
     check_rows: int = 200
-    """Rows for --ais and --gaps, which cost more, from all over the split."""
+    """Number of evenly spaced rows for --ais and --gaps, which cost more."""
     max_memory: float | None = None
-    """MiB that the programs' tensors may take at once; 16 if not given, 1024 on a GPU, more where samples share
-    much."""
+    """Maximum memory of the programs' tensors, MiB; 16 if not given, 1024 on a GPU, more if samples share much
+    memory."""
     out: Path | None = None
     """Folder for evaluation.json and scores.csv; that of the run if not given."""
 
@@ -74,7 +74,7 @@ def score(arguments: Arguments) -> int:
         scores = scoring.score(None if arguments.max_memory is None else 2**20 * arguments.max_memory)
     except KeyboardInterrupt:
         print(
-            f"\nInterrupted; the rows done are in {scoring.out / 'scores.csv'}. The same command continues."
+            f"\nInterrupted; finished rows are in {scoring.out / 'scores.csv'}. The same command continues."
         )
         return 130
     if processes.rank > 0:

@@ -23,10 +23,10 @@ class Arguments(UseOptions):
     """Draw new rows: an array (.npy), a table (.csv), a picture (.png) or a folder of images."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, .csv with the columns of the training file, .png, or a folder of images.
-    Arrays and tables are in the units of the training file."""
+    """Output; the ending determines the format: .npy, .csv with the columns of the training file, .png, or a folder of
+    images. Arrays and tables are in the units of the training file."""
     num_rows: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 100
-    """How many rows; a picture shows at most 100."""
+    """Number of rows; a picture shows at most 100."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """Name or number of the class, for a run with --context label; each class in turn if not given."""
     sample_from: Literal["prior", "mixture"] | None = None

@@ -1,4 +1,4 @@
-"""Fill in the missing cells of a table by a trained run.
+"""Fill in the missing cells of a table with a trained run.
 
 pyro-vae impute runs/titanic titanic.csv -o titanic_complete.csv
 pyro-vae impute runs/titanic titanic.csv -o titanic_complete.csv --draws 5
@@ -19,7 +19,7 @@ from pyro_vae.progress import quiet
 
 @dataclass(frozen=True)
 class Arguments:
-    """Write the completed table in the format of the table given, its observed cells as they are."""
+    """Write the completed table in the format of the given table, with observed cells unchanged."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run; one with --likelihood table takes missing cells."""
@@ -32,7 +32,7 @@ class Arguments:
     num_samples: int = 10_000
     """Samples of z for each row."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto uses CUDA if it is available."""
     quiet: bool = False
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def complete(arguments: Arguments) -> int:
-    """Impute, write the tables, say what was done, return the exit status."""
+    """Impute, write the tables, print a summary, return the exit status."""
     check_integer(arguments.draws, "--draws", minimum=0)
     check_integer(arguments.num_samples, "--num-samples", minimum=2)
     check_integer(arguments.seed, "--seed", minimum=0)

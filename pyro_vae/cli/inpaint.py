@@ -1,4 +1,4 @@
-"""Hide a part of images and fill it in by a trained run.
+"""Hide a part of images and fill it in with a trained run.
 
 pyro-vae inpaint runs/mnist-bernoulli-001 --hide left -o inpainted.png
 pyro-vae inpaint runs/mnist-bernoulli-001 rows.npy --hide mask.npy -o inpainted.npy --draws 5
@@ -27,8 +27,8 @@ class Arguments(RowsOptions):
     hide: str
     """left, right, top or bottom; or a .npy array of an image's height and width, nonzero at hidden pixels."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, with standard deviations, draws and effective samples next to it, .csv, .png,
-    or a folder of images."""
+    """Output; the ending determines the format: .npy, with standard deviations, draws and effective samples next to it,
+    .csv, .png, or a folder of images."""
     data: Annotated[Path | None, tyro.conf.Positional] = None
     """File or folder of images, or name of a data set; the run's test rows if not given."""
     num_rows: int | None = None

@@ -1,4 +1,4 @@
-"""Decode the path between the codes of two rows, or of two classes, under a trained run.
+"""Decode the path between the codes of two rows, or of two classes, with a trained run.
 
 pyro-vae interpolate runs/mnist-bernoulli-001 --rows 3 8 -o path.png
 pyro-vae interpolate runs/mnist-bernoulli-001 rows.npz --classes 3 8 --path circle -o path.png
@@ -20,13 +20,13 @@ class Arguments(RowsOptions):
     """Decode codes on the path between two rows or classes: .npy, .csv, .png or a folder of images."""
 
     rows: tuple[int, int] | None = None
-    """Numbers of the two rows, counted from 0."""
+    """Indices of the two rows, from 0."""
     classes: tuple[str, str] | None = None
-    """Two classes, in place of rows: from the mean code of the one to that of the other."""
+    """Two classes, in place of rows; the path connects their mean codes."""
     path: Literal["line", "circle"] = "line"
-    """A straight line, or a great circle, on which the norm of z goes evenly from one end's to the other's."""
+    """A straight line, or a great circle, along which the norm of z changes linearly."""
     steps: int = 11
-    """How many rows, both ends among them."""
+    """Number of rows, including both ends."""
 
 
 def main() -> int:

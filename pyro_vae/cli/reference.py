@@ -118,7 +118,7 @@ def _name(name: str, hint: Any) -> str:
 
 
 def _values(hint: Any) -> str:
-    """Return a type in words: its choices, or the name of the type; `...` where several values can follow."""
+    """Return a type in words: its choices, or the name of the type; `...` if several values can follow."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _values(arguments[0])

@@ -39,7 +39,7 @@ def main() -> int:
     )
     check(
         out is None or out.parent.is_dir(),
-        f"Expected a file in a folder that is there for -o; got {out}. Make its folder first.",
+        f"Expected a file in an existing folder for -o; got {out}. Create the folder first.",
     )
     from pyro_vae.experiment.report.packages import check_packages
 

@@ -1,4 +1,4 @@
-"""Train a variational autoencoder by stochastic variational inference and leave a run folder behind.
+"""Train a variational autoencoder by stochastic variational inference and write its run folder.
 
 pyro-vae train --likelihood gaussian
 pyro-vae train --dataset my_table.csv --latent-dim 4

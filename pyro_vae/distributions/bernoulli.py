@@ -32,7 +32,7 @@ class LogitBernoulli(dist.Bernoulli):
 
 
 def _fits(value: Tensor, logits: Tensor) -> bool:
-    """Whether `value` broadcasts to the shape of `logits`."""
+    """Return whether `value` broadcasts to the shape of `logits`."""
     return torch.broadcast_shapes(value.shape, logits.shape) == logits.shape
 
 

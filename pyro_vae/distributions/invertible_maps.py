@@ -18,7 +18,7 @@ from pyro_vae.networks.positive import UNIT
 __all__ = ["inverse_autoregressive", "spline_autoregressive"]
 
 BINS = 8
-"""Of a spline."""
+"""Number of bins of a spline."""
 SMALLEST_BIN = 0.02
 """Minimum width and height of a spline bin, relative to the total of all bins."""
 STEEPEST = 10.0
@@ -30,9 +30,9 @@ SMALLEST_PART = 0.12
 class _ModulatedNetwork(ConditionalAutoRegressiveNN):
     """Pyro's masked network, with hidden layers also multiplied by a function of the context, `f((W h + b) (1 + V c))`.
 
-    The first h is context and input, as in Pyro's; the factor is that of Perez et al. (2018). A context that is only
-    added (Kingma et al. 2016, alg. 1) hardly changes the slopes of a map from row to row, and with them the
-    covariances of z.
+    The first h is context and input, as in Pyro; the factor is that of Perez et al. (2018). If the context is only
+    added (Kingma et al. 2016, alg. 1), the slopes of a map hardly differ between rows, and neither do the covariances
+    of z.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ def _network(
 
 
 class _InverseAutoregressive(transforms.ConditionalAffineAutoregressive):
-    """Pyro's, with an order of plain numbers: a loop over a tensor cannot be traced into a graph."""
+    """Pyro's transform with its order as a list, since a loop over a tensor cannot be traced into a graph."""
 
     def __init__(self, network: ConditionalAutoRegressiveNN) -> None:
         super().__init__(network)
@@ -82,11 +82,11 @@ class _InverseAutoregressive(transforms.ConditionalAffineAutoregressive):
 def inverse_autoregressive(
     latent_dim: int, context_dim: int, hidden: Sequence[int] = (256,), num_maps: int = 2
 ) -> list[transforms.ConditionalTransformModule]:
-    """Return maps `y_d = m_d + s_d e_d` with m_d and s_d seen from e_1 ... e_(d-1) and a context (Kingma et al. 2016).
+    """Return maps `y_d = m_d + s_d e_d` with m_d and s_d functions of e_1 ... e_(d-1) and a context.
 
-    The context scales the hidden units too, so that slopes differ from row to row. The maps start near the identity;
-    every second one goes through the dimensions from the last to the first. Own samples are scored at once, other
-    points one dimension at a time.
+    This is the inverse autoregressive flow (Kingma et al. 2016). The context also scales the hidden units, so that
+    slopes differ between rows. The maps start near the identity; every second one takes the dimensions in reverse
+    order. Its own samples are scored in one pass, other points in one pass per dimension.
 
     Args:
         latent_dim: Size of z, at least 2.
@@ -104,7 +104,7 @@ def inverse_autoregressive(
 
 
 class _Spline(transforms.ConditionalSplineAutoregressive):
-    """Pyro's, with bins and slopes that are bounded."""
+    """Pyro's transform with bounded bins and slopes."""
 
     def condition(self, context: Tensor) -> transforms.SplineAutoregressive:
         """Return the map at a context."""
@@ -134,9 +134,9 @@ def spline_autoregressive(
 ) -> list[transforms.ConditionalTransformModule]:
     """Return monotone rational splines of each dimension (Dolatabadi et al. 2020; Durkan et al. 2019).
 
-    The spline of a dimension depends on the previous dimensions and a context. Beyond `bound` it is the identity, near
-    which it is also initialized. The constants of this module bound bin sizes and slopes, since nearly flat splines
-    cannot be inverted in single precision.
+    The spline of a dimension depends on the previous dimensions and a context. Beyond `bound` it is the identity, and
+    it is initialized near the identity. The constants of this module bound bin sizes and slopes, since nearly flat
+    splines cannot be inverted in single precision.
 
     Args:
         latent_dim: Size of z, at least 2.

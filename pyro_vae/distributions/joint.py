@@ -21,7 +21,7 @@ class JointDistribution(TorchDistribution):
     """`z = (z1, z2, ...)`, each variable drawn from its distribution given the previously drawn ones.
 
     Args:
-        program: Calls its argument, a `Take`, with each variable in turn, and returns z, shape (..., sum of `sizes`).
+        program: Function that calls its argument, a `Take`, for each variable, and returns z, (..., sum of `sizes`).
         sizes: Size of each variable, in their order in z.
         batch_shape: Batch shape of the first variable's distribution.
     """

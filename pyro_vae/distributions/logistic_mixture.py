@@ -29,7 +29,7 @@ class LogisticMixture(TorchDistribution):
         loc: Locations, shape (..., K, channels, positions).
         scale: Scales, above 0, same shape as `loc`.
         coefficients: Shape (..., K, channels (channels - 1) / 2, positions), of the pairs (1, 0), (2, 0), (2, 1) ...
-        centre: Offset of channels where others depend on them, shape (channels, positions).
+        centre: Offset of each channel in the locations of later ones, shape (channels, positions).
         levels: Number of levels.
     """
 

@@ -26,7 +26,7 @@ class Reconstructed(dist.Delta):
         self.logits = logits
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Reconstructed:
-        """Return the same for a larger batch shape."""
+        """Return the distribution with another batch shape."""
         shape = (*batch_shape, *self.event_shape)
         logits = None if self.logits is None else self.logits.expand(shape)
         return Reconstructed(self.v.expand(shape), self.unit, logits)

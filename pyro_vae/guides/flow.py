@@ -54,7 +54,7 @@ class FlowGuide(AmortizedGuide):
     Args:
         encoder: Network (..., data_dim) -> (..., 2 latent_dim + context_dim): locations, raw scales, context.
         latent_dim: Size of z.
-        maps: Pyro's conditional transforms, applied in order, such as those of `flows.inverse_autoregressive`.
+        maps: Pyro's conditional transforms, applied in order, such as those of `inverse_autoregressive`.
         scale_floor: The smallest scale, in units of z.
     """
 

@@ -27,8 +27,8 @@ class _Mixture(dist.MixtureSameFamily):
 
     `pyro.distributions.MixtureOfDiagNormals` is faster from five dimensions on (128 rows, 4 components, a sample, its
     density and both backward: 3.5 ms against 5.1 in 5 dimensions, 4.5 against 14.5 in 20), but its gradients in the
-    weights are wrong in Pyro 1.9.2: for E[z_1^2] of a mixture of 3 in 3 dimensions 0.311 +- 0.002, where 0.038 is exact
-    and the result here. Its `rsample` fails with a sample shape on batches.
+    weights are wrong in Pyro 1.9.2: for E[z_1^2] of a mixture of 3 in 3 dimensions 0.311 +- 0.002, instead of the exact
+    0.038, which this class gives. Its `rsample` fails with a sample shape on batches.
     """
 
     has_rsample = True

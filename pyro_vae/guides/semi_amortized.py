@@ -24,8 +24,8 @@ class SemiAmortizedGuide(AmortizedGuide):
     """The diagonal normal reached by a few gradient steps on the ELBO from the amortized one (Kim et al. 2018, alg. 1).
 
     Steps are along the natural gradient, `loc += r scale^2 dL/dloc`, `log scale += r/2 dL/dlog scale`, so that one
-    rate r suits all rows and units; each step has a learned rate. A step that would lower the ELBO of a row is not
-    taken, and the rate of the row is halved. The ELBO L uses fixed noise, so q(z | x) is a function of x. Gradients
+    rate r suits all rows and units; each step has a learned rate. A step that would lower the ELBO of a row is
+    skipped, and the rate of the row is halved. The ELBO L uses fixed noise, so q(z | x) is a function of x. Gradients
     flow through the steps into encoder and model.
 
     Args:
@@ -47,7 +47,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         num_noises: int = 16,
         rate: float = 0.2,
     ) -> None:
-        super().__init__(_Climb(guide, model, num_steps, num_noises, rate))
+        super().__init__(_GradientSteps(guide, model, num_steps, num_noises, rate))
 
     def family(self, outputs: Tensor) -> dist.TorchDistribution:
         """Return the diagonal normal with locations and log scales `outputs`, shape (..., 2 latent_dim)."""
@@ -55,7 +55,7 @@ class SemiAmortizedGuide(AmortizedGuide):
         return dist.Normal(loc, log_scale.exp()).to_event(1)
 
 
-class _Climb(Picklable):
+class _GradientSteps(Picklable):
     """Map from x to the locations and log scales after the steps."""
 
     noises: Tensor
@@ -85,33 +85,33 @@ class _Climb(Picklable):
         differentiable = torch.is_grad_enabled()
         with torch.enable_grad():
             loc, scale = loc_and_scale(row_by_row(self.guide.encoder, x, *context), self.guide.scale_floor)
-            place = loc, scale.log()
+            position = loc, scale.log()
             shrink = torch.ones_like(loc[..., :1])
             for rate in self.log_rates.exp():
-                place, shrink = self._step((x, *context), place, rate, shrink, differentiable)
-        reached = torch.cat(place, dim=-1)
-        return reached if differentiable else reached.detach()
+                position, shrink = self._step((x, *context), position, rate, shrink, differentiable)
+        outputs = torch.cat(position, dim=-1)
+        return outputs if differentiable else outputs.detach()
 
     def _step(
         self,
         rows: tuple[Tensor, ...],
-        place: StepPosition,
+        position: StepPosition,
         rate: Tensor,
         shrink: Tensor,
         differentiable: bool,
     ) -> tuple[StepPosition, Tensor]:
         """Take the step for rows whose ELBO rises; keep the others and halve their rate."""
-        loc, log_scale = place
+        loc, log_scale = position
         elbo = self.elbo(rows, loc, log_scale)
-        slopes = torch.autograd.grad(elbo.sum(), place, create_graph=differentiable)
+        gradients = torch.autograd.grad(elbo.sum(), position, create_graph=differentiable)
         # Steps are limited to one scale, beyond which the gradient is not informative.
         largest = log_scale.detach().exp()
-        moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * slopes[0]).clamp(-largest, largest)
-        moved_log_scale = log_scale + (rate * shrink / 2 * slopes[1]).clamp(-1, 1)
+        moved_loc = loc + (rate * shrink * (2 * log_scale).exp() * gradients[0]).clamp(-largest, largest)
+        moved_log_scale = log_scale + (rate * shrink / 2 * gradients[1]).clamp(-1, 1)
         with torch.no_grad():
             rises = (self.elbo(rows, moved_loc, moved_log_scale) > elbo).unsqueeze(-1)
-        place = torch.where(rises, moved_loc, loc), torch.where(rises, moved_log_scale, log_scale)
-        return place, torch.where(rises, shrink, shrink / 2)
+        position = torch.where(rises, moved_loc, loc), torch.where(rises, moved_log_scale, log_scale)
+        return position, torch.where(rises, shrink, shrink / 2)
 
     def elbo(self, rows: tuple[Tensor, ...], loc: Tensor, log_scale: Tensor) -> Tensor:
         """Return the ELBO of each row at the fixed noises, shape (..., N), up to a constant."""

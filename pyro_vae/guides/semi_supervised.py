@@ -112,6 +112,6 @@ def _known_logits(labels: Tensor, like: Tensor) -> Tensor:
         return embedding(labels.long() - MISSING, table)
     except IndexError:
         raise InputError(
-            f"Expected labels from 0 to {num_classes - 1}, or {MISSING} where they are missing; got "
+            f"Expected labels from 0 to {num_classes - 1}, or {MISSING} if missing; got "
             f"{int(labels.min())} to {int(labels.max())}."
         ) from None

@@ -24,7 +24,7 @@ LIMIT = math.asinh(LARGEST_LOGIT / BEND)
 class ContinuousBernoulliLikelihood(Likelihood):
     """`p(x | z) = C(l(z)) exp(l(z) x)` column by column, a density on [0, 1] (Loaiza-Ganem & Cunningham 2019).
 
-    The binary cross-entropy of grey values, normalized to a density. The logits are `l = sqrt(12) sinh(t)`,
+    This is the binary cross-entropy of grey values, normalized to a density. The logits are `l = sqrt(12) sinh(t)`,
     with outputs added to t. A distribution with logit l has a standard deviation of about `1 / sqrt(12 + l^2)`, so
     one unit of t moves the mean by about one standard deviation everywhere. |l| saturates smoothly at 10 000, which
     bounds the density for repeated values.

@@ -22,9 +22,9 @@ LEAST, START = 2.0, 10.0
 class StudentTLikelihood(LikelihoodWithFloor):
     """`x | z ~ StudentT(df, loc(z), scale(z))` column by column, with learned degrees of freedom for each column.
 
-    `log p(x | z) = sum_d log t((x_d - loc_d) / scale_d; df_d) - log scale_d`; as df grows it is `GaussianLikelihood`.
-    The floor bounds the scale. The standard deviation is `scale sqrt(df / (df - 2))`: 1.12 times the scale for the
-    initial df of 10. See Takahashi et al. 2018.
+    `log p(x | z) = sum_d log t((x_d - loc_d) / scale_d; df_d) - log scale_d`; as df grows it approaches
+    `GaussianLikelihood`. The floor bounds the scale. The standard deviation is `scale sqrt(df / (df - 2))`: 1.12 times
+    the scale for the initial df of 10. See Takahashi et al. 2018.
 
     Args:
         mean: Mean of each column of the training split, shape (data_dim,), in data units.

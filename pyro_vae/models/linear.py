@@ -97,10 +97,8 @@ class LinearGaussianModel(GenerativeModel):
         Its components are the columns of W rotated to be orthogonal (in units of the noise), largest first. The
         likelihood is invariant to rotations of z.
         """
-        from pyro_vae.baselines import (
-            PPCA,
-            FactorAnalysis,
-        )  # lazy: imports scikit-learn, which training does not need
+        # Imported here because training does not need scikit-learn.
+        from pyro_vae.baselines import PPCA, FactorAnalysis
 
         noise = self.noise_variance.double().cpu().numpy()
         isotropic = isinstance(self.likelihood, GaussianWithIsotropicScale)

@@ -13,7 +13,7 @@ __all__ = ["Bfloat16Training", "has_fast_bfloat16"]
 
 
 class Bfloat16Training(Picklable):
-    """A network with bfloat16 matrix products in training; input, output and weights stay in their precision.
+    """A network with bfloat16 matrix products in training; input, output and weights keep their precision.
 
     In evaluation mode the network runs in full precision, since rounding would affect importance weights.
 

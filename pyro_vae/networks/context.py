@@ -49,6 +49,6 @@ def _one_hot(labels: Tensor, width: int, like: Tensor) -> Tensor:
         return embedding(labels.long(), torch.eye(width, dtype=like.dtype, device=like.device))
     except IndexError:
         raise InputError(
-            f"Expected labels from 0 to {width - 1}, by the width that the network was made for; got "
+            f"Expected labels from 0 to {width - 1}, the classes that the network was made for; got "
             f"{int(labels.min())} to {int(labels.max())}."
         ) from None

@@ -168,9 +168,8 @@ class ConvolutionalArchitecture:
         first, last = (
             nn.Conv2d(width, n_out, 3, padding=1) for n_out in (self._before_activation(width), width)
         )
-        nn.init.zeros_(
-            last.weight
-        )  # the block is the identity at initialization, so that deep networks can be trained
+        # The block is the identity at initialization, so that deep networks can be trained.
+        nn.init.zeros_(last.weight)
         return Residual(first, *self._activated(width), _without_bias(last))
 
     def _dense(self, n_in: int, n_out: int) -> nn.Sequential:

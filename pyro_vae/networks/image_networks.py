@@ -63,7 +63,7 @@ class _WithContext(Picklable):
         """Number of context tensors that the network takes."""
         return ContextRange(1, math.inf) if self.context_dim else ContextRange(0, 0)
 
-    def _beside(self, features: Tensor, context: Sequence[Tensor]) -> Tensor:
+    def _with_columns(self, features: Tensor, context: Sequence[Tensor]) -> Tensor:
         """Return features (N, F, ...) concatenated with context along dimension 1, repeated at each pixel."""
         if not self.context_dim:
             return features
@@ -91,7 +91,7 @@ class ImageEncoder(_WithContext):
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
         features = self.maps(_as_images(x, self.data_shape)).permute(0, 2, 3, 1).flatten(1)
-        outputs: Tensor = self.dense(self._beside(features, context))
+        outputs: Tensor = self.dense(self._with_columns(features, context))
         return outputs
 
 
@@ -114,7 +114,7 @@ class MapsEncoder(_WithContext):
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, out_features) for rows (N, data_dim) and context (N, ...)."""
-        outputs: Tensor = self.last(self._beside(self.maps(_as_images(x, self.data_shape)), context))
+        outputs: Tensor = self.last(self._with_columns(self.maps(_as_images(x, self.data_shape)), context))
         return outputs.flatten(1)
 
 
@@ -135,7 +135,7 @@ class ImageDecoder(_WithContext):
     def forward(self, z: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, outputs_per_position * height * width) for z (N, latent_dim) and context (N, ...)."""
         channels, height, width = self.start
-        features = self.dense(self._beside(z, context)).reshape(len(z), height, width, channels)
+        features = self.dense(self._with_columns(z, context)).reshape(len(z), height, width, channels)
         outputs: Tensor = self.maps(features.permute(0, 3, 1, 2))
         return outputs.flatten(1)
 
@@ -160,7 +160,7 @@ class MapsDecoder(_WithContext):
     def forward(self, z: Tensor, *context: Tensor) -> Tensor:
         """Return outputs (N, outputs_per_position * height * width) for z (N, latent_dim) and context (N, ...)."""
         maps_of_z = z.reshape(len(z), -1, *self.size).contiguous(memory_format=torch.channels_last)
-        outputs: Tensor = self.maps(self.first(self._beside(maps_of_z, context)))
+        outputs: Tensor = self.maps(self.first(self._with_columns(maps_of_z, context)))
         return outputs.flatten(1)
 
 

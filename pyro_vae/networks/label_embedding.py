@@ -38,8 +38,8 @@ class LabelEmbedding(Picklable):
             vectors = self.embedding(labels)
         except IndexError:
             raise InputError(
-                f"Expected labels from 0 to {self.embedding.num_embeddings - 1}, by the number of classes that the "
-                f"network was made for; got {int(labels.min())} to {int(labels.max())}."
+                f"Expected labels from 0 to {self.embedding.num_embeddings - 1}, the classes that the network was made "
+                f"for; got {int(labels.min())} to {int(labels.max())}."
             ) from None
         outputs: Tensor = self.network(inputs, vectors)
         return outputs

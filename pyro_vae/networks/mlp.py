@@ -73,7 +73,7 @@ class ContextMLP(MLP):
         context_dim: Columns of context; labels are one-hot encoded, see `context_columns`.
 
     Raises:
-        InputError: If `MLP` refuses the arguments.
+        InputError: As for `MLP`.
     """
 
     context_range = ContextRange(1, math.inf)
@@ -156,7 +156,7 @@ def shrink_outputs(network: nn.Module, start: int, factor: float = 0.01) -> nn.M
     Args:
         network: A network whose last layer is linear; modified in place.
         start: The first output to shrink.
-        factor: Factor of the weights. Not 0, where some families have zero gradient.
+        factor: Factor of the weights; not 0, at which some families have zero gradient.
     """
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     last.weight[start:] *= factor

@@ -8,12 +8,9 @@ from torch import Tensor
 __all__ = ["uniform_of_rows"]
 
 _GOLDEN = -7046029254386353131  # 2^64 divided by the golden ratio, odd, as a signed number
-_FIRST, _SECOND = (
-    -4658895280553007687,
-    -7723592293110705685,
-)  # the multipliers of SplitMix64 (Steele et al. 2014)
+_FIRST, _SECOND = -4658895280553007687, -7723592293110705685  # multipliers of SplitMix64 (Steele et al. 2014)
 _BITS = 23
-"""Bits of a uniform number: plus one half it is exact in single precision, and neither 0 nor 1."""
+"""Bits of a uniform number. With one half added it is exact in single precision, and neither 0 nor 1."""
 
 
 def uniform_of_rows(x: Tensor) -> Tensor:
@@ -35,7 +32,7 @@ def uniform_of_rows(x: Tensor) -> Tensor:
 
 
 def _mixed(numbers: Tensor) -> Tensor:
-    """Return the finalizer of SplitMix64 of 64-bit numbers."""
+    """Apply the finalizer of SplitMix64 to 64-bit numbers."""
     numbers = (numbers ^ _shifted(numbers, 30)) * _FIRST
     numbers = (numbers ^ _shifted(numbers, 27)) * _SECOND
     return numbers ^ _shifted(numbers, 31)

@@ -64,7 +64,7 @@ class TableFeatures(nn.Module):
     def _runs(self) -> Iterator[tuple[slice, int]]:
         """Yield ranges of adjacent columns of one formula, and their number of features per column."""
         start = 0
-        for (_, width), run in groupby(self.columns, key=_computed):
+        for (_, width), run in groupby(self.columns, key=_formula):
             stop = start + len(list(run))
             yield slice(start, stop), width
             start = stop
@@ -80,7 +80,7 @@ class TableFeatures(nn.Module):
         return torch.log1p(values.clamp_min(0) / size) / torch.log1p(std / size).clamp_min(0.1)
 
 
-def _computed(column: Column) -> tuple[str, int]:
+def _formula(column: Column) -> tuple[str, int]:
     """Return the formula of a column's features, and their number."""
     if column.kind in WITH_LEVELS:
         return "levels", len(column.levels)

@@ -128,7 +128,7 @@ def _check_plates(site: Site, num_rows: int | None) -> None:
     plate = data_plate(site)
     check(
         num_rows is None or plate.size == num_rows,
-        f"Expected the plate 'data' to have the size of the {num_rows} rows given; it has {plate.size}. "
+        f"Expected the plate 'data' of size {num_rows}, the number of rows; got {plate.size}. "
         "Write it as `pyro.plate('data', len(x))`, without `subsample_size`.",
     )
     for other in site["cond_indep_stack"]:

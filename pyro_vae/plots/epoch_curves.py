@@ -65,7 +65,7 @@ def training_curves(
 ) -> Figure:
     """Draw the ELBO and its two parts, ELBO = E_q[log p(x|z)] - KL(q(z|x) || p(z)), and metrics against the epoch.
 
-    Of an autoencoder they are the error of its reconstructions and the squared norm of its codes.
+    For an autoencoder they are the error of its reconstructions and the squared norm of its codes.
 
     The epoch whose weights were kept is marked, the band is one standard error on either side. The first tenth of the
     epochs does not stretch the vertical axes.

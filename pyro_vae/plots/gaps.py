@@ -1,4 +1,4 @@
-"""What stands between a guide's bound and log p(x)."""
+"""Gaps between the bounds of guides and log p(x)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GREY = "#8c8c8c"
 def guide_gaps(
     gaps: Mapping[str, tuple[Number | None, Number, Sequence[float]]], *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the two gaps of each guide as a bar that hangs from log p(x), errors of one standard error.
+    """Draw the two gaps of each guide as a bar that starts at log p(x), with errors of one standard error.
 
     Args:
         gaps: By the guide's name its approximation gap and its amortization gap, each a mean and its standard
-            error, and the sum of the two for each seed, which is drawn as a dot; nats per example. Where a gap can't be
-            taken apart, None and the whole, which is drawn grey.
+            error, and the sum of the two for each seed, which is drawn as a dot; nats per example. If a gap cannot be
+            decomposed, None and the whole gap, which is drawn grey.
         ax: Axes to draw into; a new figure by default.
 
     Raises:
@@ -42,7 +42,7 @@ def guide_gaps(
     first, rest = ({name: pair[part] for name, pair in apart.items()} for part in (0, 1))
     bars(first, BLUE, "approximation: the family")
     bars(rest, VERMILION, "amortization: the encoder", left=[-value for value, _ in first.values()])
-    bars(whole, GREY, "not taken apart")
+    bars(whole, GREY, "not decomposed")
     seeds = [(-total, places[name] + 0.28) for name, (_, _, totals) in gaps.items() for total in totals]
     ax.plot(*zip(*seeds, strict=True), "o", color="black", markersize=3, label="each seed")
     ax.axvline(0, color="black", linewidth=1)

@@ -118,7 +118,10 @@ def samples_and_means(
     }
     panels = _panels(figure, next(iter(pairs.values()))[0], len(pairs), 2)
     for number, (source, (drawn, means)) in enumerate(pairs.items()):
-        check(drawn.shape == means.shape, "Expected as many means as draws; got other numbers of them.")
+        counts = [len(images) for images in sources[source]]
+        check(
+            drawn.shape == means.shape, f"Expected as many draws as means; got {counts[0]} and {counts[1]}."
+        )
         left, right = panels[2 * number : 2 * number + 2]
         show(drawn, left).set_title(f"draws x ~ p(x|z), {source}", fontsize="medium")
         show(means, right).set_title("means E[x|z], same z", fontsize="medium")

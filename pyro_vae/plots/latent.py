@@ -104,7 +104,7 @@ def latent_space_3d(
         The axes.
 
     Raises:
-        InputError: If `latent_space` would refuse the arguments, or if the axes are not 3D.
+        InputError: As for `latent_space`, or if the axes are not 3D.
     """
     z = to_rows(z, "z")
     coloring = Coloring.of(labels, class_names, len(z))

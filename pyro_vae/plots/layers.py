@@ -20,7 +20,7 @@ def redrawn_layers(
     value_range: Range = (0.0, 1.0),
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw images in groups of columns: the data, then reconstructions with ever more layers sampled from the prior.
+    """Draw images in groups of columns: the data, then reconstructions with more and more layers resampled.
 
     Args:
         groups: By group title, such as "z2 kept": images of shape (rows, columns, D), with the same rows in each

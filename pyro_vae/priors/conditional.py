@@ -44,9 +44,8 @@ class ConditionalNormal(Picklable):
         self.latent_dim = check_integer(latent_dim, "latent_dim")
         self.context_dim = check_integer(context_dim, "context_dim")
         self.network = MLP(context_dim, hidden, 2 * latent_dim, activation)
-        self.register_buffer(
-            "like", torch.zeros(()), persistent=False
-        )  # with the network's device and precision
+        # It has the network's device and precision.
+        self.register_buffer("like", torch.zeros(()), persistent=False)
 
     def forward(self, *context: Tensor) -> dist.TorchDistribution:
         """Return p(z | context), batch shape (N,), event shape (latent_dim,), for context of (N, ...)."""

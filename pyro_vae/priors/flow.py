@@ -19,7 +19,7 @@ __all__ = ["FlowPrior", "flow_prior"]
 class FlowPrior(Picklable):
     """`z = T^-1(e)`, `e ~ N(0, I)`, with autoregressive maps T of z (Chen et al. 2017, section 3.2).
 
-    Scoring takes one pass; sampling is sequential over dimensions. Starts near the standard normal.
+    Scoring takes one pass; sampling is sequential over dimensions. The prior starts near the standard normal.
 
     Args:
         latent_dim: Size of z, at least 2.

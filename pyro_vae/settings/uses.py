@@ -1,4 +1,4 @@
-"""Settings that the commands share which use a trained run on rows."""
+"""Settings shared by the commands that use a trained run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ __all__ = ["RowsOptions", "UseOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class UseOptions:
-    """The run, what is written, and the noise."""
+    """Run, output and seed."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """What to write, by its ending: .npy, .csv with the columns of the training file, .png, or a folder of images."""
+    """Output; the ending determines the format: .npy, .csv with the columns of the training file, .png, or a folder of
+    images."""
     seed: int = 0
-    """Of all draws."""
+    """Seed of all draws."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto uses CUDA if it is available."""
     quiet: bool = False
@@ -35,7 +36,7 @@ class UseOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RowsOptions(UseOptions):
-    """The same, and the rows that the run is used on."""
+    """Run, rows, output and seed."""
 
     data: Annotated[Path | None, tyro.conf.Positional] = None
     """File or folder of rows, or name of a data set; the run's test rows if not given."""

@@ -11,7 +11,7 @@ OUTPUTS = 2**25
 
 
 def rows_at_once(model: Any, samples: int, most: int) -> int:
-    """Return how many rows may be decoded together with `samples` codes each; at most `most`.
+    """Return the number of rows that are decoded together, with `samples` codes each.
 
     Args:
         model: The generative program; without a `likelihood`, few outputs are assumed.

@@ -1,4 +1,4 @@
-"""Missing entries of rows under a model whose encoder was not trained with missing ones."""
+"""Imputation by a model whose encoder was not trained with missing entries."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def fit_proposals(
         model: The generative program, with a likelihood of independent entries or pixels.
         guide: A guide with a density and `encode(x, *context)`, such as `AmortizedGuide`.
         x: Rows of shape (N, data_dim), NaN where missing, in any container that `fit` takes; with context in a tuple.
-        chains: Settings of the chains that give the start.
+        chains: Settings of the chains from which the fit starts.
         fit: Settings of the optimization.
         seed: Seed of all noise; the global random state is restored.
         progress: Whether to show a progress bar.
@@ -139,8 +139,7 @@ def _check_densities(model: GenerativeModel, guide: Any, x: Tensor, *context: Te
         posterior = guide.encode(filled, *accepted_context(guide.encode, context))
         check(
             not is_point_mass(posterior),
-            "Expected a guide with a density; got a point mass, as of an autoencoder, whose model has "
-            "no likelihood.",
+            "Expected a guide with a density; got a point mass. An autoencoder has no likelihood.",
         )
         parts_log_prob(model.decode(posterior.sample(), *context), filled)
 

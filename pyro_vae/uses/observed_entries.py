@@ -72,13 +72,13 @@ class _Observed(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Of all entries, observed or not, shape (..., D)."""
+        """Mean of all entries, observed or not, shape (..., D)."""
         mean: Tensor = self.whole.mean
         return mean
 
     @property
     def variance(self) -> Tensor:
-        """Of all entries, observed or not, shape (..., D)."""
+        """Variance of all entries, observed or not, shape (..., D)."""
         variance: Tensor = self.whole.variance
         return variance
 

@@ -1,4 +1,4 @@
-"""Chains over what is missing of rows: codes of completed rows, completed rows of codes."""
+"""Pseudo-Gibbs chains over codes and missing entries of rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PseudoGibbs"]
 
 @dataclass(frozen=True)
 class PseudoGibbs:
-    """`z ~ q(z | x_obs, x_mis)`, `x_mis ~ p(x_mis | z)`, again and again (Rezende et al. 2014, appendix F).
+    """`z ~ q(z | x_obs, x_mis)`, `x_mis ~ p(x_mis | z)`, repeated (Rezende et al. 2014, appendix F).
 
     With the exact posterior as guide the chain converges to p(z, x_mis | x_obs); otherwise to an approximation. The
     encoder takes complete rows, as in training.

@@ -54,8 +54,8 @@ class RowGaussians(Program):
                     shift = shift + (scale_tril[:, rows, :start] @ before).squeeze(-1)
                 # z_l ~ q(z_l | z_1, ..., z_(l-1)), of the joint normal
                 z = pyro.sample(name, dist.MultivariateNormal(shift, scale_tril=own))
-                apart = (z - shift).unsqueeze(-1)
-                noise.append(torch.linalg.solve_triangular(own, apart, upper=False).squeeze(-1))
+                deviation = (z - shift).unsqueeze(-1)
+                noise.append(torch.linalg.solve_triangular(own, deviation, upper=False).squeeze(-1))
                 start += size
 
 
@@ -66,8 +66,8 @@ def gaussian_near(draws: Tensor) -> Family:
         draws: Draws of u, shape (S, N, D); m is their mean and C C^T their covariance with its diagonal increased by
             5 %, the start of each row.
     """
-    m, apart = draws.mean(0), draws - draws.mean(0)
-    covariance = torch.einsum("snd,sne->nde", apart, apart) / (len(draws) - 1)
+    m, deviation = draws.mean(0), draws - draws.mean(0)
+    covariance = torch.einsum("snd,sne->nde", deviation, deviation) / (len(draws) - 1)
     floor = covariance.diagonal(dim1=1, dim2=2)
     factor = torch.linalg.cholesky(covariance + torch.diag_embed(RIDGE * floor + 1e-8))
     size = m.shape[-1]
