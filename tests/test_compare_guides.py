@@ -281,7 +281,7 @@ def test_gaps_of_other_rows_are_not_compared():
         (("--guide-epochs", 0), "--guide-epochs to be a whole number of at least 1; got 0"),
         (("--test-rows", 1), "--test-rows to be a whole number of at least 2; got 1"),
         (("--run", "nowhere"), "nowhere"),
-        (("--resume", "nowhere"), "there are no arguments.json in nowhere"),
+        (("--resume", "nowhere"), "there is no readable arguments.json in nowhere"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence(args, message, capsys):

@@ -430,7 +430,10 @@ BAD_CALLS = {
         r"prior_draws of shape \(num_draws, 2\); got \(5, 3\)",
     ),
     "no source": (lambda: plots.samples_and_means({}, (2, 2)), "at least one source"),
-    "fewer means": (lambda: plots.samples_and_means({"z": (ONES, ONES[:2])}, (2, 2)), "as many means"),
+    "fewer means": (
+        lambda: plots.samples_and_means({"z": (ONES, ONES[:2])}, (2, 2)),
+        "as many draws as means; got 4 and 2",
+    ),
     "no group": (lambda: plots.best_and_worst({}, (2, 2)), "at least one group"),
     "a code of another size": (
         lambda: plots.traversal_rows(lambda z: z, [0.0], ONES, (2, 2), dims=(0,)),

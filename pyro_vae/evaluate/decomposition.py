@@ -76,7 +76,7 @@ def divergence_in_parts(
     """Decompose the mean of KL(q(z | x) || p(z)), with the given rows as the population.
 
     The cost grows with the square of the number of rows. For other rows of the same distribution, I(n; z) is a lower
-    estimate of I(x; z), since q(z) includes each z's own row; `latent_summary` gives an upper one too.
+    estimate of I(x; z), since q(z) includes each z's own row; `latent_summary` also gives an upper one.
 
     Args:
         model: A Pyro program with one latent site.

@@ -218,10 +218,10 @@ def _checked_start(log_density: LogDensity, z0: Tensor) -> HMCState:
         f"Expected log_density to return one value a row, shape {tuple(z0.shape[:-1])}; got {shape}. "
         "Sum over the latent dimension only.",
     )
-    lost = ~(state.log_density.isfinite() & state.gradient.isfinite().all(-1))
+    invalid = ~(state.log_density.isfinite() & state.gradient.isfinite().all(-1))
     check(
-        not bool(lost.any()),
-        f"Expected a finite log density and gradient at every row of z0; {int(lost.sum())} have none. "
+        not bool(invalid.any()),
+        f"Expected a finite log density and gradient at every row of z0; {int(invalid.sum())} have none. "
         "Start inside the support.",
     )
     return state

@@ -30,7 +30,7 @@ class LogLikelihood:
             if the weights' variance is finite. NaN or minus infinity for a row that could not be scored.
         se: Its Monte Carlo standard error by the delta method, nats.
         ess: Effective number of samples `(sum w)^2 / sum w^2`, from 1 to K; 0 if all weights are zero.
-        khat: Pareto tail index of the weights; NaN if there are too few samples to tell.
+        khat: Pareto tail index of the weights; NaN for too few samples.
         elbo: The mean log weight, an estimate of the row's ELBO from the same samples, nats.
         num_samples: K, samples of z for each row.
     """
@@ -88,19 +88,19 @@ class LogLikelihood:
 
     @property
     def share_unreliable(self) -> float:
-        """Share of rows with k-hat above 0.7; NaN if there are too few samples to tell of any."""
+        """Share of rows with k-hat above 0.7; NaN for too few samples."""
         too_few = tail_length(self.num_samples) < SHORTEST_TAIL
         return math.nan if too_few else float((self.khat > RELIABLE_KHAT).double().mean())
 
     @property
     def warning(self) -> str | None:
         """Reasons why the estimate may be unreliable, or None."""
-        lost, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
+        zero, unknown = self.value == -math.inf, self.khat.isnan() & ~self.value.isnan()
         unscored = unscored_message(self.value)
         messages = [unscored] if unscored else []
-        if lost.any():
+        if zero.any():
             messages.append(
-                f"For {int(lost.sum())} of {len(self)} rows every weight is zero, so their estimate is -inf: the "
+                f"For {int(zero.sum())} of {len(self)} rows every weight is zero, so their estimate is -inf: the "
                 "guide samples where the model has no support, or log p(x | z) overflows."
             )
         if math.isnan(self.share_unreliable):
@@ -108,9 +108,9 @@ class LogLikelihood:
                 f"{self.num_samples} samples a row are too few for k-hat, which is NaN: at least 21 are needed, "
                 "and 1000 are recommended."
             )
-        elif (unknown & ~lost).any():
+        elif (unknown & ~zero).any():
             messages.append(
-                f"For {int((unknown & ~lost).sum())} of {len(self)} rows k-hat is NaN: fewer than {SHORTEST_TAIL} "
+                f"For {int((unknown & ~zero).sum())} of {len(self)} rows k-hat is NaN: fewer than {SHORTEST_TAIL} "
                 "of their largest weights differ."
             )
         if self.share_unreliable > TOLERATED_SHARE:

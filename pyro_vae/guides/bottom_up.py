@@ -53,8 +53,8 @@ class BottomUpGuide(LayeredGuide):
             names = iter(self.sizes)
             layers = [take(next(names), posterior)]
             for name, part in zip(names, others, strict=True):
-                seen = torch.cat([layers[-1], features.expand(*layers[-1].shape[:-1], -1)], dim=-1)
-                layers.append(take(name, part.posterior(seen)))  # type: ignore[operator]
+                inputs = torch.cat([layers[-1], features.expand(*layers[-1].shape[:-1], -1)], dim=-1)
+                layers.append(take(name, part.posterior(inputs)))  # type: ignore[operator]
             return torch.cat(layers, dim=-1)
 
         return JointDistribution(program, self.sizes, posterior.batch_shape)

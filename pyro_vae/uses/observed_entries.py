@@ -57,62 +57,62 @@ class _ObservedAlone(Messenger):
 
 
 class _Observed(TorchDistribution):
-    """A distribution of whole rows, scored by their entries that are not NaN."""
+    """A distribution of complete rows, scored by their entries that are not NaN."""
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, whole: Any) -> None:
-        self.whole = whole
-        super().__init__(whole.batch_shape, whole.event_shape, validate_args=False)
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     @property
     def support(self) -> Any:
         """The support of complete rows."""
-        return self.whole.support
+        return self.base.support
 
     @property
     def mean(self) -> Tensor:
         """Mean of all entries, observed or not, shape (..., D)."""
-        mean: Tensor = self.whole.mean
+        mean: Tensor = self.base.mean
         return mean
 
     @property
     def variance(self) -> Tensor:
         """Variance of all entries, observed or not, shape (..., D)."""
-        variance: Tensor = self.whole.variance
+        variance: Tensor = self.base.variance
         return variance
 
     def expand(self, batch_shape: Size, _instance: Any = None) -> _Observed:
         """Return the distribution with another batch shape."""
-        return _Observed(self.whole.expand(batch_shape))
+        return _Observed(self.base.expand(batch_shape))
 
     def sample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 (as torch has it)
         """Draw complete rows."""
-        drawn: Tensor = self.whole.sample(sample_shape)
+        drawn: Tensor = self.base.sample(sample_shape)
         return drawn
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log-density of the entries that are not NaN, shape (...), nats."""
         # Replace NaN by 0: a NaN value would make the gradient NaN even where it is masked.
-        cells = parts_log_prob(self.whole, value.nan_to_num(0.0))
+        cells = parts_log_prob(self.base, value.nan_to_num(0.0))
         observed = ~value.isnan()
         if cells.shape[-1] != value.shape[-1]:
             observed = _observed_pixels(observed, cells.shape[-1])
         return (cells * observed).sum(-1)
 
 
-def parts_log_prob(whole: Any, value: Tensor) -> Tensor:
+def parts_log_prob(base: Any, value: Tensor) -> Tensor:
     """Return the log-density of the parts of a row that are independent given z: entries, or pixels of all channels.
 
     Raises:
         InputError: If no such parts are known.
     """
     wrapped: Any
-    for wrapped in (whole, getattr(whole, "base_dist", None)):  # plates may wrap the distribution
+    for wrapped in (base, getattr(base, "base_dist", None)):  # plates may wrap the distribution
         if hasattr(wrapped, "position_log_prob"):
             pixels: Tensor = wrapped.position_log_prob(value)
             return pixels
-    return cell_log_prob(whole, value)
+    return cell_log_prob(base, value)
 
 
 def _observed_pixels(observed: Tensor, num_positions: int) -> Tensor:

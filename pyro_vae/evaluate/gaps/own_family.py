@@ -51,19 +51,19 @@ def own_family(densities: Densities) -> Family | None:
 
 def _of_program(densities: Densities) -> Family | None:
     guide: Any = densities.guide
-    seen: list[Any] = []
-    handle = guide.encoder.register_forward_hook(lambda _, inputs, outputs: seen.append(outputs))
+    recorded: list[Any] = []
+    handle = guide.encoder.register_forward_hook(lambda _, inputs, outputs: recorded.append(outputs))
     try:
         with torch.no_grad():
             sites = sample_sites(vectorized_trace(guide, densities.data, 1, densities.max_plate_nesting))
     finally:
         handle.remove()
-    if len(seen) != 1 or not _is_table(seen[0], len(densities.data[0])):
+    if len(recorded) != 1 or not _is_table(recorded[0], len(densities.data[0])):
         return None
     _check_reparameterised(guide, all(site["fn"].has_rsample for site in sites))
-    shape = seen[0].shape[1:]
+    shape = recorded[0].shape[1:]
     return Family(
-        seen[0].detach().flatten(1), lambda outputs: _Member(densities, outputs.unflatten(1, shape))
+        recorded[0].detach().flatten(1), lambda outputs: _Member(densities, outputs.unflatten(1, shape))
     )
 
 

@@ -47,10 +47,10 @@ class InceptionFeatures(FeatureNetwork):
         own = self.network.state_dict()
         given = {name: value for name, value in weights.items() if not name.startswith(("AuxLogits", "fc."))}
         # Files of old versions of torch have no batch counters.
-        lacks = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
+        missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
         fits = all(name in own and own[name].shape == value.shape for name, value in given.items())
         check(
-            fits and not lacks,
+            fits and not missing,
             other,
         )
         self.network.load_state_dict(given, strict=False)
