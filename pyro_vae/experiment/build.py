@@ -72,14 +72,8 @@ def build(
     made = with_embedding(config, network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        likelihood = _likelihood(
-            config.part("likelihood"),
-            mean,
-            std,
-            {"levels": levels, "data_shape": shape, "columns": columns or _real_columns(len(mean))},
-        )
-        if config.part("guide").is_point:
-            likelihood = noiseless(likelihood, config.reconstruction, has_one_unit(shape, levels))
+        known = {"levels": levels, "data_shape": shape, "columns": columns or _real_columns(len(mean))}
+        likelihood = _likelihood(config, mean, std, known)
         outputs = likelihood.outputs_per_position(shape)
         one_unit = has_one_unit(shape, levels) or likelihood.kind != "continuous"
         corrupted, seen_mean, seen_std = _seen(config.part("corrupt"), mean, std, one_unit)
@@ -117,14 +111,17 @@ def _real_columns(count: int) -> list[Column]:
     return [Column(f"column {number}", "real") for number in range(count)]
 
 
-def _likelihood(part: Any, mean: Tensor, std: Tensor, known: dict[str, Any]) -> Likelihood:
-    """Return the likelihood, built from those of the known values that it needs."""
+def _likelihood(config: ModelConfig, mean: Tensor, std: Tensor, known: dict[str, Any]) -> Likelihood:
+    """Return the likelihood, built from those of the known values that it needs; without noise for a point guide."""
+    part = config.part("likelihood")
     needed = {name: known[name] for name in part.needs}
     check(
         None not in needed.values(),
         f"Expected levels for the {part.name} likelihood, the number of integers that x can be; got none. Give levels.",
     )
     made: Likelihood = part.make(mean, std, **needed)
+    if config.part("guide").is_point:
+        return noiseless(made, config.reconstruction, has_one_unit(known["data_shape"], known["levels"]))
     return made
 
 

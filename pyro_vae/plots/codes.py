@@ -54,6 +54,21 @@ def code_tiles(
         InputError: If a variable does not exist, or the shapes do not match.
     """
     shares, start, chosen = to_rows(usage, "usage"), to_array(states).astype(int), list(variables)
+    labels = [f"z[{number}]" for number in chosen] if labels is None else list(labels)
+    _check_code(start, chosen, labels, shares)
+    count, num_states = shares.shape
+    path = np.tile(start, (len(chosen), num_states, 1))
+    path[np.arange(len(chosen)), :, chosen] = np.arange(num_states)
+    rgb = to_rgb(decode(path.reshape(-1, count)), data_shape, value_range, "the decoded rows")
+    own = np.arange(num_states) == start[chosen][:, None]
+    draw = _draw_states if num_states > 2 else _draw_pairs
+    ax = draw(rgb, own, shares[chosen], labels, ax)
+    ax.set_title("One tile a state")
+    return ax
+
+
+def _check_code(start: np.ndarray, chosen: list[int], labels: list[str], shares: np.ndarray) -> None:
+    """Raise `InputError` if a code, the variables to vary or their labels do not fit shares of shape (D, S)."""
     count, num_states = shares.shape
     check(
         start.shape == (count,) and bool(((start >= 0) & (start < num_states)).all()),
@@ -63,32 +78,34 @@ def code_tiles(
         len(chosen) > 0 and all(0 <= number < count for number in chosen),
         f"Expected variables from 0 to {count - 1}; got {chosen[:5]}.",
     )
-    labels = [f"z[{number}]" for number in chosen] if labels is None else list(labels)
     check(
         len(labels) == len(chosen),
         f"Expected a label for each variable; got {len(labels)} and {len(chosen)}.",
     )
-    path = np.tile(start, (len(chosen), num_states, 1))
-    path[np.arange(len(chosen)), :, chosen] = np.arange(num_states)
-    rgb = to_rgb(decode(path.reshape(-1, count)), data_shape, value_range, "the decoded rows")
-    grid = to_grid(rgb, len(chosen), num_states) if num_states > 2 else _pairs(rgb, len(chosen))
-    own = np.arange(num_states) == start[chosen][:, None]
+
+
+def _draw_states(
+    rgb: np.ndarray, own: np.ndarray, shares: np.ndarray, labels: list[str], ax: Axes | None
+) -> Axes:
+    """Draw a row of tiles for each variable; `own` marks the states of the code, shape (variables, S)."""
+    grid = to_grid(rgb, *own.shape)
     ax = show(grid, ax)
-    frame(
-        ax,
-        grid,
-        own if num_states > 2 else np.vstack([own.T, np.zeros(len(chosen), bool)]),
-        color=VERMILION,
-        linewidth=1.5,
-    )
-    if num_states > 2:
-        _write_shares(ax, grid, shares[chosen])
-        ax.set_yticks(centres(grid, 0), labels)
-    else:
-        texts = [f"{label}\n{share:.0%} on" for label, share in zip(labels, shares[chosen, 1], strict=True)]
-        ax.set_xticks(centres(grid, 1), texts, fontsize="small")
-        ax.set_yticks(centres(grid, 0), ["0", "1", "1 \N{MINUS SIGN} 0"])
-    ax.set_title("One tile a state")
+    frame(ax, grid, own, color=VERMILION, linewidth=1.5)
+    _write_shares(ax, grid, shares)
+    ax.set_yticks(centres(grid, 0), labels)
+    return ax
+
+
+def _draw_pairs(
+    rgb: np.ndarray, own: np.ndarray, shares: np.ndarray, labels: list[str], ax: Axes | None
+) -> Axes:
+    """Draw a column of tiles for each binary variable: its states and their difference."""
+    grid = _pairs(rgb, len(own))
+    ax = show(grid, ax)
+    frame(ax, grid, np.vstack([own.T, np.zeros(len(own), bool)]), color=VERMILION, linewidth=1.5)
+    texts = [f"{label}\n{share:.0%} on" for label, share in zip(labels, shares[:, 1], strict=True)]
+    ax.set_xticks(centres(grid, 1), texts, fontsize="small")
+    ax.set_yticks(centres(grid, 0), ["0", "1", "1 \N{MINUS SIGN} 0"])
     return ax
 
 
