@@ -10,6 +10,7 @@ from pyro_vae.data.dates import as_date, as_dates, date_format
 from pyro_vae.data.mixed_tables import read_table
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
+from pyro_vae.estimator.frames import FrameColumns
 
 # name: entries, their moments, the format in which they are written
 DATES = {
@@ -89,3 +90,13 @@ def test_a_column_with_time_zones_is_real_and_new_rows_need_a_zone():
         InputError, match=r"dates of the format .*%z in column 'when', as the training rows have; got"
     ):
         rows_like(frame.assign(when=utc.strftime("%Y-%m-%d %H:%M:%S")), known, "table")
+
+
+def test_dates_with_time_zones_come_back_to_a_frame():
+    zoned = pd.Series(pd.date_range("2024-01-01", periods=60, freq="41h", tz="Europe/Berlin"))
+    frame = pd.DataFrame({"text": zoned.astype(str), "zoned": zoned, "x": np.arange(60) % 7 / 8})
+    columns, rows = FrameColumns.of(frame, None)
+    restored = columns.decode(rows)
+    assert restored.zoned.tolist() == zoned.tolist()
+    assert pd.to_datetime(restored.text, utc=True).tolist() == zoned.dt.tz_convert("UTC").tolist()
+    np.testing.assert_array_equal(columns.encode(restored), rows)

@@ -158,7 +158,7 @@ class FrameColumns:
             originals = self.originals[column.name]
             return _as_dtype(pd.Series([originals[code] for code in codes], dtype=object), dtype)
         if column.date_format:
-            days = pd.Series(pd.to_datetime(values, unit="D").round("s"))
+            days = pd.Series(pd.to_datetime(values, unit="D", utc="%z" in column.date_format).round("s"))
             if getattr(dtype, "kind", "") != "M":
                 return days.dt.strftime(column.date_format).astype(object)
             zone = getattr(dtype, "tz", None)
