@@ -229,11 +229,12 @@ TABLES = {
 }
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("name", TABLES)
-def test_text_around_numbers_comes_back_byte_for_byte(name):
+def test_text_around_numbers_comes_back_byte_for_byte(name, separator):
     numbers = np.array([[2, 1], [-4, 30]])
-    content = TABLES[name]
-    around = TextAround.of(content, ".csv", [1, 0, None], [numbers])
+    content = TABLES[name].replace(b",", separator.encode())
+    around = TextAround.of(content, ".csv", [1, 0, None], [numbers], separator)
     assert around.text.count(b"\0") + around.text.count(b"\1") == 4
     again = TextAround.unpacked(around.packed(), around.columns)
     assert b"".join(again.filled([numbers[:1], numbers[1:]])) == content
@@ -284,9 +285,10 @@ def test_a_table_comes_back_as_the_same_file(table_run, tmp_path, capsys):
     run, path = table_run
     lines = path.read_text().splitlines()
     swapped = [",".join(np.array(line.split(","))[[2, 1, 0]]) for line in lines]
-    other = tmp_path / "other.csv"
+    other, semicolons = tmp_path / "other.csv", tmp_path / "semicolons.csv"
     other.write_bytes("\r\n".join(swapped).encode())
-    for table in (path, other):
+    semicolons.write_text("\n".join(lines).replace(",", ";"))
+    for table in (path, other, semicolons):
         bits = tmp_path / "rows.bits"
         compressed = compress_rows(run, table, bits)
         assert compressed.restored == f"Decompression gives back the bytes of {table.name}."
