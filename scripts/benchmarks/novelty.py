@@ -55,7 +55,7 @@ class Novelty(Options):
         """Fit, score, print and write."""
         areas = {name: self._areas(_images(name, self.max_rows)) for name in self.sets}
         scores = list(next(iter(areas.values()), {}))
-        header = ["strange", *scores]
+        header = ["novel class", *scores]
         rows = [[name, *(f"{areas[name][score]:.3f}" for score in scores)] for name in self.sets]
         text = (
             "AUROC of test images that are unlike those of training: MNIST's digit that is left out, or MNIST beside "
