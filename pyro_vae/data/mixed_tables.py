@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,19 +52,7 @@ def read_table(
     out = dict.fromkeys(options.drop, "by --drop")
     out |= {options.id_column: "id, by --id-column"} if options.id_column else {}
     out |= {label: f"classes ({len(np.unique(labels))})"} if label is not None and labels is not None else {}
-    given = options.kind_of_columns()
-    found = {
-        column: Found(None, np.empty(0), out[column])
-        if column in out
-        else infer_column(
-            column,
-            observed_text(frame[column], options),
-            options.decimal,
-            given.get(column),
-            numbers_are_real=numbers_are_real,
-        )
-        for column in frame.columns
-    }
+    found = _inferred(frame, options, out, numbers_are_real)
     train = draw_rows(name, {"train": np.arange(len(frame))}, {})["train"]
     limited = {column: in_training_levels(one, train) for column, one in found.items()}
     found = {column: one for column, (one, _) in limited.items()}
@@ -90,6 +78,25 @@ def read_table(
         table_options=options,
         kinds=tuple(_kinds_table(found)),
     )
+
+
+def _inferred(
+    frame: pd.DataFrame, options: TableOptions, out: Mapping[str, str], numbers_are_real: bool
+) -> dict[str, Found]:
+    """Return kind and values of each column by name; `out` gives the reasons for columns that are left out."""
+    given = options.kind_of_columns()
+    return {
+        column: Found(None, np.empty(0), out[column])
+        if column in out
+        else infer_column(
+            column,
+            observed_text(frame[column], options),
+            options.decimal,
+            given.get(column),
+            numbers_are_real=numbers_are_real,
+        )
+        for column in frame.columns
+    }
 
 
 def read_table_like(table: Path | pd.DataFrame, columns: tuple[Column, ...], options: TableOptions) -> Stored:

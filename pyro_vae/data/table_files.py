@@ -111,29 +111,35 @@ def _read_text(path: Path, options: TableOptions) -> tuple[pd.DataFrame, TableOp
         names[0] = names[0].lstrip("# ")
     rows = rows[named:]
     check(bool(rows), f"Expected rows below the header of {path}; got none.")
-    empty = [not any(field.strip() for field in row) for row in rows]
-    frame = pd.DataFrame(
-        [row for row, none in zip(rows, empty, strict=True) if not none], columns=names, dtype=object
+    filled = [row for row in rows if any(field.strip() for field in row)]
+    check(len(filled) > 0, f"Expected rows with values in {path}; all are empty.")
+    found = replace(
+        options,
+        separator=next((word for word, sign in SEPARATORS.items() if sign == mark), mark),
+        encoding=encoding,
+        header="yes" if named else "no",
+        decimal=_decimal(rows[:LINES], mark) if options.decimal == "auto" else options.decimal,
     )
-    check(len(frame) > 0, f"Expected rows with values in {path}; all are empty.")
-    word = next((word for word, sign in SEPARATORS.items() if sign == mark), mark)
-    decimal = _decimal(rows[:LINES], mark) if options.decimal == "auto" else options.decimal
-    header = "yes" if named else "no"
-    found = replace(options, separator=word, encoding=encoding, header=header, decimal=decimal)
-    if named:
+    frame = pd.DataFrame(filled, columns=names, dtype=object)
+    return frame, found, _notes(path.name, found, len(rows) - len(filled))
+
+
+def _notes(name: str, found: TableOptions, num_empty: int) -> tuple[str, ...]:
+    """Return how a file was read with the options that were found, as sentences."""
+    if found.header == "yes":
         first = "a header"
-    elif options.names:
+    elif found.names:
         first = "no header: columns have the names of --names"
     else:
         first = (
             "no header: columns are called c0, c1, ... (name them so in options, or give names by --names)"
         )
-    words = [f"separator {word}", f"encoding {encoding.removesuffix('-sig')}"]
-    words[1:1] = ["decimal comma"] * (decimal == "comma")
-    notes = [f"{path.name} was read with {', '.join(words)} and {first}."]
-    if any(empty):
-        notes.append(f"{sum(empty)} empty lines of {path.name} were left out.")
-    return frame, found, tuple(notes)
+    words = [f"separator {found.separator}", f"encoding {found.encoding.removesuffix('-sig')}"]
+    words[1:1] = ["decimal comma"] * (found.decimal == "comma")
+    notes = [f"{name} was read with {', '.join(words)} and {first}."]
+    if num_empty:
+        notes.append(f"{num_empty} empty lines of {name} were left out.")
+    return tuple(notes)
 
 
 def _decoded(path: Path, options: TableOptions) -> tuple[str, str]:
