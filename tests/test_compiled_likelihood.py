@@ -141,7 +141,6 @@ def test_a_likelihood_by_a_graph_is_the_closed_form(traced):
 
 @pytest.mark.slow
 def test_compiled_estimates_equal_uncompiled_ones(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     monkeypatch.setenv("PYRO_VAE_CACHE", str(tmp_path / "own"))
     x = binary_rows(6, 64)
     programs = bernoulli_vae(x)

@@ -45,7 +45,7 @@ from pyro_vae import (
 )
 from pyro_vae._checks import InputError
 from pyro_vae.baselines import PPCA
-from pyro_vae.compiled import CompiledGradients, Gradients, inductor, uncompiled
+from pyro_vae.compiled import CompiledGradients, Gradients, uncompiled
 from pyro_vae.data import AsFloat, Split
 from pyro_vae.data.stored import rows_of
 from pyro_vae.evaluate.hmc import HMC
@@ -588,15 +588,11 @@ def test_two_functions_that_take_different_inputs_are_refused():
         estimate_elbo(model, guide, (X, Y))
 
 
-# Compiled.
+# Traced; compiled in test_compiled.py.
 
 
-@pytest.mark.parametrize(
-    ("labels", "backend"),
-    [(Y, uncompiled), (LABELS, uncompiled), pytest.param(LABELS, inductor, marks=pytest.mark.slow)],
-    ids=["one-hot, traced", "numbers, traced", "numbers, compiled"],
-)
-def test_compiled_gradients_are_those_of_pyro(labels, backend):
+@pytest.mark.parametrize("labels", [Y, LABELS], ids=["one-hot", "numbers"])
+def test_traced_gradients_are_those_of_pyro(labels):
     config = ModelConfig(latent_dim=L, hidden=(4,), scale_floor=0.1)
     loss = ELBO()(*build(config, X.mean(0), X.std(0), context_dim=CLASSES))
     parameters, data, others = (
@@ -606,7 +602,7 @@ def test_compiled_gradients_are_those_of_pyro(labels, backend):
     )
     if labels is Y:
         data, others = ((x, y.float()) for x, y in (data, others))
-    compiled = CompiledGradients(loss, parameters, data, backend)
+    compiled = CompiledGradients(loss, parameters, data, uncompiled)
     for batch in (data, others):
         found = []
         for gradients in (compiled, Gradients(loss, parameters)):

@@ -59,8 +59,8 @@ def test_bounds_of_the_exact_posterior_are_the_exact_log_prob(chain, order):
 
 
 @pytest.mark.slow
-@both_chains
-def test_annealing_from_the_prior_finds_log_prob_from_both_sides(chain):
+def test_annealing_from_the_prior_finds_log_prob_from_both_sides():
+    chain = LABELLED
     annealing = Annealing(60, num_chains=16, num_warmup=12, start="prior", hmc=HMC(num_leapfrog=3))
     data, guide = chain.rows(4), ChainGuide(chain)
     found = annealed_log_likelihood(chain.model, guide, data, annealing, num_simulated=0)
@@ -327,8 +327,8 @@ def loss_of_factors(v):
 
 
 @pytest.mark.slow
-@both_chains
-def test_gaps_of_a_guide_with_an_encoder_are_taken_apart(chain):
+def test_gaps_of_a_guide_with_an_encoder_are_taken_apart():
+    chain = LABELLED
     torch.manual_seed(3)
     guide, data = EncodedGuide(chain), chain.rows(5)
     exact, (mean, v) = chain.log_prob(*data), chain.posterior(*data)
