@@ -194,7 +194,7 @@ def test_the_kept_epoch_follows_the_objective_or_the_setting(tmp_path, capsys):
     for number, (flags, kept) in enumerate(
         [(["--beta", "0"], "loss"), (["--beta", "0", "--keep", "best-elbo"], "ELBO")]
     ):
-        assert script(*SMALL, *flags, "--out", tmp_path / str(number)) == 0
+        assert script(*SMALL, *flags, "--evaluate", "quick", "--out", tmp_path / str(number)) == 0
         out = capsys.readouterr().out
         assert f"kept       weights of the epoch with the best validation {kept}\n" in out
         assert f"ELBO at the weights of the epoch with the best validation {kept} (epoch " in out
