@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -54,8 +54,7 @@ def rank(arguments: Arguments) -> int:
         "Expected --label with --anomaly; got none.",
     )
 
-    from pyro_vae.data.table_options import AS_FOUND
-    from pyro_vae.experiment.anomalies import Anomalies, anomaly_labels
+    from pyro_vae.experiment.anomalies import Anomalies
     from pyro_vae.experiment.scoring import ScoreSettings, open_scoring
 
     settings = ScoreSettings.of(arguments)
@@ -65,14 +64,8 @@ def rank(arguments: Arguments) -> int:
         f"Expected a run with a likelihood; {arguments.run} is an autoencoder. Rank its rows by the error of their "
         "reconstructions: `pyro-vae evaluate`.",
     )
-    labels, named = None, ""
-    if arguments.label is not None:
-        form = scoring.row_format
-        known = (form.table_options or AS_FOUND, form.column_names or ())
-        labels, named = anomaly_labels(arguments.data, arguments.label, arguments.anomaly, *known)
-    check(
-        labels is None or len(labels) == len(scoring.split),
-        f"Expected a label for each of {len(scoring.split)} rows; got {0 if labels is None else len(labels)}.",
+    labels, named = (
+        _labels(arguments, arguments.label, scoring) if arguments.label is not None else (None, "")
     )
     anomalies = Anomalies(scoring, scoring.score(), labels, min(arguments.top, len(scoring.split)))
     anomalies.write()
@@ -80,3 +73,18 @@ def rank(arguments: Arguments) -> int:
     if labels is not None:
         print(f"anomalies are rows with {arguments.label} = {named}")
     return 0
+
+
+def _labels(arguments: Arguments, column: str, scoring: Any) -> Any:
+    """Return whether each row is an anomaly, by a column of labels, and the value of anomalies in words."""
+    from pyro_vae.data.table_options import AS_FOUND
+    from pyro_vae.experiment.anomalies import anomaly_labels
+
+    form = scoring.row_format
+    known = (form.table_options or AS_FOUND, form.column_names or ())
+    labels, named = anomaly_labels(arguments.data, column, arguments.anomaly, *known)
+    check(
+        len(labels) == len(scoring.split),
+        f"Expected a label for each of {len(scoring.split)} rows; got {len(labels)}.",
+    )
+    return labels, named
