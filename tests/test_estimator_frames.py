@@ -132,7 +132,11 @@ def test_other_columns_are_refused(fitted, change, words):
 
 
 def test_kinds_that_do_not_fit_are_refused():
-    for kinds, words in (({"colour": "real"}, "from columns of X"), ({"kind": "count"}, "'kind'")):
+    for kinds, words in (
+        ({"colour": "real"}, "from columns of X"),
+        ({"kind": "count"}, "'kind'"),
+        (["real", "binary"], r"as a dict from columns of X, .*got \['real', 'binary'\]"),
+    ):
         with pytest.raises(ValueError, match=words):
             VAE(2, likelihood="table", kinds=kinds, **FAST).fit(TABLE)
     for names in (range(TABLE.shape[1]), ["kind"] * TABLE.shape[1]):

@@ -133,7 +133,7 @@ def test_decimal_marks_and_thousands(texts, decimal, values):
 def test_a_comma_with_two_meanings_is_refused(tmp_path):
     frame = pd.DataFrame({"price": ["1,234", "12,500", "999"] * 20, "y": rng.normal(size=60).round(2)})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    message = r"one meaning in column 'price'; '1,234' may have .*Give --decimal comma or --decimal point\."
+    message = r"one meaning in column 'price'; '1,234' may have .*Give --decimal comma or --decimal point, or numbers"
     with pytest.raises(InputError, match=message):
         read_table(tmp_path / "t.csv")
     for decimal, first in (("comma", 1.234), ("point", 1234.0)):

@@ -123,7 +123,7 @@ def check_decimal_mark(name: str, text: pd.Series) -> None:
     check(
         not entries or not all(AMBIGUOUS.fullmatch(entry) for entry in entries),
         f"Expected numbers with one meaning in column {name!r}; {next(iter(entries), '')!r} may have a decimal comma "
-        "or a comma between thousands. Give --decimal comma or --decimal point.",
+        "or a comma between thousands. Give --decimal comma or --decimal point, or numbers instead of text.",
     )
 
 

@@ -72,6 +72,10 @@ class FrameColumns:
         Raises:
             InputError: If names are no text, a kind does not fit, or no column is left.
         """
+        check(
+            kinds is None or isinstance(kinds, Mapping),
+            f"Expected kinds as a dict from columns of X, which has columns that are no numbers; got {kinds!r}.",
+        )
         given = dict(kinds or {})
         unknown = [name for name in given if name not in frame.columns]
         check(
