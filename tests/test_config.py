@@ -34,6 +34,7 @@ from pyro_vae.objectives import OBJECTIVES
 from pyro_vae.priors import PRIORS
 from pyro_vae.settings import PARTS
 from pyro_vae.settings.declare import setting_of
+from pyro_vae.settings.part import DataFacts
 from pyro_vae.training import KEEP, Schedule
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "svi_train.py"
@@ -238,6 +239,13 @@ def test_open_settings_are_chosen():
         assert (config.model.scale_floor is not None) == uses_floor
         assert (config.model.fixed_scale is not None) == (likelihood == "gaussian-fixed")
         assert resolve(config, dataset, std, "cpu") == config
+
+
+def test_a_fixed_scale_is_a_geometric_mean_where_columns_have_different_units():
+    facts = DataFacts(typical_scale=2.0, geometric_scale=0.3, smallest_scale=0.1, one_unit=False, num_rows=10)
+    fixed = PARTS["likelihood"]["gaussian-fixed"]()
+    assert fixed.resolved(facts) == {"fixed_scale": 0.3}
+    assert fixed.resolved(replace(facts, one_unit=True)) == {"fixed_scale": 1.0}
 
 
 def test_zeros_and_ones_enter_the_encoder_unscaled():

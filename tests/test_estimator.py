@@ -145,6 +145,13 @@ def test_a_column_that_is_constant_in_training_is_not_divided_by_a_rounding_erro
     assert (fitted.score_samples(rows) > -1000).all()
 
 
+def test_the_fixed_scale_is_the_geometric_mean_of_the_columns():
+    rows = np.column_stack([ROWS[:, 0] * 1000, ROWS[:, 1] / 10, np.ones(60)])
+    fitted = VAE(1, likelihood="gaussian-fixed", **FAST).fit(rows)
+    expected = np.sqrt(rows[:, 0].std() * rows[:, 1].std())
+    assert float(fitted.model_.likelihood.fixed_scale) == pytest.approx(expected, rel=5e-3)  # three digits
+
+
 KINDS = ["real", "binary", "ordinal", "count"]
 
 

@@ -16,7 +16,7 @@ from pyro_vae.distributions.bernoulli import LogitBernoulli
 from pyro_vae.experiment.config import Config, ModelConfig
 from pyro_vae.experiment.opening_lines import opening_lines
 from pyro_vae.experiment.resolve import resolve
-from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, typical_scale
+from pyro_vae.likelihoods import LIKELIHOODS, GaussianLikelihood, geometric_scale, typical_scale
 
 FLOOR = 0.01
 SETTINGS = {
@@ -136,6 +136,8 @@ def test_constant_columns_have_a_finite_density_at_the_start(name):
 def test_all_columns_constant_have_the_typical_scale_one():
     assert typical_scale(torch.zeros(3)) == 1
     assert typical_scale(torch.tensor([3.0, 4.0])) == pytest.approx(math.sqrt(12.5))
+    assert geometric_scale(torch.zeros(3)) == 1
+    assert geometric_scale(torch.tensor([2.0, 0.0, 8.0])) == pytest.approx(4)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from pyro_vae.experiment.config import ModelConfig, TrainingConfig
 from pyro_vae.experiment.resolve import default_patience
 from pyro_vae.experiment.resolve import objective as make_objective
 from pyro_vae.guides import AmortizedGuide
-from pyro_vae.likelihoods.base import fill_constant, typical_scale
+from pyro_vae.likelihoods.base import fill_constant, geometric_scale, typical_scale
 from pyro_vae.models.generative import GenerativeModel
 from pyro_vae.seeds import derive_seed
 from pyro_vae.settings.part import DataFacts
@@ -179,6 +179,7 @@ def _model_config(
     config = ModelConfig(latent_dim=settings.latent_dim, hidden=hidden, **values)
     facts = DataFacts(
         typical_scale=typical_scale(std),
+        geometric_scale=geometric_scale(std),
         smallest_scale=float(fill_constant(std).min()),
         one_unit=config.part("likelihood").name in ("bernoulli", "continuous-bernoulli"),
         num_rows=num_rows,

@@ -15,7 +15,7 @@ from pyro_vae.experiment.config import (
     ModelConfig,
     TrainingConfig,
 )
-from pyro_vae.likelihoods.base import fill_constant, typical_scale
+from pyro_vae.likelihoods.base import fill_constant, geometric_scale, typical_scale
 from pyro_vae.networks.bfloat16 import has_fast_bfloat16
 from pyro_vae.objectives import Objective
 from pyro_vae.settings.guides import GuidePart
@@ -94,6 +94,7 @@ def _with_stopping_rule(config: Config, dataset: DataSet) -> TrainingConfig:
 def _resolved_model(model: ModelConfig, dataset: DataSet, std: Tensor, device: str) -> ModelConfig:
     facts = DataFacts(
         typical_scale=typical_scale(std),
+        geometric_scale=geometric_scale(std),
         smallest_scale=float(fill_constant(std).min()),
         one_unit=dataset.is_image or dataset.preprocessing.levels is not None,
         num_rows=len(dataset.train),

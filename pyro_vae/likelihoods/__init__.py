@@ -1,6 +1,6 @@
 """Likelihoods p(x | z): modules from the decoder's output to a distribution over rows."""
 
-from pyro_vae.likelihoods.base import Likelihood, fill_constant, typical_scale
+from pyro_vae.likelihoods.base import Likelihood, fill_constant, geometric_scale, typical_scale
 from pyro_vae.likelihoods.bernoulli import BernoulliLikelihood
 from pyro_vae.likelihoods.categorical import CategoricalLikelihood
 from pyro_vae.likelihoods.continuous_bernoulli import ContinuousBernoulliLikelihood
@@ -34,5 +34,6 @@ __all__ = [
     "NoiselessShare",
     "StudentTLikelihood",
     "fill_constant",
+    "geometric_scale",
     "typical_scale",
 ]

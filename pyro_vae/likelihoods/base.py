@@ -18,7 +18,7 @@ from pyro_vae.data.units import LikelihoodKind
 from pyro_vae.networks.architecture import num_positions
 from pyro_vae.networks.positive import UNIT
 
-__all__ = ["Likelihood", "LikelihoodWithFloor", "fill_constant", "typical_scale"]
+__all__ = ["Likelihood", "LikelihoodWithFloor", "fill_constant", "geometric_scale", "typical_scale"]
 
 
 def typical_scale(std: Tensor) -> float:
@@ -28,6 +28,18 @@ def typical_scale(std: Tensor) -> float:
         std: Standard deviation of each column, shape (data_dim,).
     """
     return float(std.double().square().mean().sqrt()) or 1.0
+
+
+def geometric_scale(std: Tensor) -> float:
+    """Return the geometric mean of the standard deviations above 0, or 1 if all columns are constant.
+
+    `N(m, s^2 I)` with this s has the entropy of `N(m, diag(std^2))`, in any units of the columns.
+
+    Args:
+        std: Standard deviation of each column, shape (data_dim,).
+    """
+    positive = std[std > 0].double()
+    return float(positive.log().mean().exp()) if len(positive) else 1.0
 
 
 def fill_constant(std: Tensor) -> Tensor:

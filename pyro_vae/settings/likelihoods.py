@@ -92,10 +92,11 @@ class GaussianFixed(
     )
 
     def resolved(self, facts: DataFacts) -> dict[str, Any]:
-        """Choose a scale: half the typical standard deviation."""
-        return (
-            {} if self.fixed_scale is not None else {"fixed_scale": three_digits(0.5 * facts.typical_scale)}
-        )
+        """Choose a scale: half the typical standard deviation, or the geometric mean of all if units differ."""
+        if self.fixed_scale is not None:
+            return {}
+        chosen = 0.5 * facts.typical_scale if facts.one_unit else facts.geometric_scale
+        return {"fixed_scale": three_digits(chosen)}
 
 
 class Laplace(

@@ -24,6 +24,7 @@ class DataFacts:
 
     Attributes:
         typical_scale: Root mean square of the columns' standard deviations, in data units.
+        geometric_scale: Geometric mean of those that are not 0, in data units.
         smallest_scale: The smallest standard deviation that is not 0, in data units.
         one_unit: Whether all columns have the same unit, such as pixels.
         num_rows: Number of training rows.
@@ -31,6 +32,7 @@ class DataFacts:
     """
 
     typical_scale: float
+    geometric_scale: float
     smallest_scale: float
     one_unit: bool
     num_rows: int

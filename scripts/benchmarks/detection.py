@@ -35,10 +35,10 @@ def _baseline(name: str, seed: int, **settings: Any) -> Any:
 
 
 class _Autoencoders:
-    """Mean of log p(x) over fits of `VAE` with a fixed scale of the noise.
+    """Mean of the ELBO over fits of `VAE` with a fixed scale of the noise.
 
-    The scale is half the typical scale of the columns, which bounds the density where a column repeats a value. Columns
-    with two values become 0 and 1, the others are standardized.
+    The scale is the geometric mean of those of the columns, which bounds the density where a column repeats a value.
+    Columns with two values become 0 and 1, the others are standardized.
     """
 
     FITS = 3
@@ -59,7 +59,7 @@ class _Autoencoders:
         from pyro_vae import VAE
 
         scaled = ColumnTransformer([("two values", MinMaxScaler(), two)], remainder="passthrough")
-        return make_pipeline(scaled, VAE(likelihood="gaussian-fixed", random_state=seed))
+        return make_pipeline(scaled, VAE(likelihood="gaussian-fixed", estimate="elbo", random_state=seed))
 
     def score_samples(self, x: Array) -> Array:
         return np.mean([fit.score_samples(x) for fit in self.fits], axis=0)
