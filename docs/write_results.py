@@ -25,6 +25,8 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 DATA = DOCS / "results" / "data"
+ROUNDING = 1e-9
+"""Differences of figures are rounded: 0.919 - 0.914 is above 0.005 by less than this."""
 BLOCK = re.compile(r"<!-- results: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -75,7 +77,7 @@ def column_ahead(entry: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     def is_behind(other: str) -> bool:
         errors = (figures[key].get("se", 0.0) for key in (first, other))
         lead = sign * (figures[first]["mean"] - figures[other]["mean"])
-        return bool(lead > max(*errors, results.get("margin", 0.0)))
+        return bool(lead > max(*errors, results.get("margin", 0.0)) + ROUNDING)
 
     return first if others and all(map(is_behind, others)) else ""
 
@@ -83,7 +85,7 @@ def column_ahead(entry: Mapping[str, Any], results: Mapping[str, Any]) -> str:
 def is_better(entry: Mapping[str, Any]) -> bool:
     """Whether our figure is larger than the published one by more than its standard error."""
     here, published = entry["importance"], entry.get("published")
-    return bool(published) and here["mean"] - published["mean"] > here["se"]
+    return bool(published) and here["mean"] - published["mean"] > here["se"] + ROUNDING
 
 
 def below(results: Mapping[str, Any]) -> str:

@@ -174,7 +174,7 @@ def test_tables_of_results_are_shown_and_complete(path):
         assert entry.get("commands") or results.get("commands"), entry["name"]
 
 
-@pytest.mark.parametrize(("here", "is_better"), [(-86.5, True), (-86.6, False), (-86.9, False)])
+@pytest.mark.parametrize(("here", "is_better"), [(-86.5, True), (-86.56, False), (-86.6, False), (-86.9, False)])
 def test_a_figure_is_better_only_beyond_its_error(here, is_better):
     entry = {
         "name": "a",
@@ -190,6 +190,7 @@ LINES = {
     "highest": ("highest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, "a"),
     "lowest": ("lowest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, "b"),
     "within an error": ("highest", 0, {"a": (0.90, 0.01), "b": (0.85, 0.06)}, ""),
+    "at an error": ("highest", 0, {"a": (0.919, 0.005), "b": (0.914, 0.004)}, ""),
     "within the margin": ("highest", 0.1, {"a": (0.90, 0.01), "b": (0.85, 0.02)}, ""),
     "without errors": ("highest", 0, {"a": (0.86, None), "b": (0.85, None)}, "a"),
     "alone": ("highest", 0, {"a": (0.86, 0.01)}, ""),
