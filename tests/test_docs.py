@@ -174,7 +174,9 @@ def test_tables_of_results_are_shown_and_complete(path):
         assert entry.get("commands") or results.get("commands"), entry["name"]
 
 
-@pytest.mark.parametrize(("here", "is_better"), [(-86.5, True), (-86.56, False), (-86.6, False), (-86.9, False)])
+@pytest.mark.parametrize(
+    ("here", "is_better"), [(-86.5, True), (-86.56, False), (-86.6, False), (-86.9, False)]
+)
 def test_a_figure_is_better_only_beyond_its_error(here, is_better):
     entry = {
         "name": "a",
