@@ -19,6 +19,14 @@ Array = NDArray[Any]
 Layers = list[tuple[Any, Any]]
 """Weights (outputs, inputs) and biases (outputs,) of linear layers, in order from the input."""
 
+
+def of_rows(layer: tuple[Any, Any], loc: Any, scale: Any) -> tuple[Any, Any]:
+    """Return the layer of rows x that equals a layer of the standardized rows (x - loc) / scale."""
+    weight, bias = layer
+    weight = weight / scale
+    return weight, bias - weight @ loc
+
+
 STAGES = 8
 
 

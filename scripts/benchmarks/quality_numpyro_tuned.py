@@ -12,7 +12,7 @@ from numpyro.handlers import seed, substitute, trace
 from numpyro.infer import SVI
 from numpyro.infer.elbo import ELBO
 
-from benchmarks._snapshots import Snapshots
+from benchmarks._snapshots import Layers, Snapshots, of_rows
 from benchmarks.numpyro_svi import programs
 from benchmarks.quality_numpyro import layers_of
 
@@ -88,15 +88,28 @@ def _rate(training: Any, total: int) -> Callable[[Any], Any]:
     return lambda step: 0.5 * training["lr"] * (1 + jnp.cos(jnp.pi * step / total))
 
 
+def _moments(grey: Any) -> tuple[Any, Any]:
+    """Return mean and standard deviation of the binarized rows by column, the latter at least 0.1."""
+    mean = grey.mean(0)
+    return mean, jnp.maximum(jnp.sqrt(mean * (1 - mean)), 0.1)
+
+
+def _layers(parameters: Any, grey: Any) -> tuple[Layers, Layers]:
+    """Return the layers as they are written; the encoder's first one includes the standardization of the rows."""
+    encoder, decoder = layers_of(parameters)
+    mean, std = _moments(grey)
+    return [of_rows(encoder[0], mean, std), *encoder[1:]], decoder
+
+
 def _train(snapshots: Snapshots, training: Any, start: Any, grey: Any, number: int) -> tuple[Any, bool]:
     """Run a stage; return the mean of the weights, and whether the time is over."""
     size, epochs = training["batch_size"], training["epochs"]
     num_batches = len(grey) // size
     adam = numpyro.optim.Adam(_rate(training, epochs * num_batches))
-    mean, std = grey.mean(0), jnp.maximum(jnp.sqrt(grey.mean(0) * (1 - grey.mean(0))), 0.1)
+    mean, std = _moments(grey)
     share = jnp.clip(mean, 0.001, 0.999)
-    standardized = partial(lambda x: (x - mean) / std)
-    model, guide = programs(snapshots.network, jnp.log(share / (1 - share)), standardized)
+    offset = jnp.log(share / (1 - share))
+    model, guide = programs(snapshots.network, offset, lambda x: (x - mean) / std)
     svi = SVI(model, guide, adam, Dreg(training["num_particles"]))
 
     @jax.jit
@@ -123,7 +136,7 @@ def _train(snapshots: Snapshots, training: Any, start: Any, grey: Any, number: i
     carry = (state, svi.get_params(state), 0)
     for key in jax.random.split(jax.random.PRNGKey(1000 + number), epochs):
         carry = jax.block_until_ready(epoch(carry, key))
-        if snapshots.over(partial(layers_of, carry[1]), "exp"):
+        if snapshots.over(partial(_layers, carry[1], grey), "exp"):
             return carry[1], True
     return carry[1], False
 
@@ -136,7 +149,7 @@ def main() -> None:
         weights, is_over = _train(snapshots, stage["training"], weights, grey, number)
         if is_over:
             return
-    snapshots.write(partial(layers_of, weights), "exp")
+    snapshots.write(partial(_layers, weights, grey), "exp")
 
 
 if __name__ == "__main__":

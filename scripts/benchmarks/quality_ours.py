@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from benchmarks._snapshots import Layers, Snapshots
+from benchmarks._snapshots import Layers, Snapshots, of_rows
 from benchmarks.quality_pytorch import linear_layers
 from pyro_vae.experiment.config import from_json
 from pyro_vae.experiment.load_data import load_data
@@ -28,9 +28,7 @@ def plain_layers(model: nn.Module, guide: nn.Module) -> tuple[Layers, Layers]:
     # Copies, because training continues before these are written.
     encoder, decoder = copy.deepcopy((linear_layers(guide.encoder), linear_layers(model.decoder)))
     standardize = next(module for module in guide.encoder.modules() if isinstance(module, Standardize))
-    weight, bias = encoder[0]
-    weight = weight / standardize.scale
-    encoder[0] = (weight, bias - weight @ standardize.loc)
+    encoder[0] = of_rows(encoder[0], standardize.loc, standardize.scale)
     weight, bias = encoder[-1]
     loc, raw_scale = bias.chunk(2)
     encoder[-1] = (weight, torch.cat([loc, raw_scale + UNIT]))
