@@ -81,6 +81,11 @@ def _backward(model: Program, guide: Program, num_particles: int, gradient: Any,
 _loss.defvjp(_loss_and_gradient, _backward)
 
 
+def _smaller(parameters: Any) -> Any:
+    """Return initial weights of variance 1 / (3 inputs), that of PyTorch's linear layers, which ours has."""
+    return jax.tree.map(lambda weight: weight / 3**0.5 if weight.ndim > 1 else weight, parameters)
+
+
 def _rate(training: Any, total: int) -> Callable[[Any], Any]:
     """Return the learning rate of a step: constant, or half a cosine down to 0."""
     if training["schedule"] == "constant":
@@ -132,7 +137,9 @@ def _train(snapshots: Snapshots, training: Any, start: Any, grey: Any, number: i
 
         return jax.lax.scan(step, carry, (index, jax.random.split(noise, num_batches)))[0]
 
-    state = svi.init(jax.random.PRNGKey(number), grey[:size], init_params=start)
+    key = jax.random.PRNGKey(number)
+    start = start or _smaller(svi.get_params(svi.init(key, grey[:size])))
+    state = svi.init(key, grey[:size], init_params=start)
     carry = (state, svi.get_params(state), 0)
     for key in jax.random.split(jax.random.PRNGKey(1000 + number), epochs):
         carry = jax.block_until_ready(epoch(carry, key))
