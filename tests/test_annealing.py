@@ -316,7 +316,7 @@ BAD = [
     (
         "no shape",
         lambda: annealed_log_likelihood(unshaped, unshaped_guide, torch.ones(3, 2)),
-        "simulate none",
+        "num_simulated=0",
     ),
     ("level", lambda: bidirectional_bounds(gamma_poisson, gamma_guide, X, QUICK).interval(1.5), "level"),
 ]

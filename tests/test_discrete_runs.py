@@ -257,7 +257,7 @@ def test_variables_are_checked():
         lambda: Categoricals(0, 3): "count",
         lambda: Categoricals(2, 1): "states",
         lambda: Bernoullis(0): "count",
-        lambda: code_usage(*_continuous()): "Expected discrete variables",
+        lambda: code_usage(*_continuous()): "Expected a discrete z",
     }.items():
         with pytest.raises(InputError, match=message):
             call()

@@ -132,7 +132,7 @@ def test_samples_are_differentiated_as_the_density_is(name):
         found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
         return torch.cat([g.flatten() for g in found])
 
-    grid, area = grid_of(guide.posterior(x))
+    grid, area = grid_of(guide.posterior(x), 480)
     expected = gradient((f(grid) * guide.posterior(x).log_prob(grid).exp()).sum() * area)
     posteriors = (guide.posterior(x) for _ in range(40))
     draws = torch.stack([gradient(f(posterior.rsample((500,))).mean()) for posterior in posteriors])
@@ -364,7 +364,7 @@ SETTINGS = {
 def test_an_autoguide_learns_the_posterior_of_one_full_batch():
     model, x = frozen_linear_model(num_rows=20)
     guide = AutoNormal(model)
-    fit(model, guide, full_batch(x), objective=ELBO(4), epochs=120, **SETTINGS)
+    fit(model, guide, full_batch(x), objective=ELBO(4), epochs=300, **SETTINGS)
     expected = ExactLinearGuide(model).posterior(x).mean
     torch.testing.assert_close(guide.median()["z"], expected, rtol=0, atol=0.05)
     assert estimate_elbo(model, guide, [(x,)]).value.shape == (20,)

@@ -155,7 +155,7 @@ def _sum_by_rows(graph: GraphModule, of: _LogProb, small: Node, num_groups: int)
         return graph.graph.call_function(target, arguments, settings)
 
     *leading, num_entries = _shape(of.logits)
-    factors = call(aten.add.Scalar, call(aten._to_copy.default, small, dtype=torch.float64), 1.0)
+    factors = call(aten.add.Scalar, call(aten.to.dtype, small, torch.float64), 1.0)
     if num_groups > 1:
         factors = call(aten.reshape.default, factors, [*leading, num_groups, num_entries // num_groups])
     logarithms = call(aten.log.default, call(aten.prod.dim_int, factors, -1))
@@ -164,7 +164,7 @@ def _sum_by_rows(graph: GraphModule, of: _LogProb, small: Node, num_groups: int)
     positive = call(aten.relu.default, of.logits)
     linear = call(aten.sub.Tensor, call(aten.mul.Tensor, of.value, of.logits), positive)
     total = call(aten.sub.Tensor, call(aten.sum.dim_IntList, linear, [-1]), logarithms)
-    return call(aten._to_copy.default, total, dtype=_tensor(of.logits).dtype)
+    return call(aten.to.dtype, total, _tensor(of.logits).dtype)
 
 
 def _gradient(graph: GraphModule, backward: Node, small: Node) -> Node:
