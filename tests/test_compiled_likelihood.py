@@ -107,6 +107,39 @@ def test_other_uses_of_softplus_are_unchanged():
     assert str(graph.graph) == before
 
 
+def _bernoulli_gradients(logits, x):
+    free = logits.requires_grad_()
+    log_prob = LogitBernoulli(logits=free, validate_args=False).to_event(1).log_prob(x)
+    other = torch.nn.functional.softplus(free, beta=2.0).sum()
+    return [log_prob.detach(), *torch.autograd.grad(log_prob.sum() + other, free)]
+
+
+LOGITS = torch.linspace(-4.0, 5.0, 96).reshape(3, 32)
+OTHER_PROGRAMS = {
+    "another beta of the same logits": (_bernoulli_gradients, LOGITS, torch.ones(3, 32)),
+    "rows in float64": (_bernoulli_gradients, LOGITS, torch.ones(3, 32).double()),
+    "logits in bfloat16": (_bernoulli_gradients, LOGITS.bfloat16(), torch.ones(3, 32)),
+    "a number is subtracted": (
+        lambda logits, x: [(x * logits).sub_(1.0).sum(-1)],
+        LOGITS,
+        torch.ones(3, 32),
+    ),
+    "one number": (
+        lambda logits, x: [(x * logits).sub_(torch.nn.functional.softplus(logits)).sum(-1)],
+        torch.tensor(0.3),
+        torch.tensor(1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("program", "logits", "x"), OTHER_PROGRAMS.values(), ids=OTHER_PROGRAMS)
+def test_programs_near_the_pattern_keep_their_values_and_types(program, logits, x):
+    graph = make_fx(program)(logits.clone(), x)
+    with_few_logarithms(graph)
+    for found, expected in zip(graph(logits.clone(), x), program(logits.clone(), x), strict=True):
+        torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("num_samples", [7, 100, 101])
 def test_chunks_by_graphs_have_the_noise_and_the_weights_of_the_handlers(num_samples, traced):
     x = binary_rows(5, 32)

@@ -47,7 +47,7 @@ def with_few_logarithms(graph: GraphModule) -> None:
     """
     exponentials: dict[Node, Node] = {}
     for node in list(graph.graph.nodes):
-        if node.target is aten.softplus_backward.default and node.args[1] in exponentials:
+        if _is_derivative(node) and node.args[1] in exponentials:
             with graph.graph.inserting_before(node):
                 node.replace_all_uses_with(_gradient(graph, node, exponentials[node.args[1]]))
             graph.graph.erase_node(node)
@@ -63,7 +63,7 @@ def with_few_logarithms(graph: GraphModule) -> None:
 def _rewritten(graph: GraphModule, found: _LogProb, exponentials: dict[Node, Node]) -> Node | None:
     """Return the sum with few logarithms, and add `exp(-|logits|)` to `exponentials`; None if it stays unchanged."""
     num_entries = _shape(found.logits)[-1]
-    needs_gradient = any(user.target is aten.softplus_backward.default for user in found.logits.users)
+    needs_gradient = any(map(_is_derivative, found.logits.users))
     num_products = None if needs_gradient else _num_lanes(num_entries)
     num_groups = _num_groups(num_entries)
     with graph.graph.inserting_before(found.operations[0]):
@@ -88,6 +88,9 @@ def _log_prob(node: Node) -> _LogProb | None:
     if last.target is aten.view.default and _shape(last) == _shape(last.args[0]):
         operations.append(last)
         last = last.args[0]
+    value: Any = None
+    logits: Any = None
+    softplus: Any = None
     if last.target is aten.sub_.Tensor and last.args[0].target is aten.mul.Tensor:
         product, softplus = last.args
         value, logits = product.args
@@ -96,12 +99,24 @@ def _log_prob(node: Node) -> _LogProb | None:
         negative, value, logits = last.args
         softplus = negative.args[0]
         operations += [last, negative, softplus]
-    else:
+    if not all(isinstance(of, Node) for of in (value, logits, softplus)):
         return None
     is_softplus = softplus.target is aten.softplus.default and softplus.args == (logits,)
     if not is_softplus or any(used.kwargs or len(used.users) != 1 for used in operations[1:]):
         return None
-    return _LogProb(value, logits, operations) if _shape(value)[-1:] == _shape(logits)[-1:] else None
+    return _LogProb(value, logits, operations) if _is_supported(node, value, logits) else None
+
+
+def _is_supported(total: Node, value: Node, logits: Node) -> bool:
+    """Return whether a sum runs over the entries of the logits, in their precision: float32 or float64."""
+    same_entries = _shape(value)[-1:] == _shape(logits)[-1:] != ()
+    dtype = _tensor(logits).dtype
+    return same_entries and dtype in MOST_FACTORS and dtype == _tensor(total).dtype
+
+
+def _is_derivative(node: Node) -> bool:
+    """Return whether a node is the gradient of softplus with torch's default beta and threshold."""
+    return node.target is aten.softplus_backward.default and node.args[2:] == (1, 20)
 
 
 def _num_lanes(num_entries: int) -> int | None:
@@ -164,7 +179,7 @@ def _sum_by_rows(graph: GraphModule, of: _LogProb, small: Node, num_groups: int)
     positive = call(aten.relu.default, of.logits)
     linear = call(aten.sub.Tensor, call(aten.mul.Tensor, of.value, of.logits), positive)
     total = call(aten.sub.Tensor, call(aten.sum.dim_IntList, linear, [-1]), logarithms)
-    return call(aten.to.dtype, total, _tensor(of.logits).dtype)
+    return call(aten.to.dtype, total, _tensor(of.operations[0]).dtype)
 
 
 def _gradient(graph: GraphModule, backward: Node, small: Node) -> Node:
