@@ -1,13 +1,17 @@
 """Columns of tables far from 0, such as time stamps: their digits are kept from reading to writing."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import script
 
+from pyro_vae._checks import InputError
 from pyro_vae.data import Centre, load_dataset
 from pyro_vae.data.new_rows import rows_like
 from pyro_vae.data.row_format import RowFormat
+from pyro_vae.experiment.provenance import check_same_data
 from pyro_vae.experiment.uses.output import Output
 
 N = 200
@@ -69,3 +73,25 @@ def test_a_run_imputes_time_stamps_in_the_unit_of_the_file(tmp_path, monkeypatch
     cells = pd.read_csv("full.cells.csv")
     assert (cells.value - T.mean()).abs().max() < 500
     assert cells.sd.max() < 500
+
+
+def _former(rows, what):
+    """Return the format of rows as an earlier version stored it: without offsets, or with another kind of column."""
+    rows = json.loads(json.dumps(rows))
+    if what == "offsets":
+        rows["preprocessing"] = {"kind": "AsFloat"}
+    else:
+        rows["columns"][1]["kind"] = "student-t"
+    return rows
+
+
+@pytest.mark.parametrize("what", ["offsets", "kinds"])
+def test_a_run_whose_file_was_read_otherwise_is_refused(what):
+    data = load_dataset(FRAME, likelihood_kind="table")
+    rows = RowFormat.of(data).to_json()
+    info = {"data": {"sha256": data.sha256}, "rows": json.loads(json.dumps(rows))}
+    check_same_data(data, info, "runs/a")
+    with pytest.raises(
+        InputError, match=r"reads other values or kinds of columns.*Train a new run, or name a file"
+    ):
+        check_same_data(data, info | {"rows": _former(rows, what)}, "runs/a", "name a file")
